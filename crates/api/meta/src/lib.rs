@@ -1,0 +1,1 @@
+//! ObjectMeta, quantities, selectors, Status and the `Object` trait that every kind implements.

@@ -1,0 +1,1 @@
+//! Per kind: default, validate, prepare; pure functions.

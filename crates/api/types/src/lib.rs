@@ -1,0 +1,1 @@
+//! Generated structs for every kind.

@@ -1,0 +1,1 @@
+//! Logs and metrics under upstream's metric names.

@@ -1,0 +1,1 @@
+//! Typed, indexed caches over watches.

@@ -1,0 +1,1 @@
+//! Work queues, plans and their executor.

@@ -1,0 +1,1 @@
+//! Durable engines under the MVCC layer.

@@ -1,0 +1,1 @@
+//! The watch cache: one encoded event, many watchers.

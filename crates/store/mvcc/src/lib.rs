@@ -1,0 +1,1 @@
+//! Revisions, ranges, compaction and leases over a storage engine.
