@@ -1,0 +1,77 @@
+//! The three patch formats that change a document in place: JSON patch (RFC 6902), merge patch (RFC 7386) and
+//! strategic merge patch. Each takes the current object as a JSON value and the patch as the bytes that the client
+//! sent, and gives the patched value; decoding it into the kind again is the caller's step.
+//!
+//! Error texts and status codes follow upstream's `endpoints/handlers/patch.go` and `evanphx/json-patch` v4.
+
+mod json;
+mod merge;
+mod shape;
+mod strategic;
+
+use serde_json::Value;
+
+pub use json::apply as json_patch;
+pub use merge::apply as merge_patch;
+pub use shape::{Shape, Strategy};
+pub use strategic::apply as strategic_merge_patch;
+
+/// Most operations that one JSON patch may hold, as upstream's `maxJSONPatchOperations`.
+pub const OPERATIONS_MAX: usize = 10_000;
+
+/// Most bytes that all `copy` operations of one JSON patch may copy together.
+pub const COPIED_BYTES_MAX: usize = 3 * 1024 * 1024;
+
+/// Why a patch was refused. None of these helps to retry.
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum PatchError {
+    /// The document is not JSON, or not of the format's form: a 400.
+    #[error("{0}")]
+    Malformed(String),
+    /// The document is well formed but does not fit the object: a 422 whose text the server replaces by a generic one.
+    #[error("{0}")]
+    Unprocessable(String),
+    /// More than [`OPERATIONS_MAX`] operations: a 413.
+    #[error("The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {0}")]
+    TooManyOperations(usize),
+    /// A strategic merge patch whose directives contradict its own lists: a 400 or 500, see upstream's `mergepatch`.
+    #[error("{0}")]
+    Directive(String),
+}
+
+/// Parses a patch document, with the texts that Go's decoder has for truncated and malformed input.
+fn parse(bytes: &[u8]) -> Result<Value, PatchError> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let text = if error.is_eof() {
+            "unexpected end of JSON input".to_owned()
+        } else {
+            syntax_text(bytes, &error)
+        };
+        PatchError::Malformed(format!("error decoding patch: {text}"))
+    })
+}
+
+/// Go names the offending character; serde_json gives its position.
+fn syntax_text(bytes: &[u8], error: &serde_json::Error) -> String {
+    let line_start = bytes
+        .split_inclusive(|byte| *byte == b'\n')
+        .take(error.line().saturating_sub(1))
+        .map(<[u8]>::len)
+        .sum::<usize>();
+    match bytes.get((line_start + error.column()).saturating_sub(1)) {
+        Some(byte) => format!("invalid character {:?} looking for beginning of value", *byte as char),
+        None => "unexpected end of JSON input".to_owned(),
+    }
+}
+
+/// The Go name of a JSON value's type, for "cannot unmarshal" texts.
+fn go_kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}

@@ -1,0 +1,338 @@
+//! Strategic merge patch: a merge patch that knows which lists are sets and which are maps by key.
+//!
+//! Directives inside the patch: `$patch: replace|delete|merge` in a map or list element, `$retainKeys` in a map,
+//! `$deleteFromPrimitiveList/<field>` and `$setElementOrder/<field>` beside a list. The order of a merged list is:
+//! elements of the patch in the order that the patch (or the order directive) gives, the server's own elements in
+//! theirs, interleaved where both were known to the server.
+//!
+//! The specification is the Kubernetes community document "strategic merge patch" and the observed behaviour of
+//! `apimachinery/pkg/util/strategicpatch`.
+
+use serde_json::{Map, Value};
+
+use super::shape::{Shape, Strategy};
+use super::{PatchError, go_kind, parse};
+
+const DIRECTIVE: &str = "$patch";
+const RETAIN_KEYS: &str = "$retainKeys";
+const DELETE_FROM: &str = "$deleteFromPrimitiveList/";
+const ELEMENT_ORDER: &str = "$setElementOrder/";
+
+type Object = Map<String, Value>;
+
+/// Merges `patch` into `target`, an object of the type `shape`.
+///
+/// # Errors
+/// [`PatchError::Malformed`] when the document is not a JSON object, [`PatchError::Directive`] when its directives or
+/// lists do not have the form that the type asks for.
+pub fn apply<S: Shape>(target: &mut Value, patch: &[u8], shape: S) -> Result<(), PatchError> {
+    let patch = match parse(patch)? {
+        Value::Object(patch) => patch,
+        Value::Null => Object::new(),
+        other => {
+            return Err(PatchError::Malformed(format!(
+                "error decoding patch: json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+                go_kind(&other)
+            )));
+        }
+    };
+    let current = match std::mem::take(target) {
+        Value::Object(current) => current,
+        _ => Object::new(),
+    };
+    *target = Value::Object(merge_maps(current, patch, Some(shape))?);
+    Ok(())
+}
+
+fn refuse(why: impl Into<String>) -> PatchError {
+    PatchError::Directive(why.into())
+}
+
+fn merge_maps<S: Shape>(
+    mut current: Object,
+    mut patch: Object,
+    shape: Option<S>,
+) -> Result<Object, PatchError> {
+    if let Some(directive) = patch.remove(DIRECTIVE) {
+        return match directive.as_str() {
+            Some("replace") => Ok(patch),
+            Some("delete") => Ok(Object::new()),
+            _ => Err(refuse(format!("unknown patch type: {directive}"))),
+        };
+    }
+    retain_keys(&mut current, &mut patch)?;
+    merge_ordered_lists(&mut current, &mut patch, shape)?;
+    for (key, value) in patch {
+        match key.strip_prefix(DELETE_FROM) {
+            Some(list) => delete_from_list(&mut current, list, value)?,
+            None => merge_field(&mut current, key, value, shape)?,
+        }
+    }
+    Ok(current)
+}
+
+fn merge_field<S: Shape>(
+    current: &mut Object,
+    key: String,
+    value: Value,
+    shape: Option<S>,
+) -> Result<(), PatchError> {
+    if value.is_null() {
+        current.remove(&key);
+        return Ok(());
+    }
+    let strategy = shape.map(|shape| shape.strategy(&key)).unwrap_or_default();
+    let inner = shape.and_then(|shape| shape.field(&key));
+    let merged = match (current.remove(&key), value) {
+        (Some(Value::Object(_)), patch @ Value::Object(_)) if strategy == Strategy::Replace => patch,
+        (Some(Value::Object(old)), Value::Object(patch)) => Value::Object(merge_maps(old, patch, inner)?),
+        (Some(Value::Array(old)), Value::Array(patch)) if strategy == Strategy::Merge => {
+            let merge_key = shape.map_or("", |shape| shape.merge_key(&key));
+            Value::Array(merge_lists(old, patch, merge_key, inner)?)
+        }
+        (Some(Value::Array(_)), patch @ Value::Array(_)) => patch,
+        // Nothing to merge with: the patch is taken as it is, without what only means something to a merge.
+        (_, mut patch) => {
+            drop_nulls(&mut patch);
+            match without_directives(patch) {
+                Some(patch) => patch,
+                None => return Ok(()),
+            }
+        }
+    };
+    current.insert(key, merged);
+    Ok(())
+}
+
+/// `$retainKeys` lists every field that may stay; fields of the patch that it does not name are an error.
+fn retain_keys(current: &mut Object, patch: &mut Object) -> Result<(), PatchError> {
+    let Some(retained) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
+    let malformed = || refuse("Invalid patch format of retainKeys list");
+    let retained = retained.as_array().ok_or_else(malformed)?;
+    let keeps = |key: &str| retained.iter().any(|name| name.as_str() == Some(key));
+    for (key, value) in patch.iter() {
+        let plain = !value.is_null() && !key.starts_with(DELETE_FROM) && !key.starts_with(ELEMENT_ORDER);
+        if plain && !keeps(key) {
+            return Err(malformed());
+        }
+    }
+    current.retain(|key, _| keeps(key));
+    Ok(())
+}
+
+/// Lists that have an order directive beside them are merged here and taken out of the patch.
+fn merge_ordered_lists<S: Shape>(
+    current: &mut Object,
+    patch: &mut Object,
+    shape: Option<S>,
+) -> Result<(), PatchError> {
+    let directives: Vec<String> =
+        patch.keys().filter(|key| key.starts_with(ELEMENT_ORDER)).cloned().collect();
+    for directive in directives {
+        let key = directive[ELEMENT_ORDER.len()..].to_owned();
+        let malformed = || refuse("Invalid patch format of setElementOrder list");
+        let Some(Value::Array(order)) = patch.remove(&directive) else { return Err(malformed()) };
+        let as_list = |value: Option<Value>| match value {
+            None => Ok(None),
+            Some(Value::Array(list)) => Ok(Some(list)),
+            Some(_) => Err(malformed()),
+        };
+        let merge_key = shape.map_or("", |shape| shape.merge_key(&key));
+        let patched = as_list(patch.remove(&key).filter(|value| !value.is_null()))?;
+        let server = as_list(current.remove(&key))?;
+        check_order(patched.as_deref().unwrap_or_default(), &order, merge_key)?;
+        let merged = match (server.clone(), patched) {
+            (Some(server), None) => server,
+            (None, Some(patched)) => patched.into_iter().filter_map(without_directives).collect(),
+            (Some(server), Some(patched)) => {
+                let inner = shape.and_then(|shape| shape.field(&key));
+                if shape.is_none_or(|shape| shape.strategy(&key) == Strategy::Merge) {
+                    merge_lists(server, patched, merge_key, inner)?
+                } else {
+                    patched
+                }
+            }
+            (None, None) => continue,
+        };
+        let ordered = arrange(merged, &order, &server.unwrap_or_default(), merge_key);
+        current.insert(key, Value::Array(ordered));
+    }
+    Ok(())
+}
+
+/// The elements of the patch must appear in the order directive, in the same relative order.
+fn check_order(patched: &[Value], order: &[Value], merge_key: &str) -> Result<(), PatchError> {
+    if order.is_empty() {
+        return Ok(());
+    }
+    let mut rest = order.iter();
+    for element in patched.iter().filter(|element| element.get(DIRECTIVE).is_none()) {
+        if !rest.any(|placed| same(placed, element, merge_key)) {
+            return Err(refuse("the order in the patch list doesn't match the $setElementOrder list"));
+        }
+    }
+    Ok(())
+}
+
+fn delete_from_list(current: &mut Object, list: &str, deleted: Value) -> Result<(), PatchError> {
+    let malformed = || refuse("Invalid patch format of primitive list");
+    let deleted = deleted.as_array().ok_or_else(malformed)?;
+    match current.get_mut(list) {
+        None => Ok(()),
+        Some(Value::Array(values)) => {
+            values.retain(|value| !deleted.contains(value));
+            Ok(())
+        }
+        Some(_) => Err(malformed()),
+    }
+}
+
+fn merge_lists<S: Shape>(
+    server: Vec<Value>,
+    patch: Vec<Value>,
+    merge_key: &str,
+    inner: Option<S>,
+) -> Result<Vec<Value>, PatchError> {
+    if server.is_empty() && patch.is_empty() {
+        return Ok(server);
+    }
+    let elements = || server.iter().chain(&patch);
+    if elements().any(Value::is_array) {
+        return Err(refuse("lists of lists are not supported"));
+    }
+    let maps = elements().filter(|element| element.is_object()).count();
+    if maps != 0 && maps != server.len() + patch.len() {
+        return Err(refuse("list element types are not identical"));
+    }
+    if maps == 0 {
+        let mut merged = server.clone();
+        for value in &patch {
+            if !merged.contains(value) {
+                merged.push(value.clone());
+            }
+        }
+        return Ok(arrange(merged, &patch, &server, ""));
+    }
+    if merge_key.is_empty() {
+        return Err(refuse("cannot merge lists without merge key"));
+    }
+    let (kept, patch) = take_directives(server.clone(), patch, merge_key)?;
+    let merged = merge_elements(kept, &patch, merge_key, inner)?;
+    Ok(arrange(merged, &patch, &server, merge_key))
+}
+
+/// Performs `$patch` elements of a list: `delete` removes matches, `replace` empties the server's list.
+fn take_directives(
+    mut server: Vec<Value>,
+    patch: Vec<Value>,
+    merge_key: &str,
+) -> Result<(Vec<Value>, Vec<Value>), PatchError> {
+    let mut plain = Vec::with_capacity(patch.len());
+    let mut replaced = false;
+    for element in patch {
+        match element.get(DIRECTIVE) {
+            None => plain.push(element),
+            Some(directive) => match directive.as_str() {
+                Some("delete") => {
+                    element.get(merge_key).ok_or_else(|| no_merge_key(&element, merge_key))?;
+                    server.retain(|old| !same(old, &element, merge_key));
+                }
+                Some("replace") => replaced = true,
+                Some("merge") => return Err(refuse("merging lists cannot yet be specified in the patch")),
+                _ => return Err(refuse(format!("unknown patch type: {directive}"))),
+            },
+        }
+    }
+    Ok(if replaced { (plain, Vec::new()) } else { (server, plain) })
+}
+
+fn merge_elements<S: Shape>(
+    mut merged: Vec<Value>,
+    patch: &[Value],
+    merge_key: &str,
+    inner: Option<S>,
+) -> Result<Vec<Value>, PatchError> {
+    for element in patch {
+        element.get(merge_key).ok_or_else(|| no_merge_key(element, merge_key))?;
+        let found = merged.iter().position(|old| same(old, element, merge_key));
+        match (found, element) {
+            (Some(at), Value::Object(change)) => {
+                let Value::Object(old) = std::mem::take(&mut merged[at]) else { continue };
+                merged[at] = Value::Object(merge_maps(old, change.clone(), inner)?);
+            }
+            _ => merged.push(element.clone()),
+        }
+    }
+    Ok(merged)
+}
+
+fn no_merge_key(element: &Value, merge_key: &str) -> PatchError {
+    refuse(format!("map: {element} does not contain declared merge key: {merge_key}"))
+}
+
+/// Whether two list elements are the same one: equal scalars, or maps with the same value under the merge key.
+fn same(left: &Value, right: &Value, merge_key: &str) -> bool {
+    if merge_key.is_empty() {
+        return left == right;
+    }
+    matches!((left.get(merge_key), right.get(merge_key)), (Some(left), Some(right)) if left == right)
+}
+
+/// Orders a merged list: elements that `order` names in that order, the others in the server's order; of two heads
+/// the server's own goes first only where the server had both and had it in front.
+fn arrange(merged: Vec<Value>, order: &[Value], server: &[Value], merge_key: &str) -> Vec<Value> {
+    let place =
+        |list: &[Value], element: &Value| list.iter().position(|other| same(other, element, merge_key));
+    let (mut named, mut own): (Vec<Value>, Vec<Value>) =
+        merged.into_iter().partition(|element| place(order, element).is_some());
+    named.sort_by_key(|element| place(order, element));
+    own.sort_by_key(|element| place(server, element).unwrap_or(usize::MAX));
+    let mut arranged = Vec::with_capacity(named.len() + own.len());
+    let mut named = named.into_iter().peekable();
+    for element in own {
+        while let Some(next) = named.peek() {
+            match (place(server, &element), place(server, next)) {
+                (Some(left), Some(right)) if left < right => break,
+                _ => arranged.extend(named.next()),
+            }
+        }
+        arranged.push(element);
+    }
+    arranged.extend(named);
+    arranged
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, value| !value.is_null());
+            map.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(list) => list.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+}
+
+/// A value that enters the object without a merge, freed of directives; `None` where it says `$patch: delete`.
+fn without_directives(value: Value) -> Option<Value> {
+    Some(match value {
+        Value::Object(map) => {
+            if map.get(DIRECTIVE).and_then(Value::as_str) == Some("delete") {
+                return None;
+            }
+            let plain = map.into_iter().filter(|(key, _)| {
+                key != DIRECTIVE
+                    && key != RETAIN_KEYS
+                    && !key.starts_with(DELETE_FROM)
+                    && !key.starts_with(ELEMENT_ORDER)
+            });
+            Value::Object(plain.filter_map(|(key, value)| Some((key, without_directives(value)?))).collect())
+        }
+        Value::Array(list) => Value::Array(list.into_iter().filter_map(without_directives).collect()),
+        scalar => scalar,
+    })
+}
+
+#[cfg(test)]
+#[path = "strategic_tests.rs"]
+mod tests;
