@@ -1,0 +1,135 @@
+//! A metric's name with all its label values: finds the cell of one set of labels without allocating.
+
+use crate::cells::{Counter, Gauge, Histogram};
+use hashbrown::{DefaultHashBuilder, HashTable};
+use parking_lot::RwLock;
+use std::hash::{BuildHasher, Hash};
+use std::sync::Arc;
+
+/// Spreads the labels of one family, so that many threads that meet new labels do not wait for each other.
+const SHARDS: usize = 8;
+
+type Entry<C> = (Box<[Box<str>]>, C);
+
+/// The cells of one metric by label values.
+pub(crate) struct Cells<C> {
+    labels: Box<[&'static str]>,
+    shards: [RwLock<HashTable<Entry<C>>>; SHARDS],
+    hasher: DefaultHashBuilder,
+    make: Box<dyn Fn() -> C + Send + Sync>,
+}
+
+impl<C: Clone> Cells<C> {
+    pub(crate) fn new(
+        labels: &[&'static str],
+        make: impl Fn() -> C + Send + Sync + 'static,
+    ) -> Arc<Cells<C>> {
+        let cells = Cells {
+            labels: labels.into(),
+            shards: std::array::from_fn(|_| RwLock::default()),
+            hasher: DefaultHashBuilder::default(),
+            make: Box::new(make),
+        };
+        if labels.is_empty() {
+            // A metric without labels is shown from the start, as Prometheus clients do.
+            cells.with(&[]);
+        }
+        Arc::new(cells)
+    }
+
+    fn hash(&self, values: &[&str]) -> u64 {
+        self.hash_all(values.iter().copied())
+    }
+
+    fn hash_all<'a>(&self, values: impl Iterator<Item = &'a str>) -> u64 {
+        use std::hash::Hasher;
+        let mut hasher = self.hasher.build_hasher();
+        values.for_each(|value| value.hash(&mut hasher));
+        hasher.finish()
+    }
+
+    /// The cell of these label values, made on first use. Missing values count as empty, surplus ones are
+    /// ignored, so that a programming error shows in the output instead of ending the process.
+    pub(crate) fn with(&self, values: &[&str]) -> C {
+        debug_assert_eq!(values.len(), self.labels.len(), "one value for each of {:?}", self.labels);
+        let hash = self.hash(values);
+        let same = |entry: &Entry<C>| {
+            entry.0.len() == values.len() && entry.0.iter().zip(values).all(|(a, b)| **a == **b)
+        };
+        let shard = &self.shards[(hash >> 32) as usize % SHARDS];
+        if let Some((_, cell)) = shard.read().find(hash, same) {
+            return cell.clone();
+        }
+        let mut table = shard.write();
+        if let Some((_, cell)) = table.find(hash, same) {
+            return cell.clone();
+        }
+        let owned: Box<[Box<str>]> = values.iter().map(|value| Box::from(*value)).collect();
+        let cell = (self.make)();
+        let rehash = |entry: &Entry<C>| self.hash_all(entry.0.iter().map(|value| &**value));
+        table.insert_unique(hash, (owned, cell.clone()), rehash);
+        cell
+    }
+
+    /// Forgets one set of labels: for things that have gone, such as a deleted volume.
+    pub(crate) fn remove(&self, values: &[&str]) {
+        let hash = self.hash(values);
+        let same = |entry: &Entry<C>| {
+            entry.0.len() == values.len() && entry.0.iter().zip(values).all(|(a, b)| **a == **b)
+        };
+        if let Ok(entry) = self.shards[(hash >> 32) as usize % SHARDS].write().find_entry(hash, same) {
+            entry.remove();
+        }
+    }
+
+    /// All cells with their labels, ordered by label values.
+    pub(crate) fn all(&self) -> Vec<(Vec<(&'static str, Box<str>)>, C)> {
+        let mut entries: Vec<Entry<C>> =
+            self.shards.iter().flat_map(|shard| shard.read().iter().cloned().collect::<Vec<_>>()).collect();
+        entries.sort_by(|a, b| a.0.cmp(&b.0));
+        let named = |values: Box<[Box<str>]>| self.labels.iter().copied().zip(values).collect();
+        entries.into_iter().map(|(values, cell)| (named(values), cell)).collect()
+    }
+}
+
+macro_rules! family {
+    ($(#[$doc:meta])* $name:ident, $cell:ty) => {
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $name(pub(crate) Arc<Cells<$cell>>);
+
+        impl $name {
+            /// The cell of these label values, in the order in which the labels were declared.
+            pub fn with(&self, values: &[&str]) -> $cell {
+                self.0.with(values)
+            }
+
+            /// Forgets the cell of these label values; it starts anew when it is asked for again.
+            pub fn remove(&self, values: &[&str]) {
+                self.0.remove(values);
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_tuple(stringify!($name)).field(&self.0.labels).finish()
+            }
+        }
+    };
+}
+
+family!(
+    /// Counters that share a name and differ in labels.
+    CounterFamily,
+    Counter
+);
+family!(
+    /// Gauges that share a name and differ in labels.
+    GaugeFamily,
+    Gauge
+);
+family!(
+    /// Histograms that share a name and buckets and differ in labels.
+    HistogramFamily,
+    Histogram
+);

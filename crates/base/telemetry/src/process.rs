@@ -1,0 +1,44 @@
+//! What the process uses, under the names that every Prometheus client library gives it.
+
+use crate::exposition::Exposition;
+use std::fs;
+use std::time::SystemTime;
+
+/// The kernel's clock ticks per second as it shows them in /proc, the same on every Linux that we run on.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+pub(crate) fn collect(page: &mut Exposition) {
+    let mut show = |name: &str, help: &str, kind: &str, value: Option<f64>| {
+        // What cannot be measured is left out: an absent metric is honest, a zero is not.
+        if let Some(value) = value {
+            page.header(name, help, kind);
+            page.sample(name, &[], value);
+        }
+    };
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The second field is the program's name in parentheses and may hold anything, so counting starts after it.
+    let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+    let field = |number: usize| fields.get(number - 3).and_then(|text| text.parse::<f64>().ok());
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kilobytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().next()?.parse::<f64>().ok().map(|value| value * 1024.0)
+    };
+    let cpu = field(14).zip(field(15)).map(|(user, system)| (user + system) / TICKS_PER_SECOND);
+    let boot = fs::read_to_string("/proc/stat").ok().and_then(|text| {
+        text.lines()
+            .find_map(|line| line.strip_prefix("btime "))
+            .and_then(|line| line.trim().parse::<f64>().ok())
+    });
+    let start = boot.zip(field(22)).map(|(boot, ticks)| boot + ticks / TICKS_PER_SECOND);
+    let open = fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as f64);
+    show("process_cpu_seconds_total", "User and system CPU time spent, in seconds.", "counter", cpu);
+    show("process_open_fds", "Open file descriptors.", "gauge", open);
+    show("process_resident_memory_bytes", "Resident memory in bytes.", "gauge", kilobytes("VmRSS:"));
+    show("process_virtual_memory_bytes", "Virtual memory in bytes.", "gauge", kilobytes("VmSize:"));
+    show("process_threads", "Threads.", "gauge", field(20));
+    show("process_start_time_seconds", "Start, in seconds since the Unix epoch.", "gauge", start);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().map(|now| now.as_secs_f64());
+    let uptime = now.zip(start).map(|(now, start)| (now - start).max(0.0));
+    show("process_uptime_seconds", "Seconds since the start.", "gauge", uptime);
+}
