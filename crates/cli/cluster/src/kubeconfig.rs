@@ -1,0 +1,173 @@
+//! Kubeconfig files: the administrator's own, and a context merged into the one that kubectl reads.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_norway::{Mapping, Value};
+
+use crate::files::{create_private_dir, write_private};
+use crate::pki::Identity;
+
+/// What a client needs to reach a cluster as somebody.
+pub struct Access<'a> {
+    /// Name of the context, and of its cluster and user.
+    pub name: &'a str,
+    /// `https://host:port`.
+    pub server: &'a str,
+    /// The authority that signed the server's certificate, PEM.
+    pub ca_pem: &'a str,
+    /// The client certificate and key.
+    pub identity: &'a Identity,
+}
+
+fn map<const N: usize>(entries: [(&str, Value); N]) -> Value {
+    Value::Mapping(entries.into_iter().map(|(key, value)| (Value::from(key), value)).collect())
+}
+
+impl Access<'_> {
+    fn entries(&self) -> [(&'static str, Value); 3] {
+        let data = |pem: &str| Value::from(STANDARD.encode(pem));
+        let user = format!("{}-admin", self.name);
+        let cluster =
+            map([("server", self.server.into()), ("certificate-authority-data", data(self.ca_pem))]);
+        let credentials = map([
+            ("client-certificate-data", data(&self.identity.certificate_pem)),
+            ("client-key-data", data(&self.identity.key_pem)),
+        ]);
+        let context = map([("cluster", self.name.into()), ("user", user.as_str().into())]);
+        [
+            ("clusters", map([("name", self.name.into()), ("cluster", cluster)])),
+            ("users", map([("name", user.as_str().into()), ("user", credentials)])),
+            ("contexts", map([("name", self.name.into()), ("context", context)])),
+        ]
+    }
+
+    /// Adds or replaces this access in a kubeconfig document and makes it the current context.
+    fn merge_into(&self, document: &mut Mapping) {
+        document.entry("apiVersion".into()).or_insert("v1".into());
+        document.entry("kind".into()).or_insert("Config".into());
+        for (section, entry) in self.entries() {
+            let list = document.entry(section.into()).or_insert(Value::Sequence(vec![]));
+            if !list.is_sequence() {
+                *list = Value::Sequence(vec![]);
+            }
+            if let Value::Sequence(list) = list {
+                list.retain(|old| old.get("name") != entry.get("name"));
+                list.push(entry);
+            }
+        }
+        document.insert("current-context".into(), self.name.into());
+    }
+
+    /// Writes a kubeconfig that holds this access alone, mode 0600.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let mut document = Mapping::new();
+        self.merge_into(&mut document);
+        store(path, &document)
+    }
+
+    /// Adds this access to the kubeconfig at `path` and leaves everything else in it as it is.
+    ///
+    /// # Errors
+    /// When the file exists but is not a kubeconfig; it is left untouched then.
+    pub fn merge(&self, path: &Path) -> Result<()> {
+        let mut document = load(path)?;
+        self.merge_into(&mut document);
+        store(path, &document)
+    }
+}
+
+/// Removes the context `name` with its cluster and user from the kubeconfig at `path`, if they are there.
+pub fn forget(name: &str, path: &Path) -> Result<()> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let mut document = load(path)?;
+    let user = format!("{name}-admin");
+    for (section, gone) in [("clusters", name), ("users", user.as_str()), ("contexts", name)] {
+        if let Some(Value::Sequence(list)) = document.get_mut(section) {
+            list.retain(|entry| entry.get("name").and_then(Value::as_str) != Some(gone));
+        }
+    }
+    if document.get("current-context").and_then(Value::as_str) == Some(name) {
+        document.insert("current-context".into(), "".into());
+    }
+    store(path, &document)
+}
+
+/// The file that kubectl reads: the first of `$KUBECONFIG`, else `~/.kube/config`.
+pub fn default_path() -> Option<PathBuf> {
+    if let Some(list) = std::env::var_os("KUBECONFIG").filter(|list| !list.is_empty()) {
+        return std::env::split_paths(&list).find(|path| !path.as_os_str().is_empty());
+    }
+    std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".kube/config"))
+}
+
+fn load(path: &Path) -> Result<Mapping> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Mapping::new()),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    match serde_norway::from_str(&text) {
+        Ok(Value::Mapping(document)) => Ok(document),
+        Ok(Value::Null) => Ok(Mapping::new()),
+        Ok(_) => anyhow::bail!("{} is not a kubeconfig: move it away or repair it", path.display()),
+        Err(error) => Err(error)
+            .with_context(|| format!("{} is not a kubeconfig: move it away or repair it", path.display())),
+    }
+}
+
+fn store(path: &Path, document: &Mapping) -> Result<()> {
+    if let Some(parent) = path.parent() {
+        create_private_dir(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+    }
+    let text = serde_norway::to_string(document).context("cannot print a kubeconfig")?;
+    write_private(path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OTHERS: &str = "apiVersion: v1\nkind: Config\nclusters:\n- name: work\n  cluster: {server: https://work}\n\
+                          users: []\ncontexts:\n- name: work\n  context: {cluster: work, user: me}\n\
+                          current-context: work\npreferences: {colors: true}\n";
+
+    fn access<'a>(identity: &'a Identity, server: &'a str) -> Access<'a> {
+        Access { name: "ferrokube", server, ca_pem: "CA", identity }
+    }
+
+    #[test]
+    fn merging_keeps_what_others_wrote() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(".kube/config");
+        fs::create_dir(path.parent().unwrap()).unwrap();
+        fs::write(&path, OTHERS).unwrap();
+        let identity = Identity { certificate_pem: "C".into(), key_pem: "K".into() };
+        access(&identity, "https://127.0.0.1:1").merge(&path).unwrap();
+        access(&identity, "https://127.0.0.1:2").merge(&path).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains("https://work") && text.contains("colors"), "{text}");
+        assert!(text.contains("127.0.0.1:2") && !text.contains("127.0.0.1:1"), "{text}");
+        assert!(text.contains("current-context: ferrokube"), "{text}");
+
+        forget("ferrokube", &path).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(!text.contains("ferrokube") && text.contains("https://work"), "{text}");
+    }
+
+    #[test]
+    fn a_damaged_kubeconfig_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config");
+        fs::write(&path, "- not\n- a mapping\n").unwrap();
+        let identity = Identity { certificate_pem: "C".into(), key_pem: "K".into() };
+        let refused = access(&identity, "https://x").merge(&path).unwrap_err().to_string();
+        assert!(refused.contains("is not a kubeconfig"), "{refused}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "- not\n- a mapping\n");
+    }
+}
