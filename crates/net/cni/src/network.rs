@@ -281,8 +281,7 @@ fn default_mtu(links: &[Link], routes: &[Route]) -> u32 {
     carrier.map(|link| link.mtu).or_else(smallest).unwrap_or(DEFAULT_MTU)
 }
 
-/// `lo` carries the node's own address in each range, and the route to Services. Packets to a Service never really leave through it:
-/// rules change their destination or reject them first. The route is what lets a node without a default route send them at all.
+/// `lo` carries the node's own address in each range.
 fn prepare_loopback(socket: &mut Socket, config: &Config, links: &[Link]) -> Result<(), Error> {
     let lo = links.iter().find(|link| link.name == "lo");
     let lo = lo.ok_or_else(|| Error::Config("this network namespace has no loopback link".to_owned()))?.index;
@@ -292,19 +291,29 @@ fn prepare_loopback(socket: &mut Socket, config: &Config, links: &[Link]) -> Res
         socket.add_address(lo, own).map_err(kernel(format!("add address {own}")))?;
     }
     for services in &config.service_cidrs {
-        let is_v4 = services.addr().is_ipv4();
-        let source = config.node_ips.iter().find(|ip| ip.is_ipv4() == is_v4).copied();
-        let route = Route {
-            destination: services.trunc(),
-            gateway: None,
-            link: lo,
-            source,
-            protocol: ROUTE_PROTOCOL,
-        };
         // An IPv6 route needs IPv6 in the kernel, which a node with only IPv4 pods may lack.
+        let is_v4 = services.addr().is_ipv4();
         if is_v4 || config.pod_cidrs.iter().any(|net| net.addr().is_ipv6()) {
-            socket.set_route(&route).map_err(kernel(format!("set route to services {services}")))?;
+            route_services(socket, config, services.trunc(), lo)?;
         }
     }
     Ok(())
+}
+
+/// A route to Services, on the link with the node's address. No packet really leaves by it: rules change its destination or reject
+/// it first. The route is what lets a node without a default route send such packets at all. (A route on `lo` would do for that,
+/// but the kernel takes its destinations for local ones and then cannot send rejections.)
+fn route_services(socket: &mut Socket, config: &Config, services: IpNet, lo: u32) -> Result<(), Error> {
+    let same_family = |ip: &IpAddr| ip.is_ipv4() == services.addr().is_ipv4();
+    let addresses = socket.addresses().map_err(kernel("list addresses"))?;
+    let node_ip = config.node_ips.iter().copied().find(same_family);
+    let carrier = addresses.iter().find(|address| Some(address.net.addr()) == node_ip);
+    let route = Route {
+        destination: services,
+        gateway: None,
+        link: carrier.map_or(lo, |address| address.link),
+        source: carrier.map(|address| address.net.addr()),
+        protocol: ROUTE_PROTOCOL,
+    };
+    socket.set_route(&route).map_err(kernel(format!("set route to services {services}")))
 }

@@ -1,9 +1,21 @@
 //! Services as nftables rules.
 //!
 //! - [`spec`] is the input: Services, EndpointSlices and the node as plain structs.
+//! - [`endpoints`] chooses which endpoints a service port uses on this node, by the API's rules (pure).
+//! - [`plan`](mod@plan) turns all of it into one nftables table (pure); [`picks`] has the rules that choose an endpoint.
+//! - [`proxy`] applies plans to the kernel, and [`flows`] forgets UDP flows whose endpoint is gone.
+//! - [`health`] answers load balancers that ask whether this node has endpoints.
 
+pub mod endpoints;
+pub mod flows;
+pub mod health;
+pub mod picks;
+pub mod plan;
+pub mod proxy;
 pub mod spec;
 
+pub use plan::plan;
+pub use proxy::{Error, Proxy, run};
 pub use spec::{
     EndpointPort, EndpointSpec, NodeSpec, Protocol, ServicePort, ServiceSpec, SliceSpec, Snapshot,
     TrafficPolicy,

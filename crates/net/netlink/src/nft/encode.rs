@@ -320,7 +320,7 @@ fn write_expr(list: &mut Builder, expr: &Expr) {
         Expr::Dynamic { .. } => "dynset",
         Expr::Dnat { .. } => "nat",
         Expr::Masquerade => "masq",
-        Expr::Reject => "reject",
+        Expr::Reject { .. } => "reject",
     };
     list.string(1, name).nest(2, |data| write_operands(data, expr));
 }
@@ -400,8 +400,11 @@ fn write_operands(data: &mut Builder, expr: &Expr) {
             const FULLY_RANDOM: u32 = 1 << 4;
             data.be32(1, FULLY_RANDOM);
         }
-        Expr::Reject => {
-            data.be32(1, 2).attr(2, &[1]);
+        Expr::Reject { reset } => {
+            const TCP_RESET: u32 = 1;
+            const ICMPX: u32 = 2;
+            const PORT_UNREACHABLE: u8 = 1;
+            data.be32(1, if *reset { TCP_RESET } else { ICMPX }).attr(2, &[PORT_UNREACHABLE]);
         }
     }
 }

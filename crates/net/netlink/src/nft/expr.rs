@@ -106,14 +106,14 @@ pub enum Expr {
     Random { modulus: u32, to: Register },
     /// The kind of an address: 2 is one of this machine.
     FibType { address: FibAddress, to: Register },
-    /// Change a dynamic map.
+    /// Change a dynamic map. The kernel wants a register for the value of a map even to delete.
     Dynamic { op: DynamicOp, set: String, key: Register, value: Option<Register>, timeout_ms: u64 },
     /// Change the destination to the address and port in registers.
     Dnat { is_v6: bool, address: Register, port: Register },
     /// Change the source to the address of the link the packet leaves by, with a random port.
     Masquerade,
-    /// Answer with ICMP "port unreachable".
-    Reject,
+    /// Answer with ICMP "port unreachable", or with a TCP reset.
+    Reject { reset: bool },
     /// Decide.
     Verdict(Verdict),
 }

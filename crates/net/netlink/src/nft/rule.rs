@@ -153,9 +153,20 @@ impl Rule {
         self.with([Expr::Masquerade])
     }
 
-    /// Refuses.
+    /// Only packets of a transport protocol.
+    pub fn protocol(self, number: u8) -> Rule {
+        self.with([Expr::Meta { key: Meta::Protocol, to: Register(0) }]).compare(true, &[number])
+    }
+
+    /// Refuses by ICMP, of which the kernel sends only a few to the same address in a second.
     pub fn reject(self) -> Rule {
-        self.with([Expr::Reject])
+        self.with([Expr::Reject { reset: false }])
+    }
+
+    /// Refuses a TCP connection by a reset, as often as it takes.
+    pub fn reset(self) -> Rule {
+        const TCP: u8 = 6;
+        self.protocol(TCP).with([Expr::Reject { reset: true }])
     }
 
     /// Ends with a verdict.

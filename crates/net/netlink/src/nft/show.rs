@@ -115,19 +115,19 @@ impl fmt::Display for Expr {
                 let which = if *address == FibAddress::Source { "saddr" } else { "daddr" };
                 write!(f, "{to} = fib {which} type")
             }
-            Expr::Dynamic { op, set, key, value, timeout_ms } => {
-                let op = if *op == DynamicOp::Update { "update" } else { "delete" };
-                write!(f, "{op} @{set}[{key}]")?;
-                if let Some(value) = value {
-                    write!(f, " = {value} for {timeout_ms} ms")?;
+            Expr::Dynamic { op, set, key, value, timeout_ms } => match (op, value) {
+                (DynamicOp::Update, Some(value)) => {
+                    write!(f, "update @{set}[{key}] = {value} for {timeout_ms} ms")
                 }
-                Ok(())
-            }
+                (DynamicOp::Update, None) => write!(f, "update @{set}[{key}] for {timeout_ms} ms"),
+                (DynamicOp::Delete, _) => write!(f, "delete @{set}[{key}]"),
+            },
             Expr::Dnat { is_v6, address, port } => {
                 write!(f, "dnat {} to {address}:{port}", if *is_v6 { "ip6" } else { "ip" })
             }
             Expr::Masquerade => f.write_str("masquerade fully-random"),
-            Expr::Reject => f.write_str("reject"),
+            Expr::Reject { reset: false } => f.write_str("reject"),
+            Expr::Reject { reset: true } => f.write_str("reject with tcp reset"),
             Expr::Verdict(verdict) => verdict.fmt(f),
         }
     }
