@@ -20,6 +20,8 @@ pub fn all(model: &Model) -> Result<Vec<(String, String)>> {
         let text = package(model, p)?;
         let (first, version) = p.id.split_once('/').unwrap_or((&p.id, "v1"));
         if p.id == "meta/v1" {
+            let mut text = text;
+            tables([p].into_iter(), |_| String::new(), "crate::", &mut text);
             out.push(("crates/api/meta/src/generated.rs".to_owned(), text));
             continue;
         }
@@ -38,18 +40,43 @@ pub fn all(model: &Model) -> Result<Vec<(String, String)>> {
         }
         text.push_str("}\n");
     }
-    text.push_str(
-        "/// The facts about every struct of this crate.\npub static ALL: &[&meta::TypeInfo] = &[\n",
+    tables(
+        model.packages.iter().filter(|p| p.id != "meta/v1"),
+        |p| format!("{}::", p.id.replace('/', "::")),
+        "meta::",
+        &mut text,
     );
-    for p in model.packages.iter().filter(|p| p.id != "meta/v1") {
-        let path = p.id.replace('/', "::");
-        for s in &p.structs {
-            let _ = writeln!(text, "&{path}::{},", info_name(&s.name));
-        }
-    }
-    text.push_str("];\n");
     out.push(("crates/api/types/src/generated/mod.rs".to_owned(), text));
     Ok(out)
+}
+
+/// Two static tables: the facts about every struct, and a constructor for every struct that says what it is.
+fn tables<'a>(
+    packages: impl Iterator<Item = &'a Package> + Clone,
+    path: impl Fn(&Package) -> String,
+    meta: &str,
+    out: &mut String,
+) {
+    let _ = writeln!(
+        out,
+        "/// The facts about every struct of this crate.\n#[rustfmt::skip]\npub static ALL: &[&{meta}TypeInfo] = &["
+    );
+    for p in packages.clone() {
+        for s in &p.structs {
+            let _ = writeln!(out, "&{}{},", path(p), info_name(&s.name));
+        }
+    }
+    let _ = writeln!(
+        out,
+        "];\n/// Every struct of this crate that carries `kind` and `apiVersion`.\n#[rustfmt::skip]\n\
+         pub static TYPED: &[{meta}DocumentType] = &["
+    );
+    for p in packages {
+        for s in p.structs.iter().filter(|s| s.type_meta) {
+            let _ = writeln!(out, "{meta}DocumentType::of::<{}{}>(),", path(p), s.name);
+        }
+    }
+    out.push_str("];\n");
 }
 
 fn info_name(name: &str) -> String {

@@ -8,6 +8,8 @@ use crate::{DecodeContext, DecodeError, Struct};
 
 /// Anything a field can hold. Generated structs get it through [`Struct`].
 pub trait Value: Default {
+    /// An empty protobuf message stands for no value at all (Go's zero times).
+    const EMPTY_MESSAGE_IS_NONE: bool = false;
     /// Left out under Go's `omitempty`. Structs never are.
     fn is_empty(&self) -> bool;
     /// Left out under Go's `omitzero`.

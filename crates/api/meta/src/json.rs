@@ -2,6 +2,7 @@
 
 mod reader;
 mod scan;
+mod tree;
 mod writer;
 
 pub use reader::JsonReader;

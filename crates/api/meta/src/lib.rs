@@ -5,6 +5,7 @@
 //! [`Kind`] and [`Object`] (what a top-level kind adds). Nothing here does I/O.
 
 mod codec;
+mod document;
 mod envelope;
 mod error;
 mod field_error;
@@ -29,6 +30,7 @@ mod time;
 mod values;
 
 pub use codec::{Codec, Value, from_value, to_value};
+pub use document::{Document, DocumentResult, DocumentType};
 pub use envelope::{Envelope, PROTOBUF_MAGIC, TypeMetaHeader, read_type_meta};
 pub use error::{DecodeContext, DecodeError, FieldValidation};
 pub use field_error::{BadValue, FieldError, FieldErrorKind, FieldErrors, aggregate_message};

@@ -147,6 +147,7 @@ fn put_timestamp(number: u32, seconds: i64, nanos: i32, w: &mut ProtoWriter) {
 macro_rules! time_value {
     ($t:ty, $from:expr, $parts:expr) => {
         impl Value for $t {
+            const EMPTY_MESSAGE_IS_NONE: bool = true;
             fn is_empty(&self) -> bool {
                 false
             }

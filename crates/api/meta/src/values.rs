@@ -141,6 +141,10 @@ impl<V: Value> Value for Option<V> {
         }
     }
     fn read_proto(&mut self, wire: Wire, r: &mut ProtoReader<'_>) -> Result<(), DecodeError> {
+        if V::EMPTY_MESSAGE_IS_NONE && r.take_empty(wire) {
+            *self = None;
+            return Ok(());
+        }
         self.get_or_insert_with(V::default).read_proto(wire, r)
     }
 }

@@ -40,8 +40,16 @@ impl<'a> JsonReader<'a> {
 
     /// Decodes the whole input into `value`. Errors of syntax win over errors of type, as in Go, which checks the whole
     /// document first.
-    pub fn read_document<T: Struct>(mut self, value: &mut T) -> Result<(), DecodeError> {
-        let result = value.read_json_value(&mut self).and_then(|()| {
+    pub fn read_document<T: Struct>(self, value: &mut T) -> Result<(), DecodeError> {
+        self.whole(|r| value.read_json_value(r)).map_err(|e| e.at_top(T::INFO.go))
+    }
+
+    /// Decodes the whole input with `read`.
+    pub fn whole<F>(mut self, read: F) -> Result<(), DecodeError>
+    where
+        F: FnOnce(&mut Self) -> Result<(), DecodeError>,
+    {
+        let result = read(&mut self).and_then(|()| {
             let end = scan::skip_space(self.buf, self.pos);
             match self.buf.get(end) {
                 None => Ok(()),
@@ -49,12 +57,11 @@ impl<'a> JsonReader<'a> {
             }
         });
         match result {
-            Ok(()) => Ok(()),
-            Err(e) if e.is_syntax() => Err(e),
-            Err(e) => {
+            Err(e) if !e.is_syntax() => {
                 scan::check_syntax(self.buf)?;
-                Err(e.at_top(T::INFO.go))
+                Err(e)
             }
+            other => other,
         }
     }
 

@@ -109,6 +109,13 @@ impl<'a> ProtoReader<'a> {
         self.take(len)
     }
 
+    /// Consumes an empty message if one is next.
+    pub fn take_empty(&mut self, wire: Wire) -> bool {
+        let empty = wire == Wire::Bytes && self.pos < self.end && self.buf[self.pos] == 0;
+        self.pos += usize::from(empty);
+        empty
+    }
+
     /// Reads a nested message into a struct, merging with what it holds.
     pub fn message<T: Struct>(&mut self, wire: Wire, value: &mut T) -> Result<(), DecodeError> {
         self.nested(wire, T::INFO.name, |number, wire, r| value.read_message_field(number, wire, r))
