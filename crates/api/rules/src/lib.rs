@@ -1,1 +1,17 @@
-//! Per kind: default, validate, prepare; pure functions.
+//! What Kubernetes does to objects of each kind before it stores them: defaults, preparation, validation, warnings.
+//!
+//! Everything here is a pure function of objects. [`table`] is the one list of kinds: a row per kind, which the registry
+//! looks up by group, version and kind. A kind's rules are an implementation of [`Rules`] in its group's folder; the
+//! vocabulary in which they are written is [`check`]. Texts, paths and order of errors are those of upstream v1.36.
+
+pub mod check;
+mod core;
+mod diff;
+mod fill;
+mod path;
+mod rule;
+mod table;
+
+pub use path::Path;
+pub use rule::{Context, KindRules, Rules, Subresource};
+pub use table::{of, table};

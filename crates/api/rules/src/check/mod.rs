@@ -1,0 +1,19 @@
+//! The vocabulary in which rules are written: formats, combinators and the list of errors.
+
+pub mod errors;
+pub mod formats;
+pub mod ip;
+pub mod json;
+pub mod labels;
+pub mod metadata;
+
+pub use errors::{Errs, IMMUTABLE, NOT_NEGATIVE, NOT_POSITIVE};
+pub use formats::*;
+pub use json::{go_json_object_error, json_list, json_object, json_option, json_string};
+pub use meta::BadValue;
+
+/// Text that is printed as it is, because it is JSON already.
+#[allow(non_snake_case)]
+pub fn Raw(text: String) -> BadValue {
+    BadValue::Plain(text)
+}

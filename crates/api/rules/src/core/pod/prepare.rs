@@ -1,0 +1,151 @@
+//! What the API server itself writes into pods.
+
+use super::{container, resources};
+use meta::v1::{LabelSelector, LabelSelectorRequirement};
+use meta::{List, Map, Str, thin_vec};
+use types::core::v1::*;
+
+/// A new pod: pending, with its quality of service, and with label keys turned into selectors.
+pub(super) fn create(pod: &mut Pod) {
+    pod.metadata.generation = 1;
+    *pod.status = PodStatus {
+        phase: "Pending".into(),
+        qos_class: resources::qos_class(&pod.spec).into(),
+        ..Default::default()
+    };
+    let labels = pod.metadata.labels.clone();
+    if let Some(affinity) = &mut pod.spec.affinity {
+        if let Some(a) = &mut affinity.pod_affinity {
+            a.required_during_scheduling_ignored_during_execution.iter_mut().for_each(|t| term_keys(t, &labels));
+            for w in a.preferred_during_scheduling_ignored_during_execution.iter_mut() {
+                term_keys(&mut w.pod_affinity_term, &labels);
+            }
+        }
+        if let Some(a) = &mut affinity.pod_anti_affinity {
+            a.required_during_scheduling_ignored_during_execution.iter_mut().for_each(|t| term_keys(t, &labels));
+            for w in a.preferred_during_scheduling_ignored_during_execution.iter_mut() {
+                term_keys(&mut w.pod_affinity_term, &labels);
+            }
+        }
+    }
+    for c in pod.spec.topology_spread_constraints.iter_mut() {
+        // A key that the selector already names is an error, which validation reports.
+        let named = |s: &LabelSelector, k: &Str| {
+            s.match_labels.contains_key(k) || s.match_expressions.iter().any(|r| r.key == *k)
+        };
+        if c.label_selector.as_ref().is_some_and(|s| c.match_label_keys.iter().any(|k| named(s, k))) {
+            continue;
+        }
+        if let Some(selector) = &mut c.label_selector {
+            let keys = c.match_label_keys.clone();
+            add_keys(selector, &keys, "In", &labels);
+        }
+    }
+    if !pod.spec.scheduling_gates.is_empty() {
+        pod.status.conditions.push(PodCondition {
+            type_: "PodScheduled".into(),
+            status: "False".into(),
+            reason: "SchedulingGated".into(),
+            message: "Scheduling is blocked due to non-empty scheduling gates".into(),
+            ..Default::default()
+        });
+    }
+}
+
+fn term_keys(term: &mut PodAffinityTerm, labels: &Map<Str>) {
+    if let Some(selector) = &mut term.label_selector {
+        add_keys(selector, &term.match_label_keys, "In", labels);
+        add_keys(selector, &term.mismatch_label_keys, "NotIn", labels);
+    }
+}
+
+fn add_keys(selector: &mut LabelSelector, keys: &List<Str>, operator: &str, labels: &Map<Str>) {
+    for key in keys.iter() {
+        if let Some(value) = labels.get(key) {
+            selector.match_expressions.push(LabelSelectorRequirement {
+                key: key.clone(),
+                operator: operator.into(),
+                values: thin_vec![value.clone()],
+            });
+        }
+    }
+}
+
+/// A status: only the status, and what old kubelets drop from it is kept.
+pub(super) fn status(pod: &mut Pod, old: &Pod) {
+    pod.spec.clone_from(&old.spec);
+    pod.metadata.deletion_timestamp = None;
+    pod.metadata.owner_references.clone_from(&old.metadata.owner_references);
+    if pod.status.qos_class.is_empty() {
+        pod.status.qos_class = old.status.qos_class.clone();
+    }
+    if pod.status.observed_generation == 0 {
+        pod.status.observed_generation = old.status.observed_generation;
+    }
+    keep_observed_generations(&mut pod.status.conditions, &old.status.conditions);
+}
+
+fn keep_observed_generations(new: &mut List<PodCondition>, old: &List<PodCondition>) {
+    for condition in new.iter_mut().filter(|c| c.observed_generation == 0) {
+        if let Some(old) = old.iter().find(|o| o.type_ == condition.type_) {
+            condition.observed_generation = old.observed_generation;
+        }
+    }
+}
+
+/// An update through `ephemeralcontainers`: nothing else of the pod changes.
+pub(super) fn ephemeral_containers(pod: &mut Pod, old: &Pod) {
+    let added = std::mem::take(&mut pod.spec.ephemeral_containers);
+    keep_all_but_metadata_version(pod, old);
+    pod.spec.ephemeral_containers = added;
+    count(pod, old);
+}
+
+/// An update through `resize`: resources and resize policies of containers.
+pub(super) fn resize(pod: &mut Pod, old: &Pod) {
+    let wanted = std::mem::take(&mut pod.spec);
+    keep_all_but_metadata_version(pod, old);
+    let take = |to: &mut List<Container>, from: &List<Container>, all: bool| {
+        if to.len() != from.len() {
+            return;
+        }
+        for (to, from) in to.iter_mut().zip(from.iter()) {
+            if to.name == from.name && (all || container::is_restartable(to) || to.resources != from.resources) {
+                to.resources.clone_from(&from.resources);
+                to.resize_policy.clone_from(&from.resize_policy);
+            }
+        }
+    };
+    take(&mut pod.spec.containers, &wanted.containers, true);
+    take(&mut pod.spec.init_containers, &wanted.init_containers, false);
+    count(pod, old);
+}
+
+/// The stored object with the version and the field managers of the request.
+fn keep_all_but_metadata_version(pod: &mut Pod, old: &Pod) {
+    let sent = std::mem::replace(&mut pod.metadata, old.metadata.clone());
+    pod.metadata.resource_version = sent.resource_version;
+    pod.metadata.managed_fields = sent.managed_fields;
+    pod.metadata.name = sent.name;
+    pod.metadata.namespace = sent.namespace;
+    pod.metadata.uid = sent.uid;
+    pod.spec.clone_from(&old.spec);
+    pod.status.clone_from(&old.status);
+}
+
+fn count(pod: &mut Pod, old: &Pod) {
+    if pod.spec != old.spec {
+        pod.metadata.generation = old.metadata.generation + 1;
+    }
+}
+
+/// How long a deleted pod may take to end: what is asked for, else what the pod says; at once when nothing of it runs.
+pub(super) fn grace_seconds(pod: &Pod, requested: Option<i64>) -> i64 {
+    let seconds = requested.or(pod.spec.termination_grace_period_seconds).unwrap_or(0);
+    let ended = pod.status.phase == "Failed" || pod.status.phase == "Succeeded";
+    match seconds {
+        _ if pod.spec.node_name.is_empty() || ended => 0,
+        s if s < 0 => 1,
+        s => s,
+    }
+}

@@ -1,0 +1,237 @@
+//! What may change in a pod that exists, through the pod itself and through its subresources.
+
+use super::container::{image_whitespace, is_restartable};
+use super::{resources, scheduling, template};
+use crate::Path;
+use crate::check::Errs;
+use crate::diff;
+use meta::{BadValue, List, Map, Quantity};
+use types::core::v1::*;
+
+const MUTABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
+
+/// An update of the pod: few fields of the spec, and each in few ways.
+pub(super) fn pod(new: &Pod, old: &Pod, e: &mut Errs) {
+    let metadata = Path::root("metadata");
+    template::annotations_update(e, &metadata.child("annotations"), new, old);
+    let at = Path::root("spec");
+    let (spec, before) = (&*new.spec, &*old.spec);
+    for (field, list, old_list) in [
+        ("containers", &spec.containers, &before.containers),
+        ("initContainers", &spec.init_containers, &before.init_containers),
+    ] {
+        let at = at.child(field);
+        if list.len() != old_list.len() {
+            return e.forbidden(&at, "pod updates may not add or remove containers");
+        }
+        for (i, c) in list.iter().enumerate() {
+            e.present(&at.index(i).child("image"), &c.image);
+            image_whitespace(e, &at.index(i), &c.into());
+        }
+    }
+    let deadline = at.child("activeDeadlineSeconds");
+    match (spec.active_deadline_seconds, before.active_deadline_seconds) {
+        (Some(s), _) if !(0..=i64::from(i32::MAX)).contains(&s) => {
+            return e.in_range(&deadline, s, 0, i32::MAX.into());
+        }
+        (Some(s), Some(b)) if b < s => {
+            return e.invalid(&deadline, s, "must be less than or equal to previous value");
+        }
+        (None, Some(_)) => e.invalid(
+            &deadline,
+            BadValue::Plain("null".into()),
+            "must not update from a positive integer to nil value",
+        ),
+        _ => {}
+    }
+    tolerations(e, &at.child("tolerations"), &spec.tolerations, &before.tolerations);
+    let gates = at.child("schedulingGates");
+    for (i, gate) in spec.scheduling_gates.iter().enumerate().filter(|(_, g)| !before.scheduling_gates.contains(g)) {
+        e.forbidden(
+            &gates.index(i).child("name"),
+            format!("only deletion is allowed, but found new scheduling gate '{}'", gate.name),
+        );
+    }
+    if spec == before {
+        return;
+    }
+    let rest = without_mutable(e, &at, spec, before);
+    if rest != *before {
+        let difference = diff::internal("PodSpec", before, &rest);
+        e.forbidden(&at, format!("pod updates may not change fields other than {MUTABLE}\n{difference}"));
+    }
+}
+
+/// The new spec with everything that may change set back, so that what still differs may not.
+fn without_mutable(e: &mut Errs, at: &Path<'_>, spec: &PodSpec, before: &PodSpec) -> PodSpec {
+    let mut rest = spec.clone();
+    for (list, old) in [
+        (&mut rest.containers, &before.containers),
+        (&mut rest.init_containers, &before.init_containers),
+    ] {
+        for (c, old) in list.iter_mut().zip(old.iter()) {
+            c.image = old.image.clone();
+        }
+    }
+    rest.active_deadline_seconds = before.active_deadline_seconds;
+    rest.scheduling_gates.clone_from(&before.scheduling_gates);
+    rest.tolerations.clone_from(&before.tolerations);
+    let was_negative = before.termination_grace_period_seconds.is_some_and(|s| s < 0);
+    if was_negative && rest.termination_grace_period_seconds == Some(1) {
+        rest.termination_grace_period_seconds = before.termination_grace_period_seconds;
+    }
+    if before.scheduling_gates.is_empty() {
+        return rest;
+    }
+    // A pod that waits at a gate may still be steered to fewer nodes.
+    if before.node_selector.iter().any(|(k, v)| rest.node_selector.get(k) != Some(v)) {
+        e.invalid(
+            &at.child("nodeSelector"),
+            BadValue::of(&rest.node_selector),
+            "only additions to spec.nodeSelector are allowed (no mutations or deletions)",
+        );
+    }
+    rest.node_selector.clone_from(&before.node_selector);
+    let old_node = before.affinity.as_ref().and_then(|a| a.node_affinity.as_deref());
+    let new_node = rest.affinity.as_ref().and_then(|a| a.node_affinity.as_deref());
+    if old_node != new_node {
+        let affinity = at.child("affinity");
+        node_affinity(e, &affinity.child("nodeAffinity"), new_node, old_node);
+        let mut affinity = rest.affinity.take().unwrap_or_default();
+        affinity.node_affinity = old_node.map(|a| Box::new(a.clone()));
+        let none_before = before.affinity.is_none() && *affinity == Affinity::default();
+        rest.affinity = (!none_before).then_some(affinity);
+    }
+    rest
+}
+
+fn node_affinity(e: &mut Errs, at: &Path<'_>, new: Option<&NodeAffinity>, old: Option<&NodeAffinity>) {
+    let terms = |a: Option<&NodeAffinity>| -> List<NodeSelectorTerm> {
+        a.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref())
+            .map(|s| s.node_selector_terms.clone())
+            .unwrap_or_default()
+    };
+    let (old, new) = (terms(old), terms(new));
+    let at = at.child("requiredDuringSchedulingIgnoredDuringExecution");
+    let list = at.child("nodeSelectorTerms");
+    if !old.is_empty() && old.len() != new.len() {
+        let detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
+        return e.invalid(&list, BadValue::of(&new), detail);
+    }
+    for (i, (new, old)) in new.iter().zip(old.iter()).enumerate() {
+        let was_empty = old.match_expressions.is_empty() && old.match_fields.is_empty();
+        let grew = new.match_expressions.starts_with(&old.match_expressions) && new.match_fields.starts_with(&old.match_fields);
+        if (was_empty && new != old) || !grew {
+            e.invalid(&list.index(i), BadValue::json(new), "only additions are allowed (no mutations or deletions)");
+        }
+    }
+}
+
+fn tolerations(e: &mut Errs, at: &Path<'_>, new: &List<Toleration>, old: &List<Toleration>) {
+    let same_but_seconds = |a: &Toleration, b: &Toleration| {
+        (&a.key, &a.operator, &a.value, &a.effect) == (&b.key, &b.operator, &b.value, &b.effect)
+    };
+    if !old.iter().all(|o| new.iter().any(|n| same_but_seconds(n, o))) {
+        return e.forbidden(at, "existing toleration can not be modified except its tolerationSeconds");
+    }
+    scheduling::tolerations(e, at, new);
+}
+
+/// An update through `ephemeralcontainers`: only additions.
+pub(super) fn ephemeral_containers(new: &Pod, old: &Pod, e: &mut Errs) {
+    let metadata = Path::root("metadata");
+    template::annotations_update(e, &metadata.child("annotations"), new, old);
+    if template::is_mirror(old) {
+        *e = Errs::new();
+        return e.forbidden(&Path::root(""), "static pods do not support ephemeral containers");
+    }
+    let spec = Path::root("spec");
+    let at = spec.child("ephemeralContainers");
+    for before in old.spec.ephemeral_containers.iter() {
+        match new.spec.ephemeral_containers.iter().find(|c| c.name == before.name) {
+            None => e.forbidden(&at, format!("existing ephemeral containers \"{}\" may not be removed\n", before.name)),
+            Some(after) if after != before => {
+                let difference = diff::internal("EphemeralContainer", before, after);
+                e.forbidden(
+                    &at,
+                    format!("existing ephemeral containers \"{}\" may not be changed\n{difference}", before.name),
+                );
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// An update through `resize`: cpu and memory of containers, within the quality of service.
+pub(super) fn resize(new: &Pod, old: &Pod, e: &mut Errs) {
+    let whole = Path::root("");
+    let refused = if template::is_mirror(old) {
+        Some("static pods cannot be resized")
+    } else if old.spec.os.as_ref().is_some_and(|os| os.name == "windows") {
+        Some("windows pods cannot be resized")
+    } else {
+        None
+    };
+    if let Some(refused) = refused {
+        *e = Errs::new();
+        return e.forbidden(&whole, refused);
+    }
+    let at = Path::root("spec");
+    let before_class = match old.status.qos_class.as_str() {
+        "" => resources::qos_class(&old.spec),
+        class => class,
+    };
+    if before_class != resources::qos_class(&new.spec) {
+        e.invalid(&at, &new.status.qos_class, "Pod QOS Class may not change as a result of resizing");
+    }
+    let running = old.status.container_statuses.iter().find(|s| s.state.running.is_some());
+    if running.is_some_and(|s| s.resources.is_none()) {
+        e.forbidden(&at, "Pod running on node without support for resize");
+    }
+    let mut compare = |field: &str, new: &List<Container>, old: &List<Container>, what: &str| {
+        let at_list = at.child(field);
+        for (i, (new, old)) in new.iter().zip(old.iter()).enumerate() {
+            if field == "initContainers" && !is_restartable(old) {
+                if new != old {
+                    e.forbidden(&at, "resources for non-sidecar init containers are immutable");
+                }
+                continue;
+            }
+            let item = at_list.index(i);
+            container(e, &item.child("resources"), new, old);
+            if !same_but_cpu_and_memory(new, old) {
+                e.forbidden(&at, what);
+            }
+        }
+    };
+    compare(
+        "initContainers",
+        &new.spec.init_containers,
+        &old.spec.init_containers,
+        "only cpu and memory resources for sidecar containers are mutable",
+    );
+    compare("containers", &new.spec.containers, &old.spec.containers, "only cpu and memory resources are mutable");
+}
+
+fn container(e: &mut Errs, at: &Path<'_>, new: &Container, old: &Container) {
+    let removed = |new: &Map<Quantity>, old: &Map<Quantity>| old.iter().any(|(name, _)| !new.contains_key(name));
+    if removed(&new.resources.requests, &old.resources.requests) {
+        e.forbidden(&at.child("requests"), "resource requests cannot be removed");
+    }
+    if removed(&new.resources.limits, &old.resources.limits) {
+        e.forbidden(&at.child("limits"), "resource limits cannot be removed");
+    }
+}
+
+fn same_but_cpu_and_memory(new: &Container, old: &Container) -> bool {
+    let reset = |new: &Map<Quantity>, old: &Map<Quantity>| -> Map<Quantity> {
+        let mutable = |name: &str| name == "cpu" || name == "memory";
+        let kept = new.iter().filter(|(n, _)| !mutable(n)).chain(old.iter().filter(|(n, _)| mutable(n)));
+        kept.map(|(n, q)| (n.clone(), q.clone())).collect()
+    };
+    let mut rest = new.clone();
+    rest.resources.limits = reset(&new.resources.limits, &old.resources.limits);
+    rest.resources.requests = reset(&new.resources.requests, &old.resources.requests);
+    rest.resize_policy.clone_from(&old.resize_policy);
+    rest == *old
+}

@@ -1,0 +1,317 @@
+//! One kind's rules as a trait over its type, and the same as a row of function pointers.
+//!
+//! A group's file implements [`Rules`] for its kinds, overriding what differs from the ordinary; [`row`] turns
+//! that into a [`KindRules`] of the table, which the registry calls without knowing types.
+//! The order in which the registry calls: `default` after decoding; on create `prepare_create`, `validate_create`,
+//! `warnings`; on update `prepare_update`, `validate_update`, `warnings`.
+
+use crate::check::{Errs, NameCheck, metadata, name_subdomain, path_segment};
+use meta::{FieldError, Kind, List, Map, Object, Str};
+
+/// What of the request a rule may depend on.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Who asks.
+    pub username: Str,
+    /// The asker's uid, when the authenticator knows one.
+    pub uid: Str,
+    /// The asker's groups.
+    pub groups: List<Str>,
+    /// What else the authenticator knows of the asker.
+    pub extra: Map<List<Str>>,
+    /// Whether containers may be privileged in this cluster (`--allow-privileged`).
+    pub allow_privileged: bool,
+}
+
+impl Default for Context {
+    fn default() -> Self {
+        Context {
+            username: Str::default(),
+            uid: Str::default(),
+            groups: List::default(),
+            extra: Map::default(),
+            allow_privileged: true,
+        }
+    }
+}
+
+/// Which part of an object an update goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subresource<'a> {
+    /// The object itself.
+    Main,
+    /// Its `status`.
+    Status,
+    /// Another subresource that writes the object: `finalize`, `approval`, `resize`, `ephemeralcontainers`, ...
+    Other(&'a str),
+}
+
+/// The rules of a kind. Every method has the behaviour of a kind without peculiarities.
+pub trait Rules: Kind + Object + Sized {
+    /// What names look like.
+    const NAME: NameCheck = name_subdomain;
+    /// Whether finalizers must be standard ones or carry a domain.
+    const KNOWN_FINALIZERS: bool = true;
+    /// Whether an update runs the checks of a new object's metadata a second time, as upstream does for some kinds.
+    const REVALIDATES_METADATA: bool = false;
+    /// Whether PUT creates what does not exist.
+    const CREATE_ON_UPDATE: bool = false;
+    /// Whether an update without `resourceVersion` overwrites whatever is there.
+    const UNCONDITIONAL_UPDATE: bool = true;
+    /// Whether deletion without a policy leaves dependents behind.
+    const ORPHANS_BY_DEFAULT: bool = false;
+    /// Whether `metadata.generation` counts the changes of the spec.
+    const GENERATION: bool = false;
+    /// Field labels for selectors besides `metadata.name` and `metadata.namespace`.
+    const FIELD_LABELS: &'static [&'static str] = &[];
+
+    /// Fills in what the user left out.
+    fn default(&mut self) {}
+
+    /// Sets the status back to that of a new object.
+    fn clear_status(&mut self) {}
+
+    /// Takes the status of the stored object, which an update of the object may not change.
+    fn keep_status(&mut self, _old: &Self) {}
+
+    /// Takes the spec of the stored object, which an update of the status may not change.
+    fn keep_spec(&mut self, _old: &Self) {}
+
+    /// Whether the part that `generation` counts differs.
+    fn spec_differs(&self, _old: &Self) -> bool {
+        false
+    }
+
+    /// Makes a new object ready to be validated and stored.
+    fn prepare_create(&mut self, _cx: &Context) {
+        self.clear_status();
+        if Self::GENERATION {
+            self.meta_mut().generation = 1;
+        }
+    }
+
+    /// Makes a changed object ready to be validated and stored.
+    fn prepare_update(&mut self, old: &Self, _cx: &Context) {
+        self.keep_status(old);
+        self.count_generation(old);
+    }
+
+    /// Makes an object whose status changed ready to be validated and stored.
+    fn prepare_status(&mut self, old: &Self, _cx: &Context) {
+        self.keep_spec(old);
+    }
+
+    /// As [`Rules::prepare_update`], for subresources other than the status.
+    fn prepare_subresource(&mut self, old: &Self, _name: &str, cx: &Context) {
+        self.prepare_update(old, cx);
+    }
+
+    /// Raises the generation when the spec changed.
+    fn count_generation(&mut self, old: &Self) {
+        if Self::GENERATION && self.spec_differs(old) {
+            self.meta_mut().generation = old.meta().generation + 1;
+        }
+    }
+
+    /// Checks a new object; its metadata was checked before.
+    fn check(&self, _e: &mut Errs, _cx: &Context) {}
+
+    /// Checks a changed object; its metadata was checked before.
+    fn check_update(&self, _old: &Self, e: &mut Errs, cx: &Context) {
+        self.check(e, cx);
+    }
+
+    /// Checks an object whose status changed; its metadata was checked before.
+    fn check_status(&self, _old: &Self, _e: &mut Errs, _cx: &Context) {}
+
+    /// As [`Rules::check_update`], for subresources other than the status.
+    fn check_subresource(&self, old: &Self, _name: &str, e: &mut Errs, cx: &Context) {
+        self.check_update(old, e, cx);
+    }
+
+    /// What to tell the user about an accepted object, for `Warning` headers.
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// For kinds that end gracefully: how many seconds a deletion gives, zero for at once.
+    fn graceful_delete(&self, _requested_seconds: Option<i64>) -> Option<i64> {
+        None
+    }
+
+    /// The value of one of [`Rules::FIELD_LABELS`].
+    fn field(&self, _label: &str) -> Option<Str> {
+        None
+    }
+}
+
+/// Implements the parts of [`Rules`] that concern `spec` and `status`. With the word `generation`, changes of the
+/// spec are counted.
+macro_rules! spec_and_status {
+    (generation) => {
+        const GENERATION: bool = true;
+        spec_and_status!();
+    };
+    () => {
+        fn clear_status(&mut self) {
+            self.status = std::default::Default::default();
+        }
+        fn keep_status(&mut self, old: &Self) {
+            self.status.clone_from(&old.status);
+        }
+        fn keep_spec(&mut self, old: &Self) {
+            self.spec.clone_from(&old.spec);
+        }
+        fn spec_differs(&self, old: &Self) -> bool {
+            self.spec != old.spec
+        }
+    };
+}
+pub(crate) use spec_and_status;
+
+/// Implements the part of [`Rules`] for kinds that have a spec whose changes are counted, and no status.
+macro_rules! spec_only {
+    () => {
+        const GENERATION: bool = true;
+        fn spec_differs(&self, old: &Self) -> bool {
+            self.spec != old.spec
+        }
+    };
+}
+pub(crate) use spec_only;
+
+/// The rules of a kind as function pointers over [`Object`]. An object of another kind is left alone.
+#[derive(Clone, Copy)]
+pub struct KindRules {
+    /// API group, empty for the core group.
+    pub group: &'static str,
+    /// API version.
+    pub version: &'static str,
+    /// Kind.
+    pub kind: &'static str,
+    /// Whether PUT creates what does not exist.
+    pub create_on_update: bool,
+    /// Whether an update without `resourceVersion` overwrites whatever is there.
+    pub unconditional_update: bool,
+    /// Whether deletion without a policy leaves dependents behind.
+    pub orphans_by_default: bool,
+    /// Field labels for selectors besides `metadata.name` and `metadata.namespace`.
+    pub field_labels: &'static [&'static str],
+    /// Fills in what the user left out.
+    pub default: fn(&mut dyn Object),
+    /// Makes a new object ready; name, uid and creation time are set already.
+    pub prepare_create: fn(&Context, &mut dyn Object),
+    /// Makes a changed object ready (`new`, `old`).
+    pub prepare_update: fn(&Context, &mut dyn Object, &dyn Object, Subresource<'_>),
+    /// What is wrong with a new object; empty when nothing is.
+    pub validate_create: fn(&Context, &dyn Object) -> Vec<FieldError>,
+    /// What is wrong with a changed object (`new`, `old`).
+    pub validate_update: fn(&Context, &dyn Object, &dyn Object, Subresource<'_>) -> Vec<FieldError>,
+    /// Texts for `Warning` headers (`new`, `old` on update).
+    pub warnings: fn(&dyn Object, Option<&dyn Object>) -> Vec<String>,
+    /// For kinds that end gracefully: how many seconds a deletion gives, zero for at once; nothing for other kinds.
+    pub graceful_delete: fn(&dyn Object, Option<i64>) -> Option<i64>,
+    /// The value of a field label, `metadata.name` and `metadata.namespace` included.
+    pub field: fn(&dyn Object, &str) -> Option<Str>,
+}
+
+/// The row of a kind.
+pub const fn row<K: Rules>() -> KindRules {
+    KindRules {
+        group: K::GROUP,
+        version: K::VERSION,
+        kind: K::KIND,
+        create_on_update: K::CREATE_ON_UPDATE,
+        unconditional_update: K::UNCONDITIONAL_UPDATE,
+        orphans_by_default: K::ORPHANS_BY_DEFAULT,
+        field_labels: K::FIELD_LABELS,
+        default: |o| {
+            if let Some(k) = o.as_any_mut().downcast_mut::<K>() {
+                Rules::default(k);
+            }
+        },
+        prepare_create: |cx, o| {
+            if let Some(k) = o.as_any_mut().downcast_mut::<K>() {
+                k.prepare_create(cx);
+            }
+        },
+        prepare_update: |cx, new, old, part| {
+            if let (Some(new), Some(old)) = (new.as_any_mut().downcast_mut::<K>(), old.as_any().downcast_ref()) {
+                prepare_update::<K>(cx, new, old, part);
+            }
+        },
+        validate_create: |cx, o| o.as_any().downcast_ref::<K>().map_or_else(Vec::new, |k| validate_create(cx, k)),
+        validate_update: |cx, new, old, part| match (new.as_any().downcast_ref::<K>(), old.as_any().downcast_ref()) {
+            (Some(new), Some(old)) => validate_update(cx, new, old, part),
+            _ => Vec::new(),
+        },
+        warnings: |new, old| {
+            let old = old.and_then(|o| o.as_any().downcast_ref::<K>());
+            new.as_any().downcast_ref::<K>().map_or_else(Vec::new, |k| k.warnings(old))
+        },
+        graceful_delete: |o, requested| o.as_any().downcast_ref::<K>()?.graceful_delete(requested),
+        field: |o, label| match label {
+            "metadata.name" => Some(o.meta().name.clone()),
+            "metadata.namespace" => Some(o.meta().namespace.clone()),
+            label => o.as_any().downcast_ref::<K>()?.field(label),
+        },
+    }
+}
+
+fn prepare_update<K: Rules>(cx: &Context, new: &mut K, old: &K, part: Subresource<'_>) {
+    new.meta_mut().generation = old.meta().generation;
+    match part {
+        Subresource::Main => new.prepare_update(old, cx),
+        Subresource::Status => new.prepare_status(old, cx),
+        Subresource::Other(name) => new.prepare_subresource(old, name, cx),
+    }
+    // What the system wrote stays, whatever the user sent.
+    let (new, old) = (new.meta_mut(), old.meta());
+    if new.uid.is_empty() {
+        new.uid = old.uid.clone();
+    }
+    if old.creation_timestamp.is_some() {
+        new.creation_timestamp = old.creation_timestamp;
+    }
+    if old.deletion_timestamp.is_some() {
+        new.deletion_timestamp = old.deletion_timestamp;
+    }
+    if new.deletion_grace_period_seconds.is_none() {
+        new.deletion_grace_period_seconds = old.deletion_grace_period_seconds;
+    }
+}
+
+fn validate_create<K: Rules>(cx: &Context, k: &K) -> Vec<FieldError> {
+    let mut e = Errs::new();
+    metadata::create(&mut e, k.meta(), K::NAMESPACED, K::NAME);
+    if K::KNOWN_FINALIZERS {
+        metadata::known_finalizers(&mut e, k.meta());
+    }
+    k.check(&mut e, cx);
+    if e.is_empty() {
+        metadata::create(&mut e, k.meta(), K::NAMESPACED, path_segment);
+    }
+    e.into_vec()
+}
+
+fn validate_update<K: Rules>(cx: &Context, new: &K, old: &K, part: Subresource<'_>) -> Vec<FieldError> {
+    let mut e = Errs::new();
+    // The common checks of every update, then those that each kind makes again for itself.
+    metadata::create(&mut e, new.meta(), K::NAMESPACED, path_segment);
+    metadata::update(&mut e, new.meta(), old.meta());
+    metadata::update(&mut e, new.meta(), old.meta());
+    if K::KNOWN_FINALIZERS {
+        metadata::known_finalizers(&mut e, new.meta());
+    }
+    match part {
+        Subresource::Main => {
+            if K::REVALIDATES_METADATA {
+                metadata::create(&mut e, new.meta(), K::NAMESPACED, K::NAME);
+            }
+            new.check_update(old, &mut e, cx);
+        }
+        Subresource::Status => new.check_status(old, &mut e, cx),
+        Subresource::Other(name) => new.check_subresource(old, name, &mut e, cx),
+    }
+    e.into_vec()
+}
