@@ -1,0 +1,183 @@
+//! The objects of a feed in the order of their keys, in shared chunks: a snapshot copies one pointer, and a change
+//! after it copies one chunk.
+
+use crate::entry::Entry;
+use mvcc::{KeyRange, Revision};
+use std::fmt;
+use std::sync::Arc;
+
+/// A chunk is split when it grows beyond this.
+const CHUNK_MAX: usize = 128;
+
+/// Neighbours are joined when they have no more than this together.
+const CHUNK_JOINED: usize = 64;
+
+type Chunk<T> = Arc<Vec<Arc<Entry<T>>>>;
+
+/// Entries by key. No chunk is empty.
+pub(crate) struct Entries<T: ?Sized> {
+    chunks: Arc<Vec<Chunk<T>>>,
+    len: usize,
+}
+
+impl<T: ?Sized> Clone for Entries<T> {
+    fn clone(&self) -> Entries<T> {
+        Entries { chunks: self.chunks.clone(), len: self.len }
+    }
+}
+
+impl<T: ?Sized> Default for Entries<T> {
+    fn default() -> Entries<T> {
+        Entries { chunks: Arc::default(), len: 0 }
+    }
+}
+
+impl<T: ?Sized + Send + Sync + 'static> Entries<T> {
+    /// From entries in the order of their keys.
+    pub(crate) fn from_sorted(entries: Vec<Arc<Entry<T>>>) -> Entries<T> {
+        let len = entries.len();
+        let chunks = entries.chunks(CHUNK_JOINED).map(|chunk| Arc::new(chunk.to_vec())).collect();
+        Entries { chunks: Arc::new(chunks), len }
+    }
+
+    /// The chunk in which a key is or would be.
+    fn chunk_of(&self, key: &[u8]) -> usize {
+        self.chunks.partition_point(|chunk| **chunk[0].key() <= *key).saturating_sub(1)
+    }
+
+    fn search(chunk: &Chunk<T>, key: &[u8]) -> Result<usize, usize> {
+        chunk.binary_search_by(|entry| (**entry.key()).cmp(key))
+    }
+
+    pub(crate) fn get(&self, key: &[u8]) -> Option<&Arc<Entry<T>>> {
+        let chunk = self.chunks.get(self.chunk_of(key))?;
+        Self::search(chunk, key).ok().map(|index| &chunk[index])
+    }
+
+    /// Adds or replaces; returns what was there before.
+    pub(crate) fn insert(&mut self, entry: Arc<Entry<T>>) -> Option<Arc<Entry<T>>> {
+        let at = self.chunk_of(entry.key());
+        let chunks = Arc::make_mut(&mut self.chunks);
+        let Some(chunk) = chunks.get_mut(at) else {
+            chunks.push(Arc::new(vec![entry]));
+            self.len += 1;
+            return None;
+        };
+        let found = Self::search(chunk, entry.key());
+        let chunk = Arc::make_mut(chunk);
+        match found {
+            Ok(index) => Some(std::mem::replace(&mut chunk[index], entry)),
+            Err(index) => {
+                chunk.insert(index, entry);
+                self.len += 1;
+                if chunk.len() > CHUNK_MAX {
+                    let upper = chunk.split_off(CHUNK_MAX / 2);
+                    chunks.insert(at + 1, Arc::new(upper));
+                }
+                None
+            }
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: &[u8]) -> Option<Arc<Entry<T>>> {
+        let at = self.chunk_of(key);
+        let index = Self::search(self.chunks.get(at)?, key).ok()?;
+        let chunks = Arc::make_mut(&mut self.chunks);
+        let removed = Arc::make_mut(&mut chunks[at]).remove(index);
+        self.len -= 1;
+        if chunks[at].is_empty() {
+            chunks.remove(at);
+        } else if chunks.get(at + 1).is_some_and(|next| chunks[at].len() + next.len() <= CHUNK_JOINED) {
+            let next = chunks.remove(at + 1);
+            Arc::make_mut(&mut chunks[at]).extend(next.iter().cloned());
+        }
+        Some(removed)
+    }
+
+    /// The entries whose keys are in the range.
+    pub(crate) fn range<'a>(&'a self, range: &'a KeyRange) -> impl Iterator<Item = &'a Arc<Entry<T>>> + 'a {
+        let first = self.chunk_of(&range.start);
+        let within = move |entry: &&Arc<Entry<T>>| range.end.as_ref().is_none_or(|end| entry.key() < end);
+        let chunks = self.chunks.get(first..).unwrap_or_default();
+        chunks
+            .iter()
+            .flat_map(|chunk| chunk.iter())
+            .skip_while(|entry| *entry.key() < range.start)
+            .take_while(within)
+    }
+}
+
+/// All objects of a feed as of one revision. Cheap to clone and to keep.
+pub struct Snapshot<T: ?Sized> {
+    /// The revision: the resource version of a list made of it.
+    pub revision: Revision,
+    prefix: Arc<str>,
+    entries: Entries<T>,
+}
+
+impl<T: ?Sized> Clone for Snapshot<T> {
+    fn clone(&self) -> Snapshot<T> {
+        Snapshot { revision: self.revision, prefix: self.prefix.clone(), entries: self.entries.clone() }
+    }
+}
+
+impl<T: ?Sized> fmt::Debug for Snapshot<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} objects of {} @{}", self.entries.len, self.prefix, self.revision)
+    }
+}
+
+/// A part of a list.
+#[derive(Clone, Debug)]
+pub struct Page<T: ?Sized> {
+    /// The revision of the whole list.
+    pub revision: Revision,
+    /// The objects of this part, in the order of their keys.
+    pub entries: Vec<Arc<Entry<T>>>,
+    /// How many follow; 0 means that this is the last part.
+    pub remaining: u64,
+}
+
+impl<T: ?Sized + Send + Sync + 'static> Snapshot<T> {
+    pub(crate) fn new(revision: Revision, prefix: Arc<str>, entries: Entries<T>) -> Snapshot<T> {
+        Snapshot { revision, prefix, entries }
+    }
+
+    /// The number of objects.
+    pub fn len(&self) -> usize {
+        self.entries.len
+    }
+
+    /// True when there are no objects.
+    pub fn is_empty(&self) -> bool {
+        self.entries.len == 0
+    }
+
+    /// The object under a key of the store.
+    pub fn get(&self, key: &[u8]) -> Option<&Arc<Entry<T>>> {
+        self.entries.get(key)
+    }
+
+    /// Every object, in the order of keys.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Entry<T>>> {
+        self.entries.chunks.iter().flat_map(|chunk| chunk.iter())
+    }
+
+    /// The objects whose keys are in the range.
+    pub fn range<'a>(&'a self, range: &'a KeyRange) -> impl Iterator<Item = &'a Arc<Entry<T>>> + 'a {
+        self.entries.range(range)
+    }
+
+    /// The keys of one namespace.
+    pub fn namespace_range(&self, namespace: &str) -> KeyRange {
+        KeyRange::prefix(format!("{}{namespace}/", self.prefix))
+    }
+
+    /// The first `limit` objects of a range (0: all), and how many follow.
+    pub fn page(&self, range: &KeyRange, limit: usize) -> Page<T> {
+        let mut rest = self.entries.range(range);
+        let limit = if limit == 0 { usize::MAX } else { limit };
+        let entries = rest.by_ref().take(limit).cloned().collect();
+        Page { revision: self.revision, entries, remaining: rest.count() as u64 }
+    }
+}
