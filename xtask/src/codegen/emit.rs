@@ -280,21 +280,12 @@ fn emit_json(model: &Model, p: &Package, s: &Struct, fields: &[Flat], out: &mut 
         if d.no_json {
             continue;
         }
-        let embeds_kind = match &f.ty {
-            Ty::List(t) => match &**t {
-                Ty::Struct(p, n) => {
-                    !is_list && model.get(p, n).is_some_and(|s| s.type_meta && n != "TypeMeta")
-                }
-                _ => false,
-            },
-            _ => false,
-        };
+        // The server fills in what claim templates are; no other kind inside a kind says so.
+        let embeds_kind = d.json == "volumeClaimTemplates";
         let call = if d.json == "items" && is_list {
             "items"
-        } else if embeds_kind && d.omitempty {
-            "opt_kinds"
         } else if embeds_kind {
-            "kinds"
+            "opt_kinds"
         } else if d.omitzero {
             "zero"
         } else if d.omitempty && !matches!(f.ty, Ty::Struct(..) | Ty::Time | Ty::MicroTime) {

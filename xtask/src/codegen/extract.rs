@@ -73,6 +73,8 @@ fn sources() -> Vec<(&'static str, &'static str, Vec<String>, String)> {
 /// Reads every package below `root` and writes one fact file each into `out`.
 pub fn packages(root: &Path, out: &Path) -> Result<()> {
     std::fs::create_dir_all(out)?;
+    // String constants by name; later packages refer to earlier ones.
+    let mut constants = HashMap::new();
     for (id, group, files, model) in sources() {
         let mut package = Package {
             id: id.to_owned(),
@@ -84,7 +86,7 @@ pub fn packages(root: &Path, out: &Path) -> Result<()> {
         for file in files {
             let path = root.join(&file);
             let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-            read_go(&text, &mut package).with_context(|| file.clone())?;
+            read_go(&text, &mut package, &mut constants).with_context(|| file.clone())?;
         }
         std::fs::write(out.join(format!("{}.txt", id.replace('/', "_"))), package.render())?;
     }
@@ -131,7 +133,7 @@ fn has_marker(comments: &[String], name: &str) -> bool {
     comments.iter().any(|c| c.strip_prefix('+') == Some(name))
 }
 
-fn read_go(text: &str, package: &mut Package) -> Result<()> {
+fn read_go(text: &str, package: &mut Package, constants: &mut HashMap<String, String>) -> Result<()> {
     let mut imports: HashMap<String, String> = HashMap::new();
     let mut comments: Vec<String> = Vec::new();
     let mut earlier: Vec<String> = Vec::new();
@@ -192,11 +194,9 @@ fn read_go(text: &str, package: &mut Package) -> Result<()> {
                 }
                 None => {}
             }
-        } else if let Some((left, right)) = line.split_once(" = \"") {
-            let left: Vec<&str> = left.trim_start_matches("const ").split_whitespace().collect();
-            if let ([_, ty], Some((value, _))) = (&left[..], right.split_once('"')) {
-                enums.entry((*ty).to_owned()).or_default().push(value.to_owned());
-            }
+        } else if let Some((name, ty, value)) = constant(line, constants) {
+            constants.insert(name, value.clone());
+            enums.entry(ty).or_default().push(value);
         }
         comments.clear();
         if !line.starts_with("type") {
@@ -208,10 +208,32 @@ fn read_go(text: &str, package: &mut Package) -> Result<()> {
             n.values = enums.remove(&n.name).unwrap_or_default();
             n.values.sort();
             n.values.dedup();
-            n.values.retain(|v| !v.is_empty());
+        }
+    }
+    // Defaults may name a constant of the same file.
+    for f in package.structs.iter_mut().flat_map(|s| &mut s.fields) {
+        let name = f.default.strip_prefix("ref(").and_then(|d| d.strip_suffix(')'));
+        if let Some(value) = name.and_then(|n| constants.get(n)) {
+            f.default = format!("{value:?}");
         }
     }
     Ok(())
+}
+
+/// Name, type and value of `Name Type = "value"`, `Name = Type("value")` or `Name = Type(otherConstant)`.
+fn constant(line: &str, known: &HashMap<String, String>) -> Option<(String, String, String)> {
+    let (left, right) = line.trim_start_matches("const ").split_once(" = ")?;
+    let left: Vec<&str> = left.split_whitespace().collect();
+    let (ty, value) = match (&left[..], right.split_once('(')) {
+        ([_, ty], None) => (*ty, right),
+        ([_], Some((ty, value))) => (ty, value.strip_suffix(')')?),
+        _ => return None,
+    };
+    let value = match value.strip_prefix('"') {
+        Some(text) => text.split('"').next()?.to_owned(),
+        None => known.get(value.rsplit('.').next()?)?.clone(),
+    };
+    Some(((*left.first()?).to_owned(), ty.to_owned(), value))
 }
 
 fn read_import(line: &str, imports: &mut HashMap<String, String>) {

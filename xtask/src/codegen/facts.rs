@@ -83,7 +83,7 @@ impl Package {
     ///
     /// ```text
     /// package core/v1 group= version=v1 model=io.k8s.api.core.v1
-    /// named Protocol string SCTP TCP UDP
+    /// named Protocol string SCTP|TCP|UDP
     /// struct PodSpec [typemeta] [atomic] [cluster] [resource=x]
     ///  volumes Volumes []Volume 1 omitempty optional patch=merge,retainKeys key=name list=map keys=name
     /// ```
@@ -96,8 +96,8 @@ impl Package {
         );
         for n in &self.named {
             let _ = write!(out, "named {} {}", n.name, n.ty);
-            for v in &n.values {
-                let _ = write!(out, " {v}");
+            if !n.values.is_empty() {
+                let _ = write!(out, " {}", n.values.join("|"));
             }
             out.push('\n');
         }
@@ -146,7 +146,10 @@ impl Package {
                 Some("named") => p.named.push(Named {
                     name: words.next().with_context(at)?.to_owned(),
                     ty: words.next().with_context(at)?.to_owned(),
-                    values: words.map(str::to_owned).collect(),
+                    values: match words.collect::<Vec<_>>().join(" ") {
+                        none if none.is_empty() => Vec::new(),
+                        some => some.split('|').map(str::to_owned).collect(),
+                    },
                 }),
                 Some("struct") => {
                     let mut s =

@@ -1147,7 +1147,7 @@ Field { name: "groups", go_name: "Groups", go: "[]v1.APIGroup>v1.APIGroup", numb
 impl Struct for APIGroupList {
     const INFO: &'static TypeInfo = &API_GROUP_LIST_INFO;
     fn write_fields(&self, w: &mut JsonWriter) {
-        w.kinds("groups", &self.groups);
+        w.req("groups", &self.groups);
     }
     fn read_field(&mut self, index: usize, r: &mut JsonReader<'_>) -> Result<(), DecodeError> {
         match index {

@@ -109,8 +109,11 @@ impl JsonWriter {
         self.out.push(b']');
     }
 
-    /// A list of whole kinds inside another kind: each element says what it is.
-    pub fn kinds<T: Struct>(&mut self, name: &str, items: &List<T>) {
+    /// A list of whole kinds inside another kind: each element says what it is. Omitted when empty.
+    pub fn opt_kinds<T: Struct>(&mut self, name: &str, items: &List<T>) {
+        if items.is_empty() {
+            return;
+        }
         self.key(name);
         self.out.push(b'[');
         for item in items {
@@ -118,13 +121,6 @@ impl JsonWriter {
             self.object(item);
         }
         self.out.push(b']');
-    }
-
-    /// [`JsonWriter::kinds`], omitted when empty.
-    pub fn opt_kinds<T: Struct>(&mut self, name: &str, items: &List<T>) {
-        if !items.is_empty() {
-            self.kinds(name, items);
-        }
     }
 
     /// A whole object with `kind` and `apiVersion` first, where it has them. Gives back how many bytes from the

@@ -1579,7 +1579,7 @@ pub struct HostPathVolumeSource {
 #[rustfmt::skip]
 pub static HOST_PATH_VOLUME_SOURCE_INFO: TypeInfo = TypeInfo { name: "HostPathVolumeSource", model: "io.k8s.api.core.v1.HostPathVolumeSource", go: "v1.HostPathVolumeSource", group: "", version: "v1", atomic: false, type_meta: None, proto: true, fields: &[
 Field { name: "path", go_name: "Path", go: "string", number: 1, ty: Ty::Str, ..Field::NONE },
-Field { name: "type", go_name: "Type", go: "v1.HostPathType", number: 2, ty: Ty::Str, pointer: true, omitempty: true, optional: true, values: &["BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"], ..Field::NONE },
+Field { name: "type", go_name: "Type", go: "v1.HostPathType", number: 2, ty: Ty::Str, pointer: true, omitempty: true, optional: true, values: &["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"], ..Field::NONE },
 ] };
 impl Struct for HostPathVolumeSource {
     const INFO: &'static TypeInfo = &HOST_PATH_VOLUME_SOURCE_INFO;
@@ -3281,10 +3281,10 @@ pub struct AzureDiskVolumeSource {
 pub static AZURE_DISK_VOLUME_SOURCE_INFO: TypeInfo = TypeInfo { name: "AzureDiskVolumeSource", model: "io.k8s.api.core.v1.AzureDiskVolumeSource", go: "v1.AzureDiskVolumeSource", group: "", version: "v1", atomic: false, type_meta: None, proto: true, fields: &[
 Field { name: "diskName", go_name: "DiskName", go: "string", number: 1, ty: Ty::Str, ..Field::NONE },
 Field { name: "diskURI", go_name: "DataDiskURI", go: "string", number: 2, ty: Ty::Str, ..Field::NONE },
-Field { name: "cachingMode", go_name: "CachingMode", go: "v1.AzureDataDiskCachingMode", number: 3, ty: Ty::Str, pointer: true, omitempty: true, optional: true, default: "ref(AzureDataDiskCachingReadWrite)", values: &["None", "ReadOnly", "ReadWrite"], ..Field::NONE },
+Field { name: "cachingMode", go_name: "CachingMode", go: "v1.AzureDataDiskCachingMode", number: 3, ty: Ty::Str, pointer: true, omitempty: true, optional: true, default: "\"ReadWrite\"", values: &["None", "ReadOnly", "ReadWrite"], ..Field::NONE },
 Field { name: "fsType", go_name: "FSType", go: "string", number: 4, ty: Ty::Str, pointer: true, omitempty: true, optional: true, default: "\"ext4\"", ..Field::NONE },
 Field { name: "readOnly", go_name: "ReadOnly", go: "bool", number: 5, ty: Ty::Bool, pointer: true, omitempty: true, optional: true, default: "false", ..Field::NONE },
-Field { name: "kind", go_name: "Kind", go: "v1.AzureDataDiskKind", number: 6, ty: Ty::Str, pointer: true, omitempty: true, default: "ref(AzureSharedBlobDisk)", values: &["Dedicated", "Managed", "Shared"], ..Field::NONE },
+Field { name: "kind", go_name: "Kind", go: "v1.AzureDataDiskKind", number: 6, ty: Ty::Str, pointer: true, omitempty: true, default: "\"Shared\"", values: &["Dedicated", "Managed", "Shared"], ..Field::NONE },
 ] };
 impl Struct for AzureDiskVolumeSource {
     const INFO: &'static TypeInfo = &AZURE_DISK_VOLUME_SOURCE_INFO;
@@ -10259,7 +10259,7 @@ Field { name: "externalTrafficPolicy", go_name: "ExternalTrafficPolicy", go: "v1
 Field { name: "healthCheckNodePort", go_name: "HealthCheckNodePort", go: "int32", number: 12, ty: Ty::Int32, omitempty: true, optional: true, ..Field::NONE },
 Field { name: "publishNotReadyAddresses", go_name: "PublishNotReadyAddresses", go: "bool", number: 13, ty: Ty::Bool, omitempty: true, optional: true, ..Field::NONE },
 Field { name: "sessionAffinityConfig", go_name: "SessionAffinityConfig", go: "v1.SessionAffinityConfig", number: 14, ty: Ty::Struct(&SESSION_AFFINITY_CONFIG_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "ipFamilies", go_name: "IPFamilies", go: "[]v1.IPFamily>v1.IPFamily", number: 19, ty: Ty::List(&Ty::Str), omitempty: true, optional: true, list_type: "atomic", values: &["IPv4", "IPv6"], ..Field::NONE },
+Field { name: "ipFamilies", go_name: "IPFamilies", go: "[]v1.IPFamily>v1.IPFamily", number: 19, ty: Ty::List(&Ty::Str), omitempty: true, optional: true, list_type: "atomic", values: &["", "IPv4", "IPv6"], ..Field::NONE },
 Field { name: "ipFamilyPolicy", go_name: "IPFamilyPolicy", go: "v1.IPFamilyPolicy", number: 17, ty: Ty::Str, pointer: true, omitempty: true, optional: true, values: &["PreferDualStack", "RequireDualStack", "SingleStack"], ..Field::NONE },
 Field { name: "allocateLoadBalancerNodePorts", go_name: "AllocateLoadBalancerNodePorts", go: "bool", number: 20, ty: Ty::Bool, pointer: true, omitempty: true, optional: true, ..Field::NONE },
 Field { name: "loadBalancerClass", go_name: "LoadBalancerClass", go: "string", number: 21, ty: Ty::Str, pointer: true, omitempty: true, optional: true, ..Field::NONE },

@@ -13,7 +13,7 @@ pub struct EndpointSlice {
 #[rustfmt::skip]
 pub static ENDPOINT_SLICE_INFO: TypeInfo = TypeInfo { name: "EndpointSlice", model: "io.k8s.api.discovery.v1.EndpointSlice", go: "v1.EndpointSlice", group: "discovery.k8s.io", version: "v1", atomic: false, type_meta: Some("\"kind\":\"EndpointSlice\",\"apiVersion\":\"discovery.k8s.io/v1\""), proto: true, fields: &[
 Field { name: "metadata", go_name: "ObjectMeta", go: "v1.ObjectMeta", number: 1, ty: Ty::Struct(&meta::v1::OBJECT_META_INFO), omitempty: true, optional: true, ..Field::NONE },
-Field { name: "addressType", go_name: "AddressType", go: "v1.AddressType", number: 4, ty: Ty::Str, required: true, ..Field::NONE },
+Field { name: "addressType", go_name: "AddressType", go: "v1.AddressType", number: 4, ty: Ty::Str, required: true, values: &["FQDN", "IPv4", "IPv6"], ..Field::NONE },
 Field { name: "endpoints", go_name: "Endpoints", go: "[]v1.Endpoint>v1.Endpoint", number: 2, ty: Ty::List(&Ty::Struct(&ENDPOINT_INFO)), optional: true, list_type: "atomic", ..Field::NONE },
 Field { name: "ports", go_name: "Ports", go: "[]v1.EndpointPort>v1.EndpointPort", number: 3, ty: Ty::List(&Ty::Struct(&ENDPOINT_PORT_INFO)), optional: true, list_type: "atomic", ..Field::NONE },
 ] };

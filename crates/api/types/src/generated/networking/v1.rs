@@ -972,7 +972,7 @@ pub struct HTTPIngressPath {
 #[rustfmt::skip]
 pub static HTTP_INGRESS_PATH_INFO: TypeInfo = TypeInfo { name: "HTTPIngressPath", model: "io.k8s.api.networking.v1.HTTPIngressPath", go: "v1.HTTPIngressPath", group: "networking.k8s.io", version: "v1", atomic: false, type_meta: None, proto: true, fields: &[
 Field { name: "path", go_name: "Path", go: "string", number: 1, ty: Ty::Str, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "pathType", go_name: "PathType", go: "v1.PathType", number: 3, ty: Ty::Str, pointer: true, ..Field::NONE },
+Field { name: "pathType", go_name: "PathType", go: "v1.PathType", number: 3, ty: Ty::Str, pointer: true, values: &["Exact", "ImplementationSpecific", "Prefix"], ..Field::NONE },
 Field { name: "backend", go_name: "Backend", go: "v1.IngressBackend", number: 2, ty: Ty::Struct(&INGRESS_BACKEND_INFO), ..Field::NONE },
 ] };
 impl Struct for HTTPIngressPath {

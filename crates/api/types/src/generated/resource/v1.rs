@@ -1051,7 +1051,7 @@ pub struct ExactDeviceRequest {
 pub static EXACT_DEVICE_REQUEST_INFO: TypeInfo = TypeInfo { name: "ExactDeviceRequest", model: "io.k8s.api.resource.v1.ExactDeviceRequest", go: "v1.ExactDeviceRequest", group: "resource.k8s.io", version: "v1", atomic: false, type_meta: None, proto: true, fields: &[
 Field { name: "deviceClassName", go_name: "DeviceClassName", go: "string", number: 1, ty: Ty::Str, required: true, ..Field::NONE },
 Field { name: "selectors", go_name: "Selectors", go: "[]v1.DeviceSelector>v1.DeviceSelector", number: 2, ty: Ty::List(&Ty::Struct(&DEVICE_SELECTOR_INFO)), omitempty: true, optional: true, list_type: "atomic", ..Field::NONE },
-Field { name: "allocationMode", go_name: "AllocationMode", go: "v1.DeviceAllocationMode", number: 3, ty: Ty::Str, omitempty: true, optional: true, ..Field::NONE },
+Field { name: "allocationMode", go_name: "AllocationMode", go: "v1.DeviceAllocationMode", number: 3, ty: Ty::Str, omitempty: true, optional: true, values: &["All", "ExactCount"], ..Field::NONE },
 Field { name: "count", go_name: "Count", go: "int64", number: 4, ty: Ty::Int64, omitempty: true, optional: true, ..Field::NONE },
 Field { name: "adminAccess", go_name: "AdminAccess", go: "bool", number: 5, ty: Ty::Bool, pointer: true, omitempty: true, optional: true, ..Field::NONE },
 Field { name: "tolerations", go_name: "Tolerations", go: "[]v1.DeviceToleration>v1.DeviceToleration", number: 6, ty: Ty::List(&Ty::Struct(&DEVICE_TOLERATION_INFO)), omitempty: true, optional: true, list_type: "atomic", ..Field::NONE },
@@ -1127,7 +1127,7 @@ pub static DEVICE_SUB_REQUEST_INFO: TypeInfo = TypeInfo { name: "DeviceSubReques
 Field { name: "name", go_name: "Name", go: "string", number: 1, ty: Ty::Str, required: true, ..Field::NONE },
 Field { name: "deviceClassName", go_name: "DeviceClassName", go: "string", number: 2, ty: Ty::Str, required: true, ..Field::NONE },
 Field { name: "selectors", go_name: "Selectors", go: "[]v1.DeviceSelector>v1.DeviceSelector", number: 3, ty: Ty::List(&Ty::Struct(&DEVICE_SELECTOR_INFO)), omitempty: true, optional: true, list_type: "atomic", ..Field::NONE },
-Field { name: "allocationMode", go_name: "AllocationMode", go: "v1.DeviceAllocationMode", number: 4, ty: Ty::Str, omitempty: true, optional: true, ..Field::NONE },
+Field { name: "allocationMode", go_name: "AllocationMode", go: "v1.DeviceAllocationMode", number: 4, ty: Ty::Str, omitempty: true, optional: true, values: &["All", "ExactCount"], ..Field::NONE },
 Field { name: "count", go_name: "Count", go: "int64", number: 5, ty: Ty::Int64, omitempty: true, optional: true, ..Field::NONE },
 Field { name: "tolerations", go_name: "Tolerations", go: "[]v1.DeviceToleration>v1.DeviceToleration", number: 6, ty: Ty::List(&Ty::Struct(&DEVICE_TOLERATION_INFO)), omitempty: true, optional: true, list_type: "atomic", ..Field::NONE },
 Field { name: "capacity", go_name: "Capacity", go: "v1.CapacityRequirements", number: 7, ty: Ty::Struct(&CAPACITY_REQUIREMENTS_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
