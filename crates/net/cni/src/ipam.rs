@@ -59,6 +59,8 @@ pub struct Ipam {
     ranges: Vec<IpNet>,
     leases: BTreeMap<String, Lease>,
     serial: u64,
+    /// The address given last in each range.
+    last: Vec<Option<IpAddr>>,
 }
 
 impl Ipam {
@@ -70,14 +72,22 @@ impl Ipam {
             move |source| Error::Io { path, source }
         };
         fs::create_dir_all(dir).map_err(fail(dir))?;
-        let mut ipam =
-            Ipam { dir: dir.to_owned(), ranges: ranges.to_vec(), leases: BTreeMap::new(), serial: 0 };
+        let mut ipam = Ipam {
+            dir: dir.to_owned(),
+            ranges: ranges.to_vec(),
+            leases: BTreeMap::new(),
+            serial: 0,
+            last: vec![None; ranges.len()],
+        };
         for entry in fs::read_dir(dir).map_err(fail(dir))? {
             let path = entry.map_err(fail(dir))?.path();
             let bytes = fs::read(&path).map_err(fail(&path))?;
             match serde_json::from_slice::<Lease>(&bytes) {
                 Ok(lease) if path == ipam.file(&lease.sandbox_id) => {
-                    ipam.serial = ipam.serial.max(lease.serial);
+                    if lease.serial > ipam.serial {
+                        ipam.serial = lease.serial;
+                        ipam.remember(&lease);
+                    }
                     ipam.leases.insert(lease.sandbox_id.clone(), lease);
                 }
                 _ => {
@@ -120,13 +130,11 @@ impl Ipam {
         link: &str,
         host_ports: &[HostPort],
     ) -> Result<Lease, Error> {
-        let newest = self.leases.values().max_by_key(|lease| lease.serial);
         let used: HashSet<IpAddr> =
             self.leases.values().flat_map(|lease| lease.ips.iter().copied()).collect();
         let mut ips = Vec::new();
-        for range in &self.ranges {
-            let last = newest.and_then(|lease| lease.ips.iter().find(|ip| range.contains(*ip)).copied());
-            let free = next_free(*range, last, &used);
+        for (range, last) in self.ranges.iter().zip(&self.last) {
+            let free = next_free(*range, *last, &used);
             let in_use = || used.iter().filter(|ip| range.contains(*ip)).count();
             ips.push(free.ok_or_else(|| Error::Exhausted { range: *range, in_use: in_use() })?);
         }
@@ -141,6 +149,7 @@ impl Ipam {
         };
         self.write(&lease)?;
         self.serial += 1;
+        self.remember(&lease);
         self.leases.insert(lease.sandbox_id.clone(), lease.clone());
         Ok(lease)
     }
@@ -151,6 +160,12 @@ impl Ipam {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::Io { path, source: error }),
             _ => Ok(self.leases.remove(sandbox_id)),
+        }
+    }
+
+    fn remember(&mut self, lease: &Lease) {
+        for (range, last) in self.ranges.iter().zip(&mut self.last) {
+            *last = lease.ips.iter().find(|ip| range.contains(*ip)).copied().or(*last);
         }
     }
 

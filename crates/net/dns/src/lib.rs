@@ -8,6 +8,7 @@
 //! query is answered by its own node, without crossing the network, and by another node while its own is not ready.
 //!
 //! - [`zone`] is what the cluster has, kept one object at a time; [`answer`](mod@answer) decides the answer to a question, pure.
+//! - [`from_objects`] keeps the zone like the API's objects.
 //! - [`wire`] reads and writes messages; [`name`] are domain names.
 //! - [`server`] listens on UDP and TCP; [`forward`] asks the node's name servers, with a [`cache`].
 //! - [`resolv`] decides what `/etc/resolv.conf` of a pod says.
@@ -15,7 +16,9 @@
 pub mod answer;
 pub mod cache;
 pub mod forward;
+pub mod from_objects;
 pub mod name;
+pub mod objects;
 pub mod resolv;
 pub mod server;
 pub mod wire;

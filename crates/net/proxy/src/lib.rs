@@ -1,6 +1,7 @@
 //! Services as nftables rules.
 //!
 //! - [`spec`] is the input: Services, EndpointSlices and the node as plain structs.
+//! - [`from_objects`] makes that of the API's objects.
 //! - [`endpoints`] chooses which endpoints a service port uses on this node, by the API's rules (pure).
 //! - [`plan`](mod@plan) turns all of it into one nftables table (pure); [`picks`] has the rules that choose an endpoint.
 //! - [`proxy`] applies plans to the kernel, and [`flows`] forgets UDP flows whose endpoint is gone.
@@ -8,6 +9,7 @@
 
 pub mod endpoints;
 pub mod flows;
+pub mod from_objects;
 pub mod health;
 pub mod picks;
 pub mod plan;
