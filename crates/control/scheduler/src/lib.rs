@@ -16,5 +16,5 @@ pub mod plugins;
 pub mod profile;
 pub mod queue;
 pub mod resources;
-// pub mod service;
+pub mod service;
 pub mod snapshot;

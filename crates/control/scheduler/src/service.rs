@@ -77,7 +77,7 @@ pub async fn run(config: Config) {
         while let Some(next) = scheduler.next() {
             let permit = scheduler.bindings.clone().acquire_owned().await;
             let scheduler = scheduler.clone();
-            env::spawn_detached(async move {
+            env::spawn_detached("bind", async move {
                 match next {
                     Next::Bind { pod, node } => scheduler.bind(&pod, node).await,
                     Next::Refuse { pod, message } => scheduler.refuse(&pod, message).await,
@@ -236,7 +236,7 @@ impl Scheduler {
         if known {
             return;
         }
-        let document = condition_patch(pod, &message, meta::Time::from_unix_seconds(self.env.unix_ms() / 1000));
+        let document = condition_patch(pod, &message, meta::Time::from_unix(self.env.unix_ms() / 1000));
         let api = self.client.namespaced::<Pod>(&pod.metadata.namespace);
         let patched = api
             .patch_status(&pod.metadata.name, PatchKind::Strategic, document.into(), &WriteOptions::default())
