@@ -1,7 +1,7 @@
 //! up, down, reset, status, images: what a person does with a whole cluster.
 
-pub mod admin;
-pub mod images;
+// pub mod admin;
+// pub mod images;
 pub mod kubeconfig;
 pub mod options;
 pub mod paths;
