@@ -82,6 +82,7 @@ pub fn sync(socket: &mut Socket, wanted: &[Route]) -> Result<(), Error> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 mod tests {
     use super::*;
 

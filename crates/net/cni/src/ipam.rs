@@ -238,6 +238,7 @@ pub fn next_free(range: IpNet, last: Option<IpAddr>, used: &HashSet<IpAddr>) -> 
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 mod tests {
     use super::*;
 

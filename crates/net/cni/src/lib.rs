@@ -14,6 +14,7 @@
 //! - [`config`] is what the node decides; [`network`] is the entry: [`Network::open`], [`Network::add`], [`Network::remove`].
 //! - [`ipam`] hands out addresses durably; [`link`](mod@link) makes and adopts veth pairs; [`sysctl`] turns routing on.
 //! - [`backend`] makes routes to the pods of other nodes.
+//! - [`from_objects`] reads the API's Nodes and Pods; [`from_objects::follow_nodes`] keeps the routes to other nodes.
 //! - [`rules`] plans masquerading and host ports as nftables rules, pure.
 //!
 //! Everything made in the kernel is findable by name (link prefix, table name, route protocol), so [`Network::reset`] removes
@@ -21,6 +22,7 @@
 
 pub mod backend;
 pub mod config;
+pub mod from_objects;
 pub mod ipam;
 pub mod link;
 pub mod network;

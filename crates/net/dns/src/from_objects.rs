@@ -1,16 +1,56 @@
 //! From the API's Services, EndpointSlices and Namespaces to the zone.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use informer::{Cache, Change};
 use types::core::v1 as core;
 use types::discovery::v1::EndpointSlice;
 
+use crate::server::SharedZone;
 use crate::zone::{Endpoint, Port, Service, Slice, Zone};
 
 /// Label of a slice that names its service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// `clusterIP` of a headless service.
 const HEADLESS: &str = "None";
+
+/// Keeps `zone` like the caches, for as long as somebody holds it. It is whole once they are in sync.
+pub fn follow(
+    zone: &SharedZone,
+    services: &Cache<core::Service>,
+    slices: &Cache<EndpointSlice>,
+    namespaces: &Cache<core::Namespace>,
+) {
+    let weak = Arc::downgrade(zone);
+    services.subscribe(move |change| {
+        let Some(zone) = weak.upgrade() else { return };
+        match change {
+            Change::Deleted(gone) => {
+                zone.write().remove_service(&gone.metadata.namespace, &gone.metadata.name)
+            }
+            Change::Added(now) | Change::Updated { new: now, .. } => zone.write().apply_service(now),
+        }
+    });
+    let weak = Arc::downgrade(zone);
+    slices.subscribe(move |change| {
+        let Some(zone) = weak.upgrade() else { return };
+        match change {
+            Change::Deleted(gone) => zone.write().remove_slice(&gone.metadata.namespace, &gone.metadata.name),
+            Change::Added(now) | Change::Updated { new: now, .. } => zone.write().apply_slice(now),
+        }
+    });
+    let weak = Arc::downgrade(zone);
+    namespaces.subscribe(move |change| {
+        let Some(zone) = weak.upgrade() else { return };
+        match change {
+            Change::Deleted(gone) => zone.write().remove_namespace(&gone.metadata.name),
+            Change::Added(now) | Change::Updated { new: now, .. } => {
+                zone.write().set_namespace(&now.metadata.name)
+            }
+        }
+    });
+}
 
 impl Zone {
     /// Takes over a Service as it is now.
@@ -77,6 +117,7 @@ fn named_port(name: &str, protocol: &str, port: i32) -> Option<Port> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 mod tests {
     use super::*;
 

@@ -111,6 +111,7 @@ fn slice(nodes: &[DnsNode], is_v6: bool, port: u16) -> EndpointSlice {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 mod tests {
     use super::*;
     use crate::from_objects;

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use types::core::v1::Pod;
+
 /// Most name servers a resolver looks at; more are dropped with a warning.
 pub const MAX_NAMESERVERS: usize = 3;
 /// Most search paths that the API and the kubelet accept.
@@ -61,6 +63,31 @@ pub struct PodDns<'a> {
     pub policy: DnsPolicy,
     /// `spec.dnsConfig`; option values are joined as `name:value`.
     pub config: ResolvConf,
+}
+
+impl<'a> PodDns<'a> {
+    /// The parts of an API object.
+    pub fn of(pod: &'a Pod) -> PodDns<'a> {
+        let words = |list: &[meta::Str]| list.iter().map(ToString::to_string).collect();
+        let config = pod.spec.dns_config.as_ref().map(|config| ResolvConf {
+            servers: words(&config.nameservers),
+            searches: words(&config.searches),
+            options: config
+                .options
+                .iter()
+                .map(|option| match option.value.as_deref().filter(|value| !value.is_empty()) {
+                    Some(value) => format!("{}:{value}", option.name),
+                    None => option.name.to_string(),
+                })
+                .collect(),
+        });
+        PodDns {
+            namespace: &pod.metadata.namespace,
+            host_network: pod.spec.host_network,
+            policy: DnsPolicy::parse(&pod.spec.dns_policy),
+            config: config.unwrap_or_default(),
+        }
+    }
 }
 
 /// A pod's configuration and what the user should hear about it.
@@ -207,6 +234,7 @@ fn limit(conf: &mut ResolvConf, warnings: &mut Vec<(&'static str, String)>) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 mod tests {
     use super::*;
 
@@ -252,6 +280,20 @@ mod tests {
              nameserver 10.96.0.10\nnameserver 192.0.2.7\noptions ndots:2 edns0\n"
         );
         assert!(out.warnings.is_empty());
+    }
+
+    #[test]
+    fn pods_of_the_api() {
+        let pod: Pod = meta::from_value(serde_json::json!({
+            "metadata": {"namespace": "shop", "name": "p"},
+            "spec": {"dnsPolicy": "None", "dnsConfig": {
+                "nameservers": ["192.0.2.9"], "searches": ["a.example"],
+                "options": [{"name": "ndots", "value": "3"}, {"name": "edns0"}],
+            }},
+        }))
+        .unwrap();
+        let out = pod_config(&PodDns::of(&pod), &words(&["10.96.0.10"]), "cluster.local", &node());
+        assert_eq!(out.conf.to_string(), "search a.example\nnameserver 192.0.2.9\noptions ndots:3 edns0\n");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The Kubernetes DNS specification as a table: a zone, questions, and what is answered.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
 use dns::answer::{Reply, answer};
 use dns::name::Name;
 use dns::wire::{Code, Data, Question, Record, kind};

@@ -1,5 +1,7 @@
 //! The server over real sockets on loopback: UDP, TCP, EDNS, forwarding, cache, aliases, failures.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

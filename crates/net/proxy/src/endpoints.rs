@@ -98,6 +98,7 @@ pub fn local_count(slices: &[&SliceSpec], node: &NodeSpec) -> usize {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 mod tests {
     use super::*;
     use crate::spec::{EndpointPort, Protocol};

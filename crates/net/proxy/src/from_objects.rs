@@ -3,7 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use informer::{Cache, Change};
+use parking_lot::Mutex;
+use tokio::sync::watch;
 use types::core::v1::Service;
 use types::discovery::v1::{Endpoint, EndpointSlice};
 
@@ -159,6 +163,61 @@ impl Objects {
     }
 }
 
+/// Objects that change while a proxy reads them; it hears of changes through a channel, however many, once.
+#[derive(Debug)]
+pub struct SharedObjects {
+    objects: Mutex<Objects>,
+    changes: watch::Sender<u64>,
+}
+
+impl SharedObjects {
+    /// No objects.
+    pub fn new() -> Arc<SharedObjects> {
+        Arc::new(SharedObjects { objects: Mutex::default(), changes: watch::Sender::new(0) })
+    }
+
+    /// Objects that follow the caches for as long as somebody holds them. They are whole once both caches are in sync.
+    pub fn follow(services: &Cache<Service>, slices: &Cache<EndpointSlice>) -> Arc<SharedObjects> {
+        let shared = SharedObjects::new();
+        let weak = Arc::downgrade(&shared);
+        services.subscribe(move |change| {
+            let Some(shared) = weak.upgrade() else { return };
+            shared.change(|objects| match change {
+                Change::Deleted(gone) => {
+                    objects.remove_service(&gone.metadata.namespace, &gone.metadata.name)
+                }
+                Change::Added(now) | Change::Updated { new: now, .. } => objects.set_service(now),
+            });
+        });
+        let weak = Arc::downgrade(&shared);
+        slices.subscribe(move |change| {
+            let Some(shared) = weak.upgrade() else { return };
+            shared.change(|objects| match change {
+                Change::Deleted(gone) => objects.remove_slice(&gone.metadata.namespace, &gone.metadata.name),
+                Change::Added(now) | Change::Updated { new: now, .. } => objects.set_slice(now),
+            });
+        });
+        shared
+    }
+
+    /// Changes the objects; `change` tells whether it matters to the proxy.
+    pub fn change(&self, change: impl FnOnce(&mut Objects) -> bool) {
+        if change(&mut self.objects.lock()) {
+            self.changes.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Everything as it is now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.objects.lock().snapshot()
+    }
+
+    /// Tells of changes from now on.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+}
+
 fn replace<T: PartialEq>(
     map: &mut BTreeMap<(String, String), T>,
     namespace: &str,
@@ -177,6 +236,7 @@ fn replace<T: PartialEq>(
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 mod tests {
     use super::*;
     use meta::Codec;

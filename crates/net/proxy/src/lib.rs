@@ -16,6 +16,7 @@ pub mod plan;
 pub mod proxy;
 pub mod spec;
 
+pub use from_objects::{Objects, SharedObjects};
 pub use plan::plan;
 pub use proxy::{Error, Proxy, run};
 pub use spec::{

@@ -1,15 +1,15 @@
 //! Applies plans to the kernel: the table, the setting that lets node ports answer on 127.0.0.1, and stale UDP flows.
-//! [`run`] follows snapshots for as long as they come.
+//! [`run`] follows objects as they change.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use netlink::nft::{self, Ruleset};
 use netlink::{Socket, nft::apply};
-use tokio::sync::watch;
 
 use crate::flows::UdpView;
+use crate::from_objects::SharedObjects;
 use crate::health::{HealthServer, wanted};
 use crate::plan::plan;
 use crate::spec::{NodeSpec, Snapshot};
@@ -86,14 +86,17 @@ impl Proxy {
     }
 }
 
-/// Applies each snapshot and answers health checks, until the sender is gone; the rules stay. Snapshots that come while one is
-/// being applied are skipped but for the newest. Errors are logged and tried again.
-pub async fn run(node: NodeSpec, mut snapshots: watch::Receiver<Arc<Snapshot>>) {
+/// Keeps the rules and the health check ports like `objects`, until the future is dropped; the rules stay. Changes that come while others
+/// are being applied are applied together. Errors are logged and tried again. Start it when the objects are whole: a first
+/// snapshot without services takes the rules of an earlier process away.
+pub async fn run(node: NodeSpec, objects: Arc<SharedObjects>) {
+    let mut changes = objects.changes();
     let mut proxy = Proxy::new(node.clone());
-    let mut health = HealthServer::new(SocketAddr::from(([0, 0, 0, 0], 0)).ip());
+    let mut health = HealthServer::new(IpAddr::from(Ipv4Addr::UNSPECIFIED));
     let mut retry = RETRY_MIN;
     loop {
-        let snapshot = snapshots.borrow_and_update().clone();
+        changes.borrow_and_update();
+        let snapshot = objects.snapshot();
         health.sync(wanted(&snapshot, &node)).await;
         let applied = tokio::task::spawn_blocking(move || {
             let result = proxy.apply(&snapshot);
@@ -104,18 +107,19 @@ pub async fn run(node: NodeSpec, mut snapshots: watch::Receiver<Arc<Snapshot>>) 
                 proxy = back;
                 result
             }
+            // The process is shutting down.
             Err(_) => return,
         };
         let changed = match result {
             Ok(()) => {
                 retry = RETRY_MIN;
-                snapshots.changed().await
+                changes.changed().await
             }
             Err(error) => {
                 tracing::warn!(%error, "service rules not applied; trying again");
                 let wait = retry;
                 retry = (retry * 2).min(RETRY_MAX);
-                tokio::time::timeout(wait, snapshots.changed()).await.unwrap_or(Ok(()))
+                tokio::time::timeout(wait, changes.changed()).await.unwrap_or(Ok(()))
             }
         };
         if changed.is_err() {

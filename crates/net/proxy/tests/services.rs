@@ -1,6 +1,8 @@
 //! Services in the kernel: a node, pods and an outside client, each in a network namespace of its own, talk TCP and UDP through the
 //! rules. Needs root; everything vanishes with the namespaces.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
 mod world;
 
 use std::collections::BTreeSet;

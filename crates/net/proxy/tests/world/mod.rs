@@ -1,5 +1,11 @@
 //! A node, an outside client and pods, each in a network namespace of its own, joined by veth pairs.
 
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "every test file uses its part, and may stop at the first surprise"
+)]
+
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -61,7 +67,7 @@ impl Space {
 /// The node's side: the code that `run` calls is in the node's namespace.
 pub struct World {
     pub client: Space,
-    network: Network,
+    pub network: Network,
     _state: tempfile::TempDir,
 }
 
