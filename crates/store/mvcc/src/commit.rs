@@ -35,9 +35,6 @@ const BATCH_COMMANDS: usize = 2048;
 /// A batch is closed once it has this many bytes.
 const BATCH_BYTES: usize = 4 << 20;
 
-/// The log may grow by this much beyond the size of what is current before a checkpoint replaces it.
-const CHECKPOINT_SLACK_BYTES: u64 = 16 << 20;
-
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// What the commit thread is asked for.
@@ -93,6 +90,7 @@ pub(crate) struct Committer {
     pub(crate) chores: mpsc::Sender<Chore>,
     pub(crate) checkpointing: Arc<AtomicBool>,
     pub(crate) env: Env,
+    log_slack_bytes: u64,
     staged: Staged,
 }
 
@@ -107,10 +105,21 @@ impl Committer {
         chores: mpsc::Sender<Chore>,
         checkpointing: Arc<AtomicBool>,
         env: Env,
+        log_slack_bytes: u64,
     ) -> Committer {
         let staged = Staged::default();
-        let mut committer =
-            Committer { shards, engine, leases, policy, schedule, chores, checkpointing, env, staged };
+        let mut committer = Committer {
+            shards,
+            engine,
+            leases,
+            policy,
+            schedule,
+            chores,
+            checkpointing,
+            env,
+            log_slack_bytes,
+            staged,
+        };
         committer.restage();
         committer
     }
@@ -375,7 +384,7 @@ impl Committer {
     }
 
     fn checkpoint_if_due(&mut self) {
-        let limit = CHECKPOINT_SLACK_BYTES + self.shards.live_bytes.load(Ordering::Relaxed);
+        let limit = self.log_slack_bytes + self.shards.live_bytes.load(Ordering::Relaxed);
         if self.engine.log_bytes() <= limit || self.checkpointing.swap(true, Ordering::AcqRel) {
             return;
         }

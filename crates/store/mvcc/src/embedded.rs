@@ -25,19 +25,22 @@ use tokio::sync::oneshot;
 /// The threads call little but the engine, so they need little stack.
 const STACK_BYTES: usize = 512 << 10;
 
-/// How long and how much history to keep.
+/// How long and how much history to keep, in memory and on disk.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Old revisions stay readable for about this long.
     pub history: Duration,
     /// They go earlier when they take more than about this many bytes of memory.
     pub history_bytes: u64,
+    /// The log may grow by this many bytes beyond the size of what is current before a checkpoint replaces it:
+    /// less means a quicker opening, more means fewer checkpoints.
+    pub log_slack_bytes: u64,
 }
 
 impl Default for Options {
     /// Five minutes, as upstream's API server has it, within 64 MiB.
     fn default() -> Options {
-        Options { history: Duration::from_secs(300), history_bytes: 64 << 20 }
+        Options { history: Duration::from_secs(300), history_bytes: 64 << 20, log_slack_bytes: 16 << 20 }
     }
 }
 
@@ -98,6 +101,7 @@ impl Embedded {
             chores,
             checkpointing.clone(),
             env.clone(),
+            options.log_slack_bytes,
         );
         let index = shards.clone();
         let threads = vec![
