@@ -11,6 +11,9 @@ const SHARDS: usize = 8;
 
 type Entry<C> = (Box<[Box<str>]>, C);
 
+/// A cell with its labels' names and values.
+type Labelled<C> = (Vec<(&'static str, Box<str>)>, C);
+
 /// The cells of one metric by label values.
 pub(crate) struct Cells<C> {
     labels: Box<[&'static str]>,
@@ -83,7 +86,7 @@ impl<C: Clone> Cells<C> {
     }
 
     /// All cells with their labels, ordered by label values.
-    pub(crate) fn all(&self) -> Vec<(Vec<(&'static str, Box<str>)>, C)> {
+    pub(crate) fn all(&self) -> Vec<Labelled<C>> {
         let mut entries: Vec<Entry<C>> =
             self.shards.iter().flat_map(|shard| shard.read().iter().cloned().collect::<Vec<_>>()).collect();
         entries.sort_by(|a, b| a.0.cmp(&b.0));

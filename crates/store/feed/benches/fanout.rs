@@ -128,5 +128,5 @@ async fn lists() {
         bytes += snapshot.iter().map(|entry| entry.json().len()).sum::<usize>();
     }
     let each = start.elapsed() / 100;
-    println!("list of 6000: {:.3} ms, {} MB", each.as_secs_f64() * 1e3, bytes / 100 >> 20);
+    println!("list of 6000: {:.3} ms, {} MB", each.as_secs_f64() * 1e3, (bytes / 100) >> 20);
 }

@@ -1,5 +1,7 @@
 //! A feed as its users see it, over a store in memory.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod common;
 
 use common::{Thing, codec, create, delete, describe, key, open_feed, open_store, put, replay};

@@ -34,31 +34,22 @@ async fn run(directory: &Path) {
         resident_kb() - before
     );
     for (clients, count) in [(1, 2_000), (32, 40_000), (64, 60_000), (256, 100_000)] {
-        let done = measure(clients, count, |number| {
-            let store = store.clone();
-            async move {
-                let key = format!("/registry/configmaps/bench/{clients}-{number}");
-                store.create(Put::new(key, vec![b'x'; VALUE_BYTES])).await.expect("the disk has space");
-            }
+        let done = measure(&store, clients, count, move |store, number| async move {
+            let key = format!("/registry/configmaps/bench/{clients}-{number}");
+            store.create(Put::new(key, vec![b'x'; VALUE_BYTES])).await.expect("the disk has space");
         });
         done.await.print(&format!("create {VALUE_BYTES} bytes, {clients} clients"));
     }
-    let done = measure(64, 60_000, |number| {
-        let store = store.clone();
-        async move {
-            let key = format!("/registry/configmaps/bench/1-{}", number % 2000);
-            let kv = store.get(key.as_bytes(), None).await.expect("readable").kv.expect("there");
-            // Two clients may meet on one key; a conflict costs the same sync.
-            store.replace(Put::new(key, vec![b'y'; VALUE_BYTES]), kv.mod_revision).await.expect("space");
-        }
+    let done = measure(&store, 64, 60_000, move |store, number| async move {
+        let key = format!("/registry/configmaps/bench/1-{}", number % 2000);
+        let kv = store.get(key.as_bytes(), None).await.expect("readable").kv.expect("there");
+        // Two clients may meet on one key; a conflict costs the same sync.
+        store.replace(Put::new(key, vec![b'y'; VALUE_BYTES]), kv.mod_revision).await.expect("space");
     });
     done.await.print("get and replace, 64 clients");
-    let done = measure(32, 1_000_000, |number| {
-        let store = store.clone();
-        async move {
-            let key = format!("/registry/configmaps/bench/64-{}", number % 60_000);
-            assert!(store.get(key.as_bytes(), None).await.expect("readable").kv.is_some());
-        }
+    let done = measure(&store, 32, 1_000_000, move |store, number| async move {
+        let key = format!("/registry/configmaps/bench/64-{}", number % 60_000);
+        assert!(store.get(key.as_bytes(), None).await.expect("readable").kv.is_some());
     });
     done.await.print("get, 32 clients");
     for limit in [500, 0] {
@@ -85,12 +76,9 @@ async fn run(directory: &Path) {
     println!("open with {} keys: {:.0} ms", status.keys, millis(start.elapsed()));
     drop(store);
     let store = open(&directory.join("small"));
-    let fill = measure(64, 10_000, |number| {
-        let store = store.clone();
-        async move {
-            let put = Put::new(format!("/registry/pods/bench/{number}"), vec![b'x'; VALUE_BYTES]);
-            store.create(put).await.expect("the disk has space");
-        }
+    let fill = measure(&store, 64, 10_000, move |store, number| async move {
+        let put = Put::new(format!("/registry/pods/bench/{number}"), vec![b'x'; VALUE_BYTES]);
+        store.create(put).await.expect("the disk has space");
     });
     fill.await;
     drop(store);
@@ -120,15 +108,16 @@ impl Measured {
 }
 
 async fn measure<F: Future<Output = ()> + Send + 'static>(
+    store: &Arc<Embedded>,
     clients: usize,
     count: usize,
-    operation: impl Fn(usize) -> F + Clone + Send + Sync + 'static,
+    operation: impl Fn(Arc<Embedded>, usize) -> F + Clone + Send + Sync + 'static,
 ) -> Measured {
     let next = Arc::new(AtomicUsize::new(0));
     let start = Instant::now();
     let tasks: Vec<_> = (0..clients)
         .map(|_| {
-            let (next, operation) = (next.clone(), operation.clone());
+            let (next, store, operation) = (next.clone(), store.clone(), operation.clone());
             tokio::spawn(async move {
                 let mut latencies = Vec::new();
                 loop {
@@ -137,7 +126,7 @@ async fn measure<F: Future<Output = ()> + Send + 'static>(
                         return latencies;
                     }
                     let start = Instant::now();
-                    operation(number).await;
+                    operation(store.clone(), number).await;
                     latencies.push(start.elapsed());
                 }
             })

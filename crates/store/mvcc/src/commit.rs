@@ -67,6 +67,9 @@ impl Answer {
     }
 }
 
+/// A key's new version, or the key that is deleted; and the version before.
+type Change = (Result<Arc<KeyValue>, Bytes>, Option<Arc<KeyValue>>);
+
 /// What a batch will have done.
 #[derive(Default)]
 struct Staged {
@@ -91,6 +94,8 @@ pub(crate) struct Committer {
     pub(crate) checkpointing: Arc<AtomicBool>,
     pub(crate) env: Env,
     log_slack_bytes: u64,
+    /// After a checkpoint could not even be begun: the size of the log at which to try again.
+    retry_checkpoint_bytes: u64,
     staged: Staged,
 }
 
@@ -118,6 +123,7 @@ impl Committer {
             checkpointing,
             env,
             log_slack_bytes,
+            retry_checkpoint_bytes: 0,
             staged,
         };
         committer.restage();
@@ -214,11 +220,7 @@ impl Committer {
     }
 
     /// For each operation that changes something or puts: the new version, or the deleted key; and the one before.
-    fn resolve(
-        &self,
-        ops: Vec<Op>,
-        revision: Revision,
-    ) -> Vec<(Result<Arc<KeyValue>, Bytes>, Option<Arc<KeyValue>>)> {
+    fn resolve(&self, ops: Vec<Op>, revision: Revision) -> Vec<Change> {
         let resolve = |op| match op {
             Op::Put(put) => {
                 let prev = self.pending(&put.key);
@@ -233,11 +235,7 @@ impl Committer {
     }
 
     /// Stages resolved changes at `revision`; answers the revision at which they will all be true.
-    fn stage_changes(
-        &mut self,
-        changes: Vec<(Result<Arc<KeyValue>, Bytes>, Option<Arc<KeyValue>>)>,
-        revision: Revision,
-    ) -> Revision {
+    fn stage_changes(&mut self, changes: Vec<Change>, revision: Revision) -> Revision {
         // The deletion of what is not there changes nothing.
         let changes: Vec<_> = changes.into_iter().filter(|(kv, prev)| kv.is_ok() || prev.is_some()).collect();
         if changes.is_empty() {
@@ -313,10 +311,10 @@ impl Committer {
         for lease in self.leases.due(self.env.unix_ms()) {
             self.stage_revoke(lease, None);
         }
-        if let Some(revision) = self.policy.expired(self.env.clock.monotonic()) {
-            if revision > self.shards.compact_revision() {
-                self.compact_at(revision);
-            }
+        if let Some(revision) = self.policy.expired(self.env.clock.monotonic())
+            && revision > self.shards.compact_revision()
+        {
+            self.compact_at(revision);
         }
         self.flush();
     }
@@ -376,26 +374,30 @@ impl Committer {
         staged.next_lease = self.leases.next;
         staged.compact_revision = None;
         // Under a storm of writes, history is cut by its size; the record goes out with the next batch.
-        if let Some(revision) = self.policy.over_budget() {
-            if revision > self.shards.compact_revision() {
-                self.compact_at(revision);
-            }
+        if let Some(revision) = self.policy.over_budget()
+            && revision > self.shards.compact_revision()
+        {
+            self.compact_at(revision);
         }
     }
 
     fn checkpoint_if_due(&mut self) {
         let limit = self.log_slack_bytes + self.shards.live_bytes.load(Ordering::Relaxed);
-        if self.engine.log_bytes() <= limit || self.checkpointing.swap(true, Ordering::AcqRel) {
+        if self.engine.log_bytes() <= limit.max(self.retry_checkpoint_bytes)
+            || self.checkpointing.swap(true, Ordering::AcqRel)
+        {
             return;
         }
         let checkpoint = match self.engine.begin_checkpoint() {
             Ok(checkpoint) => checkpoint,
             Err(error) => {
-                tracing::warn!(%error, "no checkpoint of the store");
+                tracing::warn!(%error, "no checkpoint of the store; it is tried again as the log grows");
+                self.retry_checkpoint_bytes = self.engine.log_bytes() + self.log_slack_bytes;
                 self.checkpointing.store(false, Ordering::Release);
                 return;
             }
         };
+        self.retry_checkpoint_bytes = 0;
         let revision = self.shards.visible();
         let mut base = Vec::new();
         codec::base(&mut base, revision, self.shards.compact_revision(), self.leases.next);

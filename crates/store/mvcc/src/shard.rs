@@ -193,8 +193,7 @@ impl Shard {
         }
         let start = state.log.partition_point(|event| event.revision() < next);
         let mut last = next;
-        let mut taken = 0;
-        for event in state.log.range(start..) {
+        for (taken, event) in state.log.range(start..).enumerate() {
             let revision = event.revision();
             if revision > through {
                 break;
@@ -202,7 +201,6 @@ impl Shard {
             if taken >= EVENTS_PER_POLL && revision != last {
                 return Ok(last);
             }
-            taken += 1;
             last = revision;
             if range.contains(&event.kv.key) {
                 events.push(event.clone());

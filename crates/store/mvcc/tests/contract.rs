@@ -1,5 +1,7 @@
 //! The contract over the embedded store, on files and in memory.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use engine::MemoryDisk;
 use env::Env;
 use mvcc::{Embedded, Options, Store, contract};

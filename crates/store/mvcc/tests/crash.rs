@@ -4,6 +4,8 @@
 //! acknowledged transaction through a pipe. The parent kills it with SIGKILL at some moment, opens the store and
 //! compares.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use bytes::Bytes;
 use env::{Env, Random};
 use mvcc::{Compare, Embedded, KeyRange, NO_LEASE, Op, Options, Put, RangeOptions, Store, Txn, TxnResponse};
@@ -47,7 +49,7 @@ async fn write_forever(directory: &Path) {
                 let ops = keys.map(|key| match delete {
                     true => Op::Delete(key),
                     false => {
-                        let lease = if slot % 7 == 0 { lease } else { NO_LEASE };
+                        let lease = if slot.is_multiple_of(7) { lease } else { NO_LEASE };
                         Op::Put(Put { lease, ..Put::new(key, padded.clone()) })
                     }
                 });

@@ -1,5 +1,7 @@
 //! Random operations against a naive model that keeps every state that ever was.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use bytes::Bytes;
 use engine::MemoryDisk;
 use env::Env;

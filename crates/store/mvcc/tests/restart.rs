@@ -1,5 +1,7 @@
 //! What the embedded store keeps over a restart, what it does on a full disk, and how it meets damage.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use engine::{EngineError, MemoryDisk};
 use env::{Env, ManualClock};
 use mvcc::{

@@ -26,11 +26,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug)]
 pub struct LogEngine {
     directory: PathBuf,
-    segment: Segment,
+    /// The segment that is appended to. `None` in an empty store, and after a failed write, when the file's end is
+    /// unknown: the next append then makes a new one.
+    segment: Option<Segment>,
+    /// The number of the next segment.
+    next_number: u64,
     /// The number of the next block.
     sequence: u64,
-    /// Set after a failed write: the segment's end is unknown, so the next append starts a new one.
-    abandoned: bool,
     /// Bytes in segments that the next checkpoint replaces, apart from the current segment.
     earlier_bytes: u64,
     /// Bytes of the last finished checkpoint; its writer runs on another thread.
@@ -48,53 +50,53 @@ impl LogEngine {
         env::create_private_dir(directory).map_err(|error| EngineError::io(directory, error))?;
         let lock = LockFile::acquire(&directory.join("LOCK"))?;
         let opened = open::replay(directory, visit)?;
-        let number = opened.last_segment.map_or(opened.first_segment, |(last, _)| last + 1);
-        let segment = match opened.last_segment {
-            // A clean end is continued; a torn one is cut off by the header of the next segment.
-            Some((last, end)) if !opened.torn => Segment::reopen(directory, last, end)?,
-            _ => Segment::create(directory, number, opened.sequence)?,
-        };
-        let checkpoint_bytes = Arc::new(AtomicU64::new(opened.checkpoint_bytes));
-        let earlier_bytes =
-            opened.log_bytes.saturating_sub(if segment.number() == number { 0 } else { segment.end() });
+        let next_number = opened.last_segment.map_or(opened.first_segment, |(last, _)| last + 1);
+        // A clean end is continued; a torn one is cut off by the header of the next segment.
+        let continued = opened.last_segment.filter(|_| !opened.torn);
+        let segment = continued.map(|(last, end)| Segment::reopen(directory, last, end)).transpose()?;
+        let current_bytes = segment.as_ref().map_or(0, Segment::end);
         Ok(LogEngine {
             directory: directory.to_owned(),
             segment,
+            next_number,
             sequence: opened.sequence,
-            abandoned: false,
-            earlier_bytes,
-            checkpoint_bytes,
+            earlier_bytes: opened.log_bytes.saturating_sub(current_bytes),
+            checkpoint_bytes: Arc::new(AtomicU64::new(opened.checkpoint_bytes)),
             _lock: lock,
         })
     }
 
+    /// Makes a new segment, after which the present one is only read.
     fn next_segment(&mut self) -> Result<(), EngineError> {
-        let next = Segment::create(&self.directory, self.segment.number() + 1, self.sequence)?;
-        let previous = std::mem::replace(&mut self.segment, next);
-        self.earlier_bytes += previous.end();
-        self.abandoned = false;
-        previous.trim();
+        let next = Segment::create(&self.directory, self.next_number, self.sequence)?;
+        self.next_number += 1;
+        if let Some(previous) = self.segment.replace(next) {
+            self.earlier_bytes += previous.end();
+            previous.trim();
+        }
         Ok(())
     }
 }
 
 impl Engine for LogEngine {
     fn append(&mut self, batch: &mut Batch) -> Result<(), EngineError> {
-        if self.abandoned {
+        if self.segment.is_none() {
             self.next_segment()?;
         }
-        let block = batch.seal(self.segment.number(), self.sequence);
-        if let Err(error) = self.segment.append(block) {
-            // Nothing reached the file when only its growth failed: then its end is still known.
-            self.abandoned = self.segment.is_dirty();
-            return Err(error);
+        let segment = self.segment.as_mut().expect("made just above when there was none");
+        let appended = segment.append(batch.seal(segment.number(), self.sequence));
+        // When only the file's growth failed, nothing has reached it, and its end is still known.
+        if appended.is_err() && segment.is_dirty() {
+            self.earlier_bytes += segment.end();
+            self.segment = None;
         }
+        appended?;
         self.sequence += 1;
         Ok(())
     }
 
     fn log_bytes(&self) -> u64 {
-        self.earlier_bytes + self.segment.end()
+        self.earlier_bytes + self.segment.as_ref().map_or(0, Segment::end)
     }
 
     fn disk_bytes(&self) -> u64 {
@@ -102,9 +104,9 @@ impl Engine for LogEngine {
     }
 
     fn begin_checkpoint(&mut self) -> Result<Box<dyn Checkpoint>, EngineError> {
-        self.next_segment()?;
-        let first = self.segment.number();
+        let first = self.next_number;
         let checkpoint = LogCheckpoint::create(&self.directory, first, self.checkpoint_bytes.clone())?;
+        self.next_segment()?;
         // Not yet true, but a failed checkpoint must not be begun again with every append: the caller waits
         // until as much has been appended once more.
         self.earlier_bytes = 0;

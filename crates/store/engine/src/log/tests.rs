@@ -55,9 +55,9 @@ fn every_torn_tail_keeps_what_was_acknowledged() {
     let directory = tempfile::tempdir().unwrap();
     let (mut engine, _) = open(directory.path()).unwrap();
     append(&mut engine, &[b"first", b"second"]);
-    let end = engine.segment.end();
+    let end = engine.segment.as_ref().unwrap().end();
     append(&mut engine, &[b"the last block", b"of two frames"]);
-    let full = engine.segment.end();
+    let full = engine.segment.as_ref().unwrap().end();
     drop(engine);
     let path = segment_path(directory.path(), 1);
     let original = fs::read(&path).unwrap();
@@ -147,7 +147,7 @@ fn a_failed_write_is_void_even_if_its_bytes_stay() {
     // As after a failed sync: the block's bytes are in the file, and the caller was told that it failed.
     append(&mut engine, &[b"failed"]);
     engine.sequence -= 1;
-    engine.abandoned = true;
+    engine.segment = None;
     append(&mut engine, &[b"b"]);
     drop(engine);
     assert_eq!(open(directory.path()).unwrap().1, [b"a", b"b"]);
