@@ -7,6 +7,7 @@
 
 mod api;
 mod dynamic;
+pub mod fake;
 mod list;
 pub mod remote;
 

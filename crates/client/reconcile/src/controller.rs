@@ -79,6 +79,11 @@ impl Controller {
         Controller { name, context, queue, executor, reconciler: Arc::new(reconciler), workers: 5 }
     }
 
+    /// The queue, for whatever else wakes keys.
+    pub fn queue(&self) -> &Arc<Queue<Key>> {
+        &self.queue
+    }
+
     /// How many keys are worked on at once.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;

@@ -1,1 +1,18 @@
-//! One folder for each controller.
+//! The controllers: one folder each, and one line each in [`TABLE`].
+//!
+//! Every one is a pure decision over caches (crate `reconcile` has the machinery). [`run`] starts all of them over one
+//! set of shared caches, each acting as its own user, as kube-controller-manager does with
+//! `--use-service-account-credentials`.
+
+mod common;
+mod deployment;
+mod endpoints;
+mod garbage;
+mod job;
+mod namespace;
+mod node;
+mod replicas;
+mod serviceaccount;
+mod table;
+
+pub use table::{Config, Entry, Handle, TABLE, run, run_on};

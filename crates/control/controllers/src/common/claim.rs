@@ -1,0 +1,53 @@
+//! Adoption and release: keeping a workload's dependents and its selector in agreement.
+//!
+//! An orphan that the selector selects is adopted, unless either side is on its way out; a dependent that the selector
+//! no longer selects is released. Both are updates of the dependent that require its known revision, so whoever changed it
+//! meanwhile wins.
+
+use std::sync::Arc;
+
+use meta::{Kind, LabelSelector, Object, ObjectMeta, OwnerReference};
+use reconcile::{Plan, Write};
+
+use super::owners::controller_of;
+use super::selector::selects;
+
+/// The dependents that `owner` may count on now: those it controls and its selector selects. What has to be adopted or
+/// released is planned.
+pub(crate) fn claim<K: Kind + Clone>(
+    candidates: Vec<Arc<K>>,
+    owner: &ObjectMeta,
+    reference: &OwnerReference,
+    selector: Option<&LabelSelector>,
+    plan: &mut Plan,
+    may_adopt: impl Fn(&K) -> bool,
+) -> Vec<Arc<K>> {
+    let mut claimed = Vec::new();
+    let mut writes = Vec::new();
+    for candidate in candidates {
+        let meta = candidate.meta();
+        let selected = selects(selector, &meta.labels);
+        match controller_of(meta) {
+            Some(controller) if controller.uid != owner.uid => {}
+            Some(_) if selected => claimed.push(candidate),
+            Some(_) => {
+                if owner.deletion_timestamp.is_none() {
+                    let mut released = (*candidate).clone();
+                    released.meta_mut().owner_references.retain(|reference| reference.uid != owner.uid);
+                    writes.push(Write::update(released).ignore(404));
+                }
+            }
+            None => {
+                let both_stay = owner.deletion_timestamp.is_none() && meta.deletion_timestamp.is_none();
+                if selected && both_stay && may_adopt(&candidate) {
+                    let mut adopted = (*candidate).clone();
+                    adopted.meta_mut().owner_references.push(reference.clone());
+                    writes.push(Write::update(adopted).ignore(404));
+                    claimed.push(candidate);
+                }
+            }
+        }
+    }
+    plan.all(writes);
+    claimed
+}

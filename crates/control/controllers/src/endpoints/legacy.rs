@@ -1,0 +1,189 @@
+//! The Endpoints object of each Service with a selector.
+
+use std::collections::BTreeMap;
+
+use informer::Key;
+use meta::{List, Map, Str};
+use reconcile::{Context, Controller, Next, Note, Plan, Reconciler, Running, World, Write};
+use types::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Pod, Service};
+
+use super::{address, has_ip, services_of};
+use crate::common::pods;
+use crate::common::selector::selects_map;
+use crate::replicas::namespace_ends;
+
+const HEADLESS: &str = "service.kubernetes.io/headless";
+const MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
+const MANAGER: &str = "endpoint-controller";
+const OVER_CAPACITY: &str = "endpoints.kubernetes.io/over-capacity";
+const LEADER: &str = "control-plane.alpha.kubernetes.io/leader";
+/// Most addresses of one object, as upstream.
+const ADDRESSES_MAX: usize = 1000;
+
+/// Starts the controller.
+pub(crate) fn start(context: &Context) -> Running {
+    Controller::new("endpoint", "endpoint-controller", context.clone(), Legacy)
+        .of::<Service>()
+        .of::<Endpoints>()
+        .on::<Pod>(services_of)
+        .start()
+}
+
+pub(crate) struct Legacy;
+
+impl Reconciler for Legacy {
+    fn reconcile(&self, key: &Key, world: &World, plan: &mut Plan) -> Next {
+        let known = world.get_key::<Endpoints>(key);
+        let Some(service) = world.get_key::<Service>(key) else {
+            // Only what has the name of a Service that is gone, and not an old leader lock.
+            if let Some(left) = known.filter(|left| !left.metadata.annotations.contains_key(LEADER)) {
+                plan.delete(&*left);
+            }
+            return Next::Done;
+        };
+        if service.spec.type_ == "ExternalName" || service.spec.selector.is_empty() {
+            return Next::Done;
+        }
+        let mut subsets = repack(collect(&service, world));
+        let truncated = truncate(&mut subsets);
+        let mut wanted = known.as_deref().cloned().unwrap_or_default();
+        wanted.metadata.name = service.metadata.name.clone();
+        wanted.metadata.namespace = service.metadata.namespace.clone();
+        wanted.metadata.labels = labels(&service);
+        wanted.subsets = subsets;
+        if truncated {
+            wanted.metadata.annotations.insert(OVER_CAPACITY, "truncated".into());
+        } else {
+            wanted.metadata.annotations.remove(OVER_CAPACITY);
+        }
+        if known.as_deref().is_some_and(|known| *known == wanted) {
+            return Next::Done;
+        }
+        let (namespace, name) = (key.namespace.clone(), key.name.clone());
+        let about = wanted.clone();
+        if known.is_none() {
+            plan.push(Write::create(wanted).on_failure(move |status| {
+                (!namespace_ends(status)).then(|| {
+                    let message = format!("Failed to create endpoint for service {namespace}/{name}: {}", status.message);
+                    Note::warning(&about, "FailedToCreateEndpoint", message)
+                })
+            }));
+            plan.then(|outcome, _| match outcome.error() {
+                Some(status) if namespace_ends(status) => Next::Done,
+                _ => outcome.verdict(),
+            });
+        } else {
+            plan.push(Write::update(wanted).on_failure(move |status| {
+                let message = format!("Failed to update endpoint {namespace}/{name}: {}", status.message);
+                Some(Note::warning(&about, "FailedToUpdateEndpoint", message))
+            }));
+        }
+        Next::Done
+    }
+}
+
+fn labels(service: &Service) -> Map<Str> {
+    let mut labels = service.metadata.labels.clone();
+    if has_ip(service) {
+        labels.remove(HEADLESS);
+    } else {
+        labels.insert(HEADLESS, Str::new());
+    }
+    labels.insert(MANAGED_BY, MANAGER.into());
+    labels
+}
+
+/// An address with where it belongs: its port, if any, and whether it serves.
+struct Place {
+    address: EndpointAddress,
+    port: Option<EndpointPort>,
+    ready: bool,
+}
+
+fn collect(service: &Service, world: &World) -> Vec<Place> {
+    let publish = service.spec.publish_not_ready_addresses;
+    let ipv6 = service.spec.ip_families.first().map_or(service.spec.cluster_ip.contains(':'), |family| family == "IPv6");
+    let mut places = Vec::new();
+    for pod in world.list::<Pod>(&service.metadata.namespace) {
+        if !selects_map(&service.spec.selector, &pod.metadata.labels) || !address::takes_part(&pod, publish) {
+            continue;
+        }
+        let Some(ip) = address::addresses(&pod, ipv6).next() else { continue };
+        let address = EndpointAddress {
+            ip,
+            hostname: if address::has_hostname(&pod, service) { pod.spec.hostname.clone() } else { Str::new() },
+            node_name: Some(pod.spec.node_name.clone()).filter(|name| !name.is_empty()),
+            target_ref: Some(Box::new(address::reference(&pod))),
+        };
+        let ready = publish || pods::is_ready(&pod);
+        if service.spec.ports.is_empty() && !has_ip(service) {
+            places.push(Place { address: address.clone(), port: None, ready });
+        }
+        for port in &service.spec.ports {
+            let Some(number) = address::find_port(&pod, port) else { continue };
+            let port = EndpointPort {
+                name: port.name.clone(),
+                port: number,
+                protocol: port.protocol.clone(),
+                app_protocol: port.app_protocol.clone(),
+            };
+            places.push(Place { address: address.clone(), port: Some(port), ready });
+        }
+    }
+    places
+}
+
+type PortKey = (Str, Str, i32, Option<Str>);
+
+fn port_key(port: &EndpointPort) -> PortKey {
+    (port.name.clone(), port.protocol.clone(), port.port, port.app_protocol.clone())
+}
+
+/// Groups addresses with equal sets of ports into one subset each, everything in a stable order.
+fn repack(places: Vec<Place>) -> List<EndpointSubset> {
+    // Address (by ip and pod) to its ports, which are its group's key.
+    let mut ports: BTreeMap<(Str, Str), (EndpointAddress, bool, BTreeMap<PortKey, EndpointPort>)> = BTreeMap::new();
+    for place in places {
+        let uid = place.address.target_ref.as_ref().map(|target| target.uid.clone()).unwrap_or_default();
+        let entry = ports
+            .entry((place.address.ip.clone(), uid))
+            .or_insert_with(|| (place.address.clone(), place.ready, BTreeMap::new()));
+        entry.2.extend(place.port.map(|port| (port_key(&port), port)));
+    }
+    let mut groups: BTreeMap<Vec<PortKey>, EndpointSubset> = BTreeMap::new();
+    for (address, ready, ports) in ports.into_values() {
+        let subset = groups.entry(ports.keys().cloned().collect()).or_insert_with(|| EndpointSubset {
+            ports: ports.into_values().collect(),
+            ..EndpointSubset::default()
+        });
+        if ready {
+            subset.addresses.push(address);
+        } else {
+            subset.not_ready_addresses.push(address);
+        }
+    }
+    groups.into_values().collect()
+}
+
+/// Cuts down to the most addresses, those that do not serve first, each subset by its share. Returns whether anything
+/// was cut.
+fn truncate(subsets: &mut List<EndpointSubset>) -> bool {
+    let ready: usize = subsets.iter().map(|subset| subset.addresses.len()).sum();
+    let idle: usize = subsets.iter().map(|subset| subset.not_ready_addresses.len()).sum();
+    if ready + idle <= ADDRESSES_MAX {
+        return false;
+    }
+    let cut_ready = ready > ADDRESSES_MAX;
+    let (room, total) = if cut_ready { (ADDRESSES_MAX, ready) } else { (ADDRESSES_MAX - ready, idle) };
+    let mut left = room;
+    for subset in subsets.iter_mut() {
+        let list = if cut_ready { &mut subset.addresses } else { &mut subset.not_ready_addresses };
+        let share = (list.len() * room).div_ceil(total).min(left).min(list.len());
+        list.truncate(share);
+        left -= share;
+        if cut_ready {
+            subset.not_ready_addresses.clear();
+        }
+    }
+    true
+}

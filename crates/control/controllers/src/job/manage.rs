@@ -1,0 +1,146 @@
+//! Which pods a Job makes and deletes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use meta::{Str, Time};
+use reconcile::{Note, Write};
+use types::batch::v1::Job;
+use types::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, Pod};
+
+use super::count::Tally;
+use super::indexes::{INDEX, index_of};
+use super::{TRACKING, is_indexed, is_suspended};
+use crate::common::owners::controller_ref;
+use crate::common::{pods, rank};
+
+/// Most pods created in one go, as upstream.
+const BURST: usize = 500;
+/// Pause after the first failure; it doubles with each further one, up to the maximum.
+const PAUSE_SECONDS: i64 = 10;
+const PAUSE_MAX_SECONDS: i64 = 600;
+
+/// What to do.
+#[derive(Default)]
+pub(super) struct Changes {
+    pub(super) create: Vec<Write>,
+    pub(super) delete: Vec<Write>,
+    /// Seconds after which more pods may be made.
+    pub(super) wait_seconds: Option<i64>,
+}
+
+/// Decides how many pods should run.
+pub(super) fn decide(
+    job: &Job,
+    tally: &Tally,
+    active: &[Arc<Pod>],
+    terminating: usize,
+    all: &[Arc<Pod>],
+    ending: bool,
+    now: Time,
+) -> Changes {
+    let mut changes = Changes::default();
+    let parallelism = job.spec.parallelism.unwrap_or(1).max(0) as usize;
+    let wanted = if ending || is_suspended(job) {
+        0
+    } else {
+        match job.spec.completions {
+            None if tally.succeeded > 0 => active.len().min(parallelism),
+            None => parallelism,
+            Some(completions) => ((completions - tally.succeeded).max(0) as usize).min(parallelism),
+        }
+    };
+    // Of an Indexed Job no two pods may have one index, and none an index that succeeded.
+    let mut taken = BTreeSet::new();
+    let mut surplus: Vec<Arc<Pod>> = Vec::new();
+    let mut kept: Vec<Arc<Pod>> = Vec::new();
+    for pod in active {
+        let useless = is_indexed(job)
+            && index_of(pod).is_none_or(|index| tally.completed.contains(index) || !taken.insert(index));
+        if useless { surplus.push(pod.clone()) } else { kept.push(pod.clone()) }
+    }
+    if kept.len() > wanted {
+        let too_many = kept.len() - wanted;
+        rank::sort(&mut kept, active, now.seconds);
+        surplus.extend(kept.drain(..too_many));
+    }
+    changes.delete = surplus.iter().map(|pod| delete(job, pod)).collect();
+    if !changes.delete.is_empty() {
+        return changes;
+    }
+    // Where only failed pods are replaced, those on their way out still hold their places.
+    let holding = if job.spec.pod_replacement_policy.as_deref() == Some("Failed") { terminating } else { 0 };
+    let missing = wanted.saturating_sub(kept.len() + holding).min(BURST);
+    if missing == 0 {
+        return changes;
+    }
+    let pause = pause(all, now);
+    if pause > 0 {
+        changes.wait_seconds = Some(pause);
+        return changes;
+    }
+    let free = (0..job.spec.completions.unwrap_or(0))
+        .filter(|index| !taken.contains(index) && !tally.completed.contains(*index));
+    changes.create = if is_indexed(job) {
+        free.take(missing).map(|index| create(job, Some(index))).collect()
+    } else {
+        (0..missing).map(|_| create(job, None)).collect()
+    };
+    changes
+}
+
+/// Seconds to wait after failures since the last success.
+fn pause(all: &[Arc<Pod>], now: Time) -> i64 {
+    let ended = |pod: &Pod| {
+        let ends = pod.status.container_statuses.iter().filter_map(|status| status.state.terminated.as_ref()?.finished_at);
+        ends.max().or(pod.metadata.deletion_timestamp).or(pod.metadata.creation_timestamp).map_or(now.seconds, |time| time.seconds)
+    };
+    let success = all.iter().filter(|pod| pod.status.phase == "Succeeded").map(|pod| ended(pod)).max();
+    let failures: Vec<i64> = all
+        .iter()
+        .filter(|pod| pod.status.phase == "Failed")
+        .map(|pod| ended(pod))
+        .filter(|end| success.is_none_or(|success| *end > success))
+        .collect();
+    let Some(last) = failures.iter().max() else { return 0 };
+    let doublings = (failures.len() - 1).min(16) as u32;
+    let pause = PAUSE_SECONDS.saturating_mul(1 << doublings).min(PAUSE_MAX_SECONDS);
+    last + pause - now.seconds
+}
+
+fn create(job: &Job, index: Option<i32>) -> Write {
+    let mut pod = pods::from_template(&job.spec.template, &job.metadata, controller_ref(job));
+    pod.metadata.finalizers.push(TRACKING.into());
+    if let Some(index) = index {
+        let text = Str::from(index.to_string());
+        pod.metadata.generate_name = Str::from(format!("{}-{index}-", job.metadata.name));
+        pod.metadata.annotations.insert(INDEX, text.clone());
+        pod.metadata.labels.insert(INDEX, text);
+        pod.spec.hostname = Str::from(format!("{}-{index}", job.metadata.name));
+        for container in pod.spec.init_containers.iter_mut().chain(pod.spec.containers.iter_mut()) {
+            if !container.env.iter().any(|known| known.name == "JOB_COMPLETION_INDEX") {
+                container.env.push(index_variable());
+            }
+        }
+    }
+    let (created, refused) = (job.clone(), job.clone());
+    Write::create(pod)
+        .on_success(move |pod| Some(Note::normal(&created, "SuccessfulCreate", format!("Created pod: {}", pod?.meta().name))))
+        .on_failure(move |status| Some(Note::warning(&refused, "FailedCreate", format!("Error creating: {}", status.message))))
+}
+
+fn index_variable() -> EnvVar {
+    let field = ObjectFieldSelector { field_path: format!("metadata.annotations['{INDEX}']").into(), ..Default::default() };
+    EnvVar {
+        name: "JOB_COMPLETION_INDEX".into(),
+        value_from: Some(Box::new(EnvVarSource { field_ref: Some(Box::new(field)), ..EnvVarSource::default() })),
+        ..EnvVar::default()
+    }
+}
+
+fn delete(job: &Job, pod: &Pod) -> Write {
+    let (deleted, refused, name) = (job.clone(), job.clone(), pod.metadata.name.clone());
+    Write::delete(pod)
+        .on_success(move |_| Some(Note::normal(&deleted, "SuccessfulDelete", format!("Deleted pod: {name}"))))
+        .on_failure(move |status| Some(Note::warning(&refused, "FailedDelete", format!("Error deleting: {}", status.message))))
+}

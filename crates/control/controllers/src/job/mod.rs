@@ -1,0 +1,147 @@
+//! Jobs: pods that run to their end, counted exactly once.
+//!
+//! A pod of a Job carries a finalizer until its end is counted, so that deleting it cannot lose the count. Counting takes
+//! three steps, each of which survives a crash: the uid goes into `uncountedTerminatedPods`, the finalizer comes off,
+//! the uid moves into the counter ([`count`]). [`manage`] makes and deletes pods, [`finish`] decides about the end.
+
+mod count;
+mod finish;
+mod indexes;
+mod manage;
+mod ttl;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use informer::Key;
+use reconcile::{Context, Controller, Next, Plan, Reconciler, Running, World, Write};
+use types::batch::v1::{Job, JobCondition};
+use types::core::v1::Pod;
+
+use crate::common::claim::claim;
+use crate::common::owners::{controller_of, controller_ref};
+use crate::common::pods;
+
+pub(crate) use ttl::start as start_ttl;
+
+/// Finalizer of pods whose end is not counted yet.
+const TRACKING: &str = "batch.kubernetes.io/job-tracking";
+
+/// Starts the controller.
+pub(crate) fn start(context: &Context) -> Running {
+    Controller::new("job", "job-controller", context.clone(), Jobs)
+        .of::<Job>()
+        .on::<Pod>(|pod, _| {
+            let owner = controller_of(&pod.metadata).filter(|owner| owner.kind == "Job");
+            owner.map(|owner| Key::new(&pod.metadata.namespace, &owner.name)).into_iter().collect()
+        })
+        .start()
+}
+
+fn condition<'a>(job: &'a Job, type_: &str) -> Option<&'a JobCondition> {
+    job.status.conditions.iter().find(|condition| condition.type_ == type_ && condition.status == "True")
+}
+
+fn is_finished(job: &Job) -> bool {
+    condition(job, "Complete").is_some() || condition(job, "Failed").is_some()
+}
+
+fn is_suspended(job: &Job) -> bool {
+    job.spec.suspend == Some(true)
+}
+
+fn is_indexed(job: &Job) -> bool {
+    job.spec.completion_mode.as_deref() == Some("Indexed")
+}
+
+fn is_tracked(pod: &Pod) -> bool {
+    pod.metadata.finalizers.iter().any(|finalizer| finalizer == TRACKING)
+}
+
+/// The pod without the finalizer that holds it.
+fn untracked(pod: &Pod) -> Write {
+    let mut pod = pod.clone();
+    pod.metadata.finalizers.retain(|finalizer| finalizer != TRACKING);
+    Write::update(pod).ignore(404)
+}
+
+pub(crate) struct Jobs;
+
+impl Reconciler for Jobs {
+    fn reconcile(&self, key: &Key, world: &World, plan: &mut Plan) -> Next {
+        let Some(job) = world.get_key::<Job>(key) else { return orphans(key, world, plan) };
+        if job.spec.managed_by.as_deref().is_some_and(|manager| manager != "kubernetes.io/job-controller") {
+            return Next::Done;
+        }
+        let job = &*job;
+        let selector = job.spec.selector.as_deref();
+        let owned =
+            claim(world.list::<Pod>(&key.namespace), &job.metadata, &controller_ref(job), selector, plan, |_| true);
+        if is_finished(job) {
+            plan.all(owned.iter().filter(|pod| is_tracked(pod)).map(|pod| untracked(pod)).collect());
+            return Next::Done;
+        }
+        let now = world.now();
+        let mut status = job.status.clone();
+        if status.start_time.is_none() && !is_suspended(job) {
+            status.start_time = Some(now);
+        }
+        let tally = count::take(job, &owned, &mut status);
+        let active: Vec<Arc<Pod>> = owned.iter().filter(|pod| pods::is_active(pod)).cloned().collect();
+        let terminating = owned.iter().filter(|pod| pods::is_terminating(pod)).count();
+
+        let verdict = finish::judge(job, &tally, &active, &owned, &status, now);
+        let ending = verdict.is_some();
+        let mut wanted = manage::Changes::default();
+        if job.metadata.deletion_timestamp.is_none() {
+            wanted = manage::decide(job, &tally, &active, terminating, &owned, ending, now);
+        }
+        // What is about to be made or deleted counts already, so that one look needs one status.
+        status.active = (active.len() + wanted.create.len()) as i32 - wanted.delete.len() as i32;
+        status.ready = Some(active.iter().filter(|pod| pods::is_ready(pod)).count() as i32);
+        status.terminating = Some((terminating + wanted.delete.len()) as i32);
+        finish::suspension(job, &mut status, now, plan);
+        if let Some(verdict) = verdict {
+            finish::record(job, &mut status, &verdict, now, plan);
+        }
+
+        let uncounted = count::held(&owned, &status);
+        let deadline = finish::seconds_to_deadline(job, &status, now);
+        let mut next = match (wanted.wait_seconds, deadline) {
+            (None, None) => Next::Done,
+            (a, b) => Next::After(Duration::from_secs(a.unwrap_or(i64::MAX).min(b.unwrap_or(i64::MAX)).max(1) as u64)),
+        };
+        plan.all(wanted.delete);
+        plan.slow_start(wanted.create);
+        let (before, about) = (job.status.clone(), job.clone());
+        plan.then(move |outcome, plan| {
+            if let Some(status) = outcome.error() {
+                if crate::replicas::namespace_ends(status) {
+                    return Next::Done;
+                }
+                next = Next::Retry;
+                // How many pods there are now is for the next look to say.
+                return next;
+            }
+            if status != before {
+                let mut told = about.clone();
+                told.status = status;
+                plan.push(Write::update_status(told).ignore(404));
+            }
+            plan.all(uncounted.iter().map(|pod| untracked(pod)).collect());
+            plan.then(move |outcome, _| if outcome.error().is_some() { Next::Retry } else { next });
+            next
+        });
+        Next::Done
+    }
+}
+
+/// Pods whose Job is gone need not wait to be counted.
+fn orphans(key: &Key, world: &World, plan: &mut Plan) -> Next {
+    let of_job = |pod: &Pod| {
+        controller_of(&pod.metadata).is_some_and(|owner| owner.kind == "Job" && owner.name == key.name)
+    };
+    let left = world.list::<Pod>(&key.namespace);
+    plan.all(left.iter().filter(|pod| of_job(pod) && is_tracked(pod)).map(|pod| untracked(pod)).collect());
+    Next::Done
+}

@@ -1,0 +1,128 @@
+//! Removes pods that nobody else will: whose node is gone, that end without ever having had one, or that ended long ago
+//! in great numbers.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use call::{DeleteOptions, Target};
+use informer::Key;
+use meta::Str;
+use parking_lot::Mutex;
+use reconcile::{Context, Controller, Next, Plan, Reconciler, Running, World, Write};
+use types::core::v1::{Node, Pod};
+
+use super::{BY_NODE, disruption, node_of};
+use crate::common::pods;
+
+/// How long a node must be missing before its pods go.
+const QUARANTINE_SECONDS: i64 = 40;
+const PERIOD: Duration = Duration::from_secs(20);
+/// Ended pods kept in the whole cluster, upstream's default.
+const ENDED_MAX: usize = 12_500;
+const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
+
+/// Starts the controller.
+pub(crate) fn start(context: &Context) -> Running {
+    let whole = || vec![Key::default()];
+    Controller::new("pod_gc", "pod-garbage-collector", context.clone(), PodGc::default())
+        .index::<Pod>(BY_NODE, node_of)
+        .on::<Pod>(move |pod, world| {
+            let orphan = !pod.spec.node_name.is_empty() && world.get::<Node>("", &pod.spec.node_name).is_none();
+            let unbound = pod.metadata.deletion_timestamp.is_some() && pod.spec.node_name.is_empty();
+            if orphan || unbound { whole() } else { Vec::new() }
+        })
+        .on_change::<Node>(|change, _| if change.old().is_none() { vec![Key::default()] } else { Vec::new() })
+        .wake(Key::default())
+        .workers(1)
+        .start()
+}
+
+#[derive(Default)]
+pub(crate) struct PodGc {
+    /// When each node that pods name was first missed: seconds since 1970.
+    missing: Mutex<HashMap<Str, i64>>,
+}
+
+impl Reconciler for PodGc {
+    fn reconcile(&self, _key: &Key, world: &World, plan: &mut Plan) -> Next {
+        let all = world.list_all::<Pod>();
+        let now = world.unix_seconds();
+        for pod in &all {
+            let unbound = pod.spec.node_name.is_empty() && pod.metadata.deletion_timestamp.is_some();
+            if unbound || on_dead_node(pod, world) {
+                end(pod, None, world, plan);
+            }
+        }
+        ended(&all, world, plan);
+
+        let mut orphans: HashMap<Str, Vec<Arc<Pod>>> = HashMap::new();
+        for pod in all.iter().filter(|pod| !pod.spec.node_name.is_empty()) {
+            if world.get::<Node>("", &pod.spec.node_name).is_none() {
+                orphans.entry(pod.spec.node_name.clone()).or_default().push(pod.clone());
+            }
+        }
+        let mut missing = self.missing.lock();
+        missing.retain(|node, _| orphans.contains_key(node));
+        let mut wait = PERIOD;
+        for (node, pods) in orphans {
+            let since = *missing.entry(node.clone()).or_insert(now);
+            let left = since + QUARANTINE_SECONDS - now;
+            if left > 0 {
+                wait = wait.min(Duration::from_secs(left as u64));
+                continue;
+            }
+            // The cache may lag: the node's absence is confirmed before anything is deleted.
+            let world = world.clone();
+            plan.push(Write::get(Target::of::<Node>("").named(&node)));
+            plan.then(move |outcome, plan| {
+                if outcome.error().is_some_and(|status| status.code == 404) {
+                    for pod in &pods {
+                        end(pod, Some("PodGC: node no longer exists"), &world, plan);
+                    }
+                }
+                Next::After(PERIOD)
+            });
+        }
+        Next::After(wait)
+    }
+}
+
+/// A terminating pod on a node that somebody declared dead.
+fn on_dead_node(pod: &Pod, world: &World) -> bool {
+    pod.metadata.deletion_timestamp.is_some()
+        && world.get::<Node>("", &pod.spec.node_name).is_some_and(|node| {
+            let dead = node.spec.taints.iter().any(|taint| taint.key == OUT_OF_SERVICE);
+            dead && super::condition(&node, "Ready") != "True"
+        })
+}
+
+fn ended(all: &[Arc<Pod>], _world: &World, plan: &mut Plan) {
+    let mut finished: Vec<&Arc<Pod>> = all.iter().filter(|pod| pods::is_finished(pod)).collect();
+    if finished.len() <= ENDED_MAX {
+        return;
+    }
+    let evicted = |pod: &Pod| pod.status.reason == "Evicted";
+    let created = |pod: &Pod| pod.metadata.creation_timestamp.map(|time| time.seconds);
+    finished.sort_by_key(|pod| (Reverse(evicted(pod)), created(pod), pod.metadata.name.clone()));
+    let surplus = finished.len() - ENDED_MAX;
+    plan.all(finished.into_iter().take(surplus).map(|pod| Write::delete_with(&**pod, at_once())).collect());
+}
+
+fn at_once() -> DeleteOptions {
+    DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() }
+}
+
+/// Plans the end of a pod that no kubelet will report on: it failed, unless it had ended already.
+fn end(pod: &Arc<Pod>, disrupted: Option<&str>, world: &World, plan: &mut Plan) {
+    if !pods::is_finished(pod) {
+        let mut told = (**pod).clone();
+        told.status.phase = "Failed".into();
+        if let Some(message) = disrupted {
+            pods::set_condition(&mut told, disruption("DeletionByPodGC", message, world.now()), world.now());
+        }
+        plan.push(Write::update_status(told).ignore(404));
+    }
+    plan.push(Write::delete_with(&**pod, at_once()));
+}

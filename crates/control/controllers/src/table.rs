@@ -1,0 +1,163 @@
+//! Which controllers there are, and how all of them are started.
+
+use std::sync::Arc;
+
+use call::Transport;
+use client::Client;
+use env::Env;
+use informer::Informers;
+use ipnet::Ipv4Net;
+use reconcile::Context;
+
+use crate::{deployment, endpoints, garbage, job, namespace, node, replicas, serviceaccount};
+
+/// The user that reads for all controllers.
+const READER: &str = "system:kube-controller-manager";
+
+/// What the controllers need to know of their cluster.
+pub struct Config {
+    /// The way to the API server as a user of this name: `system:serviceaccount:kube-system:<controller>-controller`, in
+    /// the groups of service accounts, or `system:kube-controller-manager`.
+    pub transports: Box<dyn Fn(&str) -> Arc<dyn Transport> + Send + Sync>,
+    /// Clock and randomness.
+    pub env: Env,
+    /// Range of pod addresses, divided among nodes; `None` leaves that to somebody else.
+    pub cluster_cidr: Option<Ipv4Net>,
+    /// PEM certificates by which pods know the API server.
+    pub root_ca: Arc<str>,
+    /// Whether the controller of this name (as in `--controllers`) is to run.
+    pub enabled: Box<dyn Fn(&str) -> bool + Send + Sync>,
+}
+
+/// One controller.
+pub struct Entry {
+    /// Name as in `--controllers` and in metrics.
+    pub name: &'static str,
+    /// Name of the service account that it acts as, in kube-system.
+    pub account: &'static str,
+    start: fn(&Context, &Config) -> Option<Started>,
+}
+
+/// What a controller leaves running; dropping it ends the controller.
+type Started = Box<dyn Send + Sync>;
+
+fn started(running: impl Send + Sync + 'static) -> Option<Started> {
+    Some(Box::new(running))
+}
+
+/// Every controller.
+pub static TABLE: &[Entry] = &[
+    Entry { name: "namespace-controller", account: "namespace-controller", start: |c, _| started(namespace::start(c)) },
+    Entry {
+        name: "serviceaccount-controller",
+        account: "service-account-controller",
+        start: |c, _| started(serviceaccount::start(c)),
+    },
+    Entry {
+        name: "root-ca-certificate-publisher-controller",
+        account: "root-ca-cert-publisher",
+        start: |c, config| started(serviceaccount::start_root_ca(c, config.root_ca.clone())),
+    },
+    Entry {
+        name: "replicaset-controller",
+        account: "replicaset-controller",
+        start: |c, _| started(replicas::start_replicasets(c)),
+    },
+    Entry {
+        name: "replicationcontroller-controller",
+        account: "replication-controller",
+        start: |c, _| started(replicas::start_replicationcontrollers(c)),
+    },
+    Entry {
+        name: "deployment-controller",
+        account: "deployment-controller",
+        start: |c, _| started(deployment::start(c)),
+    },
+    Entry {
+        name: "endpoints-controller",
+        account: "endpoint-controller",
+        start: |c, _| started(endpoints::start_endpoints(c)),
+    },
+    Entry {
+        name: "endpointslice-controller",
+        account: "endpointslice-controller",
+        start: |c, _| started(endpoints::start_slices(c)),
+    },
+    Entry {
+        name: "endpointslice-mirroring-controller",
+        account: "endpointslicemirroring-controller",
+        start: |c, _| started(endpoints::start_mirroring(c)),
+    },
+    Entry { name: "job-controller", account: "job-controller", start: |c, _| started(job::start(c)) },
+    Entry {
+        name: "ttl-after-finished-controller",
+        account: "ttl-after-finished-controller",
+        start: |c, _| started(job::start_ttl(c)),
+    },
+    Entry {
+        name: "garbage-collector-controller",
+        account: "generic-garbage-collector",
+        start: |c, _| started(garbage::start(c)),
+    },
+    Entry {
+        name: "node-lifecycle-controller",
+        account: "node-controller",
+        start: |c, _| started(node::start_lifecycle(c)),
+    },
+    Entry {
+        name: "taint-eviction-controller",
+        account: "node-controller",
+        start: |c, _| started(node::start_taint_eviction(c)),
+    },
+    Entry {
+        name: "node-ipam-controller",
+        account: "node-controller",
+        start: |c, config| config.cluster_cidr.and_then(|cidr| started(node::start_ipam(c, cidr))),
+    },
+    Entry {
+        name: "pod-garbage-collector-controller",
+        account: "pod-garbage-collector",
+        start: |c, _| started(node::start_pod_gc(c)),
+    },
+];
+
+/// Running controllers. Dropping it ends them.
+pub struct Handle {
+    informers: Arc<Informers>,
+    _running: Vec<Started>,
+}
+
+impl Handle {
+    /// The caches that the controllers share, for other components of the process.
+    pub fn informers(&self) -> &Arc<Informers> {
+        &self.informers
+    }
+
+    /// Waits until all caches have their first full state.
+    pub async fn synced(&self) {
+        self.informers.synced().await;
+    }
+}
+
+/// Starts every controller of [`TABLE`]. Needs a tokio runtime. Leader election, if wanted, is the caller's: start on
+/// becoming the leader and drop the handle on losing it.
+pub fn run(config: Config) -> Handle {
+    let reader = Client::new((config.transports)(READER));
+    let informers = Informers::new(reader, config.env.clone());
+    run_on(&config, informers)
+}
+
+/// Like [`run`], over caches that the process has already.
+pub fn run_on(config: &Config, informers: Arc<Informers>) -> Handle {
+    let start = |entry: &Entry| {
+        let user = format!("system:serviceaccount:kube-system:{}", entry.account);
+        let context = Context {
+            client: Client::new((config.transports)(&user)),
+            informers: informers.clone(),
+            env: config.env.clone(),
+        };
+        (entry.start)(&context, config)
+    };
+    let running = TABLE.iter().filter(|entry| (config.enabled)(entry.name)).filter_map(start).collect();
+    Handle { informers, _running: running }
+}
