@@ -1,1 +1,22 @@
-//! Admission plugins.
+//! Admission: what happens to an authorized change before it may be stored.
+//!
+//! [`Chain`] walks a static table of plugins in upstream's order, first those that mutate, later those that validate;
+//! between the two the registry lets the kind's own rules prepare the object. A plugin is one file in `plugins` and
+//! one line in [`PLUGINS`]. Plugins are pure: they read the cluster through [`World`] and answer with a change to the
+//! object, a warning, or a refusal.
+//!
+//! [`Mutated`] and [`Admitted`] are the proofs: only this crate makes them, and the registry commits nothing else.
+
+mod chain;
+mod plugins;
+mod quota;
+mod refuse;
+mod review;
+mod world;
+
+pub use chain::{Admitted, Chain, Mutated};
+pub use plugins::{PLUGINS, Plugin};
+pub use quota::{Charge, over_quota};
+pub use refuse::{forbidden, forbidden_because};
+pub use review::{Operation, Review};
+pub use world::{World, WorldExt};

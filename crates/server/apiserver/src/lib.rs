@@ -1,1 +1,4 @@
 //! The request pipeline.
+pub mod clock;
+pub mod http;
+pub mod serve;

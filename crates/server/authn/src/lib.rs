@@ -1,1 +1,26 @@
 //! Who sent the request.
+//!
+//! [`Authenticator::identify`] looks at what a request carries (a client certificate, a bearer token) and answers
+//! with an [`Identified`], the proof that later stages ask for. The methods are tried in upstream's order: client
+//! certificate, static token file, ServiceAccount token, bootstrap token, and at last anonymous. A credential that
+//! is there and does not hold is an error; only a request without any credential is anonymous.
+//!
+//! Nothing here does I/O: what must be looked up (does this ServiceAccount still exist?) comes in through
+//! [`Directory`], and the time is an argument.
+
+mod bootstrap_token;
+mod certificate;
+mod identify;
+mod impersonate;
+mod keys;
+mod service_account;
+mod token_file;
+mod user;
+
+pub use certificate::{AnyClientCertificate, CertificateAuthority};
+pub use identify::{Authenticator, CertificateVerdict, Credentials, Identified, Method, TokenCheck, Unauthorized};
+pub use impersonate::{Impersonation, ImpersonationError, header_value_to_key};
+pub use keys::{Algorithm, KeyError, SigningKey, VerifyingKey};
+pub use service_account::{Bound, Claims, Directory, Issuer, PodFacts, TokenError, TokenIssue, Tokens};
+pub use token_file::{TokenFile, TokenFileError};
+pub use user::{ANONYMOUS, AUTHENTICATED, MASTERS, UNAUTHENTICATED, User};

@@ -1,1 +1,35 @@
 //! The only writer to the store, generic over kinds.
+//!
+//! A request that passed authorization comes here as a [`Request`] and leaves as an [`Outcome`]. One file per verb; each
+//! works for every kind of [`scheme`]'s table with the kind's [`rules`], and the few kinds that do more (Services
+//! and their addresses, pods and their eviction, tokens) have a file each beside them. Everything that changes the
+//! store goes through `commit`, whose input only the admission chain can make.
+//!
+//! Start at [`Registry::perform`].
+
+mod allocate;
+mod commit;
+mod create;
+mod delete;
+pub mod errors;
+mod managed;
+mod outcome;
+mod paging;
+mod patch;
+mod read;
+mod registry;
+mod selection;
+mod served;
+mod services;
+mod stored;
+mod subresources;
+mod update;
+mod watch;
+mod world;
+
+pub use outcome::{Listing, Outcome, Watching};
+pub use registry::{Config, Registry, Request};
+pub use selection::Selection;
+pub use served::Served;
+pub use stored::Stored;
+pub use watch::{Change, Changes};

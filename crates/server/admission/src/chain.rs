@@ -1,0 +1,93 @@
+//! The stage itself: from an authorized change to one that may be stored.
+//!
+//! The order within is upstream's: mutating plugins, then the registry prepares the object (names, uids, the kind's
+//! own rules), then validation of the kind, validating plugins and quota. [`Mutated`] is the object on its way,
+//! [`Admitted`] its end; both can only be made here, from an [`authz::Authorized`].
+
+use authz::Authorized;
+use meta::{Object, Status};
+
+use crate::plugins::PLUGINS;
+use crate::quota::{Charge, over_quota};
+use crate::review::Review;
+use crate::world::World;
+
+/// The plugins in order.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Chain;
+
+/// An object that every mutating plugin has seen.
+#[derive(Debug)]
+pub struct Mutated {
+    object: Box<dyn Object>,
+}
+
+impl Mutated {
+    /// The object, for the steps between mutation and validation.
+    pub fn object(&mut self) -> &mut dyn Object {
+        &mut *self.object
+    }
+
+    /// The object as it is now.
+    pub fn peek(&self) -> &dyn Object {
+        &*self.object
+    }
+}
+
+/// An object that may be stored.
+#[derive(Debug)]
+pub struct Admitted {
+    object: Box<dyn Object>,
+    charges: Vec<Charge>,
+}
+
+impl Admitted {
+    /// The object, and what quotas must be charged before it is stored.
+    pub fn into_parts(self) -> (Box<dyn Object>, Vec<Charge>) {
+        (self.object, self.charges)
+    }
+
+    /// The object.
+    pub fn object(&self) -> &dyn Object {
+        &*self.object
+    }
+}
+
+impl Chain {
+    /// Runs the mutating half. The proof of authorization is only looked at by the type checker.
+    pub fn mutate(
+        &self,
+        _: &Authorized,
+        review: &Review<'_>,
+        mut object: Box<dyn Object>,
+        world: &dyn World,
+        warnings: &mut Vec<String>,
+    ) -> Result<Mutated, Status> {
+        for plugin in PLUGINS {
+            plugin.mutate(review, &mut *object, world, warnings)?;
+        }
+        Ok(Mutated { object })
+    }
+
+    /// Runs the validating half. `validate` is the kind's own validation and runs first.
+    pub fn validate(
+        &self,
+        review: &Review<'_>,
+        mutated: Mutated,
+        world: &dyn World,
+        validate: impl FnOnce(&dyn Object) -> Result<(), Status>,
+    ) -> Result<Admitted, Status> {
+        let object = mutated.object;
+        validate(&*object)?;
+        for plugin in PLUGINS {
+            plugin.validate(review, Some(&*object), world)?;
+        }
+        let charges = over_quota(review, &*object, world)?;
+        Ok(Admitted { object, charges })
+    }
+
+    /// Whether an object may be deleted, or connected to.
+    pub fn allow(&self, _: &Authorized, review: &Review<'_>, world: &dyn World) -> Result<(), Status> {
+        PLUGINS.iter().try_for_each(|plugin| plugin.validate(review, None, world))
+    }
+}

@@ -1,0 +1,31 @@
+//! Refusals as plugins word them.
+
+use meta::{Object, Status};
+
+use crate::review::Review;
+
+/// A 403 for the object under review: `pods "x" is forbidden: <why>`.
+pub fn forbidden(review: &Review<'_>, object: Option<&dyn Object>, why: &str) -> Status {
+    let mut name = review.target.name.as_str();
+    if let Some(object) = object.filter(|_| name.is_empty()) {
+        name = &object.meta().name;
+        if name.is_empty() {
+            name = &object.meta().generate_name;
+        }
+    }
+    Status::forbidden(&review.target.group, &review.target.resource, name, why)
+}
+
+/// The same with one machine-readable cause.
+pub fn forbidden_because(
+    review: &Review<'_>,
+    object: Option<&dyn Object>,
+    why: &str,
+    cause: (&str, &str, &str),
+) -> Status {
+    let mut status = forbidden(review, object, why);
+    let (reason, field, message) = cause;
+    let details = status.details.get_or_insert_default();
+    details.causes.push(meta::StatusCause { reason: reason.into(), message: message.into(), field: field.into() });
+    status
+}

@@ -1,0 +1,61 @@
+//! The question that a plugin is asked.
+
+use std::sync::Arc;
+
+use authn::User;
+use call::Target;
+use meta::{Object, Str};
+
+/// What is done to the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// It is new.
+    Create,
+    /// It replaces an older state.
+    Update,
+    /// It goes away.
+    Delete,
+    /// Somebody connects to it: exec, attach, portforward, proxy.
+    Connect,
+}
+
+/// One change under review.
+pub struct Review<'a> {
+    /// The operation.
+    pub operation: Operation,
+    /// Where; the name is empty when it is yet to be generated.
+    pub target: &'a Target,
+    /// Who.
+    pub user: &'a Arc<User>,
+    /// The state before, for updates and deletes.
+    pub old: Option<&'a dyn Object>,
+    /// Nothing will be stored.
+    pub dry_run: bool,
+}
+
+impl Review<'_> {
+    /// Whether this is `operation` on the resource itself.
+    pub fn is(&self, operation: Operation, group: &str, resource: &str) -> bool {
+        self.operation == operation && self.on(group, resource) && self.target.subresource.is_empty()
+    }
+
+    /// Whether the resource, or any subresource of it, is meant.
+    pub fn on(&self, group: &str, resource: &str) -> bool {
+        self.target.group.as_str() == group && self.target.resource.as_str() == resource
+    }
+
+    /// The namespace of the request.
+    pub fn namespace(&self) -> &Str {
+        &self.target.namespace
+    }
+}
+
+/// The object as `T`.
+pub(crate) fn as_mut<T: 'static>(object: &mut dyn Object) -> Option<&mut T> {
+    object.as_any_mut().downcast_mut()
+}
+
+/// The object as `T`.
+pub(crate) fn as_ref<T: 'static>(object: &dyn Object) -> Option<&T> {
+    object.as_any().downcast_ref()
+}

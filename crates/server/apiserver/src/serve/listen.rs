@@ -1,0 +1,145 @@
+//! The listener: accepts connections, does the TLS handshake, and gives each request to the pipeline.
+//!
+//! What a client can hold without asking anything is bounded: connections at once, seconds for a handshake, seconds
+//! and bytes for request headers, streams per HTTP/2 connection.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+
+use super::tls::Tls;
+use crate::http::body::Body;
+
+/// Connections at once; more wait in the kernel's queue.
+const CONNECTIONS_MAX: usize = 16 << 10;
+/// Time for a TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for request headers to arrive (upstream's).
+const HEADER_TIMEOUT: Duration = Duration::from_secs(32);
+/// Bytes of request line and headers.
+const HEADER_BYTES_MAX: usize = 1 << 20;
+/// Requests at once on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 1000;
+
+/// What a connection tells about its client.
+#[derive(Debug)]
+pub struct Connection {
+    /// Where the client is.
+    pub peer: SocketAddr,
+    /// Whom its certificate names.
+    pub certificate: authn::CertificateVerdict,
+}
+
+/// Serves requests; implemented by the pipeline.
+pub trait Service: Send + Sync + 'static {
+    /// Answers one request. There is always an answer.
+    fn serve(
+        self: Arc<Self>,
+        connection: Arc<Connection>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Body>> + Send;
+}
+
+/// Accepts connections until `stop` turns true, then lets open connections finish their requests.
+pub async fn listen<S: Service>(
+    listener: TcpListener,
+    tls: Arc<Tls>,
+    service: Arc<S>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
+        let (socket, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, mostly: closing connections make room.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let (tls, service, stop) = (tls.clone(), service.clone(), stop.clone());
+        tokio::spawn(async move {
+            let _permit = permit;
+            if let Err(error) = connection(socket, peer, tls, service, stop).await {
+                tracing::debug!(%peer, %error, "connection ended");
+            }
+        });
+    }
+}
+
+async fn connection<S: Service>(
+    socket: TcpStream,
+    peer: SocketAddr,
+    tls: Arc<Tls>,
+    service: Arc<S>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    socket.set_nodelay(true)?;
+    let acceptor = TlsAcceptor::from(tls.config.clone());
+    let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket)).await??;
+    let (_, session) = stream.get_ref();
+    let http2 = session.alpn_protocol() == Some(b"h2");
+    let certificate = match (session.peer_certificates(), &tls.client_authority) {
+        (Some(chain), Some(authority)) => authority.user(chain, crate::clock::now_s() as u64).map_err(|error| {
+            tracing::info!(%peer, %error, "a client certificate does not hold");
+        }),
+        _ => Ok(None),
+    };
+    let connection = Arc::new(Connection { peer, certificate });
+    let handler = service_fn(move |request| {
+        let (service, connection) = (service.clone(), connection.clone());
+        async move { Ok::<_, Infallible>(service.serve(connection, request).await) }
+    });
+    let io = TokioIo::new(stream);
+    if http2 {
+        let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS_MAX)
+            .max_header_list_size(HEADER_BYTES_MAX as u32)
+            .initial_stream_window_size(256 << 10)
+            .initial_connection_window_size(1 << 20)
+            .max_send_buf_size(1 << 20)
+            .keep_alive_interval(Duration::from_secs(30))
+            .serve_connection(io, handler);
+        let mut served = std::pin::pin!(served);
+        tokio::select! {
+            result = served.as_mut() => result?,
+            _ = stop.wait_for(|stop| *stop) => {
+                served.as_mut().graceful_shutdown();
+                served.await?;
+            }
+        }
+    } else {
+        let served = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_buf_size(HEADER_BYTES_MAX)
+            .pipeline_flush(true)
+            .serve_connection(io, handler)
+            .with_upgrades();
+        let mut served = std::pin::pin!(served);
+        tokio::select! {
+            result = served.as_mut() => result?,
+            _ = stop.wait_for(|stop| *stop) => {
+                served.as_mut().graceful_shutdown();
+                served.await?;
+            }
+        }
+    }
+    Ok(())
+}

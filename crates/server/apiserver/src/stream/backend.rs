@@ -1,0 +1,160 @@
+//! One request to one backend: connect, forward, and, where both sides agree on an upgrade, copy bytes both ways.
+//!
+//! WebSocket and SPDY look the same from here. The upgrade request goes to the backend as it came; after its 101 the
+//! server is a pipe, so flow control is that of the two sockets and nothing is buffered beyond one copy buffer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use http::header::{self, HeaderName};
+use http::{HeaderMap, Request, Response, StatusCode, Uri};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::http::body::Body;
+
+/// Time to connect, TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Headers that belong to one hop (RFC 9110, section 7.6.1).
+const HOP_HEADERS: [&str; 7] =
+    ["connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding"];
+
+/// Why a backend did not answer. All may be retried by the client.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// No connection.
+    #[error("dial tcp {address}: {why}")]
+    Connect {
+        /// Host and port.
+        address: String,
+        /// The system's or TLS's reason.
+        why: String,
+    },
+    /// The connection broke before an answer came.
+    #[error("{0}")]
+    Exchange(#[from] hyper::Error),
+    /// The request could not be put together from what the client sent.
+    #[error("{0}")]
+    Request(#[from] http::Error),
+}
+
+/// Where a request goes.
+#[derive(Clone, Debug)]
+pub struct Backend {
+    /// Host name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// TLS, or plain TCP.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
+}
+
+impl Backend {
+    /// Host and port, brackets around IPv6 addresses.
+    pub fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+
+    async fn connect(&self) -> Result<Box<dyn Socket>, BackendError> {
+        let failed = |why: String| BackendError::Connect { address: self.authority(), why };
+        let connecting = async {
+            let socket = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|e| failed(reason(&e)))?;
+            // A proxy that cannot switch off Nagle's algorithm still proxies.
+            let _ = socket.set_nodelay(true);
+            let Some(tls) = &self.tls else { return Ok(Box::new(socket) as Box<dyn Socket>) };
+            let name = ServerName::try_from(self.host.clone()).map_err(|e| failed(e.to_string()))?;
+            let stream = TlsConnector::from(tls.clone()).connect(name, socket).await.map_err(|e| failed(reason(&e)))?;
+            Ok(Box::new(stream) as Box<dyn Socket>)
+        };
+        tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| failed("i/o timeout".into()))?
+    }
+
+    /// Sends `request` on with another path, and brings the answer back. `path` starts with a slash and may have a
+    /// query. Credentials of the client stay here.
+    pub async fn forward(&self, mut request: Request<Incoming>, path: &str) -> Result<Response<Body>, BackendError> {
+        let socket = self.connect().await?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(%error, "connection to a backend ended");
+            }
+        });
+        let upgrade = request.headers().get(header::UPGRADE).cloned();
+        let client_side = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
+        let (mut parts, body) = request.into_parts();
+        parts.uri = path.parse::<Uri>().map_err(http::Error::from)?;
+        parts.version = http::Version::HTTP_11;
+        strip(&mut parts.headers);
+        parts.headers.insert(header::HOST, self.authority().parse().map_err(http::Error::from)?);
+        if let Some(protocol) = &upgrade {
+            parts.headers.insert(header::UPGRADE, protocol.clone());
+            parts.headers.insert(header::CONNECTION, header::HeaderValue::from_static("Upgrade"));
+        }
+        let mut answer = sender.send_request(Request::from_parts(parts, body)).await?;
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(client_side) = client_side
+        {
+            let backend_side = hyper::upgrade::on(&mut answer);
+            tokio::spawn(async move {
+                if let (Ok(client), Ok(backend)) = tokio::join!(client_side, backend_side) {
+                    // Either side may go away at any time; that ends the tunnel and is no error.
+                    let _ = copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(backend)).await;
+                }
+            });
+            let (parts, _) = answer.into_parts();
+            return Ok(Response::from_parts(parts, Body::empty()));
+        }
+        let (mut parts, body) = answer.into_parts();
+        for name in HOP_HEADERS {
+            parts.headers.remove(name);
+        }
+        let chunks = body.into_data_stream().take_while(|chunk| std::future::ready(chunk.is_ok()));
+        let chunks = chunks.filter_map(|chunk| std::future::ready(chunk.ok()));
+        // The sender must live as long as the body, or the connection ends under it.
+        let chunks = chunks.chain(futures::stream::once(async move {
+            drop(sender);
+            Bytes::new()
+        }));
+        Ok(Response::from_parts(parts, Body::stream(chunks.filter(|b| std::future::ready(!b.is_empty())))))
+    }
+}
+
+trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
+
+/// Takes out what must not reach a backend: headers of this hop, the client's credential, and who it plays.
+fn strip(headers: &mut HeaderMap) {
+    for name in HOP_HEADERS {
+        headers.remove(name);
+    }
+    headers.remove(header::UPGRADE);
+    headers.remove(header::AUTHORIZATION);
+    let impersonation: Vec<HeaderName> =
+        headers.keys().filter(|name| name.as_str().starts_with("impersonate-")).cloned().collect();
+    for name in impersonation {
+        headers.remove(name);
+    }
+}
+
+/// The reason of a connection failure as Go words it.
+fn reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => "connect: connection refused".into(),
+        std::io::ErrorKind::HostUnreachable => "connect: no route to host".into(),
+        std::io::ErrorKind::NetworkUnreachable => "connect: network is unreachable".into(),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,6 @@
+//! Requests that end somewhere else: on a node's kubelet, in a pod, behind a service.
+//!
+//! [`backend`] opens the connection and carries requests and upgraded byte streams; [`kubelet`] and [`proxy`] decide
+//! where each request goes.
+
+pub mod backend;

@@ -1,0 +1,13 @@
+//! Cluster IPs and node ports: sets of numbers that are taken and given back.
+//!
+//! Both are kept in memory and rebuilt from the Services in the store at start. Taking is atomic under one lock, so
+//! two racing creates never get the same address; a create that fails afterwards gives back what it took, by dropping
+//! its [`Lease`].
+
+mod addresses;
+mod numbers;
+mod ports;
+
+pub use addresses::{AddressError, Addresses};
+pub use numbers::{Lease, Numbers};
+pub use ports::{PortError, Ports};

@@ -1,0 +1,172 @@
+//! CREATE.
+
+use admission::{Operation, Review};
+use call::{DryRun, WriteOptions};
+use meta::{Object, Status, Str, Time};
+
+use crate::commit::Committed;
+use crate::errors;
+use crate::outcome::Outcome;
+use crate::registry::{Registry, Request};
+use crate::stored::Entry;
+
+/// Attempts to find a free generated name (KEP-4420).
+const NAME_ATTEMPTS: usize = 8;
+/// Attempts to charge quotas that others charge at the same time.
+const QUOTA_ATTEMPTS: usize = 16;
+/// Longest part of `generateName` that is kept, in bytes.
+const GENERATE_NAME_MAX: usize = 58;
+/// Random letters of a generated name.
+const SUFFIX_LETTERS: usize = 5;
+
+impl Registry {
+    /// CREATE.
+    pub(crate) async fn create(
+        &self,
+        request: &mut Request<'_>,
+        object: Box<dyn Object>,
+        options: &WriteOptions,
+    ) -> Result<Outcome, Status> {
+        let generated = object.meta().name.is_empty() && !object.meta().generate_name.is_empty();
+        let attempts = if generated { NAME_ATTEMPTS } else { 1 };
+        let mut quota_attempts = 0;
+        let mut attempt = 0;
+        let object = object;
+        loop {
+            attempt += 1;
+            let last = attempt >= attempts;
+            let again = if last && quota_attempts >= QUOTA_ATTEMPTS { None } else { Some(object.clone_object()) };
+            let candidate = again.unwrap_or_else(|| object.clone_object());
+            match self.create_once(request, candidate, options).await {
+                Err(status) if !last && status.is_already_exists() => {}
+                Err(status) if status.is_already_exists() && generated => {
+                    return Err(self.generated_name_taken(request, status));
+                }
+                Err(status) if quota_attempts < QUOTA_ATTEMPTS && is_quota_conflict(&status) => {
+                    quota_attempts += 1;
+                    attempt -= 1;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    fn generated_name_taken(&self, request: &Request<'_>, status: Status) -> Status {
+        let name = status.details.as_ref().map(|d| d.name.clone()).unwrap_or_default();
+        let resource = meta::GroupResource::new(request.target.group.clone(), request.target.resource.clone());
+        Status::generate_name_conflict(&resource, &name, 1)
+    }
+
+    async fn create_once(
+        &self,
+        request: &mut Request<'_>,
+        mut object: Box<dyn Object>,
+        options: &WriteOptions,
+    ) -> Result<Outcome, Status> {
+        let served = request.served;
+        let target = request.target;
+        if !object.meta().resource_version.is_empty() {
+            return Err(errors::bare("resourceVersion should not be set on objects to be created"));
+        }
+        same_namespace(request, &mut *object)?;
+        (served.rules.default)(&mut *object);
+        let review = Review {
+            operation: Operation::Create,
+            target,
+            user: request.authorized.user(),
+            old: None,
+            dry_run: options.dry_run == DryRun::All,
+        };
+        let mut mutated = self.chain.mutate(request.authorized, &review, object, self, request.warnings)?;
+        self.check_escalation(request, mutated.peek(), None)?;
+        let context = self.context(request);
+        self.fill_metadata(mutated.object());
+        (served.rules.prepare_create)(&context, mutated.object());
+        crate::managed::on_write(mutated.object(), None, options, &served, "", self.now_s());
+        let leases = self.allocate_for_new(mutated.object())?;
+        let kind = served.resource;
+        let admitted = self.chain.validate(&review, mutated, self, |object| {
+            let problems = (served.rules.validate_create)(&context, object);
+            if problems.is_empty() {
+                return Ok(());
+            }
+            Err(errors::invalid(kind.group, kind.kind, shown_name(object), problems))
+        })?;
+        request.warnings.extend((served.rules.warnings)(admitted.object(), None));
+        let name = admitted.object().meta().name.clone();
+        let key = served.key(&target.namespace, &name);
+        if options.dry_run == DryRun::All {
+            if let Some(existing) = self.find(served, &target.namespace, &name).await? {
+                return Err(taken(request, &name, &existing));
+            }
+            let (object, _) = admitted.into_parts();
+            return Ok(Outcome::Made(object.into(), 201));
+        }
+        match self.commit(served, key, admitted, 0).await? {
+            Committed::Stored(stored) => {
+                leases.keep();
+                Ok(Outcome::Created(stored))
+            }
+            Committed::Conflict(existing) => Err(match existing {
+                Some(existing) => taken(request, &name, &existing),
+                None => errors::already_exists(&target.group, &target.resource, &name, ""),
+            }),
+        }
+    }
+
+    /// Name, uid and creation time of a new object; whatever the client said of its end is dropped.
+    fn fill_metadata(&self, object: &mut dyn Object) {
+        let now = Time::from_unix(self.now_s());
+        let metadata = object.meta_mut();
+        metadata.deletion_timestamp = None;
+        metadata.deletion_grace_period_seconds = None;
+        metadata.self_link = Str::new();
+        metadata.creation_timestamp = Some(now);
+        metadata.uid = Str::from(self.env.random.uuid());
+        if metadata.name.is_empty() && !metadata.generate_name.is_empty() {
+            let mut end = metadata.generate_name.len().min(GENERATE_NAME_MAX);
+            while !metadata.generate_name.is_char_boundary(end) {
+                end -= 1;
+            }
+            let suffix = self.env.random.name_suffix(SUFFIX_LETTERS);
+            metadata.name = Str::from(format!("{}{suffix}", &metadata.generate_name[..end]));
+        }
+    }
+}
+
+fn is_quota_conflict(status: &Status) -> bool {
+    status.is_conflict() && status.details.as_ref().is_some_and(|d| d.kind == "resourcequotas")
+}
+
+fn shown_name(object: &dyn Object) -> &str {
+    if object.meta().name.is_empty() { "" } else { &object.meta().name }
+}
+
+/// The 409 of a name that is taken.
+fn taken(request: &Request<'_>, name: &str, existing: &crate::Stored) -> Status {
+    let deleting = existing.object().is_ok_and(|o| o.meta().is_deleting());
+    let prefix = if deleting { "object is being deleted: " } else { "" };
+    errors::already_exists(&request.target.group, &request.target.resource, name, prefix)
+}
+
+/// The object's namespace is the request's, or is given by it.
+pub(crate) fn same_namespace(request: &Request<'_>, object: &mut dyn Object) -> Result<(), Status> {
+    let wanted: Str =
+        if request.served.resource.namespaced { request.target.namespace.clone() } else { Str::new() };
+    let metadata = object.meta_mut();
+    if metadata.namespace.is_empty() {
+        metadata.namespace = wanted;
+        return Ok(());
+    }
+    if metadata.namespace == wanted {
+        return Ok(());
+    }
+    Err(errors::bad_request(
+        "the namespace of the provided object does not match the namespace sent on the request",
+    ))
+}
+
+/// An object that is answered but not stored, as a shared value.
+pub(crate) fn unstored(object: Box<dyn Object>) -> std::sync::Arc<Entry> {
+    std::sync::Arc::new(Entry::encoded(object.into()))
+}

@@ -1,0 +1,152 @@
+//! The registry itself, and the dispatch of a call to its verb.
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use admission::Chain;
+use authn::Tokens;
+use authz::{Authorized, Authorizer};
+use call::{Action, Call, Target, WriteOptions};
+use env::Env;
+use ipnet::IpNet;
+use meta::{Status, Str};
+use mvcc::Store;
+
+use crate::errors;
+use crate::outcome::Outcome;
+use crate::served::Served;
+use crate::services::Services;
+use crate::update::Source;
+
+/// What a registry is built from.
+pub struct Config {
+    /// Where objects are kept.
+    pub store: Arc<dyn Store>,
+    /// Clock and randomness.
+    pub env: Env,
+    /// Secondary authorization: escalation, approval, impersonated questions.
+    pub authorizer: Arc<Authorizer>,
+    /// Issues ServiceAccount tokens.
+    pub tokens: Arc<Tokens>,
+    /// Ranges of cluster IPs, the first is the default family; one or two.
+    pub service_ranges: Vec<IpNet>,
+    /// Node ports.
+    pub node_ports: RangeInclusive<u16>,
+}
+
+/// See the crate.
+pub struct Registry {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) env: Env,
+    pub(crate) authorizer: Arc<Authorizer>,
+    pub(crate) tokens: Arc<Tokens>,
+    pub(crate) chain: Chain,
+    pub(crate) services: Services,
+    pub(crate) event_leases: mvcc::LeasePool,
+}
+
+/// A request that passed authorization, with everything that the verbs need of it.
+pub struct Request<'a> {
+    /// The proof.
+    pub authorized: &'a Authorized,
+    /// What is meant.
+    pub target: &'a Target,
+    /// Its kind.
+    pub served: Served,
+    /// Texts for Warning headers.
+    pub warnings: &'a mut Vec<String>,
+}
+
+impl Request<'_> {
+    /// The 404 of the target.
+    pub(crate) fn not_found(&self) -> Status {
+        errors::target_not_found(self.target)
+    }
+}
+
+impl Registry {
+    /// Builds the registry and reads what it must know before it serves: the taken addresses and ports.
+    pub async fn open(config: Config) -> Result<Arc<Self>, Status> {
+        let services = Services::new(&config.service_ranges, config.node_ports, config.env.random.clone());
+        let event_leases = mvcc::LeasePool::new(config.store.clone(), std::time::Duration::from_secs(3600));
+        let registry = Arc::new(Registry {
+            store: config.store,
+            env: config.env,
+            authorizer: config.authorizer,
+            tokens: config.tokens,
+            chain: Chain,
+            services,
+            event_leases,
+        });
+        registry.load_services().await?;
+        Ok(registry)
+    }
+
+    /// The address of the `kubernetes` service: the first one of the first range.
+    pub fn api_service_address(&self) -> Option<IpAddr> {
+        self.services.first_address()
+    }
+
+    /// Randomness and time.
+    pub fn env(&self) -> &Env {
+        &self.env
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Seconds since 1970.
+    pub(crate) fn now_s(&self) -> i64 {
+        self.env.unix_ms().div_euclid(1000)
+    }
+
+    /// Performs a call on a stored resource or one of its subresources.
+    pub async fn perform(
+        &self,
+        authorized: &Authorized,
+        call: Call,
+        warnings: &mut Vec<String>,
+    ) -> Result<Outcome, Status> {
+        let Call { target, action } = call;
+        let served = Served::find(&target.group, &target.version, &target.resource)
+            .ok_or_else(errors::no_such_resource)?;
+        let mut request = Request { authorized, target: &target, served, warnings };
+        if !target.subresource.is_empty() {
+            return self.subresource(&mut request, action).await;
+        }
+        match action {
+            Action::Get { resource_version } => self.get(&request, &resource_version).await.map(Outcome::Stored),
+            Action::List(options) => self.list(&request, &options).await.map(Outcome::List),
+            Action::Watch(options) => self.watch(&request, &options).await.map(Outcome::Watch),
+            Action::Create(object, options) => self.create(&mut request, object, &options).await,
+            Action::Update(object, options) => {
+                self.update(&mut request, Source::Replace(object), &options).await
+            }
+            Action::Patch(kind, body, options) => {
+                self.update(&mut request, Source::Patch(kind, body), &options).await
+            }
+            Action::Delete(options) => self.delete(&mut request, options).await,
+            Action::DeleteCollection(list, options) => self.delete_collection(&mut request, &list, options).await,
+        }
+    }
+
+    /// What the kind's rules may know of the request.
+    pub(crate) fn context(&self, request: &Request<'_>) -> rules::Context {
+        let user = request.authorized.user();
+        rules::Context {
+            username: user.name.clone(),
+            uid: user.uid.clone(),
+            groups: user.groups.iter().cloned().collect(),
+            extra: user.extra.iter().map(|(k, v)| (k.clone(), v.iter().cloned().collect())).collect(),
+            allow_privileged: true,
+        }
+    }
+}
+
+/// The manager that a write is recorded for.
+pub(crate) fn manager(options: &WriteOptions) -> Str {
+    if options.field_manager.is_empty() { "unknown".into() } else { options.field_manager.clone() }
+}

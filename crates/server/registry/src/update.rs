@@ -1,0 +1,238 @@
+//! UPDATE and PATCH: read, change, check, write if nobody else wrote meanwhile.
+
+use admission::{Operation, Review};
+use bytes::Bytes;
+use call::{DryRun, PatchKind, WriteOptions};
+use meta::{FieldError, FieldErrorKind, Object, Status, Str};
+use rules::Subresource;
+
+use crate::commit::Committed;
+use crate::create::same_namespace;
+use crate::errors;
+use crate::outcome::Outcome;
+use crate::registry::{Registry, Request};
+use crate::stored::Stored;
+
+/// Attempts of a write that named no version.
+const ATTEMPTS: usize = 64;
+
+/// Where the new state comes from.
+pub(crate) enum Source {
+    /// The client sent all of it.
+    Replace(Box<dyn Object>),
+    /// The client sent a change.
+    Patch(PatchKind, Bytes),
+    /// A subresource computes it from the current state.
+    Compute(Box<dyn Fn(&dyn Object) -> Result<Box<dyn Object>, Status> + Send + Sync>),
+}
+
+impl Registry {
+    /// UPDATE and PATCH of an object, or of a part of it.
+    pub(crate) async fn update(
+        &self,
+        request: &mut Request<'_>,
+        source: Source,
+        options: &WriteOptions,
+    ) -> Result<Outcome, Status> {
+        let name = request.target.subresource.clone();
+        let part = match name.as_str() {
+            "" => Subresource::Main,
+            "status" => Subresource::Status,
+            other => Subresource::Other(other),
+        };
+        self.update_part(request, source, options, part).await
+    }
+
+    pub(crate) async fn update_part(
+        &self,
+        request: &mut Request<'_>,
+        source: Source,
+        options: &WriteOptions,
+        part: Subresource<'_>,
+    ) -> Result<Outcome, Status> {
+        let (served, target) = (request.served, request.target);
+        for _ in 0..ATTEMPTS {
+            let Some(current) = self.find(served, &target.namespace, &target.name).await? else {
+                return self.update_missing(request, source, options, part).await;
+            };
+            let old = current.object().map_err(errors::internal)?.clone();
+            let mut new = match &source {
+                Source::Replace(object) => object.clone_object(),
+                Source::Compute(compute) => compute(&*old)?,
+                Source::Patch(kind, body) => {
+                    crate::patch::apply(&served, &current, *kind, body, options, request.warnings)?
+                }
+            };
+            let replaces = matches!(source, Source::Replace(_));
+            let pinned = self.check_identity(request, &mut *new, &current, replaces)?;
+            (served.rules.default)(&mut *new);
+            let review = Review {
+                operation: Operation::Update,
+                target,
+                user: request.authorized.user(),
+                old: Some(&*old),
+                dry_run: options.dry_run == DryRun::All,
+            };
+            let mut mutated = self.chain.mutate(request.authorized, &review, new, self, request.warnings)?;
+            let context = self.context(request);
+            (served.rules.prepare_update)(&context, mutated.object(), &*old, part);
+            mutated.object().meta_mut().self_link = Str::new();
+            crate::managed::on_write(
+                mutated.object(),
+                Some(&*old),
+                options,
+                &served,
+                &target.subresource,
+                self.now_s(),
+            );
+            self.check_escalation(request, mutated.peek(), Some(&*old))?;
+            let leases = self.allocate_for_changed(mutated.object(), &*old)?;
+            let kind = served.resource;
+            let admitted = self.chain.validate(&review, mutated, self, |object| {
+                let problems = (served.rules.validate_update)(&context, object, &*old, part);
+                if problems.is_empty() {
+                    return Ok(());
+                }
+                Err(errors::invalid(kind.group, kind.kind, &object.meta().name, problems))
+            })?;
+            for text in (served.rules.warnings)(admitted.object(), Some(&*old)) {
+                if !request.warnings.contains(&text) {
+                    request.warnings.push(text);
+                }
+            }
+            if options.dry_run == DryRun::All {
+                let (object, _) = admitted.into_parts();
+                return Ok(Outcome::Made(object.into(), 200));
+            }
+            if ends(admitted.object(), &*old) {
+                // The last finalizer went, so the object goes; the answer is its last state.
+                return match self.remove(&current).await? {
+                    Committed::Stored(_) => {
+                        self.release(&*old);
+                        let (object, _) = admitted.into_parts();
+                        Ok(Outcome::Made(object.into(), 200))
+                    }
+                    Committed::Conflict(_) if pinned => Err(self.modified(request)),
+                    Committed::Conflict(_) => continue,
+                };
+            }
+            if admitted.object().eq_object(&*old) {
+                return Ok(Outcome::Stored(current));
+            }
+            let revision = current.revision() as mvcc::Revision;
+            match self.commit(served, current.key().clone(), admitted, revision).await? {
+                Committed::Stored(stored) => {
+                    leases.settle(self, &*old, &stored);
+                    return Ok(Outcome::Stored(stored));
+                }
+                Committed::Conflict(_) if pinned => return Err(self.modified(request)),
+                Committed::Conflict(_) => {}
+            }
+        }
+        Err(self.modified(request))
+    }
+
+    fn modified(&self, request: &Request<'_>) -> Status {
+        errors::conflict(&request.target.group, &request.target.resource, &request.target.name, errors::MODIFIED)
+    }
+
+    async fn update_missing(
+        &self,
+        request: &mut Request<'_>,
+        source: Source,
+        options: &WriteOptions,
+        part: Subresource<'_>,
+    ) -> Result<Outcome, Status> {
+        let target = request.target;
+        let may_create = request.served.rules.create_on_update && part == Subresource::Main;
+        let mut object = match source {
+            Source::Replace(object) if may_create => object,
+            Source::Patch(PatchKind::Apply, body) if part == Subresource::Main => {
+                let object = crate::patch::create(&request.served, target, &body, options, request.warnings)?;
+                return Box::pin(self.create(request, object, options)).await;
+            }
+            _ => return Err(request.not_found()),
+        };
+        if !object.meta().uid.is_empty() && may_create {
+            let why = format!(
+                "Precondition failed: UID in precondition: {}, UID in object meta: ",
+                object.meta().uid
+            );
+            return Err(self.storage_conflict(request, &why));
+        }
+        if object.meta().name.is_empty() {
+            object.meta_mut().name = target.name.clone();
+        }
+        object.meta_mut().resource_version = Str::new();
+        Box::pin(self.create(request, object, options)).await
+    }
+
+    fn storage_conflict(&self, request: &Request<'_>, why: &str) -> Status {
+        let key = request.served.key(&request.target.namespace, &request.target.name);
+        let text = format!(
+            "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: {why}",
+            String::from_utf8_lossy(&key)
+        );
+        errors::conflict(&request.target.group, &request.target.resource, &request.target.name, &text)
+    }
+
+    /// Name, namespace, uid and version of the new state against the request and the current state. Answers whether
+    /// the write insists on the version that it read.
+    fn check_identity(
+        &self,
+        request: &Request<'_>,
+        new: &mut dyn Object,
+        current: &Stored,
+        replaces: bool,
+    ) -> Result<bool, Status> {
+        let target = request.target;
+        if new.meta().name.is_empty() {
+            new.meta_mut().name = target.name.clone();
+        } else if new.meta().name != target.name {
+            return Err(errors::bad_request(format!(
+                "the name of the object ({}) does not match the name on the URL ({})",
+                new.meta().name,
+                target.name
+            )));
+        }
+        same_namespace(request, new)?;
+        let old_uid = current.object().map_err(errors::internal)?.meta().uid.clone();
+        if replaces && !new.meta().uid.is_empty() && new.meta().uid != old_uid {
+            let why = format!(
+                "Precondition failed: UID in precondition: {}, UID in object meta: {old_uid}",
+                new.meta().uid
+            );
+            return Err(self.storage_conflict(request, &why));
+        }
+        let wanted = match new.meta().resource_version.as_str() {
+            "" => 0,
+            text => text.parse::<u64>().map_err(|_| {
+                errors::bare(format!("strconv.ParseUint: parsing {text:?}: invalid syntax"))
+            })?,
+        };
+        if wanted == 0 && !request.served.rules.unconditional_update {
+            let problem = FieldError {
+                kind: FieldErrorKind::Invalid,
+                field: "metadata.resourceVersion".into(),
+                value: meta::BadValue::Plain("0".into()),
+                detail: "must be specified for an update".into(),
+            };
+            let kind = request.served.resource;
+            return Err(errors::invalid(kind.group, kind.kind, &target.name, vec![problem]));
+        }
+        if wanted != 0 && wanted != current.revision() {
+            return Err(self.modified(request));
+        }
+        new.meta_mut().resource_version = Str::from(current.revision().to_string());
+        Ok(wanted != 0 && replaces)
+    }
+}
+
+/// Whether an update is the end of an object whose deletion only waited for its finalizers.
+fn ends(new: &dyn Object, old: &dyn Object) -> bool {
+    let (new, old) = (new.meta(), old.meta());
+    new.deletion_timestamp.is_some()
+        && new.finalizers.is_empty()
+        && !old.finalizers.is_empty()
+        && new.deletion_grace_period_seconds.unwrap_or_default() == 0
+}
