@@ -112,46 +112,51 @@ pub fn over_quota(review: &Review<'_>, object: &dyn Object, world: &dyn World) -
     Ok(charges)
 }
 
+/// A number of things.
+fn count(number: i64) -> Quantity {
+    Quantity::from_millis(number.saturating_mul(1000))
+}
+
 /// What an object uses, under every name that a quota may have for it.
 fn usage(review: &Review<'_>, object: &dyn Object) -> Map<Quantity> {
     let mut used = Map::default();
-    let one = || Quantity::from(1);
+    let one = || count(1);
     let (group, resource) = (review.target.group.as_str(), review.target.resource.as_str());
     let counted = if group.is_empty() { format!("count/{resource}") } else { format!("count/{resource}.{group}") };
     used.insert(Str::from(counted), one());
     let plain = ["configmaps", "secrets", "services", "replicationcontrollers", "resourcequotas", "persistentvolumeclaims"];
     if group.is_empty() && plain.contains(&resource) {
-        used.insert(resource.into(), one());
+        used.insert(Str::from(resource), one());
     }
     if let Some(pod) = as_ref::<Pod>(object) {
-        used.insert("pods".into(), one());
+        used.insert("pods", one());
         for (name, amount) in pod_requests(pod).iter() {
-            used.insert(format!("requests.{name}").into(), amount.clone());
+            used.insert(format!("requests.{name}"), amount.clone());
             used.insert(name.clone(), amount.clone());
         }
         for (name, amount) in pod_limits(pod).iter() {
-            used.insert(format!("limits.{name}").into(), amount.clone());
+            used.insert(format!("limits.{name}"), amount.clone());
         }
     }
     if let Some(claim) = as_ref::<PersistentVolumeClaim>(object)
         && let Some(size) = claim.spec.resources.requests.get("storage")
     {
-        used.insert("requests.storage".into(), size.clone());
+        used.insert("requests.storage", size.clone());
         if let Some(class) = claim.spec.storage_class_name.as_ref().filter(|c| !c.is_empty()) {
             let prefix = format!("{class}.storageclass.storage.k8s.io");
-            used.insert(format!("{prefix}/requests.storage").into(), size.clone());
-            used.insert(format!("{prefix}/persistentvolumeclaims").into(), one());
+            used.insert(format!("{prefix}/requests.storage"), size.clone());
+            used.insert(format!("{prefix}/persistentvolumeclaims"), one());
         }
     }
     if let Some(service) = as_ref::<Service>(object) {
         let ports = service.spec.ports.len() as i64;
         match service.spec.type_.as_str() {
-            "NodePort" => drop(used.insert("services.nodeports".into(), Quantity::from(ports))),
+            "NodePort" => drop(used.insert("services.nodeports", count(ports))),
             "LoadBalancer" => {
                 if service.spec.allocate_load_balancer_node_ports.unwrap_or(true) {
-                    used.insert("services.nodeports".into(), Quantity::from(ports));
+                    used.insert("services.nodeports", count(ports));
                 }
-                used.insert("services.loadbalancers".into(), one());
+                used.insert("services.loadbalancers", one());
             }
             _ => {}
         }

@@ -1,6 +1,6 @@
 //! Refusals as plugins word them.
 
-use meta::{Object, Status};
+use meta::{GroupResource, Object, Status};
 
 use crate::review::Review;
 
@@ -13,7 +13,8 @@ pub fn forbidden(review: &Review<'_>, object: Option<&dyn Object>, why: &str) ->
             name = &object.meta().generate_name;
         }
     }
-    Status::forbidden(&review.target.group, &review.target.resource, name, why)
+    let resource = GroupResource::new(review.target.group.clone(), review.target.resource.clone());
+    Status::forbidden(&resource, name, why)
 }
 
 /// The same with one machine-readable cause.
@@ -25,7 +26,6 @@ pub fn forbidden_because(
 ) -> Status {
     let mut status = forbidden(review, object, why);
     let (reason, field, message) = cause;
-    let details = status.details.get_or_insert_default();
-    details.causes.push(meta::StatusCause { reason: reason.into(), message: message.into(), field: field.into() });
+    status.details_mut().causes.push(meta::StatusCause { reason: reason.into(), message: message.into(), field: field.into() });
     status
 }

@@ -21,7 +21,7 @@ pub(crate) fn find(token: &str, directory: &dyn Directory, now_s: i64) -> Option
         return None;
     }
     if let Some(text) = data.get("expiration")
-        && !meta::Time::parse(text).is_some_and(|end| end.seconds() > now_s)
+        && !meta::Time::parse(text).is_ok_and(|end| end > meta::Time::from_unix(now_s))
     {
         return None;
     }

@@ -332,6 +332,7 @@ fn pods(node: &str, request: &Attributes) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use meta::Codec as _;
 
     fn pod(node: &str) -> Pod {
         let json = format!(

@@ -103,7 +103,7 @@ fn set_defaults(pod: &mut Pod, range: &LimitRange) {
     }
     if !notes.is_empty() {
         let note = format!("LimitRanger plugin set: {}", notes.join("; "));
-        pod.metadata.annotations.insert(ANNOTATION.into(), note.into());
+        pod.metadata.annotations.insert(ANNOTATION, Str::from(note));
     }
 }
 

@@ -48,7 +48,7 @@ fn check(review: &Review<'_>, object: Option<&dyn Object>, world: &dyn World) ->
         return Ok(());
     }
     let Some(found) = world.get::<Namespace>("", namespace) else {
-        return Err(Status::not_found("", "namespaces", namespace));
+        return Err(Status::not_found(&meta::GroupResource::new("", "namespaces"), namespace));
     };
     if found.status.phase == "Terminating" || found.metadata.deletion_timestamp.is_some() {
         return Err(forbidden_because(

@@ -92,10 +92,10 @@ impl Bootstrap {
             }
             None => metadata.name = name.into(),
         }
-        metadata.annotations.insert("rbac.authorization.kubernetes.io/autoupdate".into(), "true".into());
-        metadata.labels.insert("kubernetes.io/bootstrapping".into(), "rbac-defaults".into());
+        metadata.annotations.insert("rbac.authorization.kubernetes.io/autoupdate", Str::from("true"));
+        metadata.labels.insert("kubernetes.io/bootstrapping", Str::from("rbac-defaults"));
         for role in all("to") {
-            metadata.labels.insert(aggregate_label(role), "true".into());
+            metadata.labels.insert(aggregate_label(role), Str::from("true"));
         }
         let role_ref = |kind: &str| RoleRef {
             api_group: GROUP.into(),
