@@ -5,16 +5,19 @@ use std::sync::Arc;
 use admission::{Admitted, Charge};
 use bytes::Bytes;
 use meta::{Envelope, Object, Status, Str};
-use mvcc::{Op, Put, PutPayload, Revision, Txn, TxnResponse};
+use mvcc::{Put, PutPayload, Revision, TxnResponse};
 use types::core::v1::ResourceQuota;
 
 use crate::errors;
 use crate::registry::Registry;
 use crate::served::Served;
-use crate::stored::{Entry, Stored};
+use crate::stored::Stored;
 
 /// `"resourceVersion":"0"`: what an object that is about to be stamped carries, and where the digits go.
 const PLACEHOLDER: &[u8] = b"\"resourceVersion\":\"0\"";
+
+/// How long events are kept (`--event-ttl`).
+const EVENT_LIFETIME: std::time::Duration = std::time::Duration::from_secs(3600);
 
 /// How a commit ended, unless the store failed.
 pub(crate) enum Committed {
@@ -43,13 +46,12 @@ impl Registry {
     /// Charges a quota. A quota that changed meanwhile fails the request with a conflict that the caller retries.
     async fn charge(&self, charge: Charge) -> Result<(), Status> {
         let served = Served::find("", "v1", "resourcequotas").ok_or_else(errors::no_such_resource)?;
-        let Some(current) = self.find(served, &charge.namespace, &charge.name).await? else { return Ok(()) };
+        let Some(current) = self.find_object(served, &charge.namespace, &charge.name).await? else { return Ok(()) };
         let conflict = || errors::conflict("", "resourcequotas", &charge.name, errors::MODIFIED);
         if current.revision().to_string() != charge.resource_version.as_str() {
             return Err(conflict());
         }
-        let object = current.object().map_err(errors::internal)?;
-        let mut quota = meta::downcast_ref::<ResourceQuota>(&**object).cloned().unwrap_or_default();
+        let mut quota = meta::downcast_ref::<ResourceQuota>(&**current.object()).cloned().unwrap_or_default();
         quota.status.used = charge.used.clone();
         let key = served.key(&charge.namespace, &charge.name);
         match self.put(served, key, Box::new(quota), current.revision() as Revision).await? {
@@ -65,41 +67,57 @@ impl Registry {
         mut object: Box<dyn Object>,
         expected: Revision,
     ) -> Result<Committed, Status> {
-        let put = if self.store.stamps_revisions() {
-            stamped(key.clone(), object)
+        let stamps = self.store.stamps_revisions();
+        let mut put = if stamps {
+            stamped(key.clone(), object.clone_object())
         } else {
             object.meta_mut().resource_version = Str::new();
             Put { key: key.clone(), value: envelope(&served, &*object), ..Put::default() }
         };
-        let put = if served.resource.plural == "events" {
-            Put { lease: self.event_leases.lease().await.map_err(errors::from_store)?, ..put }
-        } else {
-            put
-        };
+        if served.resource.plural == "events" {
+            let lease = self.event_leases.lease(&*self.store, EVENT_LIFETIME).await;
+            put.lease = lease.map_err(errors::from_store)?;
+        }
         match self.store.replace(put, expected).await.map_err(errors::from_store)? {
             TxnResponse::Committed { mut results, .. } => {
                 let kv = results.pop().and_then(|r| r.kv).ok_or_else(|| errors::internal("a put answered no key"))?;
-                Ok(Committed::Stored(Stored::new(served, kv)))
+                let carried = kv.payload.as_ref().and_then(|p| p.downcast_ref::<Arc<dyn Object>>().cloned());
+                let object = carried.unwrap_or_else(|| {
+                    object.meta_mut().resource_version = Str::from(kv.mod_revision.to_string());
+                    object.into()
+                });
+                Ok(Committed::Stored(Stored::fresh(served, &kv, object)))
             }
-            TxnResponse::Conflict { mut current, .. } => {
-                let kv = current.pop().flatten();
-                Ok(Committed::Conflict(kv.map(|kv| Stored::new(served, kv))))
+            TxnResponse::Conflict { .. } => Ok(Committed::Conflict(self.conflicting(served, &key).await?)),
+        }
+    }
+
+    /// What is under the key of a write that lost.
+    async fn conflicting(&self, served: Served, key: &[u8]) -> Result<Option<Stored>, Status> {
+        let snapshot = self.newest(served).await?;
+        Ok(snapshot.get(key).map(|entry| Stored::entry(served, entry.clone())))
+    }
+
+    /// Removes an object, provided that it is still at its revision.
+    pub(crate) async fn remove(&self, stored: &Stored) -> Result<Committed, Status> {
+        let expected = stored.revision() as Revision;
+        match self.store.delete(stored.key().clone(), Some(expected)).await.map_err(errors::from_store)? {
+            TxnResponse::Committed { .. } => Ok(Committed::Stored(stored.clone())),
+            TxnResponse::Conflict { .. } => {
+                Ok(Committed::Conflict(self.conflicting(stored.served(), stored.key()).await?))
             }
         }
     }
 
-    /// Removes an object, provided that it is still at `expected`.
-    pub(crate) async fn remove(&self, stored: &Stored) -> Result<Committed, Status> {
-        let expected = stored.revision() as Revision;
-        let compare = vec![mvcc::Compare { key: stored.key().clone(), mod_revision: expected }];
-        let txn = Txn { compare, ops: vec![Op::Delete(stored.key().clone())] };
-        match self.store.txn(txn).await.map_err(errors::from_store)? {
-            TxnResponse::Committed { revision, .. } => Ok(Committed::Stored(stored.at_revision(revision))),
-            TxnResponse::Conflict { mut current, .. } => {
-                let kv = current.pop().flatten();
-                Ok(Committed::Conflict(kv.map(|kv| Stored::new(stored.served(), kv))))
-            }
-        }
+    /// Stores an object that a deletion marks. Deletion runs no mutating admission, so there is no proof to ask for
+    /// beyond the validating half, which ran before.
+    pub(crate) async fn commit_marked(
+        &self,
+        served: Served,
+        current: &Stored,
+        object: Box<dyn Object>,
+    ) -> Result<Committed, Status> {
+        self.put(served, current.key().clone(), object, current.revision() as Revision).await
     }
 }
 
@@ -107,7 +125,7 @@ impl Registry {
 fn stamped(key: Bytes, mut object: Box<dyn Object>) -> Put {
     object.meta_mut().resource_version = "0".into();
     let mut json = Vec::with_capacity(1024);
-    let prefix = object.encode_json(&mut json);
+    object.encode_json(&mut json);
     // Nothing before this field can contain a quote, so the first occurrence is the field.
     let at = json.windows(PLACEHOLDER.len()).position(|w| w == PLACEHOLDER);
     let stamp_at = at.map(|at| at + PLACEHOLDER.len() - 2);
@@ -116,7 +134,7 @@ fn stamped(key: Bytes, mut object: Box<dyn Object>) -> Put {
     }
     let payload = PutPayload::Stamped(Box::new(move |revision| {
         object.meta_mut().resource_version = Str::from(revision.to_string());
-        Arc::new(Entry::new(Arc::from(object), prefix))
+        feed::payload::<dyn Object>(Arc::from(object))
     }));
     Put { key, value: json.into(), stamp_at, payload, ..Put::default() }
 }

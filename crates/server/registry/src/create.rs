@@ -8,7 +8,6 @@ use crate::commit::Committed;
 use crate::errors;
 use crate::outcome::Outcome;
 use crate::registry::{Registry, Request};
-use crate::stored::Entry;
 
 /// Attempts to find a free generated name (KEP-4420).
 const NAME_ATTEMPTS: usize = 8;
@@ -70,6 +69,7 @@ impl Registry {
         }
         same_namespace(request, &mut *object)?;
         (served.rules.default)(&mut *object);
+        self.catch_up_for(request).await;
         let review = Review {
             operation: Operation::Create,
             target,
@@ -96,7 +96,7 @@ impl Registry {
         let name = admitted.object().meta().name.clone();
         let key = served.key(&target.namespace, &name);
         if options.dry_run == DryRun::All {
-            if let Some(existing) = self.find(served, &target.namespace, &name).await? {
+            if let Some(existing) = self.find_object(served, &target.namespace, &name).await? {
                 return Err(taken(request, &name, &existing));
             }
             let (object, _) = admitted.into_parts();
@@ -144,7 +144,7 @@ fn shown_name(object: &dyn Object) -> &str {
 
 /// The 409 of a name that is taken.
 fn taken(request: &Request<'_>, name: &str, existing: &crate::Stored) -> Status {
-    let deleting = existing.object().is_ok_and(|o| o.meta().is_deleting());
+    let deleting = existing.object().meta().is_deleting();
     let prefix = if deleting { "object is being deleted: " } else { "" };
     errors::already_exists(&request.target.group, &request.target.resource, name, prefix)
 }
@@ -164,9 +164,4 @@ pub(crate) fn same_namespace(request: &Request<'_>, object: &mut dyn Object) -> 
     Err(errors::bad_request(
         "the namespace of the provided object does not match the namespace sent on the request",
     ))
-}
-
-/// An object that is answered but not stored, as a shared value.
-pub(crate) fn unstored(object: Box<dyn Object>) -> std::sync::Arc<Entry> {
-    std::sync::Arc::new(Entry::encoded(object.into()))
 }

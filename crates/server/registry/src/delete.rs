@@ -47,9 +47,9 @@ impl Registry {
     pub(crate) async fn delete(&self, request: &mut Request<'_>, options: DeleteOptions) -> Result<Outcome, Status> {
         let (served, target) = (request.served, request.target);
         for _ in 0..ATTEMPTS {
-            let current = self.find(served, &target.namespace, &target.name).await?;
+            let current = self.find_object(served, &target.namespace, &target.name).await?;
             let current = current.ok_or_else(|| request.not_found())?;
-            let old = current.object().map_err(errors::internal)?.clone();
+            let old = current.object().clone();
             self.check_precondition(request, &options, &*old)?;
             let review = Review {
                 operation: Operation::Delete,
@@ -143,7 +143,7 @@ impl Registry {
         let found = self.list(request, list).await?;
         let mut items = Vec::with_capacity(found.items.len());
         for item in found.items {
-            let object = item.object().map_err(errors::internal)?.clone();
+            let object = item.object().clone();
             let mut target = request.target.clone();
             target.name = object.meta().name.clone();
             target.namespace = object.meta().namespace.clone();
@@ -170,10 +170,7 @@ impl Registry {
 }
 
 fn made(stored: &Stored, code: u16) -> Outcome {
-    match stored.object() {
-        Ok(object) => Outcome::Made(object.clone(), code),
-        Err(_) => Outcome::Stored(stored.clone()),
-    }
+    Outcome::Made(stored.object().clone(), code)
 }
 
 /// The answer for an object that is gone.
@@ -182,7 +179,7 @@ fn gone(request: &Request<'_>, last: Stored) -> Outcome {
     if kind.group.is_empty() && ANSWERED_WITH_OBJECT.contains(&kind.plural) {
         return Outcome::Stored(last);
     }
-    let uid = last.object().map(|o| o.meta().uid.clone()).unwrap_or_default();
+    let uid = last.object().meta().uid.clone();
     let details = StatusDetails {
         name: request.target.name.clone(),
         group: kind.group.into(),

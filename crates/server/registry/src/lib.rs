@@ -12,21 +12,26 @@ mod commit;
 mod create;
 mod delete;
 pub mod errors;
+mod escalation;
+mod feeds;
 mod managed;
 mod outcome;
 mod paging;
 mod patch;
 mod read;
+#[expect(clippy::module_inception, reason = "the registry is what this crate is about")]
 mod registry;
 mod selection;
 mod served;
 mod services;
+mod shape;
 mod stored;
 mod subresources;
 mod update;
 mod watch;
 mod world;
 
+pub use feeds::{Feeds, ObjectFeed};
 pub use outcome::{Listing, Outcome, Watching};
 pub use registry::{Config, Registry, Request};
 pub use selection::Selection;

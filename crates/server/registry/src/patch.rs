@@ -19,21 +19,19 @@ pub(crate) fn apply(
     options: &WriteOptions,
     warnings: &mut Vec<String>,
 ) -> Result<Box<dyn Object>, Status> {
-    let json = current.json().map_err(errors::internal)?;
+    let json = current.json();
     let before: Value = serde_json::from_slice(&json).map_err(errors::internal)?;
-    let name = current.object().map_err(errors::internal)?.meta().name.clone();
-    let after = match kind {
-        PatchKind::Json => schema::patch::json_patch(before, body),
-        PatchKind::Merge => schema::patch::merge_patch(before, body),
+    let name = current.object().meta().name.clone();
+    let mut after = before;
+    let done = match kind {
+        PatchKind::Json => schema::patch::json_patch(&mut after, body),
+        PatchKind::Merge => schema::patch::merge_patch(&mut after, body),
         PatchKind::Strategic => {
-            let Some(info) = served.resource.info.into() else {
-                return Err(errors::failure(415, "UnsupportedMediaType", unsupported()));
-            };
-            schema::patch::strategic_merge_patch(before, body, crate::shape::of(info))
+            schema::patch::strategic_merge_patch(&mut after, body, crate::shape::of(served.resource.info))
         }
         PatchKind::Apply => return Err(errors::failure(415, "UnsupportedMediaType", unsupported())),
     };
-    let after = after.map_err(|error| refused(served, &name, error))?;
+    done.map_err(|error| refused(served, &name, error))?;
     decode(served, &after, options, warnings, &name)
 }
 
@@ -97,7 +95,7 @@ fn decode(
     };
     let mut context = DecodeContext::new(validation);
     let kind = served.resource.kind;
-    let object = (served.resource.codec.decode_json)(&json, &mut context).map_err(|error| {
+    let object = (served.resource.object.decode_json)(&json, &mut context).map_err(|error| {
         let problem = meta::FieldError {
             kind: meta::FieldErrorKind::Invalid,
             field: "patch".into(),

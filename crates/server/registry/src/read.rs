@@ -1,9 +1,12 @@
 //! GET and LIST.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use call::{ListOptions, VersionMatch};
-use meta::{FieldError, Status};
-use mvcc::{KeyRange, RangeOptions, StoreError};
+use feed::{Entry, FeedError, ReadAt, Snapshot};
+use meta::{BadValue, FieldError, FieldErrorKind, Object, Status};
+use mvcc::{KeyRange, RangeOptions, Revision};
 
 use crate::errors;
 use crate::outcome::Listing;
@@ -13,7 +16,7 @@ use crate::selection::Selection;
 use crate::served::Served;
 use crate::stored::Stored;
 
-/// Keys read at once while a filtered list looks for matches.
+/// Keys read at once while a filtered list of the past looks for matches.
 const SCAN_KEYS: usize = 4096;
 
 /// A `resourceVersion` parameter.
@@ -24,7 +27,7 @@ pub(crate) enum Version {
     /// `0`: whatever is at hand.
     Any,
     /// A revision.
-    At(u64),
+    At(Revision),
 }
 
 impl Version {
@@ -33,194 +36,236 @@ impl Version {
         match text {
             "" => Ok(Version::Unset),
             "0" => Ok(Version::Any),
-            text => text.parse().map(Version::At).map_err(|_| {
-                let why = if text.bytes().all(|b| b.is_ascii_digit()) { "value out of range" } else { "invalid syntax" };
-                errors::bare(format!(
-                    "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: {why}"
-                ))
-            }),
+            text => match text.parse::<u64>() {
+                Ok(n) => Ok(Version::At(Revision::try_from(n).unwrap_or(Revision::MAX))),
+                Err(_) => {
+                    let digits = text.bytes().all(|b| b.is_ascii_digit());
+                    let why = if digits { "value out of range" } else { "invalid syntax" };
+                    Err(errors::bare(format!(
+                        "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: {why}"
+                    )))
+                }
+            },
+        }
+    }
+
+    /// How new a cache must be for it.
+    pub(crate) fn read_at(self) -> ReadAt {
+        match self {
+            Version::Unset => ReadAt::Latest,
+            Version::Any => ReadAt::Any,
+            Version::At(revision) => ReadAt::AtLeast(revision),
         }
     }
 }
 
+/// What a feed's refusal of a read means to a client.
+pub(crate) fn from_feed(error: FeedError) -> Status {
+    match error {
+        FeedError::Gone { .. } => errors::expired("The resourceVersion for the provided list is too old."),
+        FeedError::TooLarge { requested, current } => {
+            errors::too_large_version(requested.max(0) as u64, current.max(0) as u64)
+        }
+        FeedError::Store(error) => errors::from_store(error),
+        FeedError::Slow | FeedError::Interrupted => errors::expired(error.to_string()),
+        FeedError::NoIndex(_) => errors::internal(error),
+    }
+}
+
 impl Registry {
+    /// The newest state of a kind.
+    pub async fn newest(&self, served: Served) -> Result<Snapshot<dyn Object>, Status> {
+        self.feeds.of(served)?.snapshot(ReadAt::Latest).await.map_err(from_feed)
+    }
+
     /// One object at its newest state.
-    pub(crate) async fn find(&self, served: Served, namespace: &str, name: &str) -> Result<Option<Stored>, Status> {
-        let found = self.store.get(&served.key(namespace, name), None).await.map_err(errors::from_store)?;
-        Ok(found.kv.map(|kv| Stored::new(served, kv)))
+    pub async fn find_object(&self, served: Served, namespace: &str, name: &str) -> Result<Option<Stored>, Status> {
+        let snapshot = self.newest(served).await?;
+        let entry = snapshot.get(&served.key(namespace, name)).cloned();
+        Ok(entry.map(|entry| Stored::entry(served, entry)))
     }
 
     /// GET.
     pub(crate) async fn get(&self, request: &Request<'_>, version: &str) -> Result<Stored, Status> {
-        let key = request.served.key(&request.target.namespace, &request.target.name);
-        let wanted = Version::parse(version)?;
-        let found = self.store.get(&key, None).await.map_err(errors::from_store)?;
-        if let Version::At(wanted) = wanted
-            && wanted > found.revision.max(0) as u64
-        {
-            return Err(errors::too_large_version(wanted, found.revision.max(0) as u64));
-        }
-        let kv = found.kv.ok_or_else(|| request.not_found())?;
-        Ok(Stored::new(request.served, kv))
+        let served = request.served;
+        let at = Version::parse(version)?.read_at();
+        let snapshot = self.feeds.of(served)?.snapshot(at).await.map_err(from_feed)?;
+        let key = served.key(&request.target.namespace, &request.target.name);
+        let entry = snapshot.get(&key).cloned().ok_or_else(|| request.not_found())?;
+        Ok(Stored::entry(served, entry))
     }
 
     /// LIST.
     pub(crate) async fn list(&self, request: &Request<'_>, options: &ListOptions) -> Result<Listing, Status> {
         validate(options, false)?;
-        let selection = Selection::parse(&request.served, options)?;
+        let served = request.served;
+        let selection = Selection::parse(&served, options)?;
         let namespace = &request.target.namespace;
-        let prefix = request.served.prefix(namespace);
-        if let Some(name) = selection.name()
-            && options.continue_token.is_empty()
-            && (!request.served.resource.namespaced || !namespace.is_empty())
-        {
-            let key = request.served.key(namespace, &name);
-            return self.scan(request.served, KeyRange::single(key), prefix, &selection, options).await;
-        }
-        self.scan(request.served, KeyRange::prefix(prefix.clone()), prefix, &selection, options).await
-    }
-
-    async fn scan(
-        &self,
-        served: Served,
-        mut range: KeyRange,
-        prefix: Bytes,
-        selection: &Selection,
-        options: &ListOptions,
-    ) -> Result<Listing, Status> {
+        let prefix = served.prefix(namespace);
+        let mut range = KeyRange::prefix(prefix.clone());
         let version = Version::parse(&options.resource_version)?;
-        // A client that takes anything cached gets it whole, as from upstream's watch cache.
+        // A client that takes anything cached gets all of it, as from upstream's watch cache.
         let limit = if version == Version::Any { 0 } else { options.limit.max(0) as usize };
-        let mut at = match (version, options.resource_version_match) {
-            (Version::At(n), Some(VersionMatch::Exact)) => Some(n as i64),
-            (Version::At(n), None) if limit > 0 => Some(n as i64),
+        let mut exact = match (version, options.resource_version_match) {
+            (Version::At(n), Some(VersionMatch::Exact)) => Some(n),
+            (Version::At(n), None) if limit > 0 => Some(n),
             _ => None,
         };
         if !options.continue_token.is_empty() {
             let page = Page::decode(&options.continue_token)?;
-            if !matches!(version, Version::Unset | Version::Any) {
+            if matches!(version, Version::At(_)) {
                 return Err(errors::bad_request("specifying resource version is not allowed when using continue"));
             }
-            at = (page.revision > 0).then_some(page.revision);
-            let start = [&prefix[..], page.start.as_bytes()].concat();
-            range = KeyRange { start: start.into(), end: range.end };
+            exact = (page.revision > 0).then_some(page.revision);
+            range.start = [&prefix[..], page.start.as_bytes()].concat().into();
+        } else if let Some(name) = selection.name()
+            && (!served.resource.namespaced || !namespace.is_empty())
+        {
+            range = KeyRange::single(served.key(namespace, &name));
         }
-        let mut items = Vec::new();
+        let mut sink = Sink::new(served, &selection, limit);
+        let feed = self.feeds.of(served)?;
+        let revision = match exact {
+            None => {
+                let snapshot = feed.snapshot(version.read_at()).await.map_err(from_feed)?;
+                sink.take(snapshot.range(&range));
+                if let Some(last) = sink.cut.clone().filter(|_| selection.is_everything()) {
+                    sink.remaining = snapshot.range(&range.after(&last)).count() as u64;
+                }
+                snapshot.revision
+            }
+            Some(at) => {
+                let mut rest = range.clone();
+                loop {
+                    let chunk = if selection.is_everything() { limit } else { SCAN_KEYS };
+                    let page = feed.list_at(at, &rest, chunk).await;
+                    let page = page.map_err(|error| too_old(error, options, &range, &prefix))?;
+                    sink.take(page.entries.iter());
+                    match page.entries.last() {
+                        Some(last) if page.remaining > 0 && sink.cut.is_none() => rest = rest.after(last.key()),
+                        _ => {
+                            if sink.cut.is_some() {
+                                sink.more |= page.remaining > 0;
+                                sink.remaining = page.remaining;
+                            }
+                            break at;
+                        }
+                    }
+                }
+            }
+        };
         let mut listing = Listing {
             served,
-            items: Vec::new(),
-            revision: 0,
+            items: sink.items,
+            revision: revision.max(0) as u64,
             continue_token: String::new(),
             remaining: None,
         };
-        loop {
-            let everything = selection.is_everything();
-            let chunk = match (limit, everything) {
-                (0, true) => 0,
-                (limit, true) => limit - items.len(),
-                (..) => SCAN_KEYS,
-            };
-            let options_of_scan = RangeOptions { limit: chunk, at, count: everything && limit > 0 };
-            let found = self.store.range(&range, options_of_scan).await;
-            let found = found.map_err(|error| self.list_error(error, options, &range, &prefix))?;
-            if let (Version::At(wanted), true) = (version, at.is_none())
-                && wanted > found.revision.max(0) as u64
-            {
-                return Err(errors::too_large_version(wanted, found.revision.max(0) as u64));
-            }
-            at = Some(found.revision);
-            listing.revision = found.revision.max(0) as u64;
-            let last_of_chunk = found.kvs.last().map(|kv| kv.key.clone());
-            let mut cut = None;
-            items.reserve(found.kvs.len());
-            for (index, kv) in found.kvs.iter().enumerate() {
-                let stored = Stored::new(served, kv.clone());
-                if !everything && !selection.matches(&served, &**stored.object().map_err(errors::internal)?) {
-                    continue;
-                }
-                items.push(stored);
-                if limit > 0 && items.len() == limit {
-                    cut = Some((kv.key.clone(), index + 1 < found.kvs.len() || found.more));
-                    break;
-                }
-            }
-            if let Some((last, more)) = cut {
-                if more {
-                    let relative = String::from_utf8_lossy(&last[prefix.len()..]).into_owned();
-                    listing.continue_token = Page::after(found.revision, &relative).encode();
-                    if everything && found.remaining > 0 {
-                        listing.remaining = Some(found.remaining as i64);
-                    }
-                }
-                break;
-            }
-            match last_of_chunk {
-                Some(last) if found.more => range = range.after(&last),
-                _ => break,
-            }
+        if let Some(last) = sink.cut.filter(|_| sink.more) {
+            let relative = String::from_utf8_lossy(&last[prefix.len()..]).into_owned();
+            listing.continue_token = Page::after(revision, &relative).encode();
+            listing.remaining = (selection.is_everything() && sink.remaining > 0).then_some(sink.remaining as i64);
         }
-        listing.items = items;
         Ok(listing)
-    }
-
-    /// The 410 of a list at a revision that is gone, with a token to go on inconsistently where there was one.
-    fn list_error(&self, error: StoreError, options: &ListOptions, range: &KeyRange, prefix: &Bytes) -> Status {
-        match error {
-            StoreError::Compacted { .. } if !options.continue_token.is_empty() => {
-                let start = String::from_utf8_lossy(&range.start[prefix.len().min(range.start.len())..]);
-                let mut status = errors::expired(
-                    "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
-                );
-                status.metadata.continue_ = Page { revision: -1, start: start.into_owned() }.encode().into();
-                status
-            }
-            StoreError::Compacted { .. } => {
-                errors::expired("The resourceVersion for the provided list is too old.")
-            }
-            StoreError::FutureRevision { revision } => {
-                let wanted = options.resource_version.parse().unwrap_or_default();
-                errors::too_large_version(wanted, revision.max(0) as u64)
-            }
-            other => errors::from_store(other),
-        }
     }
 
     /// Every object of a kind, for code of this server.
     pub async fn all(&self, served: Served, namespace: &str) -> Result<Vec<Stored>, Status> {
         let range = KeyRange::prefix(served.prefix(namespace));
-        let found = self.store.range(&range, RangeOptions::default()).await.map_err(errors::from_store)?;
-        Ok(found.kvs.into_iter().map(|kv| Stored::new(served, kv)).collect())
+        let snapshot = self.newest(served).await?;
+        Ok(snapshot.range(&range).map(|entry| Stored::entry(served, entry.clone())).collect())
     }
+
+    /// Whether the store holds history at a revision.
+    pub async fn readable(&self, at: Revision) -> bool {
+        let range = KeyRange::single(Bytes::from_static(b"\0"));
+        self.store.range(&range, RangeOptions { at: Some(at), ..RangeOptions::default() }).await.is_ok()
+    }
+}
+
+/// Collects the members of a page.
+struct Sink<'a> {
+    served: Served,
+    selection: &'a Selection,
+    limit: usize,
+    items: Vec<Stored>,
+    /// Key of the last member, once the page is full.
+    cut: Option<Bytes>,
+    /// Whether anything follows the full page.
+    more: bool,
+    remaining: u64,
+}
+
+impl<'a> Sink<'a> {
+    fn new(served: Served, selection: &'a Selection, limit: usize) -> Self {
+        Sink { served, selection, limit, items: Vec::new(), cut: None, more: false, remaining: 0 }
+    }
+
+    fn take<'e>(&mut self, entries: impl Iterator<Item = &'e Arc<Entry<dyn Object>>>) {
+        for entry in entries {
+            if self.cut.is_some() {
+                self.more = true;
+                return;
+            }
+            if !self.selection.matches(&self.served, &**entry.object()) {
+                continue;
+            }
+            self.items.push(Stored::entry(self.served, entry.clone()));
+            if self.limit > 0 && self.items.len() == self.limit {
+                self.cut = Some(entry.key().clone());
+            }
+        }
+    }
+}
+
+/// The 410 of a list at a revision that is gone, with a token to go on inconsistently where there was one.
+fn too_old(error: FeedError, options: &ListOptions, range: &KeyRange, prefix: &Bytes) -> Status {
+    if !matches!(error, FeedError::Gone { .. }) || options.continue_token.is_empty() {
+        return from_feed(error);
+    }
+    let start = String::from_utf8_lossy(&range.start[prefix.len().min(range.start.len())..]);
+    let mut status = errors::expired(
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+    );
+    status.metadata.continue_ = Page { revision: -1, start: start.into_owned() }.encode().into();
+    status
 }
 
 /// Checks list options against each other (KEP-2340, KEP-3157).
 pub(crate) fn validate(options: &ListOptions, watch: bool) -> Result<(), Status> {
     let mut problems = Vec::new();
-    let mut forbid = |field: &str, why: &str| problems.push(FieldError::forbidden(field, why));
-    if let Some(matching) = options.resource_version_match {
-        let field = "resourceVersionMatch";
-        if !watch {
+    let mut forbid = |field: &str, why: &str| {
+        problems.push(FieldError {
+            kind: FieldErrorKind::Forbidden,
+            field: field.into(),
+            value: BadValue::Omitted,
+            detail: why.into(),
+        });
+    };
+    let matching = "resourceVersionMatch";
+    match (options.resource_version_match, watch) {
+        (Some(found), false) => {
             if options.resource_version.is_empty() {
-                forbid(field, "resourceVersionMatch is forbidden unless resourceVersion is provided");
+                forbid(matching, "resourceVersionMatch is forbidden unless resourceVersion is provided");
             }
             if !options.continue_token.is_empty() {
-                forbid(field, "resourceVersionMatch is forbidden when continue is provided");
+                forbid(matching, "resourceVersionMatch is forbidden when continue is provided");
             }
-            if matching == VersionMatch::Exact && options.resource_version == "0" {
-                forbid(field, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
+            if found == VersionMatch::Exact && options.resource_version == "0" {
+                forbid(matching, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
             }
-        } else if options.send_initial_events.is_none() {
-            forbid(field, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
         }
+        (Some(_), true) if options.send_initial_events.is_none() => {
+            forbid(matching, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+        }
+        _ => {}
     }
-    if let Some(send) = options.send_initial_events {
-        let field = "sendInitialEvents";
-        if !watch {
-            forbid(field, "sendInitialEvents is forbidden for list");
-        } else if options.resource_version_match != Some(VersionMatch::NotOlderThan) {
-            forbid("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+    match (options.send_initial_events, watch) {
+        (Some(_), false) => forbid("sendInitialEvents", "sendInitialEvents is forbidden for list"),
+        (Some(_), true) if options.resource_version_match != Some(VersionMatch::NotOlderThan) => {
+            forbid(matching, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
         }
-        let _ = send;
+        _ => {}
     }
     if problems.is_empty() {
         return Ok(());

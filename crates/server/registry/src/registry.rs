@@ -14,6 +14,7 @@ use meta::{Status, Str};
 use mvcc::Store;
 
 use crate::errors;
+use crate::feeds::Feeds;
 use crate::outcome::Outcome;
 use crate::served::Served;
 use crate::services::Services;
@@ -44,6 +45,7 @@ pub struct Registry {
     pub(crate) chain: Chain,
     pub(crate) services: Services,
     pub(crate) event_leases: mvcc::LeasePool,
+    pub(crate) feeds: Feeds,
 }
 
 /// A request that passed authorization, with everything that the verbs need of it.
@@ -69,7 +71,8 @@ impl Registry {
     /// Builds the registry and reads what it must know before it serves: the taken addresses and ports.
     pub async fn open(config: Config) -> Result<Arc<Self>, Status> {
         let services = Services::new(&config.service_ranges, config.node_ports, config.env.random.clone());
-        let event_leases = mvcc::LeasePool::new(config.store.clone(), std::time::Duration::from_secs(3600));
+        let event_leases = mvcc::LeasePool::new(config.env.clone());
+        let feeds = Feeds::open(&config.store, &config.env).await.map_err(errors::from_store)?;
         let registry = Arc::new(Registry {
             store: config.store,
             env: config.env,
@@ -78,6 +81,7 @@ impl Registry {
             chain: Chain,
             services,
             event_leases,
+            feeds,
         });
         registry.load_services().await?;
         Ok(registry)
@@ -121,6 +125,9 @@ impl Registry {
             Action::Get { resource_version } => self.get(&request, &resource_version).await.map(Outcome::Stored),
             Action::List(options) => self.list(&request, &options).await.map(Outcome::List),
             Action::Watch(options) => self.watch(&request, &options).await.map(Outcome::Watch),
+            Action::Create(object, options) if served.resource.plural == "bindings" => {
+                self.create_binding(&mut request, object, &options).await
+            }
             Action::Create(object, options) => self.create(&mut request, object, &options).await,
             Action::Update(object, options) => {
                 self.update(&mut request, Source::Replace(object), &options).await

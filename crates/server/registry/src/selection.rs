@@ -47,13 +47,18 @@ impl Selection {
     pub fn matches(&self, served: &Served, object: &dyn Object) -> bool {
         self.labels.as_ref().is_none_or(|labels| labels.matches(&object.meta().labels))
             && self.fields.as_ref().is_none_or(|fields| {
-                fields.matches(|label| (served.rules.field)(object, label).unwrap_or_default())
+                fields.matches(|label| (served.rules.field)(object, label))
             })
     }
 
     /// The one name that the field selector pins, if it does.
     pub fn name(&self) -> Option<Str> {
-        self.fields.as_ref()?.exact("metadata.name")
+        self.exact("metadata.name")
+    }
+
+    /// The value that the field selector pins a field to, if it does.
+    pub fn exact(&self, field: &str) -> Option<Str> {
+        self.fields.as_ref()?.exact_value(field).map(Str::from)
     }
 }
 

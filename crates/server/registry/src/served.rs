@@ -26,7 +26,7 @@ type Names = (&'static str, &'static str, &'static str);
 
 static TABLE: LazyLock<HashMap<Names, Served>> = LazyLock::new(|| {
     let rows = scheme::RESOURCES.iter().filter_map(|resource| {
-        let rules = rules::find(resource.group, resource.version, resource.kind)?;
+        let rules = rules::of(resource.group, resource.version, resource.kind)?;
         Some(((resource.group, resource.version, resource.plural), Served { resource, rules }))
     });
     rows.collect()
@@ -39,10 +39,13 @@ impl Served {
         TABLE.get(&(group, version, plural) as &(&str, &str, &str)).copied()
     }
 
-    /// The first version of a resource that the table names, which is the one it is stored in or converts from.
-    pub fn any_version(group: &str, plural: &str) -> Option<Served> {
-        let resource = scheme::RESOURCES.iter().find(|r| r.group == group && r.plural == plural)?;
-        Served::find(resource.group, resource.version, resource.plural)
+    /// The version in which a resource is stored.
+    pub fn stored_version(group: &str, plural: &str) -> Option<Served> {
+        static STORED: LazyLock<HashMap<(&'static str, &'static str), Served>> = LazyLock::new(|| {
+            let stored = TABLE.values().filter(|s| crate::feeds::is_storage_version(s.resource));
+            stored.map(|s| ((s.resource.group, s.resource.plural), *s)).collect()
+        });
+        STORED.get(&(group, plural) as &(&str, &str)).copied()
     }
 
     /// A subresource.
@@ -68,6 +71,11 @@ impl Served {
             return Bytes::from_static(self.resource.key_prefix.as_bytes());
         }
         Bytes::from(format!("{}{namespace}/", self.resource.key_prefix))
+    }
+
+    /// How the JSON of every object of the kind begins: `{"kind":"Pod","apiVersion":"v1",`.
+    pub fn json_prefix(&self) -> String {
+        format!("{{\"kind\":\"{}\",\"apiVersion\":\"{}\",", self.resource.kind, self.api_version())
     }
 
     /// `apps/v1`, or `v1`.

@@ -1,63 +1,40 @@
-//! One object as the store holds it: bytes as they are served, and the typed value made from them at most once.
+//! One object at one version, with its encodings: an entry of the feed, or the fresh result of a write.
 //!
-//! A store that stamps revisions keeps objects as the very JSON that is answered, so a GET hands out the store's own
-//! bytes. Any other store keeps upstream's form, `k8s\0` and a protobuf envelope without `resourceVersion`; both forms
-//! are read everywhere.
+//! A store that stamps revisions keeps objects as the very JSON that is answered, so both a GET and the answer to a
+//! write hand out the store's own bytes.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use meta::{DecodeError, Object, PROTOBUF_MAGIC};
-use mvcc::KeyValue;
+use feed::Entry;
+use meta::Object;
+use mvcc::{KeyValue, Revision};
 
 use crate::served::Served;
 
-/// What travels with a write to the readers in this process.
-pub struct Entry {
-    /// The typed value, `resourceVersion` set.
-    pub object: Arc<dyn Object>,
-    /// Length of the JSON's `{"kind":...,"apiVersion":...,` prefix.
-    pub prefix: usize,
-    json: OnceLock<Bytes>,
-    proto: OnceLock<Option<Bytes>>,
-}
-
-impl Entry {
-    /// An entry for an object whose JSON begins with `prefix` bytes of kind and version.
-    pub fn new(object: Arc<dyn Object>, prefix: usize) -> Self {
-        Entry { object, prefix, json: OnceLock::new(), proto: OnceLock::new() }
-    }
-
-    /// An entry for an object that is not in the store; encodes it.
-    pub fn encoded(object: Arc<dyn Object>) -> Self {
-        let mut json = Vec::with_capacity(1024);
-        let prefix = object.encode_json(&mut json);
-        let entry = Entry::new(object, prefix);
-        let _ = entry.json.set(json.into());
-        entry
-    }
+#[derive(Clone)]
+enum Form {
+    Entry(Arc<Entry<dyn Object>>),
+    Fresh { key: Bytes, revision: Revision, object: Arc<dyn Object>, json: Option<Bytes> },
 }
 
 /// An object with its version. Cheap to clone.
 #[derive(Clone)]
 pub struct Stored {
     served: Served,
-    kv: Arc<KeyValue>,
-    entry: Arc<OnceLock<Arc<Entry>>>,
+    form: Form,
 }
 
 impl Stored {
-    /// Takes over what the store answered.
-    pub fn new(served: Served, kv: Arc<KeyValue>) -> Self {
-        let entry = OnceLock::new();
-        if let Some(known) = kv.payload.clone().and_then(|p| p.downcast::<Entry>().ok()) {
-            let same = known.object.group_version_kind().kind.as_str() == served.resource.kind
-                && known.object.group_version_kind().version.as_str() == served.resource.version;
-            if same {
-                let _ = entry.set(known);
-            }
-        }
-        Stored { served, kv, entry: Arc::new(entry) }
+    /// An entry of the kind's feed.
+    pub fn entry(served: Served, entry: Arc<Entry<dyn Object>>) -> Self {
+        Stored { served, form: Form::Entry(entry) }
+    }
+
+    /// What a write in this process left in the store; `object` carries the revision already.
+    pub(crate) fn fresh(served: Served, kv: &KeyValue, object: Arc<dyn Object>) -> Self {
+        let json = kv.value.starts_with(b"{").then(|| kv.value.clone());
+        Stored { served, form: Form::Fresh { key: kv.key.clone(), revision: kv.mod_revision, object, json } }
     }
 
     /// The kind.
@@ -67,64 +44,66 @@ impl Stored {
 
     /// The revision of this state.
     pub fn revision(&self) -> u64 {
-        self.kv.mod_revision.max(0) as u64
+        match &self.form {
+            Form::Entry(entry) => entry.revision().max(0) as u64,
+            Form::Fresh { revision, .. } => (*revision).max(0) as u64,
+        }
     }
 
     /// The whole key.
     pub fn key(&self) -> &Bytes {
-        &self.kv.key
-    }
-
-    fn entry(&self) -> Result<&Arc<Entry>, DecodeError> {
-        if let Some(entry) = self.entry.get() {
-            return Ok(entry);
+        match &self.form {
+            Form::Entry(entry) => entry.key(),
+            Form::Fresh { key, .. } => key,
         }
-        let mut object = scheme::decode_stored(self.served.resource, &self.kv.value)?;
-        object.meta_mut().resource_version = meta::Str::from(self.kv.mod_revision.to_string());
-        let entry = Arc::new(Entry::encoded(Arc::from(object)));
-        Ok(self.entry.get_or_init(|| entry))
     }
 
     /// The typed value.
-    pub fn object(&self) -> Result<&Arc<dyn Object>, DecodeError> {
-        self.entry().map(|entry| &entry.object)
+    pub fn object(&self) -> &Arc<dyn Object> {
+        match &self.form {
+            Form::Entry(entry) => entry.object(),
+            Form::Fresh { object, .. } => object,
+        }
+    }
+
+    /// The feed's entry, when it is one.
+    pub fn feed_entry(&self) -> Option<&Arc<Entry<dyn Object>>> {
+        match &self.form {
+            Form::Entry(entry) => Some(entry),
+            Form::Fresh { .. } => None,
+        }
     }
 
     /// The whole object as JSON.
-    pub fn json(&self) -> Result<Bytes, DecodeError> {
-        self.entry_json().map(|(json, _)| json)
+    pub fn json(&self) -> Bytes {
+        match &self.form {
+            Form::Entry(entry) => entry.json().clone(),
+            Form::Fresh { json: Some(json), .. } => json.clone(),
+            Form::Fresh { object, .. } => {
+                let mut json = Vec::with_capacity(1024);
+                object.encode_json(&mut json);
+                json.into()
+            }
+        }
     }
 
-    /// The object as JSON without `kind` and `apiVersion`, as a member of a list, without its opening brace.
-    pub fn item_json(&self) -> Result<Bytes, DecodeError> {
-        self.entry_json().map(|(json, prefix)| json.slice(prefix..))
+    /// The object as a member of a list: JSON without `kind` and `apiVersion` and without its opening brace.
+    pub fn item_json(&self) -> Bytes {
+        let json = self.json();
+        let prefix = self.served.json_prefix();
+        let skip = if json.starts_with(prefix.as_bytes()) { prefix.len() } else { 1 };
+        json.slice(skip.min(json.len())..)
     }
 
-    fn entry_json(&self) -> Result<(Bytes, usize), DecodeError> {
-        let entry = self.entry()?;
-        let stored_as_served = self.kv.payload.is_some() && !self.kv.value.starts_with(PROTOBUF_MAGIC);
-        let json = if stored_as_served && entry.json.get().is_none() {
-            self.kv.value.clone()
-        } else {
-            entry
-                .json
-                .get_or_init(|| {
-                    let mut json = Vec::with_capacity(self.kv.value.len() + 64);
-                    entry.object.encode_json(&mut json);
-                    json.into()
-                })
-                .clone()
-        };
-        Ok((json, entry.prefix))
-    }
-
-    /// The object as a protobuf message without envelope; `None` for kinds that have no such form.
-    pub fn proto(&self) -> Result<Option<Bytes>, DecodeError> {
-        let entry = self.entry()?;
-        let proto = entry.proto.get_or_init(|| {
-            let mut out = Vec::with_capacity(self.kv.value.len());
-            entry.object.encode_proto(&mut out).then(|| out.into())
-        });
-        Ok(proto.clone())
+    /// The object as a protobuf message without envelope.
+    pub fn protobuf(&self) -> Bytes {
+        match &self.form {
+            Form::Entry(entry) => entry.protobuf().clone(),
+            Form::Fresh { object, .. } => {
+                let mut out = Vec::with_capacity(512);
+                object.encode_proto(&mut out);
+                out.into()
+            }
+        }
     }
 }

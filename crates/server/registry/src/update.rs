@@ -52,10 +52,10 @@ impl Registry {
     ) -> Result<Outcome, Status> {
         let (served, target) = (request.served, request.target);
         for _ in 0..ATTEMPTS {
-            let Some(current) = self.find(served, &target.namespace, &target.name).await? else {
+            let Some(current) = self.find_object(served, &target.namespace, &target.name).await? else {
                 return self.update_missing(request, source, options, part).await;
             };
-            let old = current.object().map_err(errors::internal)?.clone();
+            let old = current.object().clone();
             let mut new = match &source {
                 Source::Replace(object) => object.clone_object(),
                 Source::Compute(compute) => compute(&*old)?,
@@ -196,7 +196,7 @@ impl Registry {
             )));
         }
         same_namespace(request, new)?;
-        let old_uid = current.object().map_err(errors::internal)?.meta().uid.clone();
+        let old_uid = current.object().meta().uid.clone();
         if replaces && !new.meta().uid.is_empty() && new.meta().uid != old_uid {
             let why = format!(
                 "Precondition failed: UID in precondition: {}, UID in object meta: {old_uid}",

@@ -3,17 +3,16 @@
 //! An object that begins to match appears as ADDED, one that ceases to match as DELETED, in both cases whatever really
 //! happened to it. Bookmarks tell an idle client how far it has seen.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use call::{EventType, ListOptions};
-use meta::Status;
-use mvcc::{Event, EventKind, KeyRange, KeyValue, RangeOptions, StoreError};
+use feed::{EventKind, FeedError, Item, Scope, Start, WatchOptions, Watcher};
+use meta::{Object, Status};
+use tokio::time::Instant;
 
 use crate::errors;
 use crate::outcome::Watching;
-use crate::read::{Version, validate};
+use crate::read::{Version, from_feed, validate};
 use crate::registry::{Registry, Request};
 use crate::selection::Selection;
 use crate::served::Served;
@@ -25,6 +24,8 @@ const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
 const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
 /// Shortest lifetime of a watch that sets none; up to twice that is chosen at random.
 const LIFETIME_MIN: Duration = Duration::from_secs(1800);
+/// Events that wait for a slow client before it is cut off.
+const QUEUED_MAX: usize = 16 << 10;
 
 /// One event for one watcher.
 #[derive(Clone)]
@@ -39,14 +40,9 @@ pub enum Change {
 pub struct Changes {
     served: Served,
     selection: Selection,
-    ready: VecDeque<Change>,
-    failed: Option<Status>,
-    source: Option<Box<dyn mvcc::Watch>>,
-    bookmarks: bool,
-    /// Revision up to which everything was delivered.
-    seen: u64,
-    next_bookmark: tokio::time::Instant,
-    ends: tokio::time::Instant,
+    /// Watched by name below a collection that the feed cannot narrow.
+    source: Result<Watcher<dyn Object>, Option<Status>>,
+    ends: Instant,
 }
 
 impl Registry {
@@ -56,168 +52,134 @@ impl Registry {
         let served = request.served;
         let selection = Selection::parse(&served, options)?;
         let version = Version::parse(&options.resource_version)?;
-        let namespace = &request.target.namespace;
-        let range = match (request.target.name.as_str(), selection.name()) {
-            ("", Some(name)) if !served.resource.namespaced || !namespace.is_empty() => {
-                KeyRange::single(served.key(namespace, &name))
-            }
-            ("", _) => KeyRange::prefix(served.prefix(namespace)),
-            (name, _) => KeyRange::single(served.key(namespace, name)),
-        };
-        let now = tokio::time::Instant::now();
         let lifetime = match options.timeout_seconds {
             Some(seconds) if seconds > 0 => Duration::from_secs(seconds as u64),
             _ => self.env.random.jitter(LIFETIME_MIN, 1.0),
         };
-        let mut changes = Changes {
-            served,
-            selection,
-            ready: VecDeque::new(),
-            failed: None,
-            source: None,
-            bookmarks: options.allow_watch_bookmarks,
-            seen: 0,
-            next_bookmark: now + BOOKMARK_INTERVAL.min(lifetime.saturating_sub(BOOKMARK_BEFORE_END)),
-            ends: now + lifetime,
+        let start = match (version, options.send_initial_events) {
+            (Version::At(revision), None | Some(false)) => Start::After(revision),
+            (_, Some(false)) => Start::After(self.newest(served).await?.revision),
+            (version, send) => Start::State {
+                at: version.read_at(),
+                end_bookmark: send == Some(true) && options.allow_watch_bookmarks,
+            },
         };
-        let initial = match (version, options.send_initial_events) {
-            (_, Some(send)) => send,
-            (Version::At(_), None) => false,
-            (..) => true,
-        };
-        let from = if initial {
-            let found = self.store.range(&range, RangeOptions::default()).await.map_err(errors::from_store)?;
-            if let Version::At(wanted) = version
-                && wanted > found.revision.max(0) as u64
-            {
-                return Err(errors::too_large_version(wanted, found.revision.max(0) as u64));
-            }
-            for kv in found.kvs {
-                let stored = Stored::new(served, kv);
-                if changes.selects(&stored)? {
-                    changes.ready.push_back(Change::Object(EventType::Added, stored));
+        let scope = scope(&served, request, &selection);
+        let before_end = lifetime.saturating_sub(BOOKMARK_BEFORE_END).max(Duration::from_secs(1));
+        let bookmarks = options.allow_watch_bookmarks.then(|| BOOKMARK_INTERVAL.min(before_end));
+        let wanted = WatchOptions { scope, start, bookmarks, capacity: QUEUED_MAX };
+        let feed = self.feeds.of(served)?;
+        let ends = Instant::now() + lifetime;
+        let opening = tokio::time::timeout_at(ends, feed.watch(wanted));
+        let source = match (opening.await, start) {
+            (Ok(Ok(watcher)), _) => Ok(watcher),
+            // A client may watch from a revision that is still to come.
+            (Ok(Err(FeedError::TooLarge { .. })), Start::After(revision)) => {
+                let waited = tokio::time::timeout_at(ends, self.await_revision(served, revision)).await;
+                match waited {
+                    Ok(Ok(watcher)) => Ok(watcher),
+                    Ok(Err(status)) => Err(Some(status)),
+                    Err(_) => Err(None),
                 }
             }
-            changes.seen = found.revision.max(0) as u64;
-            if options.send_initial_events == Some(true) && options.allow_watch_bookmarks {
-                changes.ready.push_back(Change::Bookmark(changes.seen, true));
-            }
-            Some(found.revision + 1)
-        } else {
-            match version {
-                Version::At(n) => {
-                    changes.seen = n;
-                    Some(n as i64 + 1)
-                }
-                _ => None,
-            }
+            // Once a watch was let in, what is wrong with its revision is an event.
+            (Ok(Err(error @ FeedError::Gone { .. })), _) => Err(Some(errors::expired(error.to_string()))),
+            (Ok(Err(error)), _) => return Err(from_feed(error)),
+            (Err(_), _) => Err(None),
         };
-        match self.store.watch(range, from).await {
-            Ok(source) => changes.source = Some(source),
-            // Once a watch was let in, its errors are events.
-            Err(error) => changes.failed = Some(too_old(error, changes.seen)),
+        Ok(Watching { served, changes: Changes { served, selection, source, ends } })
+    }
+
+    async fn await_revision(
+        &self,
+        served: Served,
+        revision: mvcc::Revision,
+    ) -> Result<Watcher<dyn Object>, Status> {
+        let feed = self.feeds.of(served)?;
+        loop {
+            let options = WatchOptions { capacity: QUEUED_MAX, ..WatchOptions::new(Scope::All, Start::After(revision)) };
+            match feed.watch(options).await {
+                Ok(watcher) => return Ok(watcher),
+                // The feed itself waits some seconds before it says so.
+                Err(FeedError::TooLarge { .. }) => {}
+                Err(error) => return Err(from_feed(error)),
+            }
         }
-        Ok(Watching { served, changes })
     }
 }
 
-fn too_old(error: StoreError, wanted: u64) -> Status {
-    match error {
-        StoreError::Compacted { compact_revision } => {
-            errors::expired(format!("too old resource version: {wanted} ({compact_revision})"))
-        }
-        other => errors::from_store(other),
+/// The narrowest part of the feed that holds everything selected.
+fn scope(served: &Served, request: &Request<'_>, selection: &Selection) -> Scope {
+    let target = request.target;
+    let placed = !served.resource.namespaced || !target.namespace.is_empty();
+    let name = if target.name.is_empty() { selection.name() } else { Some(target.name.clone()) };
+    if let Some(name) = name.filter(|_| placed) {
+        return Scope::Key(served.key(&target.namespace, &name));
     }
+    if served.resource.plural == "pods"
+        && let Some(node) = selection.exact("spec.nodeName")
+        && target.namespace.is_empty()
+    {
+        return Scope::Index { index: "spec.nodeName", value: node.to_string() };
+    }
+    if served.resource.namespaced && !target.namespace.is_empty() {
+        return Scope::Namespace(target.namespace.to_string());
+    }
+    Scope::All
 }
 
 impl Changes {
-    fn selects(&self, stored: &Stored) -> Result<bool, Status> {
-        if self.selection.is_everything() {
-            return Ok(true);
-        }
-        let object = stored.object().map_err(errors::internal)?;
-        Ok(self.selection.matches(&self.served, &**object))
+    /// The kind of the objects.
+    pub fn served(&self) -> Served {
+        self.served
     }
 
-    /// What the client sees of an event.
-    fn translate(&self, event: &Event) -> Result<Option<Change>, Status> {
-        let before = match &event.prev {
-            Some(prev) => Some(Stored::new(self.served, prev.clone())),
-            None => None,
-        };
-        let was = before.as_ref().map(|b| self.selects(b)).transpose()?.unwrap_or(false);
-        if event.kind == EventKind::Delete {
-            let gone = before.filter(|_| was).map(|b| deleted(&b, &event.kv));
-            return Ok(gone.map(|stored| Change::Object(EventType::Deleted, stored)));
+    fn translate(&self, item: &Item<dyn Object>) -> Option<Change> {
+        let selects = |object: &dyn Object| self.selection.matches(&self.served, object);
+        match item {
+            Item::Initial(entry) => selects(&**entry.object())
+                .then(|| Change::Object(EventType::Added, Stored::entry(self.served, entry.clone()))),
+            Item::Event(event) => event.selected(selects).map(|(kind, entry)| {
+                let kind = match kind {
+                    EventKind::Added => EventType::Added,
+                    EventKind::Modified => EventType::Modified,
+                    EventKind::Deleted => EventType::Deleted,
+                };
+                Change::Object(kind, Stored::entry(self.served, entry.clone()))
+            }),
+            Item::Bookmark { revision, initial_end } => {
+                Some(Change::Bookmark((*revision).max(0) as u64, *initial_end))
+            }
         }
-        let after = Stored::new(self.served, event.kv.clone());
-        let is = self.selects(&after)?;
-        Ok(match (was, is) {
-            (false, false) => None,
-            (false, true) => Some(Change::Object(EventType::Added, after)),
-            (true, true) => Some(Change::Object(EventType::Modified, after)),
-            // The last state that matched, at the revision at which it ceased to.
-            (true, false) => before.map(|b| Change::Object(EventType::Deleted, deleted(&b, &event.kv))),
-        })
     }
 
     /// The next events; `None` at the end, an error as the last item before it. Cancelling loses nothing.
     pub async fn next(&mut self) -> Option<Result<Vec<Change>, Status>> {
         loop {
-            if !self.ready.is_empty() {
-                return Some(Ok(self.ready.drain(..).collect()));
-            }
-            if let Some(status) = self.failed.take() {
-                self.source = None;
-                return Some(Err(status));
-            }
-            let source = self.source.as_mut()?;
-            let wake = if self.bookmarks { self.next_bookmark.min(self.ends) } else { self.ends };
-            let batch = tokio::select! {
+            let watcher = match &mut self.source {
+                Ok(watcher) => watcher,
+                Err(status) => return status.take().map(Err),
+            };
+            let items = tokio::select! {
                 biased;
-                batch = source.next() => batch,
-                () = tokio::time::sleep_until(wake) => {
-                    if tokio::time::Instant::now() >= self.ends {
-                        self.source = None;
-                        return None;
-                    }
-                    source.progress().request();
-                    let left = self.ends.saturating_duration_since(tokio::time::Instant::now());
-                    self.next_bookmark = if left <= BOOKMARK_BEFORE_END + Duration::from_millis(50) {
-                        self.ends + Duration::from_secs(1)
-                    } else {
-                        let before_end = self.ends - BOOKMARK_BEFORE_END;
-                        (tokio::time::Instant::now() + BOOKMARK_INTERVAL).min(before_end)
-                    };
-                    continue;
+                items = watcher.next() => items,
+                () = tokio::time::sleep_until(self.ends) => {
+                    self.source = Err(None);
+                    return None;
                 }
             };
-            match batch {
-                Ok(batch) => {
-                    self.seen = self.seen.max(batch.revision.max(0) as u64);
-                    for event in &batch.events {
-                        match self.translate(event) {
-                            Ok(Some(change)) => self.ready.push_back(change),
-                            Ok(None) => {}
-                            Err(status) => self.failed = Some(status),
-                        }
-                    }
-                    if batch.events.is_empty() && self.bookmarks {
-                        self.ready.push_back(Change::Bookmark(self.seen, false));
+            match items {
+                Ok(items) => {
+                    let changes: Vec<Change> = items.iter().filter_map(|item| self.translate(item)).collect();
+                    if !changes.is_empty() {
+                        return Some(Ok(changes));
                     }
                 }
-                Err(error) => self.failed = Some(too_old(error, self.seen)),
+                Err(error) => {
+                    self.source = Err(None);
+                    return Some(Err(from_feed(error)));
+                }
             }
         }
     }
-
-    /// The kind of the objects.
-    pub fn served(&self) -> Served {
-        self.served
-    }
-}
-
-/// The state before a deletion, at the deletion's revision.
-fn deleted(before: &Stored, event: &Arc<KeyValue>) -> Stored {
-    before.at_revision(event.mod_revision)
 }

@@ -1,0 +1,101 @@
+//! `pods/binding`: the scheduler's answer. Binding is final, and happens once.
+
+use call::{DryRun, WriteOptions};
+use meta::{Object, Status, Time};
+use types::core::v1::{Binding, Pod, PodCondition};
+
+use crate::errors;
+use crate::outcome::Outcome;
+use crate::registry::{Registry, Request};
+
+impl Registry {
+    pub(super) async fn bind(
+        &self,
+        request: &mut Request<'_>,
+        binding: Box<Binding>,
+        options: &WriteOptions,
+    ) -> Result<Outcome, Status> {
+        let target = request.target;
+        if !binding.metadata.name.is_empty() && binding.metadata.name != target.name {
+            return Err(errors::bad_request("name in URL does not match name in Binding object"));
+        }
+        validate(&binding)?;
+        let now = Time::from_unix(self.now_s());
+        let assign = |object: &mut dyn Object| match object.as_any_mut().downcast_mut::<Pod>() {
+            Some(pod) => assign(pod, &binding, now),
+            None => Ok(()),
+        };
+        if options.dry_run == DryRun::All {
+            let current = self.find_object(request.served, &target.namespace, &target.name).await?;
+            let current = current.ok_or_else(|| request.not_found())?;
+            assign(&mut *current.object().clone_object())?;
+        } else {
+            self.change(request.served, &target.namespace, &target.name, assign).await?;
+        }
+        Ok(Outcome::Done(created(), 201))
+    }
+}
+
+/// The Status that upstream answers an action with that made something.
+pub(super) fn created() -> Status {
+    Status { code: 201, ..Status::success() }
+}
+
+/// Upstream answers a binding that makes no sense with a bare 500.
+fn validate(binding: &Binding) -> Result<(), Status> {
+    let kind = binding.target.kind.as_str();
+    if !kind.is_empty() && kind != "Node" {
+        return Err(errors::bare(format!(
+            "target.kind: Unsupported value: {kind:?}: supported values: \"Node\", \"<empty>\""
+        )));
+    }
+    if binding.target.name.is_empty() {
+        return Err(errors::bare("target.name: Required value"));
+    }
+    Ok(())
+}
+
+fn assign(pod: &mut Pod, binding: &Binding, now: Time) -> Result<(), Status> {
+    let name = pod.metadata.name.clone();
+    let refuse = |why: String| Err(errors::conflict("", "pods/binding", &name, &why));
+    if !binding.metadata.uid.is_empty() && binding.metadata.uid != pod.metadata.uid {
+        return refuse(format!(
+            "Precondition failed: UID in precondition: {}, UID in object meta: {}",
+            binding.metadata.uid, pod.metadata.uid
+        ));
+    }
+    if pod.metadata.deletion_timestamp.is_some() {
+        return refuse(format!("pod {name} is being deleted, cannot be assigned to a host"));
+    }
+    if !pod.spec.node_name.is_empty() {
+        return refuse(format!("pod {name} is already assigned to node {:?}", pod.spec.node_name.as_str()));
+    }
+    if !pod.spec.scheduling_gates.is_empty() {
+        return refuse(format!("pod {name} has non-empty .spec.schedulingGates"));
+    }
+    pod.spec.node_name = binding.target.name.clone();
+    for (key, value) in binding.metadata.annotations.iter() {
+        pod.metadata.annotations.insert(key.clone(), value.clone());
+    }
+    for (key, value) in binding.metadata.labels.iter() {
+        pod.metadata.labels.insert(key.clone(), value.clone());
+    }
+    let conditions = &mut pod.status.conditions;
+    match conditions.iter_mut().find(|c| c.type_ == "PodScheduled") {
+        Some(condition) => {
+            if condition.status != "True" {
+                condition.last_transition_time = Some(now);
+            }
+            condition.status = "True".into();
+            condition.reason = "".into();
+            condition.message = "".into();
+        }
+        None => conditions.push(PodCondition {
+            type_: "PodScheduled".into(),
+            status: "True".into(),
+            last_transition_time: Some(now),
+            ..Default::default()
+        }),
+    }
+    Ok(())
+}

@@ -1,0 +1,171 @@
+//! `pods/eviction`: a deletion that asks the pod's disruption budget first.
+
+use call::{DeleteOptions, DryRun, Precondition, WriteOptions};
+use meta::{Object, Selector, Status, StatusCause, Time};
+use types::core::v1::{Pod, PodCondition};
+use types::policy::v1::{Eviction, PodDisruptionBudget};
+
+use super::binding::created;
+use crate::errors;
+use crate::outcome::Outcome;
+use crate::registry::{Registry, Request};
+use crate::served::Served;
+
+/// Pods noted in a budget at once; more means that its controller is behind.
+const DISRUPTED_PODS_MAX: usize = 2000;
+
+impl Registry {
+    pub(super) async fn evict(
+        &self,
+        request: &mut Request<'_>,
+        eviction: Box<Eviction>,
+        options: &WriteOptions,
+    ) -> Result<Outcome, Status> {
+        let target = request.target;
+        if !eviction.metadata.name.is_empty() && eviction.metadata.name != target.name {
+            return Err(errors::bad_request("name in URL does not match name in Eviction object"));
+        }
+        let current = self.find_object(request.served, &target.namespace, &target.name).await?;
+        let current = current.ok_or_else(|| request.not_found())?;
+        let pod = meta::downcast_ref::<Pod>(&**current.object()).ok_or_else(|| request.not_found())?;
+        let dry_run = options.dry_run == DryRun::All;
+        let mut precondition = Precondition::default();
+        if let Some(wanted) = eviction.delete_options.as_ref().and_then(|o| o.preconditions.as_deref()) {
+            precondition = Precondition {
+                uid: wanted.uid.clone(),
+                resource_version: wanted.resource_version.clone(),
+            };
+        }
+        let ended = matches!(pod.status.phase.as_str(), "Succeeded" | "Failed" | "Pending");
+        if !ended && pod.metadata.deletion_timestamp.is_none() {
+            self.ask_budget(pod, dry_run).await?;
+        }
+        if !dry_run && pod.metadata.deletion_timestamp.is_none() && !pod.spec.node_name.is_empty() {
+            self.mark_disrupted(request, current.object()).await?;
+            precondition.resource_version = None;
+        }
+        let wanted = eviction.delete_options.as_deref();
+        let delete = DeleteOptions {
+            dry_run: options.dry_run,
+            grace_period_seconds: wanted.and_then(|o| o.grace_period_seconds),
+            propagation_policy: wanted.and_then(|o| o.propagation_policy.clone()).unwrap_or_default(),
+            precondition,
+            ..DeleteOptions::default()
+        };
+        self.delete(request, delete).await?;
+        Ok(Outcome::Done(created(), 201))
+    }
+
+    async fn mark_disrupted(&self, request: &Request<'_>, pod: &std::sync::Arc<dyn Object>) -> Result<(), Status> {
+        let now = Time::from_unix(self.now_s());
+        let name = &pod.meta().name;
+        let mark = |object: &mut dyn Object| {
+            let Some(pod) = object.as_any_mut().downcast_mut::<Pod>() else { return Ok(()) };
+            let condition = PodCondition {
+                type_: "DisruptionTarget".into(),
+                status: "True".into(),
+                reason: "EvictionByEvictionAPI".into(),
+                message: "Eviction API: evicting".into(),
+                last_transition_time: Some(now),
+                observed_generation: pod.metadata.generation,
+                ..Default::default()
+            };
+            match pod.status.conditions.iter_mut().find(|c| c.type_ == "DisruptionTarget") {
+                Some(found) if found.status == "True" && found.reason == condition.reason => {}
+                Some(found) => *found = condition,
+                None => pod.status.conditions.push(condition),
+            }
+            Ok(())
+        };
+        self.change(request.served, &request.target.namespace, name, mark).await.map(drop)
+    }
+
+    /// Takes one disruption out of the pod's budget.
+    async fn ask_budget(&self, pod: &Pod, dry_run: bool) -> Result<(), Status> {
+        let served =
+            Served::find("policy", "v1", "poddisruptionbudgets").ok_or_else(errors::no_such_resource)?;
+        let budgets: Vec<_> = self
+            .all(served, &pod.metadata.namespace)
+            .await?
+            .into_iter()
+            .filter(|stored| {
+                meta::downcast_ref::<PodDisruptionBudget>(&**stored.object()).is_some_and(|budget| {
+                    let selector = budget.spec.selector.as_deref();
+                    selector.is_some()
+                        && Selector::from_label_selector(selector).is_ok_and(|s| s.matches(&pod.metadata.labels))
+                })
+            })
+            .collect();
+        let budget = match &budgets[..] {
+            [] => return Ok(()),
+            [one] => one,
+            _ => {
+                return Err(errors::internal(
+                    "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
+                ));
+            }
+        };
+        let Some(found) = meta::downcast_ref::<PodDisruptionBudget>(&**budget.object()) else { return Ok(()) };
+        let ready = pod.status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True");
+        let always = found.spec.unhealthy_pod_eviction_policy.as_deref() == Some("AlwaysAllow");
+        let healthy = found.status.current_healthy >= found.status.desired_healthy && found.status.desired_healthy > 0;
+        if !ready && (always || healthy) {
+            return Ok(());
+        }
+        let (name, now) = (found.metadata.name.clone(), Time::from_unix(self.now_s()));
+        let take = |object: &mut dyn Object| match object.as_any_mut().downcast_mut::<PodDisruptionBudget>() {
+            Some(budget) => take(budget, &pod.metadata.name, now),
+            None => Ok(()),
+        };
+        if dry_run {
+            return take(&mut *budget.object().clone_object());
+        }
+        self.change(served, &pod.metadata.namespace, &name, take).await.map(drop)
+    }
+}
+
+fn refused(name: &str, cause: String, retry_after_s: i32) -> Status {
+    let mut status = errors::failure(
+        429,
+        "TooManyRequests",
+        "Cannot evict pod as it would violate the pod's disruption budget.",
+    );
+    let _ = name;
+    let details = status.details_mut();
+    details.retry_after_seconds = retry_after_s;
+    details.causes.push(StatusCause {
+        reason: "DisruptionBudget".into(),
+        message: cause.into(),
+        ..StatusCause::default()
+    });
+    status
+}
+
+fn take(budget: &mut PodDisruptionBudget, pod: &str, now: Time) -> Result<(), Status> {
+    let name = budget.metadata.name.clone();
+    if budget.status.observed_generation < budget.metadata.generation {
+        return Err(refused(&name, format!("The disruption budget {name} is still being processed by the server."), 10));
+    }
+    if budget.status.disruptions_allowed < 0 {
+        return Err(Status::forbidden(
+            &meta::GroupResource::new("policy", "poddisruptionbudget"),
+            &name,
+            "pdb disruptions allowed is negative",
+        ));
+    }
+    if budget.status.disrupted_pods.len() > DISRUPTED_PODS_MAX {
+        return Err(Status::forbidden(
+            &meta::GroupResource::new("policy", "poddisruptionbudget"),
+            &name,
+            "DisruptedPods map too big - too many evictions not confirmed by PDB controller",
+        ));
+    }
+    if budget.status.disruptions_allowed == 0 {
+        let (needs, has) = (budget.status.desired_healthy, budget.status.current_healthy);
+        let cause = format!("The disruption budget {name} needs {needs} healthy pods and has {has} currently");
+        return Err(refused(&name, cause, 0));
+    }
+    budget.status.disruptions_allowed -= 1;
+    budget.status.disrupted_pods.insert(pod, Some(now));
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! `scale`: the number of replicas of any workload, as one kind.
+
+use call::{Action, PatchKind, WriteOptions};
+use bytes::Bytes;
+use meta::{BadValue, FieldError, FieldErrorKind, Map, Object, Selector, Status, Str};
+use serde_json::Value;
+use types::apps::v1::{Deployment, ReplicaSet, StatefulSet};
+use types::autoscaling::v1::{Scale, ScaleSpec, ScaleStatus};
+use types::core::v1::ReplicationController;
+
+use crate::errors;
+use crate::outcome::Outcome;
+use crate::registry::{Registry, Request};
+use crate::update::Source;
+
+impl Registry {
+    pub(super) async fn scale(&self, request: &mut Request<'_>, action: Action) -> Result<Outcome, Status> {
+        match action {
+            Action::Get { resource_version } => {
+                let stored = self.get(request, &resource_version).await?;
+                answer(&**stored.object())
+            }
+            Action::Update(body, options) => {
+                let scale = super::body_of::<Scale>(body)?;
+                let compute = move |old: &dyn Object| scaled(old, &scale);
+                self.rescale(request, Box::new(compute), &options).await
+            }
+            Action::Patch(kind, body, options) => {
+                let compute = move |old: &dyn Object| {
+                    let before = scale_of(old).ok_or_else(errors::no_such_resource)?;
+                    scaled(old, &patched(&before, kind, &body)?)
+                };
+                self.rescale(request, Box::new(compute), &options).await
+            }
+            _ => Err(errors::method_not_allowed()),
+        }
+    }
+
+    async fn rescale(
+        &self,
+        request: &mut Request<'_>,
+        compute: Box<dyn Fn(&dyn Object) -> Result<Box<dyn Object>, Status> + Send + Sync>,
+        options: &WriteOptions,
+    ) -> Result<Outcome, Status> {
+        let updated = self.update_part(request, Source::Compute(compute), options, rules::Subresource::Main).await?;
+        match &updated {
+            Outcome::Stored(stored) | Outcome::Created(stored) => answer(&**stored.object()),
+            Outcome::Made(object, _) => answer(&**object),
+            _ => Ok(updated),
+        }
+    }
+}
+
+fn answer(object: &dyn Object) -> Result<Outcome, Status> {
+    let scale = scale_of(object).ok_or_else(errors::no_such_resource)?;
+    Ok(Outcome::Made(std::sync::Arc::new(scale), 200))
+}
+
+fn patched(before: &Scale, kind: PatchKind, body: &Bytes) -> Result<Scale, Status> {
+    let mut value = meta::to_value(before);
+    let done = match kind {
+        PatchKind::Json => schema::patch::json_patch(&mut value, body),
+        PatchKind::Merge => schema::patch::merge_patch(&mut value, body),
+        PatchKind::Strategic => {
+            schema::patch::strategic_merge_patch(&mut value, body, crate::shape::of(<Scale as meta::Struct>::INFO))
+        }
+        PatchKind::Apply => {
+            return Err(errors::failure(415, "UnsupportedMediaType", "scale cannot be applied on this server"));
+        }
+    };
+    done.map_err(|e| errors::bad_request(e.to_string()))?;
+    // The version that the client did not change is the one that was read.
+    if value["metadata"]["resourceVersion"] == Value::Null {
+        value["metadata"]["resourceVersion"] = Value::from(before.metadata.resource_version.as_str());
+    }
+    meta::from_value(value).map_err(|e| errors::bad_request(e.to_string()))
+}
+
+/// The object with the replicas of `scale`, after checking what the client says about the object.
+fn scaled(old: &dyn Object, scale: &Scale) -> Result<Box<dyn Object>, Status> {
+    if scale.spec.replicas < 0 {
+        let problem = FieldError {
+            kind: FieldErrorKind::Invalid,
+            field: "spec.replicas".into(),
+            value: BadValue::Plain(scale.spec.replicas.to_string()),
+            detail: "must be greater than or equal to 0".into(),
+        };
+        return Err(errors::invalid("autoscaling", "Scale", &scale.metadata.name, vec![problem]));
+    }
+    let mut object = old.clone_object();
+    let replicas = Some(scale.spec.replicas);
+    let any = object.as_any_mut();
+    if let Some(o) = any.downcast_mut::<Deployment>() {
+        o.spec.replicas = replicas;
+    } else if let Some(o) = any.downcast_mut::<ReplicaSet>() {
+        o.spec.replicas = replicas;
+    } else if let Some(o) = any.downcast_mut::<StatefulSet>() {
+        o.spec.replicas = replicas;
+    } else if let Some(o) = any.downcast_mut::<ReplicationController>() {
+        o.spec.replicas = replicas;
+    } else {
+        return Err(errors::no_such_resource());
+    }
+    if !scale.metadata.resource_version.is_empty() {
+        object.meta_mut().resource_version = scale.metadata.resource_version.clone();
+    }
+    Ok(object)
+}
+
+/// The scale of a workload; `None` for kinds without one.
+fn scale_of(object: &dyn Object) -> Option<Scale> {
+    let selector = |s: Option<&meta::LabelSelector>| {
+        Selector::from_label_selector(s).map(|s| s.to_string()).unwrap_or_default()
+    };
+    let (replicas, current, selector) = if let Some(o) = meta::downcast_ref::<Deployment>(object) {
+        (o.spec.replicas, o.status.replicas, selector(o.spec.selector.as_deref()))
+    } else if let Some(o) = meta::downcast_ref::<ReplicaSet>(object) {
+        (o.spec.replicas, o.status.replicas, selector(o.spec.selector.as_deref()))
+    } else if let Some(o) = meta::downcast_ref::<StatefulSet>(object) {
+        (o.spec.replicas, o.status.replicas, selector(o.spec.selector.as_deref()))
+    } else if let Some(o) = meta::downcast_ref::<ReplicationController>(object) {
+        (o.spec.replicas, o.status.replicas, labels(&o.spec.selector))
+    } else {
+        return None;
+    };
+    let from = object.meta();
+    Some(Scale {
+        metadata: meta::ObjectMeta {
+            name: from.name.clone(),
+            namespace: from.namespace.clone(),
+            uid: from.uid.clone(),
+            resource_version: from.resource_version.clone(),
+            creation_timestamp: from.creation_timestamp,
+            ..Default::default()
+        },
+        spec: ScaleSpec { replicas: replicas.unwrap_or_default() },
+        status: ScaleStatus { replicas: current, selector: selector.into() },
+    })
+}
+
+fn labels(selector: &Map<Str>) -> String {
+    Selector::from_labels(selector).to_string()
+}
