@@ -1,4 +1,28 @@
-//! The request pipeline.
-pub mod clock;
-pub mod http;
-pub mod serve;
+//! The API server: HTTP in front, the request pipeline, and the documents that describe it.
+//!
+//! [`ApiServer::start`] opens the registry over a store, writes the objects that every cluster starts with and serves
+//! until [`ApiServerHandle::shutdown`]. `pipeline.rs` is the list of stages that each request passes; `endpoints` has
+//! one file per family of paths; [`ApiServerHandle::transport`] is the way in for components of the same process.
+#![expect(clippy::result_large_err, reason = "Status is what every stage answers with; boxing it would cost each refusal an allocation")]
+
+mod answer;
+mod clock;
+mod directory;
+mod encode;
+mod endpoints;
+mod flow;
+mod http;
+mod impersonation;
+mod metrics;
+mod pipeline;
+mod serve;
+mod server;
+mod start;
+mod stream;
+mod table;
+mod transport;
+mod watching;
+
+pub use serve::tls::{TlsError, TlsFiles};
+pub use server::{ApiServer, ApiServerHandle, Config, Server, StartError};
+pub use stream::KubeletClient;

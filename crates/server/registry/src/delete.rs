@@ -6,7 +6,7 @@
 use admission::{Operation, Review};
 use call::{DeleteOptions, DryRun, ListOptions};
 use meta::{Object, Status, StatusDetails, Str, Time};
-use types::core::v1::{Namespace, Pod};
+use types::core::v1::Namespace;
 
 use crate::commit::Committed;
 use crate::errors;
@@ -198,7 +198,7 @@ fn plan(served: &crate::Served, old: &dyn Object, options: &DeleteOptions, now_s
     }
     let finalizers = collector_finalizers(served, old, options);
     let finalizers_change = finalizers.as_slice() != old.meta().finalizers.as_slice();
-    let wait = grace(old, options);
+    let wait = (served.rules.graceful_delete)(old, options.grace_period_seconds);
     let metadata = object.meta_mut();
     if finalizers_change {
         metadata.finalizers = finalizers.into_iter().collect();
@@ -280,18 +280,6 @@ fn plan_namespace(
         return Plan::Remove(None);
     }
     Plan::Pending
-}
-
-/// Seconds that a kind with graceful deletion waits; `None` for the others, which are all but pods.
-fn grace(old: &dyn Object, options: &DeleteOptions) -> Option<i64> {
-    let pod = meta::downcast_ref::<Pod>(old)?;
-    // Nobody has to stop what no node runs.
-    if pod.spec.node_name.is_empty() || matches!(pod.status.phase.as_str(), "Succeeded" | "Failed") {
-        return Some(0);
-    }
-    let period = options.grace_period_seconds.or(pod.spec.termination_grace_period_seconds).unwrap_or(30);
-    // A negative period is taken as one second.
-    Some(if period < 0 { 1 } else { period })
 }
 
 /// The finalizers that the garbage collector acts on, as the options, or what is there already, or the kind want.

@@ -96,7 +96,7 @@ pub fn internal(why: impl std::fmt::Display) -> Status {
 
 /// 422 with one cause per error.
 pub fn invalid(group: &str, kind: &str, name: &str, errors: Vec<FieldError>) -> Status {
-    Status::invalid(group, kind, name, &errors)
+    Status::invalid(&meta::GroupKind::new(group, kind), name, errors)
 }
 
 /// 410 for a revision that is gone.

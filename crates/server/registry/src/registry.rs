@@ -92,6 +92,16 @@ impl Registry {
         self.services.first_address()
     }
 
+    /// The ranges of cluster IPs.
+    pub fn service_ranges(&self) -> Vec<IpNet> {
+        self.services.ranges()
+    }
+
+    /// The feed of a kind, for those who follow it inside this process.
+    pub fn feed(&self, served: Served) -> Result<&Arc<crate::feeds::ObjectFeed>, Status> {
+        self.feeds.of(served)
+    }
+
     /// Randomness and time.
     pub fn env(&self) -> &Env {
         &self.env

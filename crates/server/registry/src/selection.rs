@@ -25,8 +25,8 @@ impl Selection {
         if !options.field_selector.is_empty() {
             let parsed =
                 FieldSelector::parse(&options.field_selector).map_err(|e| errors::bad_request(e.to_string()))?;
-            for requirement in parsed.requirements() {
-                let label: &Str = &requirement.field;
+            for term in &parsed.terms {
+                let label: &Str = &term.field;
                 let known = matches!(label.as_str(), "metadata.name" | "metadata.namespace")
                     || served.rules.field_labels.contains(&label.as_str());
                 if !known {

@@ -22,12 +22,35 @@ impl std::fmt::Debug for Served {
     }
 }
 
+/// The rules of kinds that are never stored, such as reviews: nothing beyond their decoding.
+static PLAIN: KindRules = KindRules {
+    group: "",
+    version: "",
+    kind: "",
+    create_on_update: false,
+    unconditional_update: true,
+    orphans_by_default: false,
+    field_labels: &[],
+    default: |_| {},
+    prepare_create: |_, _| {},
+    prepare_update: |_, _, _, _| {},
+    validate_create: |_, _| Vec::new(),
+    validate_update: |_, _, _, _| Vec::new(),
+    warnings: |_, _| Vec::new(),
+    graceful_delete: |_, _| None,
+    field: |object, label| match label {
+        "metadata.name" => Some(object.meta().name.clone()),
+        "metadata.namespace" => Some(object.meta().namespace.clone()),
+        _ => None,
+    },
+};
+
 type Names = (&'static str, &'static str, &'static str);
 
 static TABLE: LazyLock<HashMap<Names, Served>> = LazyLock::new(|| {
-    let rows = scheme::RESOURCES.iter().filter_map(|resource| {
-        let rules = rules::of(resource.group, resource.version, resource.kind)?;
-        Some(((resource.group, resource.version, resource.plural), Served { resource, rules }))
+    let rows = scheme::RESOURCES.iter().map(|resource| {
+        let rules = rules::of(resource.group, resource.version, resource.kind).unwrap_or(&PLAIN);
+        ((resource.group, resource.version, resource.plural), Served { resource, rules })
     });
     rows.collect()
 });

@@ -59,6 +59,11 @@ impl Services {
         self.ranges.first().and_then(|range| range.range().hosts().next())
     }
 
+    /// The ranges.
+    pub(crate) fn ranges(&self) -> Vec<IpNet> {
+        self.ranges.iter().map(Addresses::range).collect()
+    }
+
     fn range(&self, family: &str) -> Option<&Addresses> {
         self.ranges.iter().find(|r| self::family(r.range().addr()) == family)
     }
@@ -250,7 +255,7 @@ impl Registry {
         };
         keep_allocated(&mut service.spec, &old.spec);
         let name = service.metadata.name.clone();
-        let held = Some(&old.spec);
+        let held = Some(&*old.spec);
         self.services.allocate(&mut service.spec, held).map_err(|e| errors::invalid("", "Service", &name, e))
     }
 

@@ -77,8 +77,12 @@ impl Plugin for LimitRanger {
 fn set_defaults(pod: &mut Pod, range: &LimitRange) {
     let (mut requests, mut limits) = (Map::<Quantity>::default(), Map::<Quantity>::default());
     for item in range.spec.limits.iter().filter(|i| i.type_ == "Container") {
-        item.default_request.iter().for_each(|(k, v)| drop(requests.insert(k.clone(), v.clone())));
-        item.default.iter().for_each(|(k, v)| drop(limits.insert(k.clone(), v.clone())));
+        item.default_request.iter().for_each(|(k, v)| {
+            requests.insert(k.clone(), *v);
+        });
+        item.default.iter().for_each(|(k, v)| {
+            limits.insert(k.clone(), *v);
+        });
     }
     let mut notes = Vec::new();
     for (kind, containers) in

@@ -149,6 +149,15 @@ pub fn body_format(header: Option<&str>) -> Option<Format> {
     Format::named(&content_type(header))
 }
 
+/// The bearer token that a browser's WebSocket client puts among its subprotocols, having no other header.
+pub fn websocket_token(protocols: &str) -> Option<String> {
+    use base64::Engine as _;
+    let encoded =
+        protocols.split(',').find_map(|p| p.trim().strip_prefix("base64url.bearer.authorization.k8s.io."))?;
+    let token = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(encoded).ok()?;
+    String::from_utf8(token).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

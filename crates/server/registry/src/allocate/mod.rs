@@ -8,6 +8,6 @@ mod addresses;
 mod numbers;
 mod ports;
 
-pub use addresses::{AddressError, Addresses};
-pub use numbers::{Lease, Numbers};
-pub use ports::{PortError, Ports};
+pub use addresses::Addresses;
+pub use numbers::Lease;
+pub use ports::Ports;

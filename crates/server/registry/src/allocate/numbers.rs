@@ -73,10 +73,6 @@ impl Numbers {
         }
     }
 
-    /// How many are taken.
-    pub fn taken(&self) -> u32 {
-        self.words.lock().iter().map(|w| w.count_ones()).sum()
-    }
 }
 
 /// A taken number. Dropping it gives the number back; [`Lease::keep`] makes it permanent.

@@ -1,0 +1,247 @@
+//! From an outcome to an HTTP response: choosing the representation and writing it.
+//!
+//! Stored objects are written from the bytes that the feed holds; a list is a gather of slices.
+
+use std::collections::VecDeque;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
+use meta::{Codec as _, Envelope, Object, Status};
+use registry::{Listing, Outcome, Stored};
+
+use crate::encode;
+use crate::http::body::Body;
+use crate::http::media::{Accepted, Format, Offer, Shape, accept};
+use crate::pipeline::Decoded;
+use crate::server::Shared;
+
+/// What a handler answers.
+pub(crate) enum Answer {
+    /// A resource's outcome, with texts for Warning headers.
+    Outcome(Outcome, Vec<String>),
+    /// A refusal.
+    Refused(Status),
+    /// A refusal, with texts for Warning headers.
+    RefusedWith(Status, Vec<String>),
+    /// A document that is no resource, as JSON, in whatever format the client accepts.
+    Document(Bytes),
+    /// Plain text.
+    Text(StatusCode, &'static str, Bytes),
+    /// Anything else.
+    Raw(Response<Body>),
+}
+
+/// What of the request decides how its answer is written.
+pub(crate) struct Writer {
+    accept: String,
+    pretty: bool,
+    gzip: bool,
+    include_object: crate::table::Include,
+    audit_id: String,
+}
+
+impl Writer {
+    pub(crate) fn new(decoded: &Decoded, audit_id: String) -> Self {
+        let agent = decoded.header(header::USER_AGENT);
+        let pretty = match decoded.query.get("pretty") {
+            Some(_) => decoded.query.flag("pretty"),
+            None => ["curl/", "Wget/", "Mozilla/"].iter().any(|p| agent.starts_with(p)),
+        };
+        let encodings = decoded.header(header::ACCEPT_ENCODING);
+        Writer {
+            accept: decoded.header(header::ACCEPT).to_owned(),
+            pretty,
+            gzip: encodings.split(',').any(|e| e.trim().split(';').next() == Some("gzip")),
+            include_object: crate::table::Include::parse(decoded.query.get("includeObject")),
+            audit_id,
+        }
+    }
+
+    fn accepted(&self, offer: Offer) -> Result<Accepted, Status> {
+        accept(&self.accept, offer, self.pretty).ok_or_else(|| not_acceptable(offer))
+    }
+}
+
+fn not_acceptable(offer: Offer) -> Status {
+    let mut types = vec!["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+    if offer.stream {
+        types = vec!["application/json", "application/vnd.kubernetes.protobuf;stream=watch"];
+    }
+    Status::failure(
+        406,
+        meta::reason::NOT_ACCEPTABLE,
+        format!("only the following media types are accepted: {}", types.join(", ")),
+    )
+}
+
+/// Writes an answer. Whatever cannot be written as the client wants becomes a refusal that can.
+pub(crate) fn write(answer: Answer, writer: &Writer, shared: &Shared) -> Response<Body> {
+    let (result, warnings) = match answer {
+        Answer::Raw(response) => return response,
+        Answer::Text(status, kind, text) => {
+            let mut response = Response::new(Body::full(text));
+            *response.status_mut() = status;
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+            finish(&mut response, &[], writer);
+            return response;
+        }
+        Answer::Document(json) => (document(json, writer), Vec::new()),
+        Answer::Refused(status) => (Err(status), Vec::new()),
+        Answer::RefusedWith(status, warnings) => (Err(status), warnings),
+        Answer::Outcome(outcome, warnings) => (outcome_response(outcome, writer, shared), warnings),
+    };
+    let mut response = result.unwrap_or_else(|status| refused(&status, writer));
+    finish(&mut response, &warnings, writer);
+    response
+}
+
+fn finish(response: &mut Response<Body>, warnings: &[String], writer: &Writer) {
+    let headers = response.headers_mut();
+    for text in warnings {
+        let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{escaped}\"")) {
+            headers.append(header::WARNING, value);
+        }
+    }
+    if let Ok(id) = HeaderValue::from_str(&writer.audit_id) {
+        headers.insert("audit-id", id);
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+}
+
+fn respond(code: u16, content_type: &str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if let Ok(value) = HeaderValue::from_str(content_type) {
+        response.headers_mut().insert(header::CONTENT_TYPE, value);
+    }
+    response
+}
+
+/// Writes a refusal in the client's format, or in JSON when that cannot be.
+fn refused(status: &Status, writer: &Writer) -> Response<Body> {
+    let accepted = accept(&writer.accept, Offer::PLAIN, writer.pretty);
+    let format = accepted.map_or(Format::Json, |a| a.format);
+    let pretty = accepted.is_some_and(|a| a.pretty);
+    let code = u16::try_from(status.code).ok().filter(|c| *c >= 100).unwrap_or(500);
+    let body = encode::value(&status.to_json(), format, pretty, || proto_envelope("v1", "Status", &status.to_proto()));
+    let mut response = respond(code, format.name(), Body::full(body));
+    if code == 401 && !writer.accept.is_empty() {
+        response.headers_mut().remove(header::WWW_AUTHENTICATE);
+    }
+    let wait = status.details.as_ref().map_or(0, |d| d.retry_after_seconds);
+    if wait > 0 {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait));
+    }
+    response
+}
+
+fn document(json: Bytes, writer: &Writer) -> Result<Response<Body>, Status> {
+    let accepted = writer.accepted(Offer { protobuf: false, ..Offer::PLAIN })?;
+    let body = encode::value(&json, accepted.format, accepted.pretty, Bytes::new);
+    Ok(compressed(respond(200, accepted.format.name(), Body::full(body)), writer))
+}
+
+pub(crate) fn proto_envelope(api_version: &str, kind: &str, raw: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(raw.len() + 64);
+    Envelope::encode(api_version, kind, raw, &mut out);
+    out.into()
+}
+
+fn outcome_response(outcome: Outcome, writer: &Writer, shared: &Shared) -> Result<Response<Body>, Status> {
+    match outcome {
+        Outcome::Stored(stored) => stored_response(&stored, 200, writer),
+        Outcome::Created(stored) => stored_response(&stored, 201, writer),
+        Outcome::Made(object, code) => made_response(&*object, code, writer),
+        Outcome::List(listing) => list_response(listing, writer),
+        Outcome::Done(status, code) => {
+            let accepted = writer.accepted(Offer::OBJECT)?;
+            let proto = || proto_envelope("v1", "Status", &status.to_proto());
+            let body = encode::value(&status.to_json(), accepted.format, accepted.pretty, proto);
+            Ok(respond(code, accepted.format.name(), Body::full(body)))
+        }
+        Outcome::Watch(watching) => {
+            let offer = Offer { stream: true, ..Offer::OBJECT };
+            let accepted = writer.accepted(offer)?;
+            Ok(crate::watching::respond(watching, accepted, writer.include_object, shared))
+        }
+    }
+}
+
+fn stored_response(stored: &Stored, code: u16, writer: &Writer) -> Result<Response<Body>, Status> {
+    let accepted = writer.accepted(Offer::OBJECT)?;
+    let body = match (accepted.shape, accepted.format) {
+        (Shape::Object, Format::Json) if !accepted.pretty => stored.json(),
+        (Shape::Object, Format::Protobuf) => {
+            let served = stored.served();
+            proto_envelope(&served.api_version(), served.resource.kind, &stored.protobuf())
+        }
+        (Shape::Object, format) => encode::value(&stored.json(), format, accepted.pretty, Bytes::new),
+        (shape, format) => encode::shaped(&**stored.object(), shape, format, accepted.pretty, writer.include_object),
+    };
+    Ok(compressed(respond(code, accepted.format.name(), Body::full(body)), writer))
+}
+
+fn made_response(object: &dyn Object, code: u16, writer: &Writer) -> Result<Response<Body>, Status> {
+    let accepted = writer.accepted(Offer::OBJECT)?;
+    let body = match accepted.shape {
+        Shape::Object => {
+            let gvk = object.group_version_kind();
+            let mut json = Vec::with_capacity(1024);
+            object.encode_json(&mut json);
+            encode::value(&json, accepted.format, accepted.pretty, || {
+                let mut raw = Vec::new();
+                object.encode_proto(&mut raw);
+                proto_envelope(&gvk.api_version(), &gvk.kind, &raw)
+            })
+        }
+        shape => encode::shaped(object, shape, accepted.format, accepted.pretty, writer.include_object),
+    };
+    Ok(respond(code, accepted.format.name(), Body::full(body)))
+}
+
+fn list_response(listing: Listing, writer: &Writer) -> Result<Response<Body>, Status> {
+    let accepted = writer.accepted(Offer::OBJECT)?;
+    let body = match (accepted.shape, accepted.format) {
+        (Shape::Object, Format::Json) if !accepted.pretty => Body::parts(json_list(&listing)),
+        (Shape::Object, Format::Protobuf) => Body::full(encode::proto_list(&listing)),
+        (Shape::Object, format) => {
+            let json = Body::parts(json_list(&listing)).gather();
+            Body::full(encode::value(&json, format, accepted.pretty, Bytes::new))
+        }
+        (shape, format) => {
+            Body::full(encode::shaped_list(&listing, shape, format, accepted.pretty, writer.include_object))
+        }
+    };
+    Ok(compressed(respond(200, accepted.format.name(), body), writer))
+}
+
+/// The list as slices: a head, each item's own bytes between separators, a tail.
+pub(crate) fn json_list(listing: &Listing) -> VecDeque<Bytes> {
+    let mut head = BytesMut::with_capacity(256);
+    head.put_slice(encode::list_head(listing).as_bytes());
+    head.put_slice(b",\"items\":[");
+    let mut parts = VecDeque::with_capacity(listing.items.len() * 2 + 2);
+    parts.push_back(head.freeze());
+    let (first, next) = (Bytes::from_static(b"{"), Bytes::from_static(b",{"));
+    for (index, item) in listing.items.iter().enumerate() {
+        parts.push_back(if index == 0 { first.clone() } else { next.clone() });
+        parts.push_back(item.item_json());
+    }
+    parts.push_back(Bytes::from_static(b"]}\n"));
+    parts
+}
+
+/// Bodies from this size on are compressed for clients that take gzip (upstream's threshold).
+const GZIP_BYTES_MIN: usize = 128 << 10;
+
+fn compressed(response: Response<Body>, writer: &Writer) -> Response<Body> {
+    if !writer.gzip || response.body().length().is_none_or(|length| length < GZIP_BYTES_MIN) {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    parts.headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    Response::from_parts(parts, Body::full(encode::gzip(body)))
+}

@@ -1,0 +1,182 @@
+//! Representations: JSON that is there already as YAML or indented; Tables and bare metadata; lists as protobuf.
+
+use std::io::Write as _;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use meta::Object;
+use registry::Listing;
+use serde_json::{Value, json};
+
+use crate::answer::proto_envelope;
+use crate::http::body::Body;
+use crate::http::media::{Format, Shape};
+use crate::table::{self, Include};
+
+/// Turns a JSON document into the chosen format; `proto` makes the protobuf form.
+pub(crate) fn value(json: &[u8], format: Format, pretty: bool, proto: impl FnOnce() -> Bytes) -> Bytes {
+    match format {
+        Format::Protobuf => proto(),
+        Format::Json if !pretty => with_newline(json),
+        Format::Json => match serde_json::from_slice::<Value>(json) {
+            Ok(parsed) => indented(&parsed),
+            Err(_) => Bytes::copy_from_slice(json),
+        },
+        Format::Yaml => match serde_json::from_slice::<Value>(json) {
+            Ok(parsed) => serde_norway::to_string(&parsed).unwrap_or_default().into(),
+            Err(_) => Bytes::copy_from_slice(json),
+        },
+    }
+}
+
+fn with_newline(json: &[u8]) -> Bytes {
+    if json.ends_with(b"\n") {
+        return Bytes::copy_from_slice(json);
+    }
+    let mut out = Vec::with_capacity(json.len() + 1);
+    out.extend_from_slice(json);
+    out.push(b'\n');
+    out.into()
+}
+
+fn indented(value: &Value) -> Bytes {
+    let mut text = serde_json::to_vec_pretty(value).unwrap_or_default();
+    text.push(b'\n');
+    text.into()
+}
+
+/// One object as a Table or as its metadata.
+pub(crate) fn shaped(object: &dyn Object, shape: Shape, format: Format, pretty: bool, include: Include) -> Bytes {
+    let made = match shape {
+        Shape::Table => table::of_objects(&[object], include, &object.meta().resource_version, "", None),
+        _ => {
+            let mut partial = metadata(object);
+            partial["kind"] = json!("PartialObjectMetadata");
+            partial["apiVersion"] = json!("meta.k8s.io/v1");
+            partial
+        }
+    };
+    typed(&made, format, pretty)
+}
+
+/// The metadata of an object, without kind.
+pub(crate) fn metadata(object: &dyn Object) -> Value {
+    json!({ "metadata": meta::to_value(object.meta()) })
+}
+
+/// A collection as a Table or as metadata.
+pub(crate) fn shaped_list(listing: &Listing, shape: Shape, format: Format, pretty: bool, include: Include) -> Bytes {
+    let objects: Vec<&dyn Object> = listing.items.iter().map(|item| &**item.object()).collect();
+    let version = listing.revision.to_string();
+    let made = match shape {
+        Shape::Table => table::of_listing(listing.served, &objects, include, &version, listing),
+        _ => {
+            let mut list_meta = json!({ "resourceVersion": version });
+            page(&mut list_meta, listing);
+            let items: Vec<Value> = objects
+                .iter()
+                .map(|object| {
+                    let mut partial = metadata(*object);
+                    partial["kind"] = json!("PartialObjectMetadata");
+                    partial["apiVersion"] = json!("meta.k8s.io/v1");
+                    partial
+                })
+                .collect();
+            json!({
+                "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+                "metadata": list_meta, "items": items,
+            })
+        }
+    };
+    typed(&made, format, pretty)
+}
+
+/// Adds the paging fields of a list's metadata.
+pub(crate) fn page(list_meta: &mut Value, listing: &Listing) {
+    if !listing.continue_token.is_empty() {
+        list_meta["continue"] = json!(listing.continue_token);
+    }
+    if let Some(remaining) = listing.remaining {
+        list_meta["remainingItemCount"] = json!(remaining);
+    }
+}
+
+/// Writes a document of `meta.k8s.io`. Those that have a protobuf form go through their generated type.
+fn typed(made: &Value, format: Format, pretty: bool) -> Bytes {
+    let json = serde_json::to_vec(made).unwrap_or_default();
+    value(&json, format, pretty, || proto_of(made))
+}
+
+fn proto_of(made: &Value) -> Bytes {
+    use meta::Codec as _;
+    let kind = made["kind"].as_str().unwrap_or_default();
+    let raw = match kind {
+        "PartialObjectMetadata" => {
+            meta::from_value::<meta::v1::PartialObjectMetadata>(made.clone()).map(|v| v.to_proto())
+        }
+        "PartialObjectMetadataList" => {
+            meta::from_value::<meta::v1::PartialObjectMetadataList>(made.clone()).map(|v| v.to_proto())
+        }
+        _ => Ok(Vec::new()),
+    };
+    proto_envelope("meta.k8s.io/v1", kind, &raw.unwrap_or_default())
+}
+
+/// `{"kind":"PodList","apiVersion":"v1","metadata":{...}`, still open.
+pub(crate) fn list_head(listing: &Listing) -> String {
+    let mut list_meta = json!({ "resourceVersion": listing.revision.to_string() });
+    page(&mut list_meta, listing);
+    let resource = listing.served.resource;
+    format!(
+        "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{list_meta}",
+        resource.list_kind,
+        listing.served.api_version()
+    )
+}
+
+/// A collection as `<Kind>List` in protobuf: field 1 is the list's metadata, field 2 repeats the items.
+pub(crate) fn proto_list(listing: &Listing) -> Bytes {
+    use meta::Codec as _;
+    let list_meta = meta::ListMeta {
+        resource_version: listing.revision.to_string().into(),
+        continue_: listing.continue_token.as_str().into(),
+        remaining_item_count: listing.remaining,
+        ..Default::default()
+    };
+    let mut raw = Vec::with_capacity(64 + listing.items.len() * 512);
+    field(&mut raw, 1, &list_meta.to_proto());
+    for item in &listing.items {
+        field(&mut raw, 2, &item.protobuf());
+    }
+    proto_envelope(&listing.served.api_version(), listing.served.resource.list_kind, &raw)
+}
+
+/// One length-delimited protobuf field.
+pub(crate) fn field(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
+    varint(out, u64::from(number << 3 | 2));
+    varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+fn varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// Compresses a body at the level that upstream uses.
+pub(crate) fn gzip(body: Body) -> Bytes {
+    let parts = match body {
+        Body::Parts(parts, _) => parts,
+        other => std::collections::VecDeque::from([other.gather()]),
+    };
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(1));
+    for part in parts {
+        // Writing into a Vec cannot fail.
+        let _ = encoder.write_all(&part);
+    }
+    encoder.finish().unwrap_or_default().into()
+}

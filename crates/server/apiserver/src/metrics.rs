@@ -1,0 +1,131 @@
+//! The request metrics that every dashboard of an API server reads, under upstream's names.
+
+use std::time::Instant;
+
+use http::StatusCode;
+use telemetry::{CounterFamily, GaugeFamily, HistogramFamily};
+
+use crate::pipeline::Decoded;
+
+/// Limits of the latency histogram, in seconds (upstream's).
+const LATENCY_S: [f64; 25] = [
+    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0,
+    45.0, 60.0, 90.0, 120.0,
+];
+
+/// See the module.
+pub(crate) struct Metrics {
+    requests: CounterFamily,
+    latency: HistogramFamily,
+    inflight: GaugeFamily,
+    long_running: GaugeFamily,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let requests = telemetry::counter(
+            "apiserver_request_total",
+            "Requests by verb, dry run value, group, version, resource, scope, component and response code.",
+            &["code", "component", "dry_run", "group", "resource", "scope", "subresource", "verb", "version"],
+        );
+        let latency = telemetry::histogram(
+            "apiserver_request_duration_seconds",
+            "Response latency in seconds.",
+            &["component", "dry_run", "group", "resource", "scope", "subresource", "verb", "version"],
+            &LATENCY_S,
+        );
+        let inflight = telemetry::gauge(
+            "apiserver_current_inflight_requests",
+            "Requests that are running, by kind.",
+            &["request_kind"],
+        );
+        let long_running = telemetry::gauge(
+            "apiserver_longrunning_requests",
+            "Long-running requests that are open.",
+            &["component", "group", "resource", "scope", "subresource", "verb", "version"],
+        );
+        Metrics { requests, latency, inflight, long_running }
+    }
+
+    /// Counts a request as running for as long as the answer is kept.
+    pub(crate) fn begin(&self, request: &Decoded, long_running: bool) -> impl Drop + use<> {
+        let info = &request.info;
+        if long_running {
+            let labels = [
+                "apiserver",
+                &info.group,
+                &info.resource,
+                scope(request),
+                &info.subresource,
+                verb(request),
+                &info.version,
+            ];
+            return self.long_running.with(&labels).track();
+        }
+        let reads = matches!(info.verb, "get" | "list" | "watch");
+        self.inflight.with(&[if reads { "readOnly" } else { "mutating" }]).track()
+    }
+
+    /// Records an answer.
+    pub(crate) fn end(&self, request: &Decoded, status: StatusCode, started: Instant) {
+        let info = &request.info;
+        let dry_run = if request.query.get("dryRun") == Some("All") { "All" } else { "" };
+        let (scope, verb) = (scope(request), verb(request));
+        self.requests
+            .with(&[
+                status.as_str(),
+                "apiserver",
+                dry_run,
+                &info.group,
+                &info.resource,
+                scope,
+                &info.subresource,
+                verb,
+                &info.version,
+            ])
+            .inc();
+        if !request.info.long_running(&request.path) {
+            self.latency
+                .with(&[
+                    "apiserver",
+                    dry_run,
+                    &info.group,
+                    &info.resource,
+                    scope,
+                    &info.subresource,
+                    verb,
+                    &info.version,
+                ])
+                .observe_since(started);
+        }
+    }
+}
+
+fn scope(request: &Decoded) -> &'static str {
+    let info = &request.info;
+    if !info.is_resource {
+        ""
+    } else if !info.name.is_empty() {
+        "resource"
+    } else if !info.namespace.is_empty() {
+        "namespace"
+    } else {
+        "cluster"
+    }
+}
+
+fn verb(request: &Decoded) -> &'static str {
+    match request.info.verb {
+        "create" | "post" => "POST",
+        "get" => "GET",
+        "list" => "LIST",
+        "watch" => "WATCH",
+        "update" | "put" => "PUT",
+        "patch" => "PATCH",
+        "delete" => "DELETE",
+        "deletecollection" => "DELETECOLLECTION",
+        "proxy" => "PROXY",
+        "head" => "HEAD",
+        _ => "other",
+    }
+}

@@ -1,0 +1,162 @@
+//! A request's way through the server, as one readable list.
+//!
+//! `decode → identify → impersonate → flow → authorize → perform → write`. Each stage takes what the one before it
+//! made; the types [`authn::Identified`] and [`authz::Authorized`] are the proofs that none was left out. Admission and
+//! the commit lie behind `perform`, in [`registry`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use authn::{Credentials, Identified, Impersonation};
+use authz::{Attributes, Authorized, FieldRequirement};
+use http::{HeaderMap, Request, Response, header};
+use hyper::body::Incoming;
+use meta::Status;
+
+use crate::answer::{Answer, Writer, write};
+use crate::endpoints;
+use crate::flow::Admission as Flow;
+use crate::http::body::Body;
+use crate::http::info::RequestInfo;
+use crate::http::query::{Query, decode};
+use crate::serve::listen::{Connection, Service};
+use crate::server::Server;
+
+/// Longest time that a request which is not long-running may take (`--request-timeout`).
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A request line that was understood; headers and body are still to come.
+pub(crate) struct Decoded {
+    /// Percent-decoded path.
+    pub path: String,
+    /// Parameters.
+    pub query: Query,
+    /// What is asked.
+    pub info: RequestInfo,
+    /// Headers of the request.
+    pub headers: HeaderMap,
+    /// HTTP method.
+    pub method: http::Method,
+}
+
+impl Decoded {
+    /// A header's text; empty when it is absent or no text.
+    pub(crate) fn header(&self, name: impl header::AsHeaderName) -> &str {
+        self.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The attributes that authorization asks for.
+    pub(crate) fn attributes(&self) -> Attributes {
+        let info = &self.info;
+        if !info.is_resource {
+            return Attributes::path(info.verb, &self.path);
+        }
+        let selector = match info.verb {
+            "list" | "watch" | "deletecollection" => self.query.get("fieldSelector").unwrap_or_default(),
+            _ => "",
+        };
+        let fields = meta::FieldSelector::parse(selector).map(|s| s.terms).unwrap_or_default();
+        Attributes {
+            verb: info.verb.into(),
+            is_resource: true,
+            group: info.group.clone(),
+            version: info.version.clone(),
+            resource: info.resource.clone(),
+            subresource: info.subresource.clone(),
+            namespace: info.namespace.clone(),
+            name: info.name.clone(),
+            path: self.path.as_str().into(),
+            fields: fields
+                .into_iter()
+                .filter(|term| term.equal)
+                .map(|term| FieldRequirement { key: term.field, value: term.value })
+                .collect(),
+        }
+    }
+}
+
+impl Service for Server {
+    async fn serve(self: Arc<Self>, connection: Arc<Connection>, request: Request<Incoming>) -> Response<Body> {
+        let started = std::time::Instant::now();
+        let decoded = self.decode(&request);
+        let writer = Writer::new(&decoded, self.next_audit_id());
+        let long_running = decoded.info.long_running(&decoded.path);
+        let _running = self.metrics.begin(&decoded, long_running);
+        let handled = self.handle(&connection, &decoded, request);
+        let answer = if long_running {
+            handled.await
+        } else {
+            match tokio::time::timeout(REQUEST_TIMEOUT, handled).await {
+                Ok(answer) => answer,
+                Err(_) => Answer::Refused(Status::timeout("request did not complete within the allotted timeout", 0)),
+            }
+        };
+        let response = write(answer, &writer, &self.shared);
+        self.metrics.end(&decoded, response.status(), started);
+        response
+    }
+}
+
+impl Server {
+    fn decode(&self, request: &Request<Incoming>) -> Decoded {
+        let path = decode(request.uri().path(), false);
+        let query = Query::parse(request.uri().query().unwrap_or_default());
+        let info = RequestInfo::parse(request.method(), &path, &query);
+        Decoded { path, query, info, headers: request.headers().clone(), method: request.method().clone() }
+    }
+
+    async fn handle(
+        &self,
+        connection: &Connection,
+        decoded: &Decoded,
+        request: Request<Incoming>,
+    ) -> Answer {
+        match self.admit(connection, decoded) {
+            Ok((authorized, _seat)) => endpoints::route(self, authorized, decoded, request).await,
+            Err(status) => Answer::Refused(status),
+        }
+    }
+
+    /// The stages that look at who asks.
+    fn admit(&self, connection: &Connection, decoded: &Decoded) -> Result<(Authorized, Flow), Status> {
+        let identified = self.identify(connection, decoded)?;
+        let acting = self.impersonate(identified, decoded)?;
+        let seat = self.flow.enter(&acting, decoded)?;
+        let authorized = self.authorizer.authorize(acting, decoded.attributes()).map_err(|f| refusal(&f))?;
+        Ok((authorized, seat))
+    }
+
+    fn identify(&self, connection: &Connection, decoded: &Decoded) -> Result<Identified, Status> {
+        let authorization = decoded.headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+        let websocket = crate::http::media::websocket_token(decoded.header(header::SEC_WEBSOCKET_PROTOCOL));
+        let from_protocol = websocket.map(|token| format!("Bearer {token}"));
+        let credentials = Credentials {
+            certificate: &connection.certificate,
+            authorization: authorization.or(from_protocol.as_deref()),
+        };
+        let identified = self.authenticator.identify(credentials, self.now_s());
+        identified.map_err(|_| Status::unauthorized("Unauthorized"))
+    }
+
+    /// Takes over another identity, once the authorizer allowed every part of it.
+    fn impersonate(&self, identified: Identified, decoded: &Decoded) -> Result<Identified, Status> {
+        let headers = decoded.headers.iter().filter_map(|(k, v)| Some((k.as_str(), v.to_str().ok()?)));
+        let wanted = Impersonation::from_headers(headers).map_err(|e| Status::bad_request(e.to_string()))?;
+        let Some(wanted) = wanted else { return Ok(identified) };
+        for question in crate::impersonation::questions(&wanted) {
+            let user = identified.user();
+            if !self.authorizer.allows(user, &question) {
+                let refused = authz::Forbidden { user: user.clone(), attributes: question, reason: String::new() };
+                return Err(refusal(&refused));
+            }
+        }
+        Ok(identified.impersonating(wanted.into_user()))
+    }
+}
+
+/// The 403 of an authorizer's refusal.
+pub(crate) fn refusal(refused: &authz::Forbidden) -> Status {
+    let a = &refused.attributes;
+    let resource = meta::GroupResource::new(a.group.clone(), a.resource.clone());
+    Status::forbidden(&resource, &a.name, refused.explanation())
+}

@@ -1,0 +1,215 @@
+//! The server: its parts, how it is started and how it is stopped.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use authn::{Authenticator, Identified, Issuer, KeyError, SigningKey, TokenFile, TokenFileError, Tokens, User};
+use authz::Authorizer;
+use call::Transport;
+use env::Env;
+use ipnet::IpNet;
+use meta::{Status, Str};
+use mvcc::Store;
+use registry::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::directory::FeedDirectory;
+use crate::flow::Limits;
+use crate::metrics::Metrics;
+use crate::serve::listen::listen;
+use crate::serve::tls::{Tls, TlsError, TlsFiles};
+use crate::start;
+use crate::stream::KubeletClient;
+use crate::transport::InProcess;
+
+/// How long open connections may take to finish when the server stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why the server could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The serving key material is unusable.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The ServiceAccount key is unusable.
+    #[error("ServiceAccount key: {0}")]
+    Key(#[from] KeyError),
+    /// The static token file is unusable.
+    #[error(transparent)]
+    TokenFile(#[from] TokenFileError),
+    /// The socket could not be used.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// The store could not be read or the first objects not written.
+    #[error("{0}")]
+    Store(Box<Status>),
+}
+
+/// What a server is started with.
+pub struct Config {
+    /// Where objects are kept.
+    pub store: Arc<dyn Store>,
+    /// Clock and randomness.
+    pub env: Env,
+    /// The socket to serve on; bound by the caller, who thus knows its port before anything else starts.
+    pub listener: TcpListener,
+    /// Address that the `kubernetes` Service's endpoint names; the listener's own when absent.
+    pub advertise_address: Option<IpAddr>,
+    /// Serving certificate and client CA.
+    pub tls: TlsFiles,
+    /// Text of a static token file, empty for none.
+    pub token_file: String,
+    /// Private key (PEM) that signs ServiceAccount tokens.
+    pub service_account_key: Vec<u8>,
+    /// Issuer of ServiceAccount tokens, `https://kubernetes.default.svc.cluster.local` by default.
+    pub service_account_issuer: String,
+    /// Ranges of cluster IPs; the first is the default family.
+    pub service_ranges: Vec<IpNet>,
+    /// Node ports.
+    pub node_ports: RangeInclusive<u16>,
+    /// Client certificate for kubelets; without it, streams to nodes are refused.
+    pub kubelet_client: Option<KubeletClient>,
+    /// Whether requests without credential are served (as `system:anonymous`).
+    pub anonymous: bool,
+}
+
+/// What answers need besides the request.
+pub(crate) struct Shared {
+    /// Turns true when the server stops.
+    pub stopping: watch::Receiver<bool>,
+}
+
+/// See the module.
+pub struct Server {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) authorizer: Arc<Authorizer>,
+    pub(crate) tokens: Arc<Tokens>,
+    pub(crate) env: Env,
+    pub(crate) flow: Limits,
+    pub(crate) metrics: Metrics,
+    pub(crate) shared: Shared,
+    pub(crate) kubelet_client: Option<KubeletClient>,
+    pub(crate) address: SocketAddr,
+    pub(crate) ready: AtomicBool,
+    audit_ids: AtomicU64,
+    audit_seed: u64,
+}
+
+impl Server {
+    pub(crate) fn now_s(&self) -> i64 {
+        self.env.unix_ms().div_euclid(1000)
+    }
+
+    /// An id for the Audit-ID header: unique, cheap, and shaped like upstream's.
+    pub(crate) fn next_audit_id(&self) -> String {
+        let n = self.audit_ids.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let (a, b) = (n ^ self.audit_seed, n.rotate_left(29).wrapping_add(self.audit_seed));
+        format!(
+            "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",
+            a >> 32,
+            (a >> 16) & 0xffff,
+            a & 0xfff,
+            b >> 52,
+            b & 0xffff_ffff_ffff
+        )
+    }
+}
+
+/// Starts servers.
+pub struct ApiServer;
+
+/// A running server.
+pub struct ApiServerHandle {
+    server: Arc<Server>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl ApiServer {
+    /// Opens the store's caches, writes what every cluster starts with, and serves.
+    pub async fn start(config: Config) -> Result<ApiServerHandle, StartError> {
+        let failed = |status: Status| StartError::Store(Box::new(status));
+        let tls = Arc::new(Tls::new(&config.tls)?);
+        let signer = SigningKey::from_pem(&config.service_account_key)?;
+        let audience = Str::from(config.service_account_issuer.as_str());
+        let issuer = Issuer { url: config.service_account_issuer.clone(), audiences: vec![audience] };
+        let tokens = Arc::new(Tokens::new(issuer, signer, Vec::new()));
+        let authorizer = Arc::new(Authorizer::node_rbac());
+        let bound = config.listener.local_addr()?;
+        let address = SocketAddr::new(config.advertise_address.unwrap_or(bound.ip()), bound.port());
+        let registry = Registry::open(registry::Config {
+            store: config.store,
+            env: config.env.clone(),
+            authorizer: authorizer.clone(),
+            tokens: tokens.clone(),
+            service_ranges: config.service_ranges,
+            node_ports: config.node_ports,
+        })
+        .await
+        .map_err(failed)?;
+        let directory = Arc::new(FeedDirectory::new(registry.clone()));
+        let authenticator = Authenticator {
+            token_file: TokenFile::parse(&config.token_file)?,
+            tokens: tokens.clone(),
+            directory,
+            anonymous: config.anonymous,
+        };
+        let (stop, stopping) = watch::channel(false);
+        let server = Arc::new(Server {
+            registry,
+            authenticator,
+            authorizer,
+            tokens,
+            audit_seed: config.env.random.u64(),
+            env: config.env,
+            flow: Limits::new(),
+            metrics: Metrics::new(),
+            shared: Shared { stopping: stopping.clone() },
+            kubelet_client: config.kubelet_client,
+            address,
+            ready: AtomicBool::new(false),
+            audit_ids: AtomicU64::new(1),
+        });
+        let mut tasks = start::follow_policy(&server).await.map_err(failed)?;
+        start::write_first_objects(&server, &config.tls).await.map_err(failed)?;
+        tasks.push(tokio::spawn(listen(config.listener, tls, server.clone(), stopping)));
+        server.ready.store(true, Ordering::Release);
+        Ok(ApiServerHandle { server, stop, tasks })
+    }
+}
+
+impl ApiServerHandle {
+    /// A transport for a component of this process that acts as `user`. Its calls meet the same authorization and
+    /// admission as everybody's.
+    pub fn transport(&self, user: User) -> Arc<dyn Transport> {
+        Arc::new(InProcess::new(self.server.clone(), Identified::in_process(Arc::new(user))))
+    }
+
+    /// Where the server is reached.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address
+    }
+
+    /// The registry, for components that share its caches.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.server.registry
+    }
+
+    /// Stops: no new connections, watches end, running requests get some seconds.
+    pub async fn shutdown(self) {
+        self.server.ready.store(false, Ordering::Release);
+        let _ = self.stop.send(true);
+        for task in self.tasks {
+            let abort = task.abort_handle();
+            if tokio::time::timeout(DRAIN_TIMEOUT, task).await.is_err() {
+                abort.abort();
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The objects of a new cluster: system namespaces, priority classes, the `kubernetes` Service with its endpoints, the
+//! trust configuration for extension servers, and the bootstrap policy.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use authn::{Identified, MASTERS, User};
+use authz::{Attributes, Authorized};
+use call::{Action, Call, Target, WriteOptions};
+use meta::{Codec, Kind, Object, Status};
+use registry::{Outcome, Served};
+use types::core::v1::{ConfigMap, Endpoints, Namespace, Service};
+use types::discovery::v1::EndpointSlice;
+use types::networking::v1::ServiceCIDR;
+use types::scheduling::v1::PriorityClass;
+
+use super::policy;
+use crate::serve::tls::TlsFiles;
+use crate::server::Server;
+
+/// Namespaces of every cluster.
+const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+/// Priority classes of every cluster.
+const PRIORITY_CLASSES: [(&str, i32, &str); 2] = [
+    (
+        "system-cluster-critical",
+        2_000_000_000,
+        "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+    ),
+    (
+        "system-node-critical",
+        2_000_001_000,
+        "Used for system critical pods that must not be moved from their current node.",
+    ),
+];
+
+/// Writes as the server itself, through the same pipeline as everybody.
+pub(super) struct Writer<'a> {
+    server: &'a Arc<Server>,
+    identified: Identified,
+}
+
+/// Writes everything that is missing.
+pub(crate) async fn write_first_objects(server: &Arc<Server>, files: &TlsFiles) -> Result<(), Status> {
+    let user = User::new("system:apiserver", &[MASTERS, authn::AUTHENTICATED]);
+    let writer = Writer { server, identified: Identified::in_process(Arc::new(user)) };
+    for name in NAMESPACES {
+        writer.ensure(document::<Namespace>(&format!("metadata: {{name: {name}}}"))?).await?;
+    }
+    let policies = policy::reconcile(&writer);
+    policies.await?;
+    for (name, value, description) in PRIORITY_CLASSES {
+        let mut class = PriorityClass { value, description: description.into(), ..Default::default() };
+        class.metadata.name = name.into();
+        writer.ensure(class).await?;
+    }
+    writer.trust(files).await?;
+    writer.service().await
+}
+
+/// A kind from a short YAML text.
+fn document<K: Kind + Codec>(yaml: &str) -> Result<K, Status> {
+    let value: serde_json::Value = serde_norway::from_str(yaml).map_err(|e| Status::internal_error(e))?;
+    meta::from_value(value).map_err(Status::internal_error)
+}
+
+impl Writer<'_> {
+    fn authorized(&self, verb: &str, target: &Target) -> Result<Authorized, Status> {
+        let attributes =
+            Attributes::resource(verb, &target.group, &target.resource, &target.namespace, &target.name);
+        let authorized = self.server.authorizer.authorize(self.identified.clone(), attributes);
+        authorized.map_err(|refused| crate::pipeline::refusal(&refused))
+    }
+
+    async fn write<K: Kind + Object>(&self, object: K, verb: &str) -> Result<Outcome, Status> {
+        let mut target = Target::of::<K>(&object.meta().namespace);
+        let options = WriteOptions { field_manager: "kube-apiserver".into(), ..WriteOptions::default() };
+        if verb == "update" {
+            target.name = object.meta().name.clone();
+        }
+        let authorized = self.authorized(verb, &target)?;
+        let action = match verb {
+            "update" => Action::Update(Box::new(object), options),
+            _ => Action::Create(Box::new(object), options),
+        };
+        self.server.registry.perform(&authorized, Call { target, action }, &mut Vec::new()).await
+    }
+
+    async fn current<K: Kind + Object>(&self, object: &K) -> Result<Option<Arc<K>>, Status> {
+        let Some(served) = Served::find(K::GROUP, K::VERSION, K::PLURAL) else { return Ok(None) };
+        let found = self.server.registry.find_object(served, &object.meta().namespace, &object.meta().name).await?;
+        Ok(found.and_then(|stored| meta::downcast::<K>(stored.object().clone())))
+    }
+
+    /// Creates the object unless it exists.
+    pub(super) async fn ensure<K: Kind + Object>(&self, object: K) -> Result<(), Status> {
+        if self.current(&object).await?.is_some() {
+            return Ok(());
+        }
+        match self.write(object, "create").await {
+            Ok(_) => Ok(()),
+            Err(status) if status.is_already_exists() => Ok(()),
+            Err(status) => Err(status),
+        }
+    }
+
+    /// Creates the object, or lets `update` bring an existing one up to date; `update` says whether it changed it.
+    pub(super) async fn reconcile<K: Kind + Object>(
+        &self,
+        object: K,
+        update: impl Fn(&mut K, &K) -> bool,
+    ) -> Result<(), Status> {
+        let Some(current) = self.current(&object).await? else { return self.ensure(object).await };
+        if policy::opted_out(&*current) {
+            return Ok(());
+        }
+        let mut changed = (*current).clone();
+        if !update(&mut changed, &object) {
+            return Ok(());
+        }
+        match self.write(changed, "update").await {
+            Ok(_) => Ok(()),
+            // Another server of this cluster was faster; it wrote the same.
+            Err(status) if status.is_conflict() => Ok(()),
+            Err(status) => Err(status),
+        }
+    }
+
+    /// What extension servers need to know whom to trust.
+    async fn trust(&self, files: &TlsFiles) -> Result<(), Status> {
+        let mut map = document::<ConfigMap>(
+            "metadata: {name: extension-apiserver-authentication, namespace: kube-system}",
+        )?;
+        let ca = String::from_utf8_lossy(&files.client_ca).into_owned();
+        map.data.insert("client-ca-file", ca.into());
+        self.reconcile(map, |old, new| {
+            let changed = old.data != new.data;
+            old.data.clone_from(&new.data);
+            changed
+        })
+        .await
+    }
+
+    /// The Service by which pods reach this server.
+    async fn service(&self) -> Result<(), Status> {
+        let address = self.server.registry.api_service_address();
+        let port = self.server.address.port();
+        let ranges = self.server.registry.service_ranges();
+        let cidrs: Vec<String> = ranges.iter().map(|r| format!("\"{r}\"")).collect();
+        let cidr = format!(
+            "metadata: {{name: kubernetes}}\nspec: {{cidrs: [{}]}}",
+            cidrs.join(", ")
+        );
+        self.ensure(document::<ServiceCIDR>(&cidr)?).await?;
+        let ip = address.map(|a| a.to_string()).unwrap_or_default();
+        let service = format!(
+            "metadata: {{name: kubernetes, namespace: default, labels: {{component: apiserver, provider: kubernetes}}}}\n\
+             spec: {{type: ClusterIP, clusterIP: \"{ip}\", clusterIPs: [\"{ip}\"], ipFamilyPolicy: SingleStack, \
+             ports: [{{name: https, port: 443, protocol: TCP, targetPort: {port}}}]}}"
+        );
+        let service = document::<Service>(&service)?;
+        self.reconcile(service, move |old, _| {
+            let wanted = meta::IntOrString::Int(i32::from(port));
+            let changed = old.spec.ports.iter().any(|p| p.target_port != wanted);
+            old.spec.ports.iter_mut().for_each(|p| p.target_port = wanted.clone());
+            changed
+        })
+        .await?;
+        self.endpoints(self.server.address.ip(), port).await
+    }
+
+    async fn endpoints(&self, ip: IpAddr, port: u16) -> Result<(), Status> {
+        // Nobody can reach an address that means "every address"; the node that registers knows a better one.
+        if ip.is_unspecified() || ip.is_loopback() {
+            return Ok(());
+        }
+        let endpoints = document::<Endpoints>(&format!(
+            "metadata: {{name: kubernetes, namespace: default, labels: {{endpointslice.kubernetes.io/skip-mirror: \"true\"}}}}\n\
+             subsets: [{{addresses: [{{ip: \"{ip}\"}}], ports: [{{name: https, port: {port}, protocol: TCP}}]}}]"
+        ))?;
+        self.reconcile(endpoints, |old, new| {
+            let changed = old.subsets != new.subsets;
+            old.subsets.clone_from(&new.subsets);
+            changed
+        })
+        .await?;
+        let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
+        let slice = document::<EndpointSlice>(&format!(
+            "metadata: {{name: kubernetes, namespace: default, labels: {{kubernetes.io/service-name: kubernetes}}}}\n\
+             addressType: {family}\nendpoints: [{{addresses: [\"{ip}\"], conditions: {{ready: true}}}}]\n\
+             ports: [{{name: https, port: {port}, protocol: TCP}}]"
+        ))?;
+        self.reconcile(slice, |old, new| {
+            let changed = old.endpoints != new.endpoints || old.ports != new.ports;
+            old.endpoints.clone_from(&new.endpoints);
+            old.ports.clone_from(&new.ports);
+            changed
+        })
+        .await
+    }
+}

@@ -1,0 +1,213 @@
+//! Watch streams: events as JSON lines or length-delimited protobuf frames, also over WebSocket.
+//!
+//! An event's line is made once and shared by every watcher of the object; a batch of events is one frame of the body,
+//! so that a burst costs few writes.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use call::EventType;
+use futures::stream;
+use http::Response;
+use http::header::{self, HeaderValue};
+use meta::{Codec as _, Status};
+use registry::{Change, Changes, Served, Stored, Watching};
+use serde_json::json;
+
+use crate::answer::proto_envelope;
+use crate::encode;
+use crate::http::body::Body;
+use crate::http::media::{Accepted, Format, Shape};
+use crate::server::Shared;
+use crate::table::{self, Include};
+
+/// Ids under which feed entries keep their event lines, by event type.
+const LINE_IDS: [(EventType, u64); 3] =
+    [(EventType::Added, 0x6c_01), (EventType::Modified, 0x6c_02), (EventType::Deleted, 0x6c_03)];
+
+/// Answers a watch with its stream.
+pub(crate) fn respond(watching: Watching, accepted: Accepted, include: Include, shared: &Shared) -> Response<Body> {
+    let stop = shared.stopping.clone();
+    let state = State { changes: watching.changes, accepted, include, first: true, done: false, stop };
+    let body = Body::stream(stream::unfold(state, step));
+    let mut response = Response::new(body);
+    let kind = match accepted.format {
+        Format::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+        _ => "application/json",
+    };
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+struct State {
+    changes: Changes,
+    accepted: Accepted,
+    include: Include,
+    /// The first row of a Table carries the columns.
+    first: bool,
+    done: bool,
+    stop: tokio::sync::watch::Receiver<bool>,
+}
+
+async fn step(mut state: State) -> Option<(Bytes, State)> {
+    if state.done {
+        return None;
+    }
+    let next = tokio::select! {
+        next = state.changes.next() => next,
+        _ = state.stop.wait_for(|stop| *stop) => None,
+    };
+    let mut frame = BytesMut::new();
+    match next {
+        None => return None,
+        Some(Err(status)) => {
+            state.done = true;
+            error_event(&mut frame, &status, state.accepted.format);
+        }
+        Some(Ok(changes)) => {
+            if let [Change::Object(kind, stored)] = &changes[..]
+                && state.accepted == plain()
+            {
+                // The usual case: one event, whose line exists already.
+                return Some((line(*kind, stored), state));
+            }
+            for change in &changes {
+                event(&mut frame, change, &mut state);
+            }
+        }
+    }
+    Some((frame.freeze(), state))
+}
+
+fn plain() -> Accepted {
+    Accepted { format: Format::Json, shape: Shape::Object, pretty: false }
+}
+
+/// The JSON line of an event.
+fn line(kind: EventType, stored: &Stored) -> Bytes {
+    let make = || {
+        let json = stored.json();
+        let mut out = BytesMut::with_capacity(json.len() + 40);
+        out.put_slice(b"{\"type\":\"");
+        out.put_slice(name(kind).as_bytes());
+        out.put_slice(b"\",\"object\":");
+        out.put_slice(json.strip_suffix(b"\n").unwrap_or(&json));
+        out.put_slice(b"}\n");
+        out.freeze()
+    };
+    let id = LINE_IDS.iter().find(|(k, _)| *k == kind).map(|(_, id)| *id);
+    match (stored.feed_entry(), id) {
+        (Some(entry), Some(id)) => entry.encoding(id, |_| make()),
+        _ => make(),
+    }
+}
+
+fn name(kind: EventType) -> &'static str {
+    match kind {
+        EventType::Added => "ADDED",
+        EventType::Modified => "MODIFIED",
+        EventType::Deleted => "DELETED",
+        EventType::Bookmark => "BOOKMARK",
+    }
+}
+
+fn event(frame: &mut BytesMut, change: &Change, state: &mut State) {
+    let served = state.changes.served();
+    match (change, state.accepted.shape, state.accepted.format) {
+        (Change::Object(kind, stored), Shape::Object, Format::Protobuf) => {
+            let object = proto_envelope(&served.api_version(), served.resource.kind, &stored.protobuf());
+            proto_event(frame, name(*kind), &object);
+        }
+        (Change::Object(kind, stored), Shape::Object, _) => frame.put_slice(&line(*kind, stored)),
+        (Change::Object(kind, stored), Shape::Table, _) => {
+            let objects = [&**stored.object()];
+            let version = &stored.object().meta().resource_version;
+            let mut made = table::of_objects(&objects, state.include, version, "", None);
+            if !state.first {
+                made["columnDefinitions"] = serde_json::Value::Null;
+            }
+            state.first = false;
+            json_event(frame, name(*kind), &made);
+        }
+        (Change::Object(kind, stored), Shape::Metadata, format) => {
+            let object = &**stored.object();
+            if format == Format::Protobuf {
+                let bytes = encode::shaped(object, Shape::Metadata, format, false, state.include);
+                return proto_event(frame, name(*kind), &bytes);
+            }
+            let mut made = encode::metadata(object);
+            made["kind"] = json!("PartialObjectMetadata");
+            made["apiVersion"] = json!("meta.k8s.io/v1");
+            json_event(frame, name(*kind), &made);
+        }
+        (Change::Bookmark(revision, initial_end), shape, format) => {
+            bookmark(frame, served, *revision, *initial_end, shape, format);
+        }
+    }
+}
+
+fn json_event(frame: &mut BytesMut, kind: &str, object: &serde_json::Value) {
+    frame.put_slice(format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n").as_bytes());
+}
+
+/// A `WatchEvent` message behind its length: type is field 1, object (a RawExtension whose field 1 is raw) field 2.
+fn proto_event(frame: &mut BytesMut, kind: &str, object: &[u8]) {
+    let mut raw = Vec::with_capacity(object.len() + 8);
+    encode::field(&mut raw, 1, object);
+    let mut message = Vec::with_capacity(raw.len() + 24);
+    encode::field(&mut message, 1, kind.as_bytes());
+    encode::field(&mut message, 2, &raw);
+    frame.put_u32(message.len() as u32);
+    frame.put_slice(&message);
+}
+
+fn bookmark(
+    frame: &mut BytesMut,
+    served: Served,
+    revision: u64,
+    initial_end: bool,
+    shape: Shape,
+    format: Format,
+) {
+    let mut object = (served.resource.object.new)();
+    object.meta_mut().resource_version = revision.to_string().into();
+    if initial_end {
+        object.meta_mut().annotations.insert("k8s.io/initial-events-end", "true".into());
+    }
+    match (shape, format) {
+        (Shape::Object, Format::Protobuf) => {
+            let mut raw = Vec::new();
+            object.encode_proto(&mut raw);
+            let object = proto_envelope(&served.api_version(), served.resource.kind, &raw);
+            proto_event(frame, "BOOKMARK", &object);
+        }
+        (Shape::Object, _) => {
+            let mut json = Vec::new();
+            object.encode_json(&mut json);
+            frame.put_slice(b"{\"type\":\"BOOKMARK\",\"object\":");
+            frame.put_slice(&json);
+            frame.put_slice(b"}\n");
+        }
+        (Shape::Metadata, Format::Protobuf) => {
+            let bytes = encode::shaped(&*object, Shape::Metadata, format, false, Include::Metadata);
+            proto_event(frame, "BOOKMARK", &bytes);
+        }
+        (Shape::Metadata, _) => {
+            let mut made = encode::metadata(&*object);
+            made["kind"] = json!("PartialObjectMetadata");
+            made["apiVersion"] = json!("meta.k8s.io/v1");
+            json_event(frame, "BOOKMARK", &made);
+        }
+        (Shape::Table, _) => {
+            let made = table::of_objects(&[&*object], Include::Metadata, &revision.to_string(), "", None);
+            json_event(frame, "BOOKMARK", &made);
+        }
+    }
+}
+
+fn error_event(frame: &mut BytesMut, status: &Status, format: Format) {
+    if format == Format::Protobuf {
+        return proto_event(frame, "ERROR", &proto_envelope("v1", "Status", &status.to_proto()));
+    }
+    frame.put_slice(b"{\"type\":\"ERROR\",\"object\":");
+    frame.put_slice(&status.to_json());
+    frame.put_slice(b"}\n");
+}
