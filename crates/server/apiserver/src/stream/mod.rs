@@ -3,4 +3,9 @@
 //! [`backend`] opens the connection and carries requests and upgraded byte streams; [`kubelet`] and [`proxy`] decide
 //! where each request goes.
 
-pub mod backend;
+pub(crate) mod backend;
+mod client;
+pub(crate) mod kubelet;
+pub(crate) mod proxy;
+
+pub use client::KubeletClient;

@@ -1,0 +1,32 @@
+//! Where an authorized request goes: one file per family of paths.
+
+mod access;
+mod discovery;
+mod groups;
+mod health;
+mod options;
+mod plain;
+mod resources;
+pub(crate) mod reviews;
+
+use authz::Authorized;
+use http::Request;
+use hyper::body::Incoming;
+
+use crate::answer::Answer;
+use crate::pipeline::Decoded;
+use crate::server::Server;
+
+/// Serves a request that passed authorization.
+pub(crate) async fn route(
+    server: &Server,
+    authorized: Authorized,
+    decoded: &Decoded,
+    request: Request<Incoming>,
+) -> Answer {
+    if decoded.info.is_resource {
+        resources::serve(server, &authorized, decoded, request).await
+    } else {
+        plain::serve(server, decoded).await
+    }
+}

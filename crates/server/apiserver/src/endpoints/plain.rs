@@ -1,0 +1,176 @@
+//! Paths that are no resources: health, version, metrics, discovery, OpenAPI, OpenID.
+
+use bytes::Bytes;
+use http::{Method, Response, StatusCode, header};
+use meta::Status;
+use registry::errors;
+use serde_json::json;
+
+use super::{discovery, health};
+use crate::answer::Answer;
+use crate::http::body::Body;
+use crate::http::media::{Offer, accept};
+use crate::pipeline::Decoded;
+use crate::server::Server;
+
+/// Content type of plain text answers.
+pub(super) const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Serves a path.
+pub(crate) async fn serve(server: &Server, decoded: &Decoded) -> Answer {
+    let path = decoded.path.as_str();
+    let trimmed = path.strip_suffix('/').unwrap_or(path);
+    let reads = matches!(decoded.method, Method::GET | Method::HEAD);
+    let first = trimmed.split('/').nth(1).unwrap_or_default();
+    match first {
+        "healthz" | "livez" | "readyz" if reads => health::serve(server, decoded, trimmed).await,
+        "version" if trimmed == "/version" => restful(decoded, || Answer::Document(version())),
+        "metrics" if trimmed == "/metrics" && reads => metrics(),
+        "api" | "apis" => discovery::serve(server, decoded, trimmed),
+        "openapi" => openapi(decoded, trimmed),
+        ".well-known" if trimmed == "/.well-known/openid-configuration" => openid(server, decoded),
+        "openid" if trimmed == "/openid/v1/jwks" => jwks(server, decoded),
+        "" if trimmed.is_empty() && reads => Answer::Document(json!({ "paths": paths() }).to_string().into()),
+        _ => page_not_found(),
+    }
+}
+
+/// The answer of the innermost mux for paths that nobody serves.
+pub(super) fn page_not_found() -> Answer {
+    Answer::Text(StatusCode::NOT_FOUND, TEXT, Bytes::from_static(b"404 page not found\n"))
+}
+
+/// Documents that take GET only and speak JSON, YAML or protobuf, with the refusals of upstream's REST library.
+pub(super) fn restful(decoded: &Decoded, answer: impl FnOnce() -> Answer) -> Answer {
+    if decoded.method != Method::GET {
+        return Answer::Refused(errors::method_not_allowed());
+    }
+    answer()
+}
+
+/// The 406 of upstream's REST library.
+pub(super) fn unavailable_representation(available: &str) -> Status {
+    let mut status = Status::failure(
+        406,
+        meta::reason::NOT_ACCEPTABLE,
+        format!("406: Not Acceptable\n\nAvailable representations: {available}"),
+    );
+    status.details_mut();
+    status
+}
+
+fn version() -> Bytes {
+    json!({
+        "major": "1", "minor": "36",
+        "emulationMajor": "1", "emulationMinor": "36",
+        "minCompatibilityMajor": "1", "minCompatibilityMinor": "35",
+        "gitVersion": concat!("v1.36.0+ferrokube-", env!("CARGO_PKG_VERSION")),
+        "gitCommit": option_env!("FERROKUBE_COMMIT").unwrap_or("unknown"),
+        "gitTreeState": option_env!("FERROKUBE_TREE_STATE").unwrap_or("unknown"),
+        "buildDate": option_env!("FERROKUBE_BUILD_DATE").unwrap_or("1970-01-01T00:00:00Z"),
+        "goVersion": "none", "compiler": "rustc",
+        "platform": format!("{}/{}", std::env::consts::OS, architecture()),
+    })
+    .to_string()
+    .into()
+}
+
+/// The machine's architecture in Go's spelling.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+fn metrics() -> Answer {
+    Answer::Text(StatusCode::OK, telemetry::CONTENT_TYPE, telemetry::render().into())
+}
+
+fn openid(server: &Server, decoded: &Decoded) -> Answer {
+    if decoded.method != Method::GET {
+        return Answer::Refused(errors::method_not_allowed());
+    }
+    let issuer = &server.tokens.issuer().url;
+    let algorithms: Vec<String> = server.tokens.jwks()["keys"]
+        .as_array()
+        .map(|keys| keys.iter().filter_map(|k| k["alg"].as_str()).map(str::to_owned).collect())
+        .unwrap_or_default();
+    let document = json!({
+        "issuer": issuer,
+        "jwks_uri": format!("https://{}/openid/v1/jwks", server.address),
+        "response_types_supported": ["id_token"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": algorithms,
+    });
+    typed("application/json", document.to_string().into(), true)
+}
+
+fn jwks(server: &Server, decoded: &Decoded) -> Answer {
+    if decoded.method != Method::GET {
+        return Answer::Refused(errors::method_not_allowed());
+    }
+    let kind = "application/jwk-set+json";
+    let wanted = decoded.header(header::ACCEPT);
+    let fits = wanted.is_empty()
+        || wanted.split(',').any(|m| matches!(m.split(';').next().map(str::trim), Some("*/*" | "application/*"))
+            || m.split(';').next().map(str::trim) == Some(kind));
+    if !fits {
+        return Answer::Refused(unavailable_representation(kind));
+    }
+    typed(kind, server.tokens.jwks().to_string().into(), true)
+}
+
+/// A document of a certain type; OpenID documents may be cached for an hour.
+fn typed(kind: &'static str, body: Bytes, cached: bool) -> Answer {
+    let mut response = Response::new(Body::full(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    if cached {
+        let value = header::HeaderValue::from_static("public, max-age=3600");
+        response.headers_mut().insert(header::CACHE_CONTROL, value);
+    }
+    Answer::Raw(response)
+}
+
+fn openapi(decoded: &Decoded, path: &str) -> Answer {
+    let _ = accept(decoded.header(header::ACCEPT), Offer::PLAIN, false);
+    let _ = path;
+    page_not_found()
+}
+
+/// Every path of the index, sorted.
+fn paths() -> Vec<String> {
+    let mut paths: Vec<String> = [
+        "/.well-known/openid-configuration",
+        "/api",
+        "/api/v1",
+        "/apis",
+        "/healthz",
+        "/healthz/etcd",
+        "/healthz/log",
+        "/healthz/ping",
+        "/livez",
+        "/livez/etcd",
+        "/livez/log",
+        "/livez/ping",
+        "/metrics",
+        "/openid/v1/jwks",
+        "/readyz",
+        "/readyz/etcd",
+        "/readyz/informer-sync",
+        "/readyz/log",
+        "/readyz/ping",
+        "/readyz/shutdown",
+        "/version",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    for resource in scheme::RESOURCES.iter().filter(|r| !r.group.is_empty()) {
+        paths.push(format!("/apis/{}", resource.group));
+        paths.push(format!("/apis/{}/{}", resource.group, resource.version));
+    }
+    paths.sort();
+    paths.dedup();
+    paths
+}

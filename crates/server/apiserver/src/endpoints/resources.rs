@@ -1,0 +1,327 @@
+//! Requests on resources: from path, parameters and body to a call, and to the registry.
+
+use authz::Authorized;
+use bytes::{Bytes, BytesMut};
+use call::{Action, Call, PatchKind, Target};
+use http::{Method, Request, header};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use meta::{DecodeContext, Envelope, Object, PROTOBUF_MAGIC, Status};
+use registry::{Served, errors};
+use scheme::ObjectType;
+
+use super::options;
+use super::plain::{page_not_found, unavailable_representation};
+use super::{access, groups, reviews};
+use crate::answer::Answer;
+use crate::http::media::{Format, Offer, accept, body_format, content_type};
+use crate::pipeline::Decoded;
+use crate::server::Server;
+
+/// Longest request body (upstream's limit).
+const BODY_BYTES_MAX: usize = 3 << 20;
+
+/// Serves a request on a resource.
+pub(super) async fn serve(
+    server: &Server,
+    authorized: &Authorized,
+    decoded: &Decoded,
+    request: Request<Incoming>,
+) -> Answer {
+    let served = match find(decoded) {
+        Ok(served) => served,
+        Err(answer) => return answer,
+    };
+    if let Some(answer) = wrong_representation(decoded) {
+        return answer;
+    }
+    if access::is_connection(&served, decoded) {
+        return access::serve(server, authorized, decoded, request).await;
+    }
+    let mut warnings = Vec::new();
+    if let Some(text) = deprecation(decoded) {
+        warnings.push(text.to_owned());
+    }
+    let result = match call(decoded, &served, request, &mut warnings).await {
+        Ok(mut call) => match reviews::perform(server, authorized, &mut call) {
+            Some(review) => review.map(|object| registry::Outcome::Made(object.into(), 201)),
+            None => server.registry.perform(authorized, call, &mut warnings).await,
+        },
+        Err(status) => Err(status),
+    };
+    match result {
+        Ok(outcome) => Answer::Outcome(outcome, warnings),
+        Err(status) => Answer::RefusedWith(status, warnings),
+    }
+}
+
+/// The resource behind the path, or how upstream's routes refuse it.
+fn find(decoded: &Decoded) -> Result<Served, Answer> {
+    let info = &decoded.info;
+    let known = info.group.is_empty() || groups::find(&info.group).is_some();
+    if !known {
+        return Err(page_not_found());
+    }
+    let refused = |status: Status| Err(Answer::Refused(status));
+    let Some(served) = Served::find(&info.group, &info.version, &info.resource) else {
+        return refused(errors::no_such_resource());
+    };
+    let resource = served.resource;
+    let placed = path_has_namespace(&decoded.path);
+    let is_namespace = resource.plural == "namespaces" && resource.group.is_empty();
+    if (!resource.namespaced && placed && !is_namespace) || !info.rest.is_empty() && info.subresource != "proxy" {
+        return refused(errors::no_such_resource());
+    }
+    // A collection narrowed to one name by a selector has a name, but its path has none.
+    let named = path_names_object(decoded);
+    if resource.namespaced && !placed && named {
+        return refused(errors::no_such_resource());
+    }
+    let allowed = if !info.subresource.is_empty() {
+        let Some(sub) = served.subresource(&info.subresource) else { return refused(errors::no_such_resource()) };
+        sub.verbs.contains(&info.verb)
+    } else if decoded.method == Method::HEAD || info.verb.is_empty() {
+        false
+    } else if named {
+        matches!(info.verb, "get" | "update" | "patch" | "delete" | "watch") && resource.has_verb(info.verb)
+    } else if resource.namespaced && !placed {
+        matches!(info.verb, "list" | "watch") && resource.has_verb(info.verb)
+    } else {
+        matches!(info.verb, "list" | "watch" | "create" | "deletecollection") && resource.has_verb(info.verb)
+    };
+    if !allowed || decoded.method == Method::HEAD {
+        return refused(errors::method_not_allowed());
+    }
+    Ok(served)
+}
+
+fn path_has_namespace(path: &str) -> bool {
+    let mut parts = path.trim_matches('/').split('/').skip(2);
+    let first = parts.next();
+    first == Some("namespaces") || parts.next() == Some("namespaces") || (first == Some("watch") && parts.next() == Some("namespaces"))
+}
+
+/// Whether the path itself, and not a selector, names an object.
+fn path_names_object(decoded: &Decoded) -> bool {
+    if decoded.info.name.is_empty() {
+        return false;
+    }
+    !matches!(decoded.info.verb, "list" | "deletecollection")
+        && (decoded.info.verb != "watch" || decoded.path.trim_end_matches('/').ends_with(decoded.info.name.as_str()))
+}
+
+/// Upstream's routes refuse media types before any handler runs.
+fn wrong_representation(decoded: &Decoded) -> Option<Answer> {
+    let accepted = decoded.header(header::ACCEPT);
+    let offer = Offer::OBJECT;
+    let known = accepted.is_empty() || accepted.split(',').any(|clause| {
+        accept(clause.split(';').next().unwrap_or_default(), offer, false).is_some()
+    });
+    if known {
+        return None;
+    }
+    let objects = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+    let streams = ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
+    let lists = matches!(decoded.info.verb, "list" | "watch");
+    let available = if lists { format!("{objects}{streams}") } else { objects.to_owned() };
+    Some(Answer::Refused(unavailable_representation(&available)))
+}
+
+/// The warning of kinds that are on their way out.
+fn deprecation(decoded: &Decoded) -> Option<&'static str> {
+    match (decoded.info.group.as_str(), decoded.info.resource.as_str()) {
+        ("", "endpoints") => Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+        ("", "componentstatuses") => Some("v1 ComponentStatus is deprecated in v1.19+"),
+        _ => None,
+    }
+}
+
+async fn call(
+    decoded: &Decoded,
+    served: &Served,
+    request: Request<Incoming>,
+    warnings: &mut Vec<String>,
+) -> Result<Call, Status> {
+    let info = &decoded.info;
+    let named = path_names_object(decoded);
+    let target = Target {
+        group: info.group.clone(),
+        version: info.version.clone(),
+        resource: info.resource.clone(),
+        namespace: if served.resource.namespaced { info.namespace.clone() } else { "".into() },
+        name: if named { info.name.clone() } else { "".into() },
+        subresource: info.subresource.clone(),
+    };
+    let query = &decoded.query;
+    let action = match info.verb {
+        "get" => Action::Get { resource_version: query.get("resourceVersion").unwrap_or_default().into() },
+        "list" => Action::List(options::list(query)?),
+        "watch" => Action::Watch(options::list(query)?),
+        "create" => {
+            let options = options::write(decoded, "CreateOptions")?;
+            let object = read_object(decoded, served, request, &options, warnings).await?;
+            Action::Create(object, options)
+        }
+        "update" => {
+            let options = options::write(decoded, "UpdateOptions")?;
+            let object = read_object(decoded, served, request, &options, warnings).await?;
+            Action::Update(object, options)
+        }
+        "patch" => {
+            let kind = patch_kind(decoded)?;
+            let options = options::write(decoded, "PatchOptions")?;
+            let body = read(request).await?;
+            Action::Patch(kind, body, options)
+        }
+        "delete" => Action::Delete(options::delete(query, &read_json(decoded, request).await?)?),
+        "deletecollection" => {
+            let list = options::list(query)?;
+            Action::DeleteCollection(list, options::delete(query, &read_json(decoded, request).await?)?)
+        }
+        _ => return Err(errors::method_not_allowed()),
+    };
+    Ok(Call { target, action })
+}
+
+fn patch_kind(decoded: &Decoded) -> Result<PatchKind, Status> {
+    match content_type(decoded.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok())).as_str() {
+        "application/json-patch+json" => Ok(PatchKind::Json),
+        "application/merge-patch+json" => Ok(PatchKind::Merge),
+        "application/strategic-merge-patch+json" => Ok(PatchKind::Strategic),
+        "application/apply-patch+yaml" => Ok(PatchKind::Apply),
+        _ => {
+            let mut status =
+                Status::failure(415, meta::reason::UNSUPPORTED_MEDIA_TYPE, "415: Unsupported Media Type");
+            status.details_mut();
+            Err(status)
+        }
+    }
+}
+
+/// Reads a whole body, within the limit.
+async fn read(request: Request<Incoming>) -> Result<Bytes, Status> {
+    let mut body = request.into_body();
+    let mut first = Bytes::new();
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|e| errors::bad_request(format!("unable to read the request body: {e}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len() + whole.len() + data.len() > BODY_BYTES_MAX {
+            return Err(Status::request_entity_too_large(&format!("limit is {BODY_BYTES_MAX}")));
+        }
+        // Most bodies come in one piece, which is then not copied.
+        if first.is_empty() && whole.is_empty() {
+            first = data;
+        } else {
+            if whole.is_empty() {
+                whole.extend_from_slice(&std::mem::take(&mut first));
+            }
+            whole.extend_from_slice(&data);
+        }
+    }
+    Ok(if whole.is_empty() { first } else { whole.freeze() })
+}
+
+/// A body as JSON, from JSON or YAML; what is in protobuf is only looked at by those who know the kind.
+async fn read_json(decoded: &Decoded, request: Request<Incoming>) -> Result<Bytes, Status> {
+    let format = format_of(decoded);
+    let body = read(request).await?;
+    if body.is_empty() {
+        return Ok(body);
+    }
+    match format? {
+        Format::Protobuf => {
+            use meta::Codec as _;
+            let envelope = Envelope::decode(&body).map_err(|e| errors::bad_request(e.to_string()))?;
+            let options =
+                meta::DeleteOptions::from_proto(envelope.raw).map_err(|e| errors::bad_request(e.to_string()))?;
+            Ok(options.to_json().into())
+        }
+        Format::Yaml => yaml_to_json(&body),
+        Format::Json => Ok(body),
+    }
+}
+
+fn format_of(decoded: &Decoded) -> Result<Format, Status> {
+    let given = decoded.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    body_format(given).ok_or_else(|| {
+        Status::failure(
+            415,
+            meta::reason::UNSUPPORTED_MEDIA_TYPE,
+            "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf",
+        )
+    })
+}
+
+fn yaml_to_json(body: &[u8]) -> Result<Bytes, Status> {
+    let value: serde_json::Value = serde_norway::from_slice(body)
+        .map_err(|e| errors::bad_request(format!("error converting YAML to JSON: yaml: {e}")))?;
+    Ok(value.to_string().into())
+}
+
+/// Reads the object of a create or update as the kind that the path takes.
+async fn read_object(
+    decoded: &Decoded,
+    served: &Served,
+    request: Request<Incoming>,
+    options: &call::WriteOptions,
+    warnings: &mut Vec<String>,
+) -> Result<Box<dyn Object>, Status> {
+    let format = format_of(decoded)?;
+    let body = read(request).await?;
+    let (group, version, kind, object) = expected(served, &decoded.info.subresource)?;
+    let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+    if format == Format::Protobuf || body.starts_with(PROTOBUF_MAGIC) {
+        let envelope = Envelope::decode(&body).map_err(|e| errors::bad_request(e.to_string()))?;
+        same_kind(&envelope.api_version, &envelope.kind, &api_version, kind)?;
+        return (object.decode_proto)(envelope.raw).map_err(|e| errors::bad_request(e.to_string()));
+    }
+    let json = if format == Format::Yaml { yaml_to_json(&body)? } else { body };
+    let header = meta::read_type_meta(&json).map_err(|e| {
+        errors::bad_request(format!("couldn't get version/kind; json parse error: {e}"))
+    })?;
+    same_kind(&header.api_version, &header.kind, &api_version, kind)?;
+    let validation = match options.field_validation {
+        call::FieldValidation::Ignore => meta::FieldValidation::Ignore,
+        call::FieldValidation::Warn => meta::FieldValidation::Warn,
+        call::FieldValidation::Strict => meta::FieldValidation::Strict,
+    };
+    let mut context = DecodeContext::new(validation);
+    let decoded = (object.decode_json)(&json, &mut context).map_err(|error| {
+        errors::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {error}"))
+    })?;
+    if let Some(error) = context.strict_error() {
+        return Err(errors::bad_request(error.to_string()));
+    }
+    warnings.extend(context.findings);
+    Ok(decoded)
+}
+
+fn expected(
+    served: &Served,
+    subresource: &str,
+) -> Result<(&'static str, &'static str, &'static str, ObjectType), Status> {
+    let resource = served.resource;
+    let Some(sub) = served.subresource(subresource).filter(|_| !subresource.is_empty()) else {
+        return Ok((resource.group, resource.version, resource.kind, resource.object));
+    };
+    let object = scheme::kind(sub.group, sub.version, sub.kind).ok_or_else(errors::no_such_resource)?;
+    Ok((sub.group, sub.version, sub.kind, *object))
+}
+
+/// A body may leave its kind out; a wrong one is refused.
+fn same_kind(api_version: &str, kind: &str, wanted_version: &str, wanted_kind: &str) -> Result<(), Status> {
+    if !kind.is_empty() && kind != wanted_kind {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        return Err(errors::bad_request(format!(
+            "the object provided is unrecognized (must be of type {wanted_kind}): no kind {kind:?} is registered for version {:?} in scheme",
+            if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+        )));
+    }
+    if !api_version.is_empty() && api_version != wanted_version {
+        return Err(errors::bad_request(format!(
+            "the API version in the data ({api_version}) does not match the expected API version ({wanted_version})"
+        )));
+    }
+    Ok(())
+}

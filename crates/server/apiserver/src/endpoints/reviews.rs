@@ -1,0 +1,202 @@
+//! Reviews: questions about identities and permissions that are asked by creating an object that is never stored.
+
+use authn::{TokenCheck, User};
+use authz::{Attributes, Authorized, Decision, FieldRequirement};
+use call::{Action, Call};
+use meta::{List, Map, Object, Status, Str, Time};
+use registry::errors;
+use types::authentication::v1::{SelfSubjectReview, TokenReview, UserInfo};
+use types::authorization::v1::{
+    LocalSubjectAccessReview, NonResourceAttributes, NonResourceRule, ResourceAttributes, ResourceRule,
+    SelfSubjectAccessReview, SelfSubjectRulesReview, SubjectAccessReview, SubjectAccessReviewSpec,
+    SubjectAccessReviewStatus,
+};
+
+use crate::server::Server;
+
+/// Answers a review; `None` when the call is no review.
+pub(crate) fn perform(
+    server: &Server,
+    authorized: &Authorized,
+    call: &mut Call,
+) -> Option<Result<Box<dyn Object>, Status>> {
+    if !matches!(call.target.group.as_str(), "authentication.k8s.io" | "authorization.k8s.io") {
+        return None;
+    }
+    let Action::Create(object, _) = &mut call.action else { return None };
+    let (namespace, mut object) = (call.target.namespace.clone(), object.clone_object());
+    let user = authorized.user();
+    let any = object.as_any_mut();
+    let result = if let Some(review) = any.downcast_mut::<TokenReview>() {
+        token(server, review)
+    } else if let Some(review) = any.downcast_mut::<SelfSubjectReview>() {
+        review.metadata.creation_timestamp = Some(Time::from_unix(server.now_s()));
+        review.status.user_info = user_info(user);
+        Ok(())
+    } else if let Some(review) = any.downcast_mut::<SubjectAccessReview>() {
+        subject_access(server, &review.spec).map(|status| review.status = status)
+    } else if let Some(review) = any.downcast_mut::<LocalSubjectAccessReview>() {
+        local_access(server, review, &namespace)
+    } else if let Some(review) = any.downcast_mut::<SelfSubjectAccessReview>() {
+        let spec = &review.spec;
+        let asked = question(spec.resource_attributes.as_deref(), spec.non_resource_attributes.as_deref());
+        asked
+            .map_err(|why| invalid("SelfSubjectAccessReview", why))
+            .map(|attributes| review.status = decide(server, user, &attributes))
+    } else if let Some(review) = any.downcast_mut::<SelfSubjectRulesReview>() {
+        rules(server, user, review)
+    } else {
+        return None;
+    };
+    Some(result.map(|()| object))
+}
+
+fn token(server: &Server, review: &mut TokenReview) -> Result<(), Status> {
+    if review.spec.token.is_empty() {
+        return Err(errors::bad_request("token is required for TokenReview in authentication"));
+    }
+    let audiences: Vec<Str> = review.spec.audiences.iter().cloned().collect();
+    match server.authenticator.review(&review.spec.token, &audiences, server.now_s()) {
+        TokenCheck::Valid(user, audiences) => {
+            review.status.authenticated = true;
+            review.status.user = user_info(&user);
+            review.status.audiences = audiences.into_iter().collect();
+        }
+        TokenCheck::Refused(texts) => {
+            review.status.error = match &texts[..] {
+                [one] => one.as_str().into(),
+                many => format!("[{}]", many.join(", ")).into(),
+            };
+        }
+    }
+    Ok(())
+}
+
+fn user_info(user: &User) -> UserInfo {
+    let extra: Map<List<Str>> =
+        user.extra.iter().map(|(k, v)| (k.clone(), v.iter().cloned().collect::<List<Str>>())).collect();
+    UserInfo {
+        username: user.name.clone(),
+        uid: user.uid.clone(),
+        groups: user.groups.iter().cloned().collect(),
+        extra,
+    }
+}
+
+fn invalid(kind: &str, why: (&str, &str)) -> Status {
+    let (field, detail) = why;
+    let problem = meta::FieldError {
+        kind: meta::FieldErrorKind::Invalid,
+        field: field.into(),
+        value: meta::BadValue::Omitted,
+        detail: detail.into(),
+    };
+    errors::invalid("authorization.k8s.io", kind, "", vec![problem])
+}
+
+/// The attributes that a review asks about.
+fn question(
+    resource: Option<&ResourceAttributes>,
+    path: Option<&NonResourceAttributes>,
+) -> Result<Attributes, (&'static str, &'static str)> {
+    match (resource, path) {
+        (Some(_), Some(_)) => Err((
+            "spec.nonResourceAttributes",
+            "cannot be specified in combination with resourceAttributes",
+        )),
+        (None, None) => Err((
+            "spec.resourceAttributes",
+            "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+        )),
+        (None, Some(path)) => Ok(Attributes::path(&path.verb, &path.path)),
+        (Some(r), None) => {
+            let mut attributes = Attributes::resource(&r.verb, &r.group, &r.resource, &r.namespace, &r.name);
+            attributes.version = r.version.clone();
+            attributes.subresource = r.subresource.clone();
+            if let Some(selector) = &r.field_selector {
+                let raw = meta::FieldSelector::parse(&selector.raw_selector).map(|s| s.terms).unwrap_or_default();
+                attributes.fields = raw
+                    .into_iter()
+                    .filter(|term| term.equal)
+                    .map(|term| FieldRequirement { key: term.field, value: term.value })
+                    .collect();
+                attributes.fields.extend(selector.requirements.iter().filter_map(|r| {
+                    let one = (r.operator == "In" && r.values.len() == 1).then(|| r.values[0].clone())?;
+                    Some(FieldRequirement { key: r.key.clone(), value: one })
+                }));
+            }
+            Ok(attributes)
+        }
+    }
+}
+
+fn decide(server: &Server, user: &User, attributes: &Attributes) -> SubjectAccessReviewStatus {
+    let (allowed, denied, reason) = match server.authorizer.decide(user, attributes) {
+        Decision::Allow(reason) => (true, false, reason),
+        Decision::Deny(reason) => (false, true, reason),
+        Decision::NoOpinion(reason) => (false, false, reason),
+    };
+    SubjectAccessReviewStatus { allowed, denied, reason: reason.into(), ..Default::default() }
+}
+
+fn subject_access(server: &Server, spec: &SubjectAccessReviewSpec) -> Result<SubjectAccessReviewStatus, Status> {
+    let attributes = question(spec.resource_attributes.as_deref(), spec.non_resource_attributes.as_deref())
+        .map_err(|why| invalid("SubjectAccessReview", why))?;
+    if spec.user.is_empty() && spec.groups.is_empty() {
+        return Err(invalid("SubjectAccessReview", ("spec.user", "at least one of user or group must be specified")));
+    }
+    let mut user = User::new(spec.user.clone(), &[]);
+    user.uid = spec.uid.clone();
+    user.groups = spec.groups.iter().cloned().collect();
+    for (key, values) in spec.extra.iter() {
+        values.iter().for_each(|value| user.add_extra(&key.to_ascii_lowercase(), value.clone()));
+    }
+    Ok(decide(server, &user, &attributes))
+}
+
+fn local_access(server: &Server, review: &mut LocalSubjectAccessReview, namespace: &str) -> Result<(), Status> {
+    let asked = review.spec.resource_attributes.as_ref().map(|r| r.namespace.as_str()).unwrap_or_default();
+    if review.spec.resource_attributes.is_some() && asked != namespace {
+        let why = format!("spec.resourceAttributes.namespace must match namespace: {namespace}");
+        return Err(errors::bad_request(why));
+    }
+    review.status = subject_access(server, &review.spec)?;
+    Ok(())
+}
+
+fn rules(server: &Server, user: &User, review: &mut SelfSubjectRulesReview) -> Result<(), Status> {
+    if review.spec.namespace.is_empty() {
+        return Err(errors::bad_request("no namespace on request"));
+    }
+    let (mut held, found_errors) = server.authorizer.policy.read().rules_for(user, &review.spec.namespace);
+    if user.in_group(authn::MASTERS) {
+        let everything = || vec![Str::from("*")];
+        let resources = authz::Rule { verbs: everything(), groups: everything(), resources: everything(), ..Default::default() };
+        let paths = authz::Rule { verbs: everything(), paths: everything(), ..Default::default() };
+        if !held.contains(&resources) {
+            held.insert(0, resources);
+        }
+        if !held.contains(&paths) {
+            held.insert(0, paths);
+        }
+    }
+    let list = |items: &[Str]| items.iter().cloned().collect();
+    for rule in &held {
+        if !rule.resources.is_empty() {
+            review.status.resource_rules.push(ResourceRule {
+                verbs: list(&rule.verbs),
+                api_groups: list(&rule.groups),
+                resources: list(&rule.resources),
+                resource_names: list(&rule.names),
+            });
+        }
+        if !rule.paths.is_empty() {
+            let rule = NonResourceRule { verbs: list(&rule.verbs), non_resource_urls: list(&rule.paths) };
+            review.status.non_resource_rules.push(rule);
+        }
+    }
+    review.status.evaluation_error = found_errors.join(", ").into();
+    review.status.incomplete = !found_errors.is_empty() || user.as_node().is_some();
+    review.spec = Default::default();
+    Ok(())
+}
