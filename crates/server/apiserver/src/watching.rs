@@ -16,6 +16,7 @@ use crate::answer::proto_envelope;
 use crate::encode;
 use crate::http::body::Body;
 use crate::http::media::{Accepted, Format, Shape};
+use crate::serve::listen::stopped;
 use crate::server::Shared;
 use crate::table::{self, Include};
 
@@ -53,7 +54,7 @@ async fn step(mut state: State) -> Option<(Bytes, State)> {
     }
     let next = tokio::select! {
         next = state.changes.next() => next,
-        _ = state.stop.wait_for(|stop| *stop) => None,
+        () = stopped(&mut state.stop) => None,
     };
     let mut frame = BytesMut::new();
     match next {

@@ -61,7 +61,7 @@ pub async fn listen<S: Service>(
         let Ok(permit) = permits.clone().acquire_owned().await else { return };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => return,
+            () = stopped(&mut stop) => return,
         };
         let (socket, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -80,6 +80,12 @@ pub async fn listen<S: Service>(
             }
         });
     }
+}
+
+/// Waits until the server stops.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // A sender that is gone means the same as one that said so.
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 async fn connection<S: Service>(
@@ -119,7 +125,7 @@ async fn connection<S: Service>(
         let mut served = std::pin::pin!(served);
         tokio::select! {
             result = served.as_mut() => result?,
-            _ = stop.wait_for(|stop| *stop) => {
+            () = stopped(&mut stop) => {
                 served.as_mut().graceful_shutdown();
                 served.await?;
             }
@@ -135,7 +141,7 @@ async fn connection<S: Service>(
         let mut served = std::pin::pin!(served);
         tokio::select! {
             result = served.as_mut() => result?,
-            _ = stop.wait_for(|stop| *stop) => {
+            () = stopped(&mut stop) => {
                 served.as_mut().graceful_shutdown();
                 served.await?;
             }

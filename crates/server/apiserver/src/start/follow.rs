@@ -14,6 +14,7 @@ use types::core::v1::{PersistentVolume, Pod};
 use types::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use types::storage::v1::VolumeAttachment;
 
+use crate::serve::listen::stopped;
 use crate::server::Server;
 
 const RBAC: &str = "rbac.authorization.k8s.io";
@@ -42,7 +43,7 @@ pub(crate) async fn follow_policy(server: &Arc<Server>) -> Result<Vec<JoinHandle
             let mut stopping = server.shared.stopping.clone();
             tokio::select! {
                 () = follow(&server, served) => {}
-                _ = stopping.wait_for(|stop| *stop) => {}
+                () = stopped(&mut stopping) => {}
             }
         }));
     }
