@@ -1,0 +1,191 @@
+//! The control plane in this process: store, API server, controllers, scheduler.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use apiserver::{ApiServer, ApiServerHandle, KubeletClient, TlsFiles};
+use authn::User;
+use client::Client;
+use env::{Env, Task};
+use informer::Informers;
+use mvcc::{Embedded, Options, Store};
+
+use crate::options::Settings;
+use crate::pki::{Identity, Pki};
+
+/// A running control plane. [`ControlPlane::stop`] ends it in order.
+pub struct ControlPlane {
+    server: ApiServerHandle,
+    informers: Arc<Informers>,
+    env: Env,
+    controllers: controllers::Handle,
+    scheduler: Option<Task>,
+}
+
+impl ControlPlane {
+    /// Opens the store and serves the API.
+    ///
+    /// # Errors
+    /// When the store cannot be opened, the port is taken, or a given file is unusable.
+    pub async fn start(settings: &Settings, pki: &Pki) -> Result<ControlPlane> {
+        let env = Env::real();
+        let (directory, store_env) = (settings.paths.store(), env.clone());
+        let opened =
+            tokio::task::spawn_blocking(move || Embedded::open(&directory, &store_env, &Options::default())).await?;
+        let store: Arc<dyn Store> =
+            Arc::new(opened.with_context(|| format!("cannot open the store in {}", settings.paths.store().display()))?);
+        let server = serve(settings, pki, store, env.clone()).await?;
+        let reader = Client::new(server.transport(User::component("system:kube-controller-manager")));
+        let informers = Informers::new(reader, env.clone());
+        let controllers = run_controllers(settings, pki, &server, &informers, env.clone())?;
+        let scheduler = (!settings.options.no_scheduler).then(|| {
+            let client = Client::new(server.transport(User::component("system:kube-scheduler")));
+            let profile = scheduler::profile::Profile::default();
+            let config =
+                scheduler::service::Config { client, informers: informers.clone(), env: env.clone(), profile };
+            env::spawn("scheduler", scheduler::service::run(config))
+        });
+        Ok(ControlPlane { server, informers, env, controllers, scheduler })
+    }
+
+    /// A client of the API that acts as `user`.
+    pub fn client(&self, user: User) -> Client {
+        Client::new(self.server.transport(user))
+    }
+
+    /// The caches that the components of this process share.
+    pub fn informers(&self) -> &Arc<Informers> {
+        &self.informers
+    }
+
+    /// Clock and randomness.
+    pub fn env(&self) -> &Env {
+        &self.env
+    }
+
+    /// Ends scheduler, controllers and server, in this order, so that nobody acts without a server.
+    pub async fn stop(self) {
+        if let Some(scheduler) = self.scheduler {
+            scheduler.abort();
+            scheduler.join().await;
+        }
+        drop(self.controllers);
+        self.server.shutdown().await;
+    }
+}
+
+async fn serve(settings: &Settings, pki: &Pki, store: Arc<dyn Store>, env: Env) -> Result<ApiServerHandle> {
+    let options = &settings.options;
+    let address = (options.bind_address, options.port);
+    let listener = tokio::net::TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {}:{}", options.bind_address, options.port))?;
+    let token_file = match &options.token_auth_file {
+        Some(path) => std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
+        None => String::new(),
+    };
+    let range = options.service_cidr.parse().context("--service-cidr is no range of addresses")?;
+    let advertised = match options.bind_address {
+        address if address.is_unspecified() || address.is_loopback() => settings.node_ip,
+        address => address,
+    };
+    ApiServer::start(apiserver::Config {
+        store,
+        env,
+        listener,
+        advertise_address: Some(advertised),
+        tls: TlsFiles {
+            certificate: pem(&pki.apiserver.certificate_pem),
+            key: pem(&pki.apiserver.key_pem),
+            client_ca: pem(&pki.ca.certificate_pem),
+        },
+        token_file,
+        service_account_key: pem(&pki.service_account.key_pem),
+        service_account_issuer: format!("https://kubernetes.default.svc.{}", options.cluster_domain),
+        service_ranges: vec![range],
+        node_ports: 30_000..=32_767,
+        kubelet_client: Some(kubelet_client(&pki.ca, &pki.apiserver_kubelet_client)?),
+        anonymous: true,
+    })
+    .await
+    .context("the API server did not start")
+}
+
+fn pem(text: &str) -> Vec<u8> {
+    text.as_bytes().to_vec()
+}
+
+fn kubelet_client(ca: &Identity, identity: &Identity) -> Result<KubeletClient> {
+    KubeletClient::new(ca.certificate_pem.as_bytes(), identity.certificate_pem.as_bytes(), identity.key_pem.as_bytes())
+        .context("the API server's client certificate for kubelets is unusable")
+}
+
+fn run_controllers(
+    settings: &Settings,
+    pki: &Pki,
+    server: &ApiServerHandle,
+    informers: &Arc<Informers>,
+    env: Env,
+) -> Result<controllers::Handle> {
+    let accounts: std::collections::BTreeMap<&str, _> = controllers::TABLE
+        .iter()
+        .map(|entry| {
+            let user = User::service_account("kube-system", entry.account);
+            (entry.account, server.transport(user))
+        })
+        .collect();
+    let reader = server.transport(User::component("system:kube-controller-manager"));
+    let cidr = settings.options.cluster_cidr.parse().context("--cluster-cidr is no range of IPv4 addresses")?;
+    let transports = move |user: &str| {
+        let account = user.rsplit(':').next().unwrap_or_default();
+        accounts.get(account).unwrap_or(&reader).clone()
+    };
+    let chosen = settings.options.controllers.clone();
+    let config = controllers::Config {
+        transports: Box::new(transports),
+        env,
+        cluster_cidr: Some(cidr),
+        root_ca: pki.ca.certificate_pem.as_str().into(),
+        enabled: Box::new(move |name| is_enabled(&chosen, name)),
+    };
+    Ok(controllers::run_on(&config, informers.clone()))
+}
+
+/// Whether a list as of `--controllers` enables a controller: the last word about it counts.
+fn is_enabled(list: &[String], name: &str) -> bool {
+    list.iter().fold(false, |enabled, item| match item.strip_prefix('-') {
+        Some(off) if off == name => false,
+        None if item == "*" || item == name => true,
+        _ => enabled,
+    })
+}
+
+/// The address of the service range at `index`, such as 1 for the API server and 10 for DNS.
+pub fn service_address(range: &str, index: u32) -> Result<IpAddr> {
+    let range: ipnet::IpNet = range.parse().context("--service-cidr is no range of addresses")?;
+    Ok(match range {
+        ipnet::IpNet::V4(range) => IpAddr::V4(u32::from(range.network()).wrapping_add(index).into()),
+        ipnet::IpNet::V6(range) => IpAddr::V6(u128::from(range.network()).wrapping_add(u128::from(index)).into()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn controllers_are_chosen_as_upstream_does() {
+        let list = |text: &str| text.split(',').map(str::to_owned).collect::<Vec<_>>();
+        for (chosen, on) in [("*", true), ("*,-job", false), ("job", true), ("cronjob", false), ("-job,*", true)] {
+            assert_eq!(is_enabled(&list(chosen), "job"), on, "{chosen}");
+        }
+    }
+
+    #[test]
+    fn well_known_service_addresses() {
+        assert_eq!(service_address("10.96.0.0/16", 10).unwrap().to_string(), "10.96.0.10");
+        assert_eq!(service_address("fd00::/112", 1).unwrap().to_string(), "fd00::1");
+        assert!(service_address("nonsense", 1).is_err());
+    }
+}

@@ -1,0 +1,357 @@
+//! The node in this process: images, runtime, kubelet, pod network, Services and DNS.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use authn::User;
+use client::Client;
+use cni::{HostGateway, Network, Peer};
+use env::Task;
+use images::{Store, StoreConfig};
+use informer::{Change, Informers};
+use ipnet::IpNet;
+use kubelet::network::BuiltIn;
+use kubelet::{DnsSettings, KubeletHandle, LogLimits, Native, Tls};
+use meta::Status;
+use parking_lot::{Mutex, RwLock};
+use proxy::from_objects::Objects;
+use proxy::{NodeSpec, Snapshot};
+use runtime::{Runtime, RuntimeConfig};
+use tokio::sync::{Notify, watch};
+use types::core::v1::{Namespace, Node as NodeObject, Service};
+use types::discovery::v1::EndpointSlice;
+
+use crate::control_plane::{ControlPlane, service_address};
+use crate::options::Settings;
+use crate::pki::Pki;
+
+/// Index of cluster DNS in the service range, as kubeadm has it.
+const DNS_INDEX: u32 = 10;
+/// How long an answer from the cluster's zone may be kept by whoever asked, seconds.
+const DNS_TTL: u32 = 5;
+
+/// A running node. Dropping it stops the node; containers go on.
+pub struct Node {
+    kubelet: KubeletHandle,
+    runtime: Runtime,
+    images: Store,
+    _tasks: Vec<Task>,
+}
+
+/// How the runtime of this cluster is set up; `reset` uses it without a node.
+pub fn runtime_config(settings: &Settings, images: Store) -> Result<RuntimeConfig> {
+    Ok(RuntimeConfig {
+        root: settings.paths.data().join("containers"),
+        state: settings.paths.state().join("containers"),
+        cgroup_prefix: settings.cgroup_prefix(),
+        self_exe: PathBuf::from("/proc/self/exe").canonicalize().context("cannot find my own executable")?,
+        images,
+        seccomp_dir: settings.paths.kubelet().join("seccomp"),
+    })
+}
+
+/// How the pod network of this cluster is named; without ranges it serves to remove everything.
+pub fn network_config(settings: &Settings, pod_cidrs: Vec<IpNet>) -> Result<cni::Config> {
+    let range = |text: &str| text.parse::<IpNet>().with_context(|| format!("{text} is no range of addresses"));
+    Ok(cni::Config {
+        pod_cidrs,
+        cluster_cidrs: vec![range(&settings.options.cluster_cidr)?],
+        service_cidrs: vec![range(&settings.options.service_cidr)?],
+        node_ips: vec![settings.node_ip],
+        mtu: None,
+        state_dir: settings.paths.data().join("net"),
+        link_prefix: settings.link_prefix(),
+        table: format!("{}-pods", settings.instance),
+    })
+}
+
+/// The proxy's view of this node.
+pub fn proxy_node(settings: &Settings) -> Result<NodeSpec> {
+    let config = network_config(settings, Vec::new())?;
+    Ok(NodeSpec {
+        name: settings.node_name.clone(),
+        pod_cidrs: config.cluster_cidrs,
+        service_cidrs: config.service_cidrs,
+        table: format!("{}-services", settings.instance),
+        ..NodeSpec::default()
+    })
+}
+
+/// The image store of this cluster.
+pub fn image_store(settings: &Settings) -> Result<Store> {
+    let config =
+        StoreConfig { insecure_registries: settings.options.insecure_registry.clone(), ..StoreConfig::default() };
+    Store::open(settings.paths.images(), config).context("cannot open the image store")
+}
+
+impl Node {
+    /// Starts everything that a node runs. Returns before the node is Ready; see [`Node::ready`].
+    pub async fn start(settings: &Settings, pki: &Pki, plane: &ControlPlane) -> Result<Node> {
+        let images = image_store(settings)?;
+        let runtime = Runtime::open(runtime_config(settings, images.clone())?).context("cannot open the runtime")?;
+        let network = Arc::new(BuiltIn::default());
+        let kubelet = start_kubelet(settings, pki, plane, &runtime, &images, network.clone())?;
+        let masters = plane.client(User::new("system:kube-addon-manager", &[authn::MASTERS, authn::AUTHENTICATED]));
+        let informers = plane.informers().clone();
+        let mut tasks = vec![
+            env::spawn("services", follow_services(informers.clone(), proxy_node(settings)?)),
+            env::spawn("pod-network", follow_node(settings.clone(), informers.clone(), network, masters.clone())),
+        ];
+        let dns_address = service_address(&settings.options.service_cidr, DNS_INDEX)?;
+        tasks.push(env::spawn("dns-service", async move { publish_dns_service(&masters, dns_address).await }));
+        Ok(Node { kubelet, runtime, images, _tasks: tasks })
+    }
+
+    /// Resolves once the API shows the node as Ready.
+    pub async fn ready(&self) {
+        self.kubelet.ready().await;
+    }
+
+    /// The image store, for the admin socket.
+    pub fn images(&self) -> &Store {
+        &self.images
+    }
+
+    /// The runtime, for the admin socket.
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// Stops the kubelet; containers go on.
+    pub async fn stop(self) {
+        self.kubelet.shutdown().await;
+    }
+}
+
+fn start_kubelet(
+    settings: &Settings,
+    pki: &Pki,
+    plane: &ControlPlane,
+    runtime: &Runtime,
+    images: &Store,
+    network: Arc<BuiltIn>,
+) -> Result<KubeletHandle> {
+    let address = SocketAddr::new(IpAddr::from([0, 0, 0, 0]), settings.options.kubelet_port);
+    let listener = std::net::TcpListener::bind(address)
+        .with_context(|| format!("the kubelet cannot listen on {address}; choose another port with --kubelet-port"))?;
+    let dns = service_address(&settings.options.service_cidr, DNS_INDEX)?;
+    let pem = |text: &str| text.as_bytes().to_vec();
+    std::fs::create_dir_all(settings.paths.manifests())?;
+    Ok(kubelet::run(kubelet::Config {
+        node_name: settings.node_name.clone(),
+        node_ips: vec![settings.node_ip],
+        root_dir: settings.paths.kubelet(),
+        pod_logs_dir: settings.paths.data().join("logs/pods"),
+        static_pods_dir: Some(settings.paths.manifests()),
+        client: plane.client(User::node(&settings.node_name)),
+        env: plane.env().clone(),
+        runtime: Arc::new(Native::new(runtime.clone(), images.clone())),
+        network,
+        dns: DnsSettings {
+            cluster_dns: vec![dns.to_string()],
+            cluster_domain: settings.options.cluster_domain.clone(),
+            resolv_conf: PathBuf::from("/etc/resolv.conf"),
+        },
+        listener: Some(listener),
+        tls: Some(Tls {
+            cert_pem: pem(&pki.kubelet_server.certificate_pem),
+            key_pem: pem(&pki.kubelet_server.key_pem),
+            client_ca_pem: pem(&pki.ca.certificate_pem),
+        }),
+        max_pods: settings.options.max_pods,
+        pod_pids_limit: None,
+        seccomp_default: false,
+        log: LogLimits::default(),
+        parallel_pulls: 1,
+        version: crate::VERSION.to_owned(),
+        labels: vec![("node-role.kubernetes.io/control-plane".to_owned(), String::new())],
+        taints: vec![],
+    })?)
+}
+
+/// Keeps the service rules like the API's Services and EndpointSlices. Changes that come together are applied together.
+async fn follow_services(informers: Arc<Informers>, node: NodeSpec) {
+    let objects = Arc::new(Mutex::new(Objects::default()));
+    let changed = Arc::new(Notify::new());
+    let services = informers.cache::<Service>();
+    let slices = informers.cache::<EndpointSlice>();
+    let (known, wake) = (objects.clone(), changed.clone());
+    services.subscribe(move |change| {
+        let meta = &change.object().metadata;
+        let news = match change {
+            Change::Deleted(_) => known.lock().remove_service(&meta.namespace, &meta.name),
+            _ => known.lock().set_service(change.object()),
+        };
+        if news {
+            wake.notify_one();
+        }
+    });
+    let (known, wake) = (objects.clone(), changed.clone());
+    slices.subscribe(move |change| {
+        let meta = &change.object().metadata;
+        let news = match change {
+            Change::Deleted(_) => known.lock().remove_slice(&meta.namespace, &meta.name),
+            _ => known.lock().set_slice(change.object()),
+        };
+        if news {
+            wake.notify_one();
+        }
+    });
+    // An incomplete picture would cut connections of services that go on after a restart.
+    services.synced().await;
+    slices.synced().await;
+    let first: Arc<Snapshot> = Arc::new(objects.lock().snapshot());
+    let (snapshots, received) = watch::channel(first);
+    let applying = proxy::run(node, received);
+    tokio::pin!(applying);
+    loop {
+        tokio::select! {
+            () = &mut applying => return,
+            () = changed.notified() => {
+                let snapshot = Arc::new(objects.lock().snapshot());
+                snapshots.send_replace(snapshot);
+            }
+        }
+    }
+}
+
+/// Opens the pod network when the node has its range, keeps routes to the other nodes, and serves cluster DNS.
+async fn follow_node(settings: Settings, informers: Arc<Informers>, network: Arc<BuiltIn>, masters: Client) {
+    let nodes = informers.cache::<NodeObject>();
+    let changed = Arc::new(Notify::new());
+    let wake = changed.clone();
+    nodes.subscribe(move |_| wake.notify_one());
+    nodes.synced().await;
+    let mut dns: Option<Task> = None;
+    let mut peers_before: Vec<Peer> = Vec::new();
+    loop {
+        let all = nodes.list();
+        let own = all.iter().find(|node| node.metadata.name.as_str() == settings.node_name);
+        if network.get().is_none()
+            && let Some(ranges) = own.map(|node| pod_ranges(node)).filter(|ranges| !ranges.is_empty())
+        {
+            match open_network(&settings, ranges).await {
+                Ok(opened) => {
+                    let addresses = opened.gateways();
+                    network.set(Arc::new(opened));
+                    dns = serve_dns(&settings, &informers, &masters, addresses).await;
+                }
+                Err(error) => tracing::error!("the pod network cannot be set up: {error:#}"),
+            }
+        }
+        let peers: Vec<Peer> =
+            all.iter().filter(|node| node.metadata.name.as_str() != settings.node_name).map(|node| peer(node)).collect();
+        if let Some(network) = network.get()
+            && peers != peers_before
+        {
+            peers_before.clone_from(&peers);
+            let set = tokio::task::spawn_blocking(move || network.set_peers(&peers)).await;
+            if let Ok(Err(error)) = set {
+                tracing::warn!("routes to other nodes are incomplete: {error}");
+            }
+        }
+        changed.notified().await;
+        // The task handle is kept only to end with this loop.
+        let _ = &dns;
+    }
+}
+
+fn pod_ranges(node: &NodeObject) -> Vec<IpNet> {
+    node.spec.pod_cidrs.iter().filter_map(|range| range.parse().ok()).collect()
+}
+
+fn peer(node: &NodeObject) -> Peer {
+    let addresses = node.status.addresses.iter().filter(|address| address.type_ == "InternalIP");
+    Peer {
+        name: node.metadata.name.to_string(),
+        addresses: addresses.filter_map(|address| address.address.parse().ok()).collect(),
+        pod_cidrs: pod_ranges(node),
+    }
+}
+
+async fn open_network(settings: &Settings, ranges: Vec<IpNet>) -> Result<Network> {
+    let config = network_config(settings, ranges)?;
+    let opened = tokio::task::spawn_blocking(move || Network::open(config, Box::new(HostGateway))).await?;
+    Ok(opened?)
+}
+
+/// Starts the DNS server on the node's own pod address and names it as endpoint of the DNS Service.
+async fn serve_dns(
+    settings: &Settings,
+    informers: &Arc<Informers>,
+    masters: &Client,
+    addresses: Vec<IpAddr>,
+) -> Option<Task> {
+    let zone = Arc::new(RwLock::new(dns::Zone::new(&settings.options.cluster_domain, DNS_TTL)?));
+    follow_zone(informers, &zone);
+    let never_ask = service_address(&settings.options.service_cidr, DNS_INDEX).into_iter().collect();
+    let config = dns::Config {
+        listen: addresses.iter().map(|address| SocketAddr::new(*address, 53)).collect(),
+        upstream: dns::Upstream::File(PathBuf::from("/etc/resolv.conf")),
+        never_ask,
+    };
+    let server = match dns::Server::bind(config, zone).await {
+        Ok(server) => server,
+        Err(error) => {
+            tracing::error!("cluster DNS does not answer: {error}");
+            return None;
+        }
+    };
+    let node = dns::objects::DnsNode { name: settings.node_name.clone(), addresses, port: 53, ready: true };
+    for slice in dns::objects::slices(&[node]) {
+        let name = slice.metadata.name.clone();
+        let api = masters.namespaced::<EndpointSlice>(dns::objects::NAMESPACE);
+        let written = match api.get_optional(&name).await {
+            Ok(Some(old)) => {
+                let mut new = slice;
+                new.metadata = old.metadata.clone();
+                api.update(new).await.map(drop)
+            }
+            Ok(None) => api.create(slice).await.map(drop),
+            Err(status) => Err(status),
+        };
+        if let Err(status) = written {
+            tracing::error!("cluster DNS is not published: {}", status.message);
+        }
+    }
+    Some(env::spawn("dns", server.run()))
+}
+
+fn follow_zone(informers: &Arc<Informers>, zone: &dns::SharedZone) {
+    let known = zone.clone();
+    informers.cache::<Namespace>().subscribe(move |change| {
+        let name = change.object().metadata.name.as_str();
+        match change {
+            Change::Deleted(_) => known.write().remove_namespace(name),
+            _ => known.write().set_namespace(name),
+        }
+    });
+    let known = zone.clone();
+    informers.cache::<Service>().subscribe(move |change| {
+        let meta = &change.object().metadata;
+        match change {
+            Change::Deleted(_) => known.write().remove_service(&meta.namespace, &meta.name),
+            _ => known.write().apply_service(change.object()),
+        }
+    });
+    let known = zone.clone();
+    informers.cache::<EndpointSlice>().subscribe(move |change| {
+        let meta = &change.object().metadata;
+        match change {
+            Change::Deleted(_) => known.write().remove_slice(&meta.namespace, &meta.name),
+            _ => known.write().apply_slice(change.object()),
+        }
+    });
+}
+
+/// Makes the Service `kube-system/kube-dns` unless it is there.
+async fn publish_dns_service(masters: &Client, address: IpAddr) {
+    let api = masters.namespaced::<Service>(dns::objects::NAMESPACE);
+    match api.create(dns::objects::service(&[address])).await {
+        Ok(_) => {}
+        Err(Status { code: 409, .. }) => {}
+        Err(status) => tracing::error!("the DNS service is not there: {}", status.message),
+    }
+}
