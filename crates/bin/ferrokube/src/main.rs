@@ -1,2 +1,98 @@
-//! The multi-call binary.
-fn main() {}
+//! The multi-call binary: reads the command line and hands over to the crate that does the work.
+//!
+//! Before anything else, and before any thread exists, it looks whether it was started as a container's shim or helper.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use cluster::apply::ApplyOptions;
+use cluster::down::Workloads;
+use cluster::images::ImagesCommand;
+use cluster::options::{Settings, UpOptions};
+use cluster::paths::Paths;
+
+/// Kubernetes as one binary
+#[derive(Parser)]
+#[command(name = "ferrokube", version = cluster::VERSION, disable_help_subcommand = false)]
+struct Cli {
+    /// Directory with everything that the cluster keeps; another directory is another cluster
+    #[arg(long, global = true, default_value = Paths::DATA_DEFAULT, value_name = "DIR", env = "FERROKUBE_DATA_DIR")]
+    data_dir: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the cluster on this machine and add a kubectl context for it
+    Up {
+        #[command(flatten)]
+        options: UpOptions,
+        /// Stay in the foreground and log to standard error
+        #[arg(long)]
+        foreground: bool,
+        /// Leave kubectl's configuration alone
+        #[arg(long)]
+        no_kubeconfig: bool,
+    },
+    /// Stop the server; containers go on unless told otherwise
+    Down {
+        /// What happens to running containers
+        #[arg(long, value_enum, default_value_t = Workloads::Keep)]
+        workloads: Workloads,
+    },
+    /// Stop the cluster and remove everything it made: containers, network, files
+    Reset,
+    /// Show whether and how the cluster runs
+    Status,
+    /// Create or change the objects of manifest files
+    Apply(ApplyOptions),
+    /// Work with container images
+    #[command(subcommand)]
+    Images(ImagesCommand),
+}
+
+fn main() -> ExitCode {
+    if let Some(code) = runtime::dispatch() {
+        return ExitCode::from(u8::try_from(code).unwrap_or(1));
+    }
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let cli = Cli::parse();
+    // The provider is chosen once for the process; a second choice could only come from this same line.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let data_dir = std::path::absolute(&cli.data_dir)?;
+    let paths = Paths::new(&data_dir);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match cli.command {
+        Command::Up { options, foreground, no_kubeconfig } => {
+            let settings = Settings::resolve(options, &data_dir)?;
+            cluster::up::remember(&paths, &settings.options)?;
+            if foreground {
+                telemetry::init_logs("info")?;
+                return runtime.block_on(cluster::up::run(settings, !no_kubeconfig));
+            }
+            if let Some(pid) = cluster::process::running(&paths) {
+                println!("the cluster already runs as process {pid}");
+                return Ok(());
+            }
+            cluster::up::check(&settings)?;
+            cluster::process::start_in_background(&paths, &std::env::args().skip(1).collect::<Vec<_>>())
+        }
+        Command::Down { workloads } => runtime.block_on(cluster::down::down(&paths, workloads)),
+        Command::Reset => runtime.block_on(cluster::down::reset(&paths)),
+        Command::Status => runtime.block_on(cluster::down::status(&paths)),
+        Command::Apply(options) => runtime.block_on(cluster::apply::run(options, &paths)),
+        Command::Images(command) => runtime.block_on(cluster::images::run(command, &paths)),
+    }
+}

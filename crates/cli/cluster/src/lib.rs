@@ -1,7 +1,23 @@
-//! up, down, reset, status, images: what a person does with a whole cluster.
+//! up, down, reset, status, apply, images: what a person does with a whole cluster.
+//!
+//! [`up::run`] is the running process: it makes certificates ([`pki`]), starts the [`control_plane`] and the [`node`],
+//! writes the kubeconfig and answers the other commands over the [`admin`] socket. The other commands find the cluster
+//! by its data directory ([`paths`]).
 
-pub mod files;
+pub mod admin;
+pub mod apply;
+pub mod control_plane;
+pub mod down;
+pub mod images;
 pub mod kubeconfig;
+pub mod node;
+pub mod options;
 pub mod paths;
 pub mod pki;
 pub mod preflight;
+pub mod process;
+pub mod progress;
+pub mod up;
+
+/// The version that this program shows: the API level, and whose it is.
+pub const VERSION: &str = concat!("v1.36.0+ferrokube.", env!("CARGO_PKG_VERSION"));

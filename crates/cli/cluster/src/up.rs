@@ -1,0 +1,163 @@
+//! `ferrokube up`: checks the machine, starts everything in one process, and stays until it is told to stop.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::admin::{self, Handler, Request};
+use crate::control_plane::{ControlPlane, service_address};
+use crate::kubeconfig::{self, Access};
+use crate::node::Node;
+use crate::options::{Settings, UpOptions};
+use crate::paths::Paths;
+use crate::pki::{Names, Pki};
+use crate::preflight::{self, Port};
+use crate::process;
+use crate::progress::Progress;
+
+/// Where the options of a cluster are kept between runs.
+pub fn remember(paths: &Paths, options: &UpOptions) -> Result<()> {
+    env::create_private_dir(paths.data()).with_context(|| format!("cannot create {}", paths.data().display()))?;
+    let text = serde_json::to_vec_pretty(options)?;
+    env::write_atomic(&paths.settings(), &text, 0o600).context("cannot keep the options")
+}
+
+/// The options of the last `up` in this data directory.
+pub fn remembered(paths: &Paths) -> Result<Option<UpOptions>> {
+    let Some(text) = env::read_optional(&paths.settings())? else { return Ok(None) };
+    Ok(Some(serde_json::from_slice(&text).with_context(|| format!("{} is damaged", paths.settings().display()))?))
+}
+
+/// Everything that can be refused before a process is started for it.
+pub fn check(settings: &Settings) -> Result<()> {
+    if !settings.options.no_node {
+        preflight::require_root()?;
+    }
+    let options = &settings.options;
+    let mut ports = vec![Port {
+        purpose: "the API server",
+        address: SocketAddr::new(options.bind_address, options.port),
+        option: "--port",
+    }];
+    if !options.no_node {
+        let address = SocketAddr::new(IpAddr::from([0, 0, 0, 0]), options.kubelet_port);
+        ports.push(Port { purpose: "the kubelet", address, option: "--kubelet-port" });
+    }
+    preflight::require_free(&ports)
+}
+
+/// Runs the cluster in this process until it is told to stop (SIGTERM or SIGINT).
+pub async fn run(settings: Settings, merge_kubeconfig: bool) -> Result<()> {
+    let progress = Progress::new();
+    let _claim = process::claim(&settings.paths)?;
+    check(&settings)?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let pki = Pki::open(&settings.paths.pki(), &names(&settings)?)?;
+    let plane = ControlPlane::start(&settings, &pki).await?;
+    write_kubeconfigs(&settings, &pki, merge_kubeconfig)?;
+    progress.step(&format!("API server is ready at {}", settings.server_url()));
+    let node = match settings.options.no_node {
+        true => None,
+        false => Some(Arc::new(Node::start(&settings, &pki, &plane).await?)),
+    };
+    let handler = Arc::new(Admin { settings: settings.clone(), node: node.clone(), started: std::time::Instant::now() });
+    let serving = admin::serve(&settings.paths, handler);
+    tokio::pin!(serving);
+    if let Some(node) = &node {
+        tokio::select! {
+            () = node.ready() => progress.step(&format!("node {} is Ready", settings.node_name)),
+            end = &mut serving => return end,
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+        }
+    }
+    progress.done(&format!("Try: kubectl --context {} get nodes,pods,svc -A", settings.context()));
+    tokio::select! {
+        end = &mut serving => end?,
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping; containers go on");
+    plane.stop().await;
+    Ok(())
+}
+
+fn names(settings: &Settings) -> Result<Names> {
+    let mut addresses = vec![
+        IpAddr::from([127, 0, 0, 1]),
+        service_address(&settings.options.service_cidr, 1)?,
+        settings.node_ip,
+    ];
+    if !settings.options.bind_address.is_unspecified() {
+        addresses.push(settings.options.bind_address);
+    }
+    addresses.sort();
+    addresses.dedup();
+    Ok(Names { node: settings.node_name.clone(), addresses, domain: settings.options.cluster_domain.clone() })
+}
+
+fn write_kubeconfigs(settings: &Settings, pki: &Pki, merge: bool) -> Result<()> {
+    let server = settings.server_url();
+    let access =
+        Access { name: settings.context(), server: &server, ca_pem: &pki.ca.certificate_pem, identity: &pki.admin };
+    access.write(&settings.paths.admin_kubeconfig())?;
+    match kubeconfig::default_path().filter(|_| merge) {
+        Some(path) => access.merge(&path),
+        None => Ok(()),
+    }
+}
+
+/// What the admin socket can do.
+struct Admin {
+    settings: Settings,
+    node: Option<Arc<Node>>,
+    started: std::time::Instant,
+}
+
+#[async_trait::async_trait]
+impl Handler for Admin {
+    async fn handle(&self, request: Request, show: &(dyn Fn(&str) + Send + Sync)) -> Result<()> {
+        match (request, &self.node) {
+            (Request::Status, node) => {
+                self.status(node.as_deref(), show);
+                Ok(())
+            }
+            (Request::Images(command), Some(node)) => crate::images::perform(node.images(), command, show).await,
+            (Request::StopWorkloads, Some(node)) => {
+                let count = node.runtime().containers().len();
+                node.runtime().cleanup_all().await?;
+                show(&format!("stopped {count} containers"));
+                Ok(())
+            }
+            (_, None) => anyhow::bail!("this cluster runs without a node"),
+        }
+    }
+}
+
+impl Admin {
+    fn status(&self, node: Option<&Node>, show: &(dyn Fn(&str) + Send + Sync)) {
+        let settings = &self.settings;
+        show(&format!("running   process {}, for {} s", std::process::id(), self.started.elapsed().as_secs()));
+        show(&format!("version   {}", crate::VERSION));
+        show(&format!("API       {}", settings.server_url()));
+        show(&format!("data      {}", settings.paths.data().display()));
+        show(&format!("memory    {} MB", resident_kb(Path::new("/proc/self/status")) / 1000));
+        if let Some(node) = node {
+            let containers = node.runtime().containers();
+            let running = containers.iter().filter(|container| container.pid.is_some()).count();
+            show(&format!("node      {} ({})", settings.node_name, settings.node_ip));
+            show(&format!("workloads {running} running containers, {} images", node.images().list().len()));
+        }
+    }
+}
+
+/// Resident memory as the kernel counts it, in kB.
+fn resident_kb(status: &Path) -> u64 {
+    let text = std::fs::read_to_string(status).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse().unwrap_or(0)
+}
