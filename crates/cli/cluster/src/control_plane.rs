@@ -117,7 +117,8 @@ fn pem(text: &str) -> Vec<u8> {
 }
 
 fn kubelet_client(ca: &Identity, identity: &Identity) -> Result<KubeletClient> {
-    KubeletClient::new(ca.certificate_pem.as_bytes(), identity.certificate_pem.as_bytes(), identity.key_pem.as_bytes())
+    let (certificate, key) = (identity.certificate_pem.as_bytes(), identity.key_pem.as_bytes());
+    KubeletClient::new(certificate, key, Some(ca.certificate_pem.as_bytes()))
         .context("the API server's client certificate for kubelets is unusable")
 }
 
