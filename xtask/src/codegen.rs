@@ -87,3 +87,50 @@ fn rustfmt(text: &str) -> Result<String> {
     }
     Ok(String::from_utf8(output.stdout)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generated_code_is_current() {
+        codegen_task(&["--check".to_owned()]).expect("run `cargo xtask codegen` and commit what changes");
+    }
+
+    #[test]
+    fn facts_survive_reading_and_writing() {
+        for entry in std::fs::read_dir(facts_dir()).expect("the fact table") {
+            let path = entry.expect("readable").path();
+            let text = std::fs::read_to_string(&path).expect("text");
+            let again = if path.ends_with("resources.txt") {
+                let mut out = String::new();
+                facts::Resource::parse_all(&text).expect("resources").iter().for_each(|r| r.render(&mut out));
+                out
+            } else {
+                facts::Package::parse(&text).expect("package").render()
+            };
+            assert_eq!(again, text, "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn field_names_follow_the_convention() {
+        let cases = [
+            ("podCIDRs", "pod_cidrs"),
+            ("externalIPs", "external_ips"),
+            ("hostPID", "host_pid"),
+            ("clusterIPs", "cluster_ips"),
+            ("clusterIP", "cluster_ip"),
+            ("type", "type_"),
+            ("$ref", "ref_"),
+            ("x-kubernetes-map-type", "x_kubernetes_map_type"),
+            ("nonResourceURLs", "non_resource_urls"),
+            ("openAPIV3Schema", "open_apiv3_schema"),
+            ("wwids", "wwids"),
+            ("caBundle", "ca_bundle"),
+        ];
+        for (json, rust) in cases {
+            assert_eq!(model::rust_name(json), rust);
+        }
+    }
+}

@@ -48,7 +48,7 @@ pub struct Flat {
 /// A message as protobuf sees it: its own fields, and embedded messages.
 #[derive(Debug, Clone)]
 pub enum Node {
-    Field(Flat),
+    Field(Box<Flat>),
     Embedded { number: u32, nodes: Vec<Node> },
 }
 
@@ -205,7 +205,7 @@ impl Model {
                 }
                 _ => false,
             };
-            nodes.push(Node::Field(Flat {
+            nodes.push(Node::Field(Box::new(Flat {
                 rust: rust_name(&field.json),
                 go_chain: self.go_chain(package, &field.ty),
                 values: self.values(package, &field.ty),
@@ -216,7 +216,7 @@ impl Model {
                 boxed,
                 ty,
                 field: field.clone(),
-            }));
+            })));
         }
         Ok(nodes)
     }
@@ -226,7 +226,7 @@ impl Model {
         fn walk(nodes: Vec<Node>, out: &mut Vec<Flat>) {
             for n in nodes {
                 match n {
-                    Node::Field(f) => out.push(f),
+                    Node::Field(f) => out.push(*f),
                     Node::Embedded { nodes, .. } => walk(nodes, out),
                 }
             }

@@ -4,10 +4,14 @@
 //! looks up by group, version and kind. A kind's rules are an implementation of [`Rules`] in its group's folder; the
 //! vocabulary in which they are written is [`check`]. Texts, paths and order of errors are those of upstream v1.36.
 
+mod apps;
+mod autoscaling;
+mod batch;
 pub mod check;
 mod core;
 mod diff;
 mod fill;
+mod networking;
 mod path;
 mod rule;
 mod table;

@@ -116,6 +116,9 @@ pub trait Rules: Kind + Object + Sized {
     /// Checks a new object; its metadata was checked before.
     fn check(&self, _e: &mut Errs, _cx: &Context) {}
 
+    /// What only a new object is held to; upstream reports it after the rest.
+    fn check_created(&self, _e: &mut Errs) {}
+
     /// Checks a changed object; its metadata was checked before.
     fn check_update(&self, _old: &Self, e: &mut Errs, cx: &Context) {
         self.check(e, cx);
@@ -288,6 +291,7 @@ fn validate_create<K: Rules>(cx: &Context, k: &K) -> Vec<FieldError> {
         metadata::known_finalizers(&mut e, k.meta());
     }
     k.check(&mut e, cx);
+    k.check_created(&mut e);
     if e.is_empty() {
         metadata::create(&mut e, k.meta(), K::NAMESPACED, path_segment);
     }

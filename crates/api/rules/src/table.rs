@@ -1,10 +1,24 @@
 //! The table of kinds.
 
 use crate::rule::{KindRules, row};
+use types::apps::v1 as apps;
+use types::autoscaling;
+use types::batch::v1 as batch;
 use types::core::v1 as core;
 use types::events::v1 as events;
+use types::networking::v1 as networking;
 
 static TABLE: &[KindRules] = &[
+    row::<apps::ControllerRevision>(),
+    row::<apps::DaemonSet>(),
+    row::<apps::Deployment>(),
+    row::<apps::ReplicaSet>(),
+    row::<apps::StatefulSet>(),
+    row::<autoscaling::v1::HorizontalPodAutoscaler>(),
+    row::<autoscaling::v1::Scale>(),
+    row::<autoscaling::v2::HorizontalPodAutoscaler>(),
+    row::<batch::CronJob>(),
+    row::<batch::Job>(),
     row::<core::ConfigMap>(),
     row::<core::Endpoints>(),
     row::<core::Event>(),
@@ -21,6 +35,11 @@ static TABLE: &[KindRules] = &[
     row::<core::Service>(),
     row::<core::ServiceAccount>(),
     row::<events::Event>(),
+    row::<networking::IPAddress>(),
+    row::<networking::Ingress>(),
+    row::<networking::IngressClass>(),
+    row::<networking::NetworkPolicy>(),
+    row::<networking::ServiceCIDR>(),
 ];
 
 /// Every kind that has rules.

@@ -1,4 +1,5 @@
-//! What can be done to an object knowing only the shape of its kind: patches today, server-side apply and OpenAPI
-//! documents beside them. Everything works on JSON values and is pure.
+//! What can be done to an object knowing only the shape of its kind: patches, and the OpenAPI documents that tell clients
+//! that shape. Everything works on JSON values and is pure.
 
+pub mod openapi;
 pub mod patch;

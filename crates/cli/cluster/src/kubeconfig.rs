@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_norway::{Mapping, Value};
 
-use crate::files::{create_private_dir, write_private};
+use env::{create_private_dir, write_atomic};
 use crate::pki::Identity;
 
 /// What a client needs to reach a cluster as somebody.
@@ -126,7 +126,7 @@ fn store(path: &Path, document: &Mapping) -> Result<()> {
         create_private_dir(parent).with_context(|| format!("cannot create {}", parent.display()))?;
     }
     let text = serde_norway::to_string(document).context("cannot print a kubeconfig")?;
-    write_private(path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
+    write_atomic(path, text.as_bytes(), 0o600).with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]

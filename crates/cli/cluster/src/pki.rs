@@ -14,7 +14,7 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
-use crate::files::{create_private_dir, write_private};
+use env::{create_private_dir, write_atomic};
 
 const CA_LIFE: Duration = Duration::days(3650);
 const LEAF_LIFE: Duration = Duration::days(365);
@@ -163,7 +163,7 @@ impl Workshop {
     fn keep(&self, name: &str, identity: Identity) -> Result<Identity> {
         let (certificate, key) = self.paths(name);
         for (path, pem) in [(key, &identity.key_pem), (certificate, &identity.certificate_pem)] {
-            write_private(&path, pem.as_bytes())
+            write_atomic(&path, pem.as_bytes(), 0o600)
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
         Ok(identity)

@@ -20,7 +20,9 @@ pub enum Error {
     #[error("{0}: not found")]
     NotFound(String),
     /// The registry refuses the credentials, or wants some.
-    #[error("pull access denied for {repository}: repository does not exist or may require authorization: {why}")]
+    #[error(
+        "pull access denied for {repository}: repository does not exist or may require authorization: {why}"
+    )]
     Unauthorized {
         /// The repository, with its registry.
         repository: String,

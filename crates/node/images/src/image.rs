@@ -31,11 +31,14 @@ pub struct Image {
 pub struct Layer {
     /// Digest of the blob as it came (compressed or not).
     pub digest: String,
-    /// Digest of the uncompressed tar: the key under which it is unpacked.
+    /// Digest of the uncompressed tar.
     pub diff_id: String,
+    /// Digest over this layer's and all lower layers' `diff_id`: the key under which it is unpacked.
+    pub chain_id: String,
     /// Size of the blob in bytes.
     pub size_bytes: u64,
     /// Directory with the files, to be used as an overlayfs lower directory.
+    #[serde(skip)]
     pub path: PathBuf,
 }
 

@@ -121,9 +121,9 @@ impl fmt::Display for Duration {
             write!(f, "{}{dot}{part}{name}", n / unit)
         };
         match n {
-            ..1_000 => write!(f, "{n}ns"),
-            ..1_000_000 => fraction(f, 1_000, "µs"),
-            ..1_000_000_000 => fraction(f, 1_000_000, "ms"),
+            0..=999 => write!(f, "{n}ns"),
+            1_000..=999_999 => fraction(f, 1_000, "µs"),
+            1_000_000..=999_999_999 => fraction(f, 1_000_000, "ms"),
             _ => {
                 let seconds = n / 1_000_000_000;
                 let (h, m) = (seconds / 3600, seconds / 60 % 60);

@@ -161,3 +161,36 @@ impl Errs {
         }
     }
 }
+
+/// A domain, a slash and a path: `acme.io/foo`.
+pub fn domain_prefixed_path(e: &mut Errs, at: &Path<'_>, value: &str) {
+    if !e.present(at, value) {
+        return;
+    }
+    match value.split_once('/') {
+        Some((host, path)) if !host.is_empty() && !path.is_empty() => {
+            e.each(at, host, super::dns_subdomain(host));
+            if !super::http_path_ok(path) {
+                e.invalid(
+                    at,
+                    path,
+                    r"Invalid path (regex used for validation is '[A-Za-z0-9/\-._~%!$&'()*+,;=:]+')",
+                );
+            }
+        }
+        _ => e.invalid(at, value, "must be a domain-prefixed path (such as \"acme.io/foo\")"),
+    }
+}
+
+/// A label key that has a domain.
+pub fn domain_prefixed_key(e: &mut Errs, at: &Path<'_>, value: &str) {
+    if !e.present(at, value) {
+        return;
+    }
+    let messages = super::qualified_name(value);
+    if !messages.is_empty() {
+        e.each(at, value, messages);
+    } else if !value.contains('/') {
+        e.invalid(at, value, "must be a domain-prefixed key (such as \"acme.io/foo\")");
+    }
+}

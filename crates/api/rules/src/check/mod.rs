@@ -7,7 +7,7 @@ pub mod json;
 pub mod labels;
 pub mod metadata;
 
-pub use errors::{Errs, IMMUTABLE, NOT_NEGATIVE, NOT_POSITIVE};
+pub use errors::{Errs, IMMUTABLE, NOT_NEGATIVE, NOT_POSITIVE, domain_prefixed_key, domain_prefixed_path};
 pub use formats::*;
 pub use json::{go_json_object_error, json_list, json_object, json_option, json_string};
 pub use meta::BadValue;

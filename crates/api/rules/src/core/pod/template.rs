@@ -31,7 +31,7 @@ pub(crate) fn check(e: &mut Errs, at: &Path<'_>, template: &PodTemplateSpec, cx:
 }
 
 /// The annotations that mean something for a pod.
-pub(super) fn annotations(e: &mut Errs, at: &Path<'_>, annotations: &Map<Str>, spec: &PodSpec) {
+pub(crate) fn annotations(e: &mut Errs, at: &Path<'_>, annotations: &Map<Str>, spec: &PodSpec) {
     if let Some(value) = annotations.get(MIRROR).filter(|_| spec.node_name.is_empty()) {
         e.invalid(&at.key(MIRROR), value, "must set spec.nodeName if mirror pod annotation is set");
     }

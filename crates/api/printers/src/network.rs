@@ -1,0 +1,179 @@
+//! Services, endpoints, ingresses and network policies.
+
+use meta::Time;
+use serde_json::{Value, json};
+use types::core::v1::{Endpoints, Service, ServicePort};
+use types::discovery::v1::EndpointSlice;
+use types::networking::v1::{IPAddress, Ingress, IngressClass, NetworkPolicy, ServiceCIDR};
+
+use crate::human::{age_cell, labels, name, or_none, selector, some};
+use crate::{Column, Printer, named, printer, text, wide};
+
+pub const TABLE: &[Printer] = &[
+    printer!(Service, SERVICE, service),
+    printer!(Endpoints, &[named("Name"), text("Endpoints"), text("Age")], endpoints),
+    printer!(
+        EndpointSlice,
+        &[named("Name"), text("AddressType"), text("Ports"), text("Endpoints"), text("Age")],
+        endpoint_slice
+    ),
+    printer!(
+        Ingress,
+        &[named("Name"), text("Class"), text("Hosts"), text("Address"), text("Ports"), text("Age")],
+        ingress
+    ),
+    printer!(
+        IngressClass,
+        &[named("Name"), text("Controller"), text("Parameters"), text("Age")],
+        ingress_class
+    ),
+    printer!(NetworkPolicy, &[named("Name"), text("Pod-Selector"), text("Age")], |policy, now| vec![
+        name(policy),
+        selector(Some(&policy.spec.pod_selector), "<none>"),
+        age_cell(policy, now)
+    ]),
+    printer!(IPAddress, &[named("Name"), text("ParentRef")], |address, _| {
+        let parent = address.spec.parent_ref.as_ref().map(|parent| {
+            let path = [parent.resource.as_str(), parent.namespace.as_str(), parent.name.as_str()];
+            path.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
+        });
+        vec![name(address), json!(parent.unwrap_or_else(|| "<none>".to_owned()))]
+    }),
+    printer!(ServiceCIDR, &[named("Name"), text("CIDRs"), text("Age")], |range, now| vec![
+        name(range),
+        json!(range.spec.cidrs.iter().map(|cidr| cidr.as_str()).collect::<Vec<_>>().join(",")),
+        age_cell(range, now)
+    ]),
+];
+
+const SERVICE: &[Column] = &[
+    named("Name"),
+    text("Type"),
+    text("Cluster-IP"),
+    text("External-IP"),
+    text("Port(s)"),
+    text("Age"),
+    wide("Selector"),
+];
+
+fn service(service: &Service, now: Time) -> Vec<Value> {
+    let ip = service.spec.cluster_ips.first().map_or("<none>", |ip| ip.as_str());
+    let ip = if ip.is_empty() { "<none>" } else { ip };
+    vec![
+        name(service),
+        json!(service.spec.type_.as_str()),
+        json!(ip),
+        json!(external_ip(service)),
+        json!(ports(&service.spec.ports)),
+        age_cell(service, now),
+        labels(&service.spec.selector),
+    ]
+}
+
+fn external_ip(service: &Service) -> String {
+    let listed: Vec<&str> = service.spec.external_ips.iter().map(|ip| ip.as_str()).collect();
+    let given: Vec<&str> = service
+        .status
+        .load_balancer
+        .ingress
+        .iter()
+        .map(|ingress| if ingress.ip.is_empty() { ingress.hostname.as_str() } else { ingress.ip.as_str() })
+        .collect();
+    match service.spec.type_.as_str() {
+        "ExternalName" => service.spec.external_name.to_string(),
+        "LoadBalancer" => match (given.is_empty(), listed.is_empty()) {
+            (true, true) => "<pending>".to_owned(),
+            _ => given.into_iter().chain(listed).collect::<Vec<_>>().join(","),
+        },
+        _ if listed.is_empty() => "<none>".to_owned(),
+        _ => listed.join(","),
+    }
+}
+
+fn ports(ports: &[ServicePort]) -> String {
+    let texts: Vec<String> = ports
+        .iter()
+        .map(|port| match port.node_port {
+            0 => format!("{}/{}", port.port, port.protocol),
+            node => format!("{}:{node}/{}", port.port, port.protocol),
+        })
+        .collect();
+    if texts.is_empty() { "<none>".to_owned() } else { texts.join(",") }
+}
+
+fn endpoints(endpoints: &Endpoints, now: Time) -> Vec<Value> {
+    let mut all = Vec::new();
+    for subset in endpoints.subsets.iter() {
+        if subset.ports.is_empty() {
+            all.extend(subset.addresses.iter().map(|address| address.ip.to_string()));
+        }
+        for port in subset.ports.iter() {
+            all.extend(subset.addresses.iter().map(|address| {
+                if address.ip.contains(':') {
+                    format!("[{}]:{}", address.ip, port.port)
+                } else {
+                    format!("{}:{}", address.ip, port.port)
+                }
+            }));
+        }
+    }
+    vec![name(endpoints), json!(some(&all, 3)), age_cell(endpoints, now)]
+}
+
+fn endpoint_slice(slice: &EndpointSlice, now: Time) -> Vec<Value> {
+    let ports: Vec<String> = slice
+        .ports
+        .iter()
+        .map(|port| match (&port.port, port.name.as_deref()) {
+            (Some(number), _) => number.to_string(),
+            (None, Some(name)) if !name.is_empty() => name.to_owned(),
+            _ => "*".to_owned(),
+        })
+        .collect();
+    let ports = if slice.ports.is_empty() { "<unset>".to_owned() } else { some(&ports, 3) };
+    let addresses: Vec<String> = slice
+        .endpoints
+        .iter()
+        .flat_map(|endpoint| endpoint.addresses.iter().map(|ip| ip.to_string()))
+        .collect();
+    let addresses = if slice.endpoints.is_empty() { "<unset>".to_owned() } else { some(&addresses, 3) };
+    vec![
+        name(slice),
+        json!(slice.address_type.as_str()),
+        json!(ports),
+        json!(addresses),
+        age_cell(slice, now),
+    ]
+}
+
+fn ingress(ingress: &Ingress, now: Time) -> Vec<Value> {
+    let hosts: Vec<String> =
+        ingress.spec.rules.iter().map(|rule| rule.host.to_string()).filter(|host| !host.is_empty()).collect();
+    let hosts = if hosts.is_empty() { "*".to_owned() } else { some(&hosts, 3) };
+    let addresses: Vec<&str> = ingress
+        .status
+        .load_balancer
+        .ingress
+        .iter()
+        .map(|one| if one.ip.is_empty() { one.hostname.as_str() } else { one.ip.as_str() })
+        .collect();
+    vec![
+        name(ingress),
+        or_none(ingress.spec.ingress_class_name.as_deref().unwrap_or_default()),
+        json!(hosts),
+        json!(addresses.join(",")),
+        json!(if ingress.spec.tls.is_empty() { "80" } else { "80, 443" }),
+        age_cell(ingress, now),
+    ]
+}
+
+fn ingress_class(class: &IngressClass, now: Time) -> Vec<Value> {
+    let parameters = class.spec.parameters.as_ref().map_or_else(
+        || "<none>".to_owned(),
+        |parameters| match parameters.api_group.as_deref() {
+            Some(group) if !group.is_empty() => format!("{}.{group}/{}", parameters.kind, parameters.name),
+            _ => format!("{}/{}", parameters.kind, parameters.name),
+        },
+    );
+    vec![name(class), json!(class.spec.controller.as_str()), json!(parameters), age_cell(class, now)]
+}

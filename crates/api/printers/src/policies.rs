@@ -1,0 +1,180 @@
+//! Admission policies, devices and the autoscaler's second version.
+
+use meta::Time;
+use serde_json::{Value, json};
+use types::admissionregistration::v1::{
+    MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, ParamRef, ValidatingAdmissionPolicyBinding,
+};
+use types::autoscaling::v2::{
+    HorizontalPodAutoscaler, MetricSpec, MetricStatus, MetricTarget, MetricValueStatus,
+};
+use types::resource::v1::{DeviceClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice};
+
+use crate::human::{age_cell, name};
+use crate::{Column, Printer, named, number, printer, text};
+
+pub const TABLE: &[Printer] = &[
+    printer!(
+        MutatingAdmissionPolicy,
+        &[named("Name"), number("Mutations"), text("ParamKind"), text("Age")],
+        |policy, now| {
+            let kind = policy.spec.param_kind.as_ref();
+            let kind = kind
+                .map_or_else(|| "<unset>".to_owned(), |kind| format!("{}/{}", kind.api_version, kind.kind));
+            vec![name(policy), json!(policy.spec.mutations.len()), json!(kind), age_cell(policy, now)]
+        }
+    ),
+    printer!(MutatingAdmissionPolicyBinding, BINDING, |binding, now| vec![
+        name(binding),
+        json!(binding.spec.policy_name.as_str()),
+        parameter(binding.spec.param_ref.as_deref()),
+        age_cell(binding, now)
+    ]),
+    printer!(ValidatingAdmissionPolicyBinding, BINDING, |binding, now| vec![
+        name(binding),
+        json!(binding.spec.policy_name.as_str()),
+        parameter(binding.spec.param_ref.as_deref()),
+        age_cell(binding, now)
+    ]),
+    printer!(DeviceClass, &[named("Name"), text("Age")], |class, now| vec![
+        name(class),
+        age_cell(class, now)
+    ]),
+    printer!(ResourceClaimTemplate, &[named("Name"), text("Age")], |template, now| vec![
+        name(template),
+        age_cell(template, now)
+    ]),
+    printer!(ResourceClaim, &[named("Name"), text("State"), text("Age")], |claim, now| vec![
+        name(claim),
+        json!(claim_state(claim)),
+        age_cell(claim, now)
+    ]),
+    printer!(
+        ResourceSlice,
+        &[named("Name"), text("Node"), text("Driver"), text("Pool"), text("Age")],
+        |slice, now| vec![
+            name(slice),
+            json!(slice.spec.node_name.as_deref().unwrap_or_default()),
+            json!(slice.spec.driver.as_str()),
+            json!(slice.spec.pool.name.as_str()),
+            age_cell(slice, now)
+        ]
+    ),
+    printer!(HorizontalPodAutoscaler, AUTOSCALER, autoscaler),
+];
+
+const BINDING: &[Column] = &[named("Name"), text("PolicyName"), text("ParamRef"), text("Age")];
+const AUTOSCALER: &[Column] = &[
+    named("Name"),
+    text("Reference"),
+    text("Targets"),
+    text("MinPods"),
+    text("MaxPods"),
+    text("Replicas"),
+    text("Age"),
+];
+
+fn parameter(reference: Option<&ParamRef>) -> Value {
+    json!(match reference {
+        None => "<unset>".to_owned(),
+        Some(reference) if reference.namespace.is_empty() => reference.name.to_string(),
+        Some(reference) => format!("{}/{}", reference.namespace, reference.name),
+    })
+}
+
+fn claim_state(claim: &ResourceClaim) -> String {
+    let mut states = Vec::new();
+    if claim.metadata.deletion_timestamp.is_some() {
+        states.push("deleted");
+    }
+    if claim.status.allocation.is_some() {
+        states.push("allocated");
+        if !claim.status.reserved_for.is_empty() {
+            states.push("reserved");
+        }
+    } else if states.is_empty() {
+        states.push("pending");
+    }
+    states.join(",")
+}
+
+fn autoscaler(autoscaler: &HorizontalPodAutoscaler, now: Time) -> Vec<Value> {
+    let (spec, status) = (&autoscaler.spec, &autoscaler.status);
+    let reference = &spec.scale_target_ref;
+    let targets: Vec<String> = spec
+        .metrics
+        .iter()
+        .enumerate()
+        .map(|(at, metric)| target(metric, status.current_metrics.get(at)))
+        .collect();
+    let targets = match targets.len() {
+        0 => "<none>".to_owned(),
+        1 | 2 => targets.join(", "),
+        len => format!("{} + {} more...", targets[..2].join(", "), len - 2),
+    };
+    vec![
+        name(autoscaler),
+        json!(format!("{}/{}", reference.kind, reference.name)),
+        json!(targets),
+        json!(spec.min_replicas.map_or_else(|| "<unset>".to_owned(), |least| least.to_string())),
+        json!(spec.max_replicas.to_string()),
+        json!(status.current_replicas.to_string()),
+        age_cell(autoscaler, now),
+    ]
+}
+
+/// One metric as `cpu: 12%/80%`: what is, over what is wanted.
+fn target(metric: &MetricSpec, current: Option<&MetricStatus>) -> String {
+    let (label, wanted, is) = match metric.type_.as_str() {
+        "Resource" => {
+            let Some(source) = &metric.resource else { return "<unknown>".to_owned() };
+            let is = current.and_then(|current| current.resource.as_ref()).map(|current| &current.current);
+            (format!("{}: ", source.name), &source.target, is)
+        }
+        "ContainerResource" => {
+            let Some(source) = &metric.container_resource else { return "<unknown>".to_owned() };
+            let is = current
+                .and_then(|current| current.container_resource.as_ref())
+                .map(|current| &current.current);
+            (format!("{}: ", source.name), &source.target, is)
+        }
+        "Pods" => {
+            let Some(source) = &metric.pods else { return "<unknown>".to_owned() };
+            (String::new(), &source.target, current.and_then(|one| one.pods.as_ref()).map(|one| &one.current))
+        }
+        "Object" => {
+            let Some(source) = &metric.object else { return "<unknown>".to_owned() };
+            (
+                String::new(),
+                &source.target,
+                current.and_then(|one| one.object.as_ref()).map(|one| &one.current),
+            )
+        }
+        "External" => {
+            let Some(source) = &metric.external else { return "<unknown>".to_owned() };
+            (
+                String::new(),
+                &source.target,
+                current.and_then(|one| one.external.as_ref()).map(|one| &one.current),
+            )
+        }
+        _ => return "<unknown type>".to_owned(),
+    };
+    let (is, wanted) = amounts(wanted, is);
+    format!("{label}{is}/{wanted}")
+}
+
+fn amounts(wanted: &MetricTarget, is: Option<&MetricValueStatus>) -> (String, String) {
+    let unknown = || "<unknown>".to_owned();
+    if let Some(value) = &wanted.average_value {
+        let is = is.and_then(|is| is.average_value.as_ref()).map_or_else(unknown, ToString::to_string);
+        return (is, format!("{value} (avg)"));
+    }
+    if let Some(percent) = wanted.average_utilization {
+        let is =
+            is.and_then(|is| is.average_utilization).map_or_else(unknown, |percent| format!("{percent}%"));
+        return (is, format!("{percent}%"));
+    }
+    let is = is.and_then(|is| is.value.as_ref()).map_or_else(unknown, ToString::to_string);
+    (is, wanted.value.as_ref().map_or_else(|| "<auto>".to_owned(), ToString::to_string))
+}

@@ -1,0 +1,100 @@
+//! DaemonSets.
+
+use super::{amount, at_most_all, collisions, count_or_percent, forever, selector};
+use crate::check::{Errs, Raw, json_string};
+use crate::core::pod::{default, warnings};
+use crate::fill::{set, text};
+use crate::rule::spec_and_status;
+use crate::{Context, Path, Rules};
+use meta::IntOrString;
+use types::apps::v1::{DaemonSet, DaemonSetSpec};
+
+impl Rules for DaemonSet {
+    spec_and_status!(generation);
+
+    fn default(&mut self) {
+        let spec = &mut self.spec;
+        default::spec(&mut spec.template.spec);
+        text(&mut spec.update_strategy.type_, "RollingUpdate");
+        if spec.update_strategy.type_ == "RollingUpdate" {
+            let rolling = spec.update_strategy.rolling_update.get_or_insert_default();
+            set(&mut rolling.max_unavailable, IntOrString::Int(1));
+            set(&mut rolling.max_surge, IntOrString::Int(0));
+        }
+        set(&mut spec.revision_history_limit, 10);
+    }
+
+    fn check(&self, e: &mut Errs, cx: &Context) {
+        let at = Path::root("spec");
+        let spec = &self.spec;
+        selector(e, &at.child("selector"), spec.selector.as_deref(), "daemonset");
+        let deadline = "activeDeadlineSeconds in DaemonSet is not Supported";
+        forever(e, &at.child("template"), &spec.template, spec.selector.as_deref(), deadline, cx);
+        e.non_negative(&at.child("minReadySeconds"), spec.min_ready_seconds);
+        strategy(e, &at.child("updateStrategy"), spec);
+        e.non_negative_opt(&at.child("revisionHistoryLimit"), spec.revision_history_limit);
+    }
+
+    fn check_update(&self, old: &Self, e: &mut Errs, cx: &Context) {
+        // Unlike the other workloads, the selector is compared before the rest is checked.
+        super::fixed_selector(e, self.spec.selector.as_deref(), old.spec.selector.as_deref());
+        self.check(e, cx);
+    }
+
+    fn check_status(&self, old: &Self, e: &mut Errs, _cx: &Context) {
+        let s = &self.status;
+        let at = Path::root("status");
+        for (field, count) in [
+            ("currentNumberScheduled", i64::from(s.current_number_scheduled)),
+            ("numberMisscheduled", s.number_misscheduled.into()),
+            ("desiredNumberScheduled", s.desired_number_scheduled.into()),
+            ("numberReady", s.number_ready.into()),
+            ("observedGeneration", s.observed_generation),
+            ("updatedNumberScheduled", s.updated_number_scheduled.into()),
+            ("numberAvailable", s.number_available.into()),
+            ("numberUnavailable", s.number_unavailable.into()),
+        ] {
+            e.non_negative(&at.child(field), count);
+        }
+        e.non_negative_opt(&at.child("collisionCount"), s.collision_count);
+        collisions(e, s.collision_count, old.status.collision_count);
+    }
+
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        warnings::template(&Path::root("spec").child("template"), &self.spec.template)
+    }
+}
+
+fn strategy(e: &mut Errs, at: &Path<'_>, spec: &DaemonSetSpec) {
+    let strategy = &spec.update_strategy;
+    let rolling_at = at.child("rollingUpdate");
+    match (strategy.type_.as_str(), &strategy.rolling_update) {
+        ("OnDelete", _) => {}
+        ("RollingUpdate", None) => e.required(&rolling_at, ""),
+        ("RollingUpdate", Some(rolling)) => {
+            let (unavailable, surge) = (rolling.max_unavailable.as_ref(), rolling.max_surge.as_ref());
+            for (field, value) in [("maxUnavailable", unavailable), ("maxSurge", surge)] {
+                if let Some(value) = value {
+                    count_or_percent(e, &rolling_at.child(field), value);
+                    at_most_all(e, &rolling_at.child(field), value);
+                }
+            }
+            let has = (amount(unavailable) != 0, amount(surge) != 0);
+            let shown = |value: Option<&IntOrString>| value.map_or(Raw("0".into()), |v| v.into());
+            match has {
+                (true, true) => {
+                    e.invalid(&rolling_at.child("maxSurge"), shown(surge), "may not be set when maxUnavailable is non-zero");
+                }
+                (false, false) => {
+                    e.required(&rolling_at.child("maxUnavailable"), "cannot be 0 when maxSurge is 0");
+                }
+                _ => {}
+            }
+        }
+        (other, rolling) => {
+            let rolling = if rolling.is_some() { "{}" } else { "null" };
+            let shown = format!(r#"{{"Type":{},"RollingUpdate":{rolling}}}"#, json_string(other));
+            e.unsupported(at, Raw(shown), &["RollingUpdate", "OnDelete"]);
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! ReplicaSets.
+
+use super::{forever, selector};
+use crate::check::Errs;
+use crate::core::controller::replica_counts;
+use crate::core::pod::{default, warnings};
+use crate::fill::set;
+use crate::rule::spec_and_status;
+use crate::{Context, Path, Rules};
+use meta::Str;
+use types::apps::v1::ReplicaSet;
+
+impl Rules for ReplicaSet {
+    const FIELD_LABELS: &'static [&'static str] = &["status.replicas"];
+    spec_and_status!(generation);
+
+    fn default(&mut self) {
+        default::spec(&mut self.spec.template.spec);
+        set(&mut self.spec.replicas, 1);
+    }
+
+    fn check(&self, e: &mut Errs, cx: &Context) {
+        let at = Path::root("spec");
+        let spec = &self.spec;
+        e.non_negative_opt(&at.child("replicas"), spec.replicas);
+        e.non_negative(&at.child("minReadySeconds"), spec.min_ready_seconds);
+        selector(e, &at.child("selector"), spec.selector.as_deref(), "replicaset");
+        let deadline = "activeDeadlineSeconds in ReplicaSet is not Supported";
+        forever(e, &at.child("template"), &spec.template, spec.selector.as_deref(), deadline, cx);
+    }
+
+    fn check_update(&self, old: &Self, e: &mut Errs, cx: &Context) {
+        self.check(e, cx);
+        super::fixed_selector(e, self.spec.selector.as_deref(), old.spec.selector.as_deref());
+    }
+
+    fn check_status(&self, _old: &Self, e: &mut Errs, _cx: &Context) {
+        let s = &self.status;
+        replica_counts(
+            e,
+            s.replicas,
+            s.observed_generation,
+            &[
+                ("fullyLabeledReplicas", s.fully_labeled_replicas),
+                ("readyReplicas", s.ready_replicas),
+                ("availableReplicas", s.available_replicas),
+            ],
+        );
+        if s.available_replicas > s.ready_replicas {
+            let at = Path::root("status");
+            e.invalid(&at.child("availableReplicas"), s.available_replicas, "cannot be greater than readyReplicas");
+        }
+    }
+
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        warnings::template(&Path::root("spec").child("template"), &self.spec.template)
+    }
+
+    fn field(&self, label: &str) -> Option<Str> {
+        (label == "status.replicas").then(|| self.status.replicas.to_string().into())
+    }
+}

@@ -1,0 +1,24 @@
+//! ControllerRevisions.
+
+use crate::check::{Errs, IMMUTABLE, Raw};
+use crate::{Context, Path, Rules};
+use types::apps::v1::ControllerRevision;
+
+impl Rules for ControllerRevision {
+    const REVALIDATES_METADATA: bool = true;
+
+    fn check(&self, e: &mut Errs, _cx: &Context) {
+        e.non_negative(&Path::root("revision"), self.revision);
+        if self.data.is_empty() {
+            e.required(&Path::root("data"), "data is mandatory");
+        }
+    }
+
+    fn check_update(&self, old: &Self, e: &mut Errs, cx: &Context) {
+        self.check(e, cx);
+        if self.data != old.data {
+            let shown = String::from_utf8_lossy(self.data.as_bytes()).into_owned();
+            e.invalid(&Path::root("data"), Raw(shown), IMMUTABLE);
+        }
+    }
+}
