@@ -65,6 +65,9 @@ impl<T: Struct> Value for T {
     }
 }
 
+/// Most objects fit; larger ones grow the buffer a few times.
+const TYPICAL_BYTES: usize = 2048;
+
 /// Whole documents: implemented for every generated struct.
 pub trait Codec: Struct {
     /// Decodes JSON, passing over unknown fields.
@@ -83,7 +86,7 @@ pub trait Codec: Struct {
 
     /// Encodes as JSON, kinds with `kind` and `apiVersion` first.
     fn to_json(&self) -> Vec<u8> {
-        let mut w = JsonWriter::default();
+        let mut w = JsonWriter::new(Vec::with_capacity(TYPICAL_BYTES));
         w.object(self);
         w.out
     }

@@ -139,7 +139,7 @@ fn defaults_equal_the_published_schemas() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(checked > 2000, "only {checked} fields");
+    assert!(checked > 1800, "only {checked} fields");
 }
 
 fn zero(ty: &Ty) -> Option<Value> {

@@ -156,6 +156,15 @@ fn hostile_protobuf_is_refused_without_large_allocations() {
     for bytes in cases {
         assert!(Pod::from_proto(bytes).is_err(), "{bytes:?}");
     }
+    // Schemas may contain schemas, but not without end.
+    let mut schema = Vec::new();
+    for _ in 0..5_000 {
+        let mut w = meta::proto::ProtoWriter::default();
+        w.bytes(28, &schema);
+        schema = w.finish();
+    }
+    let e = types::apiextensions::v1::JSONSchemaProps::from_proto(&schema).expect_err("too deep");
+    assert_eq!(e.to_string(), "proto: exceeded max depth");
     // Unknown fields, groups included, are skipped.
     assert_eq!(Pod::from_proto(b"\xf2\x07\x01a\xfb\x07\x08\x01\xfc\x07").expect("skips"), Pod::default());
 }

@@ -1,7 +1,7 @@
 //! Random objects of every kind survive JSON and protobuf unchanged, byte for byte.
 //!
 //! The objects are built from the fact table, as JSON in the order in which Go writes it, so that the test does not
-//! depend on the encoder it checks.
+//! depend on the encoder it checks. `FERROKUBE_SEEDS` sets how many objects of each kind are tried.
 
 use meta::{DocumentType, Field, Ty, TypeInfo};
 
@@ -173,10 +173,11 @@ fn check(t: &DocumentType, seed: u64) -> Result<(), String> {
 
 #[test]
 fn random_objects_of_every_kind_round_trip() {
+    let seeds = std::env::var("FERROKUBE_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(8);
     let mut kinds = 0;
     for t in types::TYPED.iter().chain(meta::v1::TYPED) {
         kinds += 1;
-        for seed in 1..=8 {
+        for seed in 1..=seeds {
             if let Err(e) = check(t, seed) {
                 panic!("{} with seed {seed}: {e}", t.info.model);
             }

@@ -66,12 +66,14 @@ impl<'a> JsonReader<'a> {
     }
 
     /// The first byte of the next value.
+    #[inline]
     pub fn peek(&mut self) -> Result<u8, DecodeError> {
         self.pos = scan::skip_space(self.buf, self.pos);
         self.buf.get(self.pos).copied().ok_or_else(|| scan::eof(self.pos))
     }
 
     /// Consumes a `null` if one is next.
+    #[inline]
     pub fn try_null(&mut self) -> Result<bool, DecodeError> {
         if self.peek()? == b'n' {
             self.pos = scan::literal(self.buf, self.pos, b"null")?;
@@ -129,6 +131,7 @@ impl<'a> JsonReader<'a> {
         self.quoted()
     }
 
+    #[inline]
     fn quoted(&mut self) -> Result<Cow<'a, str>, DecodeError> {
         let start = self.pos + 1;
         let rest = &self.buf[start..];
@@ -190,6 +193,7 @@ impl<'a> JsonReader<'a> {
     }
 
     /// Whether another member follows; consumes the comma or the closing bracket.
+    #[inline]
     fn next_member(&mut self, first: &mut bool, close: u8) -> Result<bool, DecodeError> {
         let c = self.peek()?;
         if *first {

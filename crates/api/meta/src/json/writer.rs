@@ -52,6 +52,7 @@ impl JsonWriter {
     }
 
     /// Writes a field name that needs no escape, with the comma before it where one is due.
+    #[inline]
     pub fn key(&mut self, name: &str) {
         self.comma();
         self.out.push(b'"');
@@ -67,6 +68,7 @@ impl JsonWriter {
     }
 
     /// A comma, unless an object or list was just opened.
+    #[inline]
     pub fn comma(&mut self) {
         if !matches!(self.out.last(), Some(b'{' | b'[') | None) {
             self.out.push(b',');
@@ -74,6 +76,7 @@ impl JsonWriter {
     }
 
     /// A field with `omitempty`.
+    #[inline]
     pub fn opt<V: Value>(&mut self, name: &str, value: &V) {
         if !value.is_empty() {
             self.key(name);
@@ -82,6 +85,7 @@ impl JsonWriter {
     }
 
     /// A field that is always written.
+    #[inline]
     pub fn req<V: Value>(&mut self, name: &str, value: &V) {
         self.key(name);
         value.write_json(self);
@@ -141,6 +145,7 @@ impl JsonWriter {
     }
 
     /// A string with Go's escapes, HTML-safe.
+    #[inline]
     pub fn string(&mut self, s: &str) {
         self.out.push(b'"');
         self.escaped(s.as_bytes(), true);

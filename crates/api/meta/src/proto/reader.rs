@@ -47,6 +47,7 @@ impl<'a> ProtoReader<'a> {
     }
 
     /// A variable-length integer.
+    #[inline]
     pub fn varint(&mut self) -> Result<u64, DecodeError> {
         let mut n = 0u64;
         let mut shift = 0;
@@ -67,6 +68,7 @@ impl<'a> ProtoReader<'a> {
         }
     }
 
+    #[inline]
     fn take(&mut self, len: u64) -> Result<&'a [u8], DecodeError> {
         let left = (self.end - self.pos) as u64;
         if len > left {
@@ -82,6 +84,7 @@ impl<'a> ProtoReader<'a> {
         Ok(&self.buf[start..self.pos])
     }
 
+    #[inline]
     fn expect(&self, wire: Wire, wanted: Wire) -> Result<(), DecodeError> {
         if wire == wanted {
             return Ok(());
@@ -90,6 +93,7 @@ impl<'a> ProtoReader<'a> {
     }
 
     /// The value of an integer field.
+    #[inline]
     pub fn integer(&mut self, wire: Wire) -> Result<u64, DecodeError> {
         self.expect(wire, Wire::Varint)?;
         self.varint()
@@ -103,6 +107,7 @@ impl<'a> ProtoReader<'a> {
     }
 
     /// The value of a bytes field.
+    #[inline]
     pub fn bytes(&mut self, wire: Wire) -> Result<&'a [u8], DecodeError> {
         self.expect(wire, Wire::Bytes)?;
         let len = self.varint()?;

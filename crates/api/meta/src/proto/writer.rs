@@ -42,6 +42,7 @@ impl ProtoWriter {
     }
 
     /// Puts bytes before everything written so far.
+    #[inline]
     pub fn prepend(&mut self, bytes: &[u8]) {
         if self.start < bytes.len() {
             self.grow(bytes.len());
@@ -51,6 +52,7 @@ impl ProtoWriter {
     }
 
     /// Puts a variable-length integer before everything.
+    #[inline]
     pub fn varint(&mut self, mut n: u64) {
         let mut bytes = [0u8; 10];
         let mut len = 0;
@@ -66,11 +68,13 @@ impl ProtoWriter {
         self.prepend(&bytes[..len]);
     }
 
+    #[inline]
     fn tag(&mut self, number: u32, wire: Wire) {
         self.varint(u64::from(number) << 3 | wire as u64);
     }
 
     /// A field with an integer.
+    #[inline]
     pub fn integer(&mut self, number: u32, n: u64) {
         self.varint(n);
         self.tag(number, Wire::Varint);
@@ -83,6 +87,7 @@ impl ProtoWriter {
     }
 
     /// A field with bytes.
+    #[inline]
     pub fn bytes(&mut self, number: u32, bytes: &[u8]) {
         self.prepend(bytes);
         self.varint(bytes.len() as u64);
@@ -90,17 +95,20 @@ impl ProtoWriter {
     }
 
     /// Begins a nested message: remember the answer, write the fields, then call [`ProtoWriter::end`].
+    #[inline]
     pub fn begin(&self) -> usize {
         self.len()
     }
 
     /// Ends a nested message.
+    #[inline]
     pub fn end(&mut self, number: u32, begin: usize) {
         self.varint((self.len() - begin) as u64);
         self.tag(number, Wire::Bytes);
     }
 
     /// A field.
+    #[inline]
     pub fn put<V: Value>(&mut self, number: u32, value: &V) {
         value.put_proto(number, self);
     }
