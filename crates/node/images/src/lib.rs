@@ -4,8 +4,11 @@
 //! can use as it is; an image is a small JSON record that points to both. Everything appears by renaming a finished
 //! temporary, so a crash leaves nothing half-made behind. [`build_layout`] makes images from directories.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod blobs;
 mod compression;
+mod credentials;
 mod document;
 mod error;
 mod gc;
@@ -17,9 +20,10 @@ mod reference;
 mod store;
 mod unpack;
 
+pub use credentials::Credentials;
 pub use error::{Error, Result};
 pub use gc::{Collected, Usage};
 pub use image::{Image, ImageConfig, Layer};
 pub use layout::{Build, LayerSource, build_layout};
 pub use reference::Reference;
-pub use store::{Credentials, Progress, PullOptions, Store, StoreConfig};
+pub use store::{Progress, PullOptions, Store, StoreConfig};

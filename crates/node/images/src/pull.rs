@@ -14,11 +14,12 @@ use oci_client::errors::{DigestError, OciDistributionError, OciErrorCode};
 use oci_client::secrets::RegistryAuth;
 
 use crate::blobs::{Blobs, verify};
+use crate::credentials::Credentials;
 use crate::document::*;
 use crate::error::{Error, Result};
 use crate::import::Staged;
 use crate::reference::Reference;
-use crate::store::{Credentials, Progress, PullOptions, StoreConfig};
+use crate::store::{Progress, PullOptions, StoreConfig};
 
 /// Layers fetched at the same time, as containerd does.
 const LAYERS_IN_PARALLEL: usize = 3;

@@ -133,10 +133,15 @@ fn is_registry(text: &str) -> bool {
         Some((host, port)) if !text.ends_with(']') => (host, Some(port)),
         _ => (text, None),
     };
-    let bracketed = host.starts_with('[') && host.ends_with(']');
-    let host_ok = !host.is_empty()
-        && (bracketed && host[1..host.len() - 1].bytes().all(|b| b.is_ascii_hexdigit() || b == b':')
-            || host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-'));
+    let label = |l: &str| {
+        let ends = [l.bytes().next(), l.bytes().last()];
+        ends.iter().all(|b| b.is_some_and(|b| b.is_ascii_alphanumeric()))
+            && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    let host_ok = match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => host.split('.').all(label),
+    };
     host_ok && port.is_none_or(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()))
 }
 

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::blobs::{Blobs, HashingReader, digest_of, unique, write_atomically};
+use crate::credentials::Credentials;
 use crate::document::ConfigFile;
 use crate::error::{Error, Result};
 use crate::image::{Image, Layer};
@@ -64,20 +65,6 @@ pub struct PullOptions {
     pub progress: Option<Report>,
 }
 
-/// User name and password, or a token, for one registry.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Credentials {
-    /// Basic.
-    Basic {
-        /// User name.
-        username: String,
-        /// Password.
-        password: String,
-    },
-    /// A bearer token for the registry itself.
-    Bearer(String),
-}
-
 /// How far a pull has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
@@ -110,16 +97,6 @@ struct LayerRecord {
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").field("root", &self.inner.root).finish()
-    }
-}
-
-impl std::fmt::Debug for Credentials {
-    /// Secrets stay out of logs.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Credentials::Basic { username, .. } => write!(f, "Basic({username}, ...)"),
-            Credentials::Bearer(_) => f.write_str("Bearer(...)"),
-        }
     }
 }
 

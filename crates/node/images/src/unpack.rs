@@ -193,29 +193,34 @@ impl Unpacker {
         is_dir: bool,
     ) -> io::Result<()> {
         let header = entry.header();
-        let (uid, gid) = (header.uid()?, header.gid()?);
-        let mode = header.mode()?;
+        let old = header.as_old();
+        let mut uid = number(header.uid(), &old.uid)?;
+        let mut gid = number(header.gid(), &old.gid)?;
+        let mode = number(header.mode().map(u64::from), &old.mode)? as u32;
+        let mut time = (number(header.mtime(), &old.mtime)? as i64, 0);
         let is_link = header.entry_type() == EntryType::Symlink;
-        let mut time = (header.mtime()? as i64, 0);
-        let id = |v: u64| u32::try_from(v).map_err(|_| refuse("owner out of range"));
+        let mut attributes = Vec::new();
+        for extension in entry.pax_extensions()?.into_iter().flatten() {
+            let extension = extension?;
+            let (key, value) = (extension.key_bytes(), extension.value_bytes());
+            let text = std::str::from_utf8(value).unwrap_or_default();
+            match key {
+                b"uid" => uid = text.parse().map_err(|_| refuse("bad owner"))?,
+                b"gid" => gid = text.parse().map_err(|_| refuse("bad group"))?,
+                b"mtime" => time = pax_time(text).ok_or_else(|| refuse("bad time"))?,
+                _ => attributes
+                    .extend(key.strip_prefix(b"SCHILY.xattr.").map(|n| (n.to_vec(), value.to_vec()))),
+            }
+        }
         if self.root_user {
+            let id = |v: u64| u32::try_from(v).map_err(|_| refuse("owner out of range"));
             std::os::unix::fs::lchown(target, Some(id(uid)?), Some(id(gid)?))?;
         }
         if !is_link {
             fs::set_permissions(target, fs::Permissions::from_mode(mode & 0o7777))?;
         }
-        if let Some(extensions) = entry.pax_extensions()? {
-            for extension in extensions {
-                let extension = extension?;
-                let (key, value) = (extension.key_bytes(), extension.value_bytes());
-                if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-                    self.xattr(target, OsStr::from_bytes(name), value)?;
-                } else if key == b"mtime"
-                    && let Some(parsed) = std::str::from_utf8(value).ok().and_then(pax_time)
-                {
-                    time = parsed;
-                }
-            }
+        for (name, value) in attributes {
+            self.xattr(target, OsStr::from_bytes(&name), &value)?;
         }
         if is_dir {
             self.times.insert(target.to_path_buf(), time);
@@ -421,6 +426,11 @@ fn link_parts(link: &Path) -> Vec<OsString> {
 
 fn is_whiteout(meta: &Metadata) -> bool {
     meta.file_type().is_char_device() && meta.rdev() == 0
+}
+
+/// A numeric field of a header; one that was left blank is zero.
+fn number(value: io::Result<u64>, field: &[u8]) -> io::Result<u64> {
+    if field.iter().all(|b| matches!(b, 0 | b' ')) { Ok(0) } else { value.map_err(|e| refuse(e.to_string())) }
 }
 
 fn pax_time(text: &str) -> Option<(i64, i64)> {

@@ -1,5 +1,7 @@
 //! Pulls from a registry that is a table of answers on a loopback port.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! The store from outside: building, importing, naming, leasing, collecting.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -173,7 +175,7 @@ async fn names_move_and_garbage_goes_but_leases_hold() {
     assert!(store.get(&old.id).unwrap().repo_tags.is_empty());
     store.acquire(&old, "container").unwrap();
     store.remove(&old.id).await.unwrap();
-    assert_eq!(store.in_use().into_iter().collect::<Vec<_>>(), [old.id.clone()]);
+    assert!(store.in_use().into_iter().eq([old.id.clone()]));
     store.garbage_collect().await.unwrap();
     assert!(old.layers[1].path.exists());
     store.release("container").unwrap();

@@ -5,6 +5,8 @@
 //! processes. Start reading at `manager/` (what can be asked), `spec/` (what a container gets) and `shim/` (what runs
 //! beside it).
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod cgroup;
 mod config;
 mod error;

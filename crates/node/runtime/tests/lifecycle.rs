@@ -1,5 +1,7 @@
 //! Containers from start to end, as the kubelet uses them.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::time::{Duration, Instant};
@@ -33,8 +35,8 @@ async fn a_container_runs_logs_and_ends() {
     assert_eq!(lines, ["stderr F err", "stdout F out", "stdout F tail"]);
     assert!(matches!(node.runtime.start_container(&id).await, Err(Error::WrongState { .. })));
     let mut seen = Vec::new();
-    while let Ok(event) = events.try_recv() {
-        seen.push(event);
+    while !matches!(seen.last(), Some(RuntimeEvent::ContainerExited { .. })) {
+        seen.push(tokio::time::timeout(common::SOON, events.recv()).await.expect("an event comes").unwrap());
     }
     assert!(matches!(seen[0], RuntimeEvent::SandboxStarted { .. }), "{seen:?}");
     assert!(

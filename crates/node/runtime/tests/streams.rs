@@ -1,5 +1,7 @@
 //! Exec, attach, terminals, port forwarding and logs.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::time::Duration;

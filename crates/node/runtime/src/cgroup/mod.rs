@@ -3,6 +3,7 @@
 //! Paths are given from the root of each hierarchy (`/ferrokube/kubepods/burstable/pod…`), and limits as [`Resources`] in
 //! v1's units; the v2 side converts as the kubelet and runc do.
 
+pub(crate) mod devices;
 mod v1;
 mod v2;
 
@@ -39,6 +40,8 @@ pub(crate) trait Cgroups: Send + Sync {
     /// What a container should see under `/sys/fs/cgroup`: names and directories; `None` means that a cgroup namespace and
     /// a mount of the only hierarchy do it.
     fn visible(&self, path: &Path) -> Option<Vec<(String, PathBuf)>>;
+    /// Allows these devices and no others, where libcontainer does not do that itself (v1).
+    fn restrict_devices(&self, path: &Path, rules: &[devices::DeviceRule]) -> io::Result<()>;
     /// File that counts kills by the out-of-memory killer in a line `oom_kill N`.
     fn oom_file(&self, path: &Path) -> Option<PathBuf>;
 }

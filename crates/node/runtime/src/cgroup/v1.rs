@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::devices::DeviceRule;
 use super::{Cgroups, field, now_ns, read_number, write};
 use crate::config::Resources;
 use crate::status::CgroupStats;
@@ -216,6 +217,10 @@ impl Cgroups for V1 {
 
     fn visible(&self, path: &Path) -> Option<Vec<(String, PathBuf)>> {
         Some(self.mounts.iter().map(|(controller, mount)| (controller.clone(), join(mount, path))).collect())
+    }
+
+    fn restrict_devices(&self, _: &Path, _: &[DeviceRule]) -> io::Result<()> {
+        Ok(())
     }
 
     fn oom_file(&self, path: &Path) -> Option<PathBuf> {

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::devices::DeviceRule;
 use super::{Cgroups, field, now_ns, read_number, write};
 use crate::config::Resources;
 use crate::status::CgroupStats;
@@ -212,6 +213,10 @@ impl Cgroups for V2 {
 
     fn visible(&self, _: &Path) -> Option<Vec<(String, PathBuf)>> {
         None
+    }
+
+    fn restrict_devices(&self, path: &Path, rules: &[DeviceRule]) -> io::Result<()> {
+        super::devices::restrict(&self.at(path), rules)
     }
 
     fn oom_file(&self, path: &Path) -> Option<PathBuf> {

@@ -8,7 +8,7 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::syscall::syscall::create_syscall;
@@ -24,6 +24,7 @@ use nix::unistd::{
     setresgid, setresuid, setsid,
 };
 
+use super::pidfd;
 use crate::shim::executor::{become_program, report, words};
 use crate::shim::protocol::{ExecOrder, ExecReply, line, receive_line, send};
 
@@ -126,13 +127,6 @@ fn wait(child: Pid, control: BorrowedFd<'_>) -> Result<i32, String> {
     }
 }
 
-fn pidfd(pid: i32) -> nix::Result<OwnedFd> {
-    // SAFETY: the call takes two integers and returns a new descriptor or an error.
-    let fd = nix::errno::Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
-    // SAFETY: the descriptor was made by the call above.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
-}
-
 /// The child's way to the command. Returns only to say why it did not get there.
 fn child(
     order: &ExecOrder,
@@ -176,10 +170,11 @@ fn child(
             .map_err(|e| format!("cannot load seccomp filter: {e}")),
         None => Ok(()),
     };
+    // A change of user clears the effective set, which loading a filter needs.
+    capabilities::reset_effective(syscall.as_ref()).map_err(|e| format!("cannot set capabilities: {e}"))?;
     if !no_new_privs {
         load()?;
     }
-    capabilities::reset_effective(syscall.as_ref()).map_err(|e| format!("cannot set capabilities: {e}"))?;
     if let Some(caps) = process.capabilities() {
         capabilities::drop_privileges(caps, syscall.as_ref())
             .map_err(|e| format!("cannot set capabilities: {e}"))?;

@@ -91,7 +91,7 @@ impl Inner {
             socket.set_nonblocking(true).map_err(Error::io("cannot use the shim's socket"))?;
             let socket = tokio::net::UnixStream::from_std(socket)
                 .map_err(Error::io("cannot use the shim's socket"))?;
-            self.watch(entry, Connection::over(socket));
+            self.watch(entry, Some(Connection::over(socket)));
         }
         Ok(())
     }
@@ -111,11 +111,13 @@ impl Inner {
         Ok(exit)
     }
 
-    /// Waits in a task for the end of a running container.
-    pub(super) fn watch(self: &Arc<Self>, entry: Arc<ContainerEntry>, mut connection: Connection) {
+    /// Waits in a task for the end of a running container, on a connection that has asked for it; without one, the shim
+    /// is gone already.
+    pub(super) fn watch(self: &Arc<Self>, entry: Arc<ContainerEntry>, mut connection: Option<Connection>) {
         let inner = self.clone();
         tokio::spawn(async move {
             let exit = loop {
+                let Some(connection) = &mut connection else { break None };
                 match connection.next::<Reply>().await {
                     Ok(Some(Reply::Exited(exit))) => break Some(exit),
                     Ok(Some(_)) => {}

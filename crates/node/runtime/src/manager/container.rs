@@ -1,29 +1,30 @@
 //! Making, starting, stopping and removing containers.
 
 use std::fs;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::mount::{MsFlags, mount};
 use nix::sys::signal::Signal;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::adopt::STARTING;
+use super::devices::devices;
 use super::namespace::{pinned, unmount};
 use super::records::{ContainerRecord, SandboxRecord, create_dir, new_id, remove_dir, save};
+use super::rootfs::{make_cwd, mount_root};
 use super::shims::Connection;
+use super::signals::{signal_name, signal_number};
 use super::{ContainerEntry, Inner, Runtime, blocking};
 use crate::cgroup::{self, now_ns};
 use crate::config::{ContainerConfig, PidMode, Resources, SeccompProfile};
 use crate::error::{Error, Result};
-use crate::shim::protocol::{Reply, Request, ShimConfig, Started};
+use crate::shim::protocol::{Request, ShimConfig, Started};
 use crate::shim::{EXIT, LAUNCH};
 use crate::spec::{self, HostDevice, capabilities, seccomp};
 use crate::status::{ContainerState, Exit, RuntimeEvent};
-use crate::user::{Database, path_in_root};
+use crate::user::Database;
 
 /// How long a killed container may take to be gone.
 const KILL_MAX: Duration = Duration::from_secs(30);
@@ -186,6 +187,11 @@ impl Inner {
             .set(&cgroup, &config.resources)
             .map_err(Error::io(format!("cannot set limits of {}", cgroup.display())))?;
         let devices = devices(&config)?;
+        if !config.security.privileged {
+            let own = devices.iter().map(HostDevice::rule);
+            let rules: Vec<_> = cgroup::devices::ALWAYS.iter().copied().chain(own).collect();
+            self.cgroups.restrict_devices(&cgroup, &rules).map_err(Error::io("cannot restrict devices"))?;
+        }
         let capabilities = capabilities::names(&config.security)?;
         let profile = match &config.security.seccomp {
             _ if config.security.privileged => None,
@@ -222,6 +228,10 @@ impl Inner {
         if let Some(dir) = log_path.parent().filter(|_| !config.log_path.as_os_str().is_empty()) {
             create_dir(dir)?;
         }
+        let mut propagation: Vec<_> =
+            config.mounts.iter().map(|m| (m.container_path.clone(), m.propagation)).collect();
+        // What is set for a mount is set for all below it, so the deeper ones come later.
+        propagation.sort_by_key(|(path, _)| path.components().count());
         let own_pid_namespace = sandbox.config.pid == PidMode::Container;
         save(
             &bundle.join("shim.json"),
@@ -239,6 +249,7 @@ impl Inner {
                 stdin_once: config.stdin_once,
                 tty: config.tty,
                 oom_score_adj: config.oom_score_adj,
+                propagation,
                 oom_file: self.cgroups.oom_file(&cgroup),
                 procs_files: if own_pid_namespace { vec![] } else { self.procs_files(&cgroup) },
             },
@@ -266,7 +277,7 @@ impl Inner {
     }
 
     /// Starts the shim, which starts the container.
-    async fn launch(&self, entry: &ContainerEntry) -> Result<(ContainerState, Connection)> {
+    async fn launch(&self, entry: &ContainerEntry) -> Result<(ContainerState, Option<Connection>)> {
         let id = &entry.record.id;
         let (bundle, run) = (self.bundle(id), self.run_dir(id));
         let shim_log = run.join("shim.log");
@@ -287,22 +298,20 @@ impl Inner {
         let stdout = child.stdout.take().ok_or(Error::Interrupted)?;
         let mut text = String::new();
         BufReader::new(stdout).read_line(&mut text).await.map_err(Error::io("cannot read from the shim"))?;
-        match serde_json::from_str(&text) {
-            Ok(Started::Running { .. }) => {}
+        let running = match serde_json::from_str(&text) {
+            Ok(Started::Running { pid, started_at_ns }) => ContainerState::Running { pid, started_at_ns },
             Ok(Started::Failed(why)) => return Err(Error::Start(why)),
             Err(_) => {
                 let log = fs::read_to_string(&shim_log).unwrap_or_default();
                 return Err(Error::Start(format!("the shim ended before the container ran: {}", log.trim())));
             }
-        }
-        let mut connection = Connection::open(&run).await?;
-        connection.send(&Request::Watch, &[]).await?;
-        match connection.next().await? {
-            Some(Reply::Running { pid, started_at_ns }) => {
-                Ok((ContainerState::Running { pid, started_at_ns }, connection))
-            }
-            _ => Err(Error::Start("the shim ended at once".into())),
-        }
+        };
+        // A container that ends at once may have taken its shim along; then the shim's record tells the rest.
+        let watching = async {
+            let connection = Connection::open(&run).await?;
+            connection.send(&Request::Watch, &[]).await.map(|()| connection)
+        };
+        Ok((running, watching.await.ok()))
     }
 
     /// Sends a signal through the shim, which alone knows that the process is not reaped yet. A container that has ended
@@ -328,230 +337,5 @@ impl Inner {
         remove_dir(&run)?;
         remove_dir(&self.bundle(id))?;
         Ok(self.config.images.release(id)?)
-    }
-}
-
-/// Mounts the image's layers with a writable one on top.
-fn mount_root(bundle: &Path, run: &Path, image: &images::Image) -> Result<PathBuf> {
-    let (upper, work, rootfs) = (bundle.join("upper"), bundle.join("work"), run.join("rootfs"));
-    for dir in [&upper, &work, &rootfs] {
-        create_dir(dir)?;
-    }
-    fs::set_permissions(&upper, fs::Permissions::from_mode(0o755))
-        .map_err(Error::io("cannot protect the root"))?;
-    let lowers = image.lower_dirs();
-    // The options of a mount fit into one page, so long layer paths are written relative to what they share.
-    let quote =
-        |p: &Path| p.display().to_string().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,");
-    let mut lower: Vec<String> = lowers.iter().map(|l| quote(l)).collect();
-    if lower.is_empty() {
-        let empty = bundle.join("empty");
-        create_dir(&empty)?;
-        lower.push(quote(&empty));
-    }
-    let fail = Error::io::<nix::Error>(format!("cannot mount the root file system {}", rootfs.display()));
-    overlay(&lower, &quote(&upper), &quote(&work), &rootfs).map_err(fail)?;
-    Ok(rootfs)
-}
-
-/// Mounts an overlay by the file-descriptor interface where there are many layers (each layer its own call, so no limit of
-/// one page), and by mount(2) otherwise.
-fn overlay(lower: &[String], upper: &str, work: &str, target: &Path) -> nix::Result<()> {
-    let options = format!("lowerdir={},upperdir={upper},workdir={work}", lower.join(":"));
-    if options.len() < 4000 {
-        return mount(Some("overlay"), target, Some("overlay"), MsFlags::empty(), Some(options.as_str()));
-    }
-    fsmount::overlay(lower, upper, work, target)
-}
-
-mod fsmount {
-    //! fsopen(2) and its kin, for overlays with more layers than fit into one page of options (Linux 6.5).
-
-    use std::ffi::CString;
-    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-    use std::os::unix::ffi::OsStrExt;
-    use std::path::Path;
-
-    use nix::errno::Errno;
-
-    const FSCONFIG_SET_STRING: libc::c_uint = 1;
-    const FSCONFIG_CMD_CREATE: libc::c_uint = 6;
-    const MOVE_MOUNT_F_EMPTY_PATH: libc::c_uint = 4;
-
-    pub(super) fn overlay(lower: &[String], upper: &str, work: &str, target: &Path) -> nix::Result<()> {
-        let text = |s: &[u8]| CString::new(s).map_err(|_| Errno::EINVAL);
-        // SAFETY: every pointer is a NUL-terminated string that lives through its call; descriptors are owned at once.
-        unsafe {
-            let fs = owned(libc::syscall(libc::SYS_fsopen, c"overlay".as_ptr(), 1))?;
-            let set = |key: &str, value: &str| {
-                let (key, value) = (text(key.as_bytes())?, text(value.as_bytes())?);
-                let (fd, set) = (fs.as_raw_fd(), FSCONFIG_SET_STRING);
-                Errno::result(libc::syscall(libc::SYS_fsconfig, fd, set, key.as_ptr(), value.as_ptr(), 0))
-                    .map(drop)
-            };
-            for layer in lower {
-                set("lowerdir+", layer)?;
-            }
-            set("upperdir", upper)?;
-            set("workdir", work)?;
-            let none = std::ptr::null::<libc::c_char>();
-            Errno::result(libc::syscall(
-                libc::SYS_fsconfig,
-                fs.as_raw_fd(),
-                FSCONFIG_CMD_CREATE,
-                none,
-                none,
-                0,
-            ))?;
-            let mounted = owned(libc::syscall(libc::SYS_fsmount, fs.as_raw_fd(), 1, 0))?;
-            let (from, to) = (mounted.as_raw_fd(), text(target.as_os_str().as_bytes())?);
-            let flags = MOVE_MOUNT_F_EMPTY_PATH;
-            let at = libc::AT_FDCWD;
-            Errno::result(libc::syscall(libc::SYS_move_mount, from, c"".as_ptr(), at, to.as_ptr(), flags))
-                .map(drop)
-        }
-    }
-
-    unsafe fn owned(result: libc::c_long) -> nix::Result<OwnedFd> {
-        let fd = Errno::result(result)?;
-        // SAFETY: the caller passes the result of a call that returns a new descriptor.
-        Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
-    }
-}
-
-/// Makes the working directory if the image lacks it, as docker does, owned by the container's user.
-fn make_cwd(rootfs: &Path, cwd: &str, uid: u32, gid: u32) -> Result<()> {
-    if !cwd.starts_with('/') {
-        return Err(Error::InvalidConfig(format!(
-            "the working directory {cwd:?} is invalid, it needs to be an absolute path"
-        )));
-    }
-    let mut made = PathBuf::from("/");
-    for part in Path::new(cwd).components().skip(1) {
-        let parent =
-            path_in_root(rootfs, &made).map_err(Error::io(format!("cannot find {}", made.display())))?;
-        made.push(part);
-        if path_in_root(rootfs, &made).is_ok() {
-            continue;
-        }
-        let path = parent.join(part);
-        let make =
-            || fs::create_dir(&path).and_then(|()| std::os::unix::fs::lchown(&path, Some(uid), Some(gid)));
-        match make() {
-            // A dangling symlink or a plain file is the image's affair: the start will say so.
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
-            made => made.map_err(Error::io(format!("cannot create the working directory {cwd}")))?,
-        }
-    }
-    Ok(())
-}
-
-/// Looks at the devices that the container wants; a privileged one gets all of the host's.
-fn devices(config: &ContainerConfig) -> Result<Vec<HostDevice>> {
-    let mut found = Vec::new();
-    if config.security.privileged {
-        host_devices(Path::new("/dev"), &mut found);
-    }
-    for wanted in &config.devices {
-        let device = look(&wanted.host_path, &wanted.container_path, &wanted.permissions).map_err(
-            Error::io(format!("error gathering device information for {}", wanted.host_path.display())),
-        )?;
-        let device = device
-            .ok_or_else(|| Error::InvalidConfig(format!("{} is not a device", wanted.host_path.display())))?;
-        found.retain(|d: &HostDevice| d.path != device.path);
-        found.push(device);
-    }
-    Ok(found)
-}
-
-fn host_devices(dir: &Path, found: &mut Vec<HostDevice>) {
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let path = entry.path();
-        let name = entry.file_name();
-        match entry.file_type() {
-            // These are file systems of their own in every container.
-            Ok(t) if t.is_dir() && !["pts", "shm", "mqueue", "fd"].iter().any(|n| name == *n) => {
-                host_devices(&path, found)
-            }
-            Ok(t) if (t.is_char_device() || t.is_block_device()) && name != "console" && name != "ptmx" => {
-                found.extend(look(&path, &path, "rwm").ok().flatten());
-            }
-            _ => {}
-        }
-    }
-}
-
-fn look(host: &Path, inside: &Path, permissions: &str) -> std::io::Result<Option<HostDevice>> {
-    let meta = fs::metadata(host)?;
-    let kind = match meta.file_type() {
-        t if t.is_char_device() => 'c',
-        t if t.is_block_device() => 'b',
-        _ => return Ok(None),
-    };
-    Ok(Some(HostDevice {
-        path: if inside.as_os_str().is_empty() { host.into() } else { inside.into() },
-        kind,
-        major: nix::sys::stat::major(meta.rdev()),
-        minor: nix::sys::stat::minor(meta.rdev()),
-        mode: meta.permissions().mode() & 0o7777,
-        uid: meta.uid(),
-        gid: meta.gid(),
-        permissions: if permissions.is_empty() { "rwm".into() } else { permissions.into() },
-    }))
-}
-
-/// The number of a signal given by name (with or without `SIG`), real-time name or number.
-fn signal_number(text: &str) -> Option<i32> {
-    let upper = text.to_ascii_uppercase();
-    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    if let Ok(number) = name.parse::<i32>() {
-        return (1..=64).contains(&number).then_some(number);
-    }
-    let real_time = |base: i32, rest: &str, sign: i32| match rest {
-        "" => Some(base),
-        _ => rest[1..].parse::<i32>().ok().map(|n| base + sign * n).filter(|n| (34..=64).contains(n)),
-    };
-    if let Some(rest) = name.strip_prefix("RTMIN").filter(|r| r.is_empty() || r.starts_with('+')) {
-        return real_time(34, rest, 1);
-    }
-    if let Some(rest) = name.strip_prefix("RTMAX").filter(|r| r.is_empty() || r.starts_with('-')) {
-        return real_time(64, rest, -1);
-    }
-    format!("SIG{name}").parse::<Signal>().ok().map(|s| s as i32)
-}
-
-/// A stop signal by its full name; `SIGTERM` when none is given.
-fn signal_name(text: &str) -> Result<String> {
-    if text.is_empty() {
-        return Ok("SIGTERM".into());
-    }
-    let number =
-        signal_number(text).ok_or_else(|| Error::InvalidConfig(format!("invalid stop signal {text:?}")))?;
-    Ok(Signal::try_from(number).map_or_else(|_| number.to_string(), |s| s.as_str().to_owned()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn signals_have_many_names() {
-        for (text, number) in [
-            ("SIGTERM", Some(15)),
-            ("term", Some(15)),
-            ("9", Some(9)),
-            ("SIGRTMIN+3", Some(37)),
-            ("RTMAX-1", Some(63)),
-            ("SIGRTMIN", Some(34)),
-            ("0", None),
-            ("99", None),
-            ("SIGNOPE", None),
-            ("RTMIN+99", None),
-        ] {
-            assert_eq!(signal_number(text), number, "{text}");
-        }
-        assert_eq!(signal_name("").unwrap(), "SIGTERM");
-        assert_eq!(signal_name("3").unwrap(), "SIGQUIT");
-        assert!(signal_name("x").is_err());
     }
 }

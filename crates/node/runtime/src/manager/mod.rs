@@ -6,11 +6,14 @@
 
 mod adopt;
 mod container;
+mod devices;
 mod exec;
 mod namespace;
 mod records;
+mod rootfs;
 mod sandbox;
 mod shims;
+mod signals;
 mod stats;
 mod streams;
 

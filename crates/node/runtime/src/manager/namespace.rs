@@ -139,7 +139,7 @@ pub(super) fn unmount(path: &Path) -> Result<()> {
 
 /// Whether a path is a pinned namespace.
 pub(super) fn is_pinned(path: &Path) -> bool {
-    nix::sys::statfs::statfs(path).is_ok_and(|s| i64::from(s.filesystem_type().0) == NSFS_MAGIC)
+    nix::sys::statfs::statfs(path).is_ok_and(|s| s.filesystem_type().0 == NSFS_MAGIC)
 }
 
 /// Mounts the shared memory of a sandbox.

@@ -7,6 +7,7 @@
 
 pub(crate) mod executor;
 pub(crate) mod log;
+pub(crate) mod propagation;
 pub(crate) mod protocol;
 pub(crate) mod serve;
 
@@ -130,6 +131,9 @@ fn start(config: &ShimConfig) -> Result<(i32, Streams), String> {
             streams = Some(Streams { stdin: None, stdout: master, stderr: None });
             let _ = std::fs::remove_file("console.sock");
         }
+        let process =
+            crate::helper::pidfd(pid.as_raw()).map_err(|e| format!("the container is gone: {e}"))?;
+        propagation::set(&process, &config.propagation)?;
         adjust_oom_score(pid.as_raw(), config.oom_score_adj);
         NotifySocket::new(state.join(&config.id).join(NOTIFY_FILE))
             .notify_container_start()

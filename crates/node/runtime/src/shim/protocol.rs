@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{AttachRequest, LogLimits, TermSize};
+use crate::config::{AttachRequest, LogLimits, Propagation, TermSize};
 use crate::status::Exit;
 
 /// Longer lines are no message of ours.
@@ -28,6 +28,8 @@ pub(crate) struct ShimConfig {
     pub stdin_once: bool,
     pub tty: bool,
     pub oom_score_adj: Option<i32>,
+    /// Volumes by their path in the container.
+    pub propagation: Vec<(PathBuf, Propagation)>,
     /// File with the count of out-of-memory kills.
     pub oom_file: Option<PathBuf>,
     /// Files that list the container's processes, when its PID 1 is not its own and so does not take them along.

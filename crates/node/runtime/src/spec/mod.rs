@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::cgroup::devices::DeviceRule;
 use crate::config::{ContainerConfig, PidMode, Propagation, SandboxConfig, SecurityContext};
 use crate::error::{Error, Result};
 use crate::user::Resolved;
@@ -64,6 +65,21 @@ pub(crate) struct HostDevice {
     pub uid: u32,
     pub gid: u32,
     pub permissions: String,
+}
+
+impl HostDevice {
+    /// The permission to use it.
+    pub(crate) fn rule(&self) -> DeviceRule {
+        let may = |access: char| self.permissions.contains(access);
+        DeviceRule {
+            kind: self.kind,
+            major: Some(self.major as u32),
+            minor: Some(self.minor as u32),
+            read: may('r'),
+            write: may('w'),
+            mknod: may('m'),
+        }
+    }
 }
 
 /// Builds the specification.

@@ -1,5 +1,6 @@
 //! A node for one test: its own directories, its own cgroups, an image made from busybox.
 
+#![allow(clippy::unwrap_used)]
 #![allow(dead_code)]
 
 use std::collections::BTreeMap;
@@ -124,11 +125,12 @@ impl Node {
     }
 
     pub fn container(&self, command: &[&str]) -> ContainerConfig {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
         ContainerConfig {
             name: "c".into(),
             image: "test/busybox:1".into(),
             command: command.iter().map(|s| (*s).to_owned()).collect(),
-            log_path: "c/0.log".into(),
+            log_path: format!("c{}/0.log", NEXT.fetch_add(1, Ordering::Relaxed)).into(),
             ..Default::default()
         }
     }
