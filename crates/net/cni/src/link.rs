@@ -104,6 +104,10 @@ pub fn connect(node: &mut Socket, netns: &Path, link: &str, ips: &[IpAddr], mtu:
         node.set_neighbour(node_link.index, *ip, pod_mac)?;
         node.set_route(&host_route(*ip, node_link.index))?;
     }
+    // The kernel starts sending on a link some time after it came up, and drops what comes before. Asking for the link makes it
+    // catch up (since 6.9), so that the first packet of a pod is not the one that gets lost.
+    node.link(link)?;
+    pod.link(POD_LINK)?;
     Ok(())
 }
 

@@ -199,9 +199,14 @@ impl Network {
             }
         }
         if let Some(lo) = socket.link("lo").map_err(kernel("find lo"))? {
-            for range in &config.pod_cidrs {
-                let own = IpNet::from(ipam::gateway(*range));
-                socket.delete_address(lo.index, own).map_err(kernel(format!("delete address {own}")))?;
+            // The node may have forgotten its own ranges by now: what is single and inside the cluster's is ours as well.
+            let ranges: Vec<_> = config.pod_cidrs.iter().chain(&config.cluster_cidrs).collect();
+            for own in socket.addresses().map_err(kernel("list addresses"))? {
+                let single = own.net.prefix_len() == own.net.max_prefix_len();
+                if own.link == lo.index && single && ranges.iter().any(|range| range.contains(&own.net)) {
+                    let action = format!("delete address {}", own.net);
+                    socket.delete_address(lo.index, own.net).map_err(kernel(action))?;
+                }
             }
         }
         let mut netfilter = Socket::netfilter().map_err(kernel("open netlink"))?;

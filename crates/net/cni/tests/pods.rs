@@ -189,8 +189,12 @@ fn pods_of_two_nodes_and_the_outside() {
 
     // Reset leaves nothing.
     drop(net_a);
+    let forgetful = Config { pod_cidrs: vec![], ..config_a.clone() };
+    a.run(|| Network::reset(&forgetful).unwrap());
     a.run(|| Network::reset(&config_a).unwrap());
-    a.run(|| Network::reset(&config_a).unwrap());
+    assert!(
+        socket.addresses().unwrap().iter().all(|address| !address.net.to_string().starts_with("10.244."))
+    );
     let names: Vec<_> = socket.links().unwrap().into_iter().map(|link| link.name).collect();
     assert_eq!(names, ["lo", "nodes", "world"]);
     assert!(socket.routes().unwrap().iter().all(|route| route.protocol != cni::link::ROUTE_PROTOCOL));

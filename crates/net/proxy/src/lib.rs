@@ -18,7 +18,7 @@ pub mod spec;
 
 pub use from_objects::{Objects, SharedObjects};
 pub use plan::plan;
-pub use proxy::{Error, Proxy, run};
+pub use proxy::{Error, Proxy, follow, run};
 pub use spec::{
     EndpointPort, EndpointSpec, NodeSpec, Protocol, ServicePort, ServiceSpec, SliceSpec, Snapshot,
     TrafficPolicy,

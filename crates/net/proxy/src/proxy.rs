@@ -1,12 +1,16 @@
 //! Applies plans to the kernel: the table, the setting that lets node ports answer on 127.0.0.1, and stale UDP flows.
-//! [`run`] follows objects as they change.
+//! [`run`] follows snapshots, [`follow`] the API's objects.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use informer::Cache;
 use netlink::nft::{self, Ruleset};
 use netlink::{Socket, nft::apply};
+use tokio::sync::watch;
+use types::core::v1::Service;
+use types::discovery::v1::EndpointSlice;
 
 use crate::flows::UdpView;
 use crate::from_objects::SharedObjects;
@@ -86,17 +90,15 @@ impl Proxy {
     }
 }
 
-/// Keeps the rules and the health check ports like `objects`, until the future is dropped; the rules stay. Changes that come while others
-/// are being applied are applied together. Errors are logged and tried again. Start it when the objects are whole: a first
-/// snapshot without services takes the rules of an earlier process away.
-pub async fn run(node: NodeSpec, objects: Arc<SharedObjects>) {
-    let mut changes = objects.changes();
+/// Keeps the rules and the health check ports like the newest snapshot, until the sender is gone or the future is dropped; the rules
+/// stay. Snapshots that come while another is being applied are skipped but for the newest. Errors are logged and tried
+/// again. The first snapshot must be whole: without services it takes the rules of an earlier process away.
+pub async fn run(node: NodeSpec, mut snapshots: watch::Receiver<Arc<Snapshot>>) {
     let mut proxy = Proxy::new(node.clone());
     let mut health = HealthServer::new(IpAddr::from(Ipv4Addr::UNSPECIFIED));
     let mut retry = RETRY_MIN;
     loop {
-        changes.borrow_and_update();
-        let snapshot = objects.snapshot();
+        let snapshot = snapshots.borrow_and_update().clone();
         health.sync(wanted(&snapshot, &node)).await;
         let applied = tokio::task::spawn_blocking(move || {
             let result = proxy.apply(&snapshot);
@@ -113,17 +115,38 @@ pub async fn run(node: NodeSpec, objects: Arc<SharedObjects>) {
         let changed = match result {
             Ok(()) => {
                 retry = RETRY_MIN;
-                changes.changed().await
+                snapshots.changed().await
             }
             Err(error) => {
                 tracing::warn!(%error, "service rules not applied; trying again");
                 let wait = retry;
                 retry = (retry * 2).min(RETRY_MAX);
-                tokio::time::timeout(wait, changes.changed()).await.unwrap_or(Ok(()))
+                tokio::time::timeout(wait, snapshots.changed()).await.unwrap_or(Ok(()))
             }
         };
         if changed.is_err() {
             return;
         }
+    }
+}
+
+/// Keeps the rules and the health check ports like the caches of Services and EndpointSlices, from when both are in sync until the
+/// future is dropped.
+pub async fn follow(node: NodeSpec, services: &Cache<Service>, slices: &Cache<EndpointSlice>) {
+    let objects = SharedObjects::follow(services, slices);
+    let mut changes = objects.changes();
+    services.synced().await;
+    slices.synced().await;
+    changes.borrow_and_update();
+    let (snapshots, received) = watch::channel(Arc::new(objects.snapshot()));
+    let feed = async {
+        while changes.changed().await.is_ok() {
+            changes.borrow_and_update();
+            snapshots.send_replace(Arc::new(objects.snapshot()));
+        }
+    };
+    tokio::select! {
+        () = run(node, received) => {}
+        () = feed => {}
     }
 }
