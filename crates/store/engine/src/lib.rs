@@ -6,8 +6,8 @@
 //! except when it opens one.
 //!
 //! [`LogEngine`] is the default: one append-only file and a checkpoint beside it. Since nothing is ever looked up on
-//! disk, a log-structured merge tree underneath (fjall was measured, see ARCHITECTURE.md) would only keep a second
-//! copy of each value in its memtables. [`MemoryEngine`] keeps the same promises without files, for simulations,
+//! disk, a log-structured merge tree underneath would only keep a second copy of each value in its memtables
+//! (ARCHITECTURE.md has the measurement). [`MemoryEngine`] keeps the same promises without files, for simulations,
 //! and can be told to fail.
 
 mod batch;

@@ -324,6 +324,9 @@ async fn follow<T: ?Sized + Send + Sync + 'static>(
             Ok(batch) => core.apply(&batch.events, batch.revision),
             Err(error) => {
                 tracing::warn!(prefix = %core.prefix, %error, "lost the watch on the store; starting over");
+                if !matches!(error, StoreError::Compacted { .. }) {
+                    env.sleep(RETRY).await;
+                }
                 watch = loop {
                     match load(&core, &*store).await {
                         Ok(watch) => break watch,

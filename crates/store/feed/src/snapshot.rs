@@ -181,3 +181,78 @@ impl<T: ?Sized + Send + Sync + 'static> Snapshot<T> {
         Page { revision: self.revision, entries, remaining: rest.count() as u64 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::Codec;
+    use bytes::Bytes;
+    use mvcc::KeyValue;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    struct Numbers;
+
+    impl Codec<i64> for Numbers {
+        fn decode(&self, kv: &KeyValue) -> Result<Arc<i64>, String> {
+            Ok(Arc::new(kv.mod_revision))
+        }
+        fn restamp(&self, _object: &i64, revision: Revision) -> Arc<i64> {
+            Arc::new(revision)
+        }
+        fn json(&self, object: &i64, _stored: Option<&Bytes>) -> Bytes {
+            object.to_string().into()
+        }
+        fn protobuf(&self, object: &i64) -> Bytes {
+            object.to_string().into()
+        }
+    }
+
+    fn key(number: u16) -> Bytes {
+        format!("/registry/numbers/{number:05}").into()
+    }
+
+    fn contents<'a>(entries: impl Iterator<Item = &'a Arc<Entry<i64>>>) -> Vec<(Bytes, i64)> {
+        entries.map(|entry| (entry.key().clone(), **entry.object())).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+        #[test]
+        fn chunks_are_a_sorted_map(
+            first in 0u16..400,
+            steps in prop::collection::vec((0u16..600, any::<bool>()), 0..1500),
+            (from, to) in (0u16..600, 0u16..600),
+        ) {
+            let codec: Arc<dyn Codec<i64>> = Arc::new(Numbers);
+            let entry = |number, value| Arc::new(Entry::new(key(number), value, Arc::new(value), None, codec.clone()));
+            let mut entries = Entries::from_sorted((0..first).map(|number| entry(number, 0)).collect());
+            let mut model: BTreeMap<Bytes, i64> = (0..first).map(|number| (key(number), 0)).collect();
+            let mut kept = Vec::new();
+            for (step, (number, add)) in steps.into_iter().enumerate() {
+                let value = step as i64 + 1;
+                let (was, expected) = if add {
+                    (entries.insert(entry(number, value)), model.insert(key(number), value))
+                } else {
+                    (entries.remove(&key(number)), model.remove(&key(number)))
+                };
+                prop_assert_eq!(was.map(|entry| **entry.object()), expected);
+                prop_assert_eq!(entries.get(&key(number)).map(|entry| **entry.object()), model.get(&key(number)).copied());
+                if step % 300 == 0 {
+                    kept.push((Snapshot::new(value, "/registry/numbers/".into(), entries.clone()), model.clone()));
+                }
+            }
+            kept.push((Snapshot::new(0, "/registry/numbers/".into(), entries), model));
+            for (snapshot, model) in kept {
+                let all: Vec<_> = model.clone().into_iter().collect();
+                prop_assert_eq!(contents(snapshot.iter()), all);
+                prop_assert_eq!(snapshot.len(), model.len());
+                let range = KeyRange::between(key(from), key(to.max(from)));
+                let part: Vec<_> = model.range(key(from)..key(to.max(from))).map(|(k, v)| (k.clone(), *v)).collect();
+                prop_assert_eq!(contents(snapshot.range(&range)), part.clone());
+                let page = snapshot.page(&range, 7);
+                prop_assert_eq!(page.entries.len() + page.remaining as usize, part.len());
+            }
+        }
+    }
+}

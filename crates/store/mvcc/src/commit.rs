@@ -153,7 +153,6 @@ impl Committer {
                     }
                     Command::Close => {
                         self.flush();
-                        self.shards.close();
                         return;
                     }
                 }
@@ -164,7 +163,6 @@ impl Committer {
             }
             self.flush();
         }
-        self.shards.close();
     }
 
     fn stage_txn(&mut self, txn: Txn, reply: Reply<TxnResponse>) {
@@ -408,6 +406,13 @@ impl Committer {
         };
         let head = std::iter::once(base).chain(self.leases.all().map(lease)).collect();
         drop(self.chores.send(Chore::Checkpoint { checkpoint, head, revision }));
+    }
+}
+
+impl Drop for Committer {
+    /// However the thread ends, nobody may wait for it any longer.
+    fn drop(&mut self) {
+        self.shards.close();
     }
 }
 

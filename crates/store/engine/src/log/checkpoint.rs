@@ -21,6 +21,10 @@ pub(super) const MAGIC: &[u8; 8] = b"FKCHK\0\0\x01";
 /// Frames are gathered into blocks of about this size, each with a checksum.
 const BLOCK_BYTES: usize = 256 << 10;
 
+/// The file is synced each time it has grown by this much: one sync of all of it at the end would keep the log's own
+/// syncs waiting behind it.
+const SYNC_BYTES: u64 = 8 << 20;
+
 pub(super) fn path(directory: &Path, first_segment: u64) -> PathBuf {
     directory.join(format!("{first_segment:016x}.checkpoint"))
 }
@@ -33,6 +37,7 @@ pub(super) struct LogCheckpoint {
     batch: Batch,
     blocks: u64,
     bytes: u64,
+    synced_bytes: u64,
     finished_bytes: Arc<AtomicU64>,
 }
 
@@ -57,16 +62,22 @@ impl LogCheckpoint {
             batch,
             blocks: 0,
             bytes,
+            synced_bytes: 0,
             finished_bytes,
         })
     }
 
     fn write_block(&mut self) -> Result<(), EngineError> {
         let block = self.batch.seal(self.first_segment, self.blocks);
-        if let Some(file) = &mut self.file {
-            file.write_all(block).map_err(|error| EngineError::io(&self.temporary, error))?;
-        }
         self.bytes += block.len() as u64;
+        if let Some(file) = &mut self.file {
+            let io = |error| EngineError::io(&self.temporary, error);
+            file.write_all(block).map_err(io)?;
+            if self.bytes - self.synced_bytes >= SYNC_BYTES {
+                file.flush().and_then(|()| file.get_ref().sync_data()).map_err(io)?;
+                self.synced_bytes = self.bytes;
+            }
+        }
         self.blocks += 1;
         self.batch.clear();
         Ok(())

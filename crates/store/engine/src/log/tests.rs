@@ -152,3 +152,31 @@ fn a_failed_write_is_void_even_if_its_bytes_stay() {
     drop(engine);
     assert_eq!(open(directory.path()).unwrap().1, [b"a", b"b"]);
 }
+
+#[test]
+fn damage_of_any_kind_gives_a_beginning_or_a_refusal() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut engine, _) = open(directory.path()).unwrap();
+    let frames: Vec<Vec<u8>> = (0..12u8).map(|number| vec![number; number as usize * 7]).collect();
+    frames.chunks(2).for_each(|pair| append(&mut engine, &[&pair[0], &pair[1]]));
+    let end = engine.segment.as_ref().unwrap().end();
+    drop(engine);
+    let path = segment_path(directory.path(), 1);
+    let original = fs::read(&path).unwrap();
+    let random = env::Random::seeded(5);
+    for _ in 0..300 {
+        let mut damaged = original[..end as usize + 40].to_vec();
+        for _ in 0..=random.below(3) {
+            let at = random.below(damaged.len());
+            damaged[at] ^= 1 << random.below(8);
+        }
+        if random.below(3) == 0 {
+            damaged.truncate(random.below(damaged.len()));
+        }
+        fs::write(&path, &damaged).unwrap();
+        match open(directory.path()) {
+            Ok((_, seen)) => assert_eq!(seen, frames[..seen.len()], "frames come in order or not at all"),
+            Err(error) => assert!(matches!(error, EngineError::Corrupt { .. }), "{error}"),
+        }
+    }
+}
