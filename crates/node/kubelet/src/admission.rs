@@ -1,0 +1,103 @@
+//! Whether the node takes a pod: resources, host ports, node selector. The scheduler asked the same before, but it may have
+//! been wrong by now, and static pods and pods with a node name never met it.
+
+use std::sync::Arc;
+
+use meta::{Map, Quantity};
+use types::core::v1::{Node, Pod};
+
+use crate::pod::resources::requests;
+use crate::pod::status::Verdict;
+
+/// Decides about `pod`, given the pods that the node has taken already.
+pub fn admit(pod: &Pod, others: &[Arc<Pod>], node: &Node, allocatable: &Map<Quantity>, max_pods: i64) -> Result<(), Verdict> {
+    let refuse = |reason: &str, message: String| Err(Verdict { reason: reason.into(), message });
+    if pod.spec.os.as_deref().is_some_and(|os| os.name != "linux" && !os.name.is_empty()) {
+        return refuse("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS".into());
+    }
+    for (key, value) in pod.spec.node_selector.iter() {
+        if node.metadata.labels.get(key) != Some(value) {
+            return refuse("NodeAffinity", "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector".into());
+        }
+    }
+    let count = others.len() as i64;
+    if count + 1 > max_pods {
+        return refuse("OutOfpods", lacking("pods", 1, count, max_pods));
+    }
+    for (name, want) in requests(pod) {
+        let milli = name == "cpu";
+        let amount = |q: &Quantity| if milli { q.milli_value() } else { q.value() };
+        let want = amount(&want);
+        if want == 0 {
+            continue;
+        }
+        let capacity = allocatable.get(name.as_str()).map_or(0, amount);
+        let used: i64 = others.iter().map(|p| requests(p).get(&name).map_or(0, amount)).sum();
+        if used + want > capacity {
+            return refuse(&format!("OutOf{name}"), lacking(&name, want, used, capacity));
+        }
+    }
+    if ports_conflict(pod, others) {
+        return refuse("NodePorts", "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports".into());
+    }
+    Ok(())
+}
+
+fn lacking(name: &str, want: i64, used: i64, capacity: i64) -> String {
+    format!("Node didn't have enough resource: {name}, requested: {want}, used: {used}, capacity: {capacity}")
+}
+
+fn ports(pod: &Pod) -> impl Iterator<Item = (&str, &str, i32)> {
+    pod.spec.containers.iter().flat_map(|c| c.ports.iter()).filter(|p| p.host_port > 0).map(|p| {
+        let protocol = if p.protocol.is_empty() { "TCP" } else { p.protocol.as_str() };
+        let ip = if p.host_ip.is_empty() { "0.0.0.0" } else { p.host_ip.as_str() };
+        (ip, protocol, p.host_port)
+    })
+}
+
+fn ports_conflict(pod: &Pod, others: &[Arc<Pod>]) -> bool {
+    let any = |ip: &str| matches!(ip, "0.0.0.0" | "::");
+    ports(pod).any(|(ip, protocol, port)| {
+        others.iter().any(|other| {
+            ports(other).any(|(oip, oprotocol, oport)| {
+                port == oport && protocol == oprotocol && (ip == oip || any(ip) || any(oip))
+            })
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use types::core::v1::{Container, ContainerPort};
+
+    fn pod(cpu: &str, port: i32) -> Pod {
+        let mut container = Container::default();
+        container.resources.requests.insert("cpu", cpu.parse().unwrap());
+        if port > 0 {
+            container.ports.push(ContainerPort { host_port: port, ..Default::default() });
+        }
+        let mut pod = Pod::default();
+        pod.spec.containers.push(container);
+        pod
+    }
+
+    #[test]
+    fn table() {
+        let mut allocatable = Map::new();
+        allocatable.insert("cpu", "2".parse().unwrap());
+        let mut node = Node::default();
+        node.metadata.labels.insert("disk", "ssd".into());
+        let taken = [Arc::new(pod("1500m", 80))];
+        let check = |p: &Pod, max| admit(p, &taken, &node, &allocatable, max).map_err(|v| (v.reason, v.message));
+        assert_eq!(check(&pod("500m", 81), 110), Ok(()));
+        let (reason, message) = check(&pod("501m", 0), 110).unwrap_err();
+        assert_eq!(reason, "OutOfcpu");
+        assert_eq!(message, "Node didn't have enough resource: cpu, requested: 501, used: 1500, capacity: 2000");
+        assert_eq!(check(&pod("0", 80), 110).unwrap_err().0, "NodePorts");
+        assert_eq!(check(&pod("0", 0), 1).unwrap_err().0, "OutOfpods");
+        let mut selective = pod("0", 0);
+        selective.spec.node_selector.insert("disk", "hdd".into());
+        assert_eq!(check(&selective, 110).unwrap_err().0, "NodeAffinity");
+    }
+}

@@ -1,0 +1,134 @@
+//! Housekeeping: unused images when the disk fills, and the eviction of pods when memory or disk runs out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reconcile::EventType::Warning;
+use tokio::sync::watch;
+use types::core::v1::Pod;
+
+use crate::manager::Pods;
+use crate::node::info::file_system;
+use crate::node::pressure::Pressure;
+use crate::pod::resources::{qos, requests};
+use crate::pod::status::Verdict;
+use crate::shared::Shared;
+use crate::telemetry_names::EVICTIONS;
+use crate::worker::Msg;
+
+/// Images are removed above this part of the disk in use, down to the lower one (upstream's defaults).
+const HIGH: f64 = 0.85;
+const LOW: f64 = 0.80;
+/// How often the disk is looked at.
+const INTERVAL: Duration = Duration::from_secs(300);
+/// How long between evictions, for a pod to end and its memory to come back.
+const BETWEEN: Duration = Duration::from_secs(10);
+
+/// Runs until dropped.
+pub async fn run(shared: Arc<Shared>, pods: Arc<Pods>, mut pressure: watch::Receiver<Pressure>) {
+    loop {
+        let now = *pressure.borrow_and_update();
+        if now.disk {
+            collect_images(&shared, 0.0).await;
+        } else {
+            collect_images(&shared, LOW).await;
+        }
+        if now.memory || now.disk {
+            evict(&shared, &pods, now).await;
+        }
+        let pause = if now == Pressure::default() { INTERVAL } else { BETWEEN };
+        tokio::select! {
+            () = shared.env.sleep(pause) => {}
+            changed = pressure.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Removes unused images, largest first, until less than `down_to` of the disk is in use. Does nothing below the high mark
+/// (unless `down_to` is zero, when everything unused goes).
+async fn collect_images(shared: &Shared, down_to: f64) {
+    let root = shared.runtime.image_root();
+    let used = |fs: [u64; 4]| if fs[0] == 0 { 0.0 } else { 1.0 - fs[1] as f64 / fs[0] as f64 };
+    let Some(fs) = file_system(&root) else { return };
+    if used(fs) < HIGH && down_to > 0.0 {
+        return;
+    }
+    let busy = shared.runtime.images_in_use();
+    let mut candidates: Vec<_> =
+        shared.runtime.images().into_iter().filter(|i| !i.pinned && !busy.contains(&i.id)).collect();
+    candidates.sort_by_key(|i| std::cmp::Reverse(i.size_bytes));
+    for image in candidates {
+        if file_system(&root).map_or(0.0, used) < down_to {
+            return;
+        }
+        match shared.runtime.remove_image(&image.id).await {
+            Ok(bytes) => tracing::info!(image = %image.id, bytes, "removed an unused image to free disk space"),
+            Err(error) => tracing::debug!(image = %image.id, %error, "cannot remove an image"),
+        }
+    }
+}
+
+/// Ends one pod: of those above their memory request first, then by priority, then by how far above.
+async fn evict(shared: &Shared, pods: &Pods, pressure: Pressure) {
+    let mut candidates = vec![];
+    let sandboxes = shared.runtime.sandboxes();
+    for pod in pods.list() {
+        let ended = matches!(pod.status.phase.as_str(), "Succeeded" | "Failed") || pod.metadata.deletion_timestamp.is_some();
+        if ended || pod.spec.priority.unwrap_or(0) >= 2_000_000_000 || crate::pod::is_static(&pod) {
+            continue;
+        }
+        let Some(sandbox) = sandboxes.iter().find(|s| s.ready && pod.metadata.uid == s.config.uid.as_str()) else { continue };
+        let Ok(stats) = shared.runtime.sandbox_stats(&sandbox.id).await else { continue };
+        let used = if pressure.memory {
+            stats.cgroup.map_or(0, |c| c.memory_working_set_bytes as i64)
+        } else {
+            stats.containers.iter().map(|c| (c.writable_bytes + c.log_bytes) as i64).sum()
+        };
+        candidates.push((rank(&pod, used, pressure), pod, used));
+    }
+    candidates.sort_by_key(|(rank, _, _)| *rank);
+    let Some((_, pod, used)) = candidates.into_iter().next() else { return };
+    let resource = if pressure.memory { "memory" } else { "ephemeral-storage" };
+    let message = format!(
+        "The node was low on resource: {resource}. Container(s) of the pod were using {}Ki, request is {}, has larger consumption of {resource}. ",
+        used / 1024,
+        requests(&pod).get(resource).map_or_else(|| "0".to_owned(), |q| q.to_string()),
+    );
+    shared.pod_event(&pod, Warning, "Evicted", message.clone());
+    EVICTIONS.with(&[if pressure.memory { "memory.available" } else { "nodefs.available" }]).inc();
+    pods.send(&pod.metadata.uid, Msg::Evict(Verdict { reason: "Evicted".into(), message }));
+}
+
+/// Lower goes first.
+fn rank(pod: &Pod, used: i64, pressure: Pressure) -> (bool, i32, std::cmp::Reverse<i64>, u8) {
+    let resource = if pressure.memory { "memory" } else { "ephemeral-storage" };
+    let request = requests(pod).get(resource).map_or(0, |q| q.value());
+    let class = match qos(pod) {
+        runtime::QosClass::BestEffort => 0,
+        runtime::QosClass::Burstable => 1,
+        runtime::QosClass::Guaranteed => 2,
+    };
+    (used <= request, pod.spec.priority.unwrap_or(0), std::cmp::Reverse(used - request), class)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_goes_first() {
+        let pod = |request: &str, priority: i32| {
+            let mut container = types::core::v1::Container::default();
+            container.resources.requests.insert("memory", request.parse().unwrap());
+            let mut pod = Pod::default();
+            pod.spec.priority = Some(priority);
+            pod.spec.containers.push(container);
+            pod
+        };
+        let memory = Pressure { memory: true, disk: false };
+        let within = rank(&pod("1Gi", 0), 1 << 20, memory);
+        let above = rank(&pod("1Mi", 100), 1 << 30, memory);
+        let far_above = rank(&pod("1Mi", 0), 1 << 31, memory);
+        assert!(far_above < above && above < within);
+    }
+}

@@ -1,0 +1,149 @@
+//! The kubelet's own HTTPS API, with upstream's paths: what the API server proxies to, and what metrics collectors read.
+
+mod access;
+mod channel;
+mod follow;
+mod logs;
+mod metrics;
+mod ports;
+mod pods;
+mod route;
+mod spdy;
+mod streams;
+mod summary;
+mod tunnel;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Response, StatusCode, header};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
+
+use crate::manager::Pods;
+use crate::shared::Shared;
+use crate::telemetry_names::HTTP_REQUESTS;
+pub use access::Tls;
+use access::User;
+
+/// Bodies of answers.
+pub type Body = UnsyncBoxBody<Bytes, Infallible>;
+/// A request.
+pub type Request = http::Request<Incoming>;
+
+/// What the handlers need.
+pub struct Server {
+    /// The node.
+    pub shared: Arc<Shared>,
+    /// The pods.
+    pub pods: Arc<Pods>,
+    /// Most pods.
+    pub max_pods: i64,
+    tls: TlsAcceptor,
+}
+
+impl Server {
+    /// Prepares a server.
+    ///
+    /// # Errors
+    /// The certificate, its key or the CA cannot be used.
+    pub fn new(shared: Arc<Shared>, pods: Arc<Pods>, tls: &Tls, max_pods: i64) -> Result<Server, String> {
+        Ok(Server { shared, pods, max_pods, tls: access::acceptor(tls)? })
+    }
+
+    /// Serves until the task is dropped.
+    ///
+    /// # Errors
+    /// The listener cannot be used.
+    pub fn listen(self, listener: std::net::TcpListener) -> Result<env::Task, String> {
+        listener.set_nonblocking(true).map_err(|e| e.to_string())?;
+        let listener = tokio::net::TcpListener::from_std(listener).map_err(|e| e.to_string())?;
+        let server = Arc::new(self);
+        Ok(env::spawn("kubelet-api", async move {
+            loop {
+                match listener.accept().await {
+                    Ok((stream, _)) => {
+                        // Interactive streams are many small packets.
+                        let _ = stream.set_nodelay(true);
+                        env::spawn_detached("kubelet-api-connection", server.clone().connection(stream));
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "the kubelet's API cannot accept a connection");
+                        server.shared.env.sleep(std::time::Duration::from_millis(100)).await;
+                    }
+                }
+            }
+        }))
+    }
+
+    async fn connection(self: Arc<Self>, stream: tokio::net::TcpStream) {
+        let stream = match self.tls.accept(stream).await {
+            Ok(stream) => stream,
+            Err(error) => return tracing::debug!(%error, "TLS handshake with the kubelet's API failed"),
+        };
+        let user = Arc::new(access::user(stream.get_ref().1.peer_certificates()));
+        let service = service_fn(move |request: Request| {
+            let (server, user) = (self.clone(), user.clone());
+            async move { Ok::<_, Infallible>(server.handle(request, user.as_ref().as_ref()).await) }
+        });
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection to the kubelet's API ended");
+        }
+    }
+
+    async fn handle(self: Arc<Self>, request: Request, user: Option<&User>) -> Response<Body> {
+        let first = request.uri().path().split('/').nth(1).unwrap_or("").to_owned();
+        HTTP_REQUESTS.with(&[request.method().as_str(), &first, "readwrite"]).inc();
+        let Some(user) = user else { return text(StatusCode::UNAUTHORIZED, "Unauthorized") };
+        if !user.may_use_kubelet() {
+            let message = format!(
+                "Forbidden (user={}, verb={}, resource=nodes, subresource(s)=[proxy])",
+                user.name,
+                request.method().as_str().to_lowercase()
+            );
+            return text(StatusCode::FORBIDDEN, &message);
+        }
+        route::route(self, request).await
+    }
+}
+
+/// A plain text answer.
+pub fn text(status: StatusCode, body: &str) -> Response<Body> {
+    answer(status, "text/plain; charset=utf-8", body.as_bytes().to_vec())
+}
+
+/// A JSON answer.
+pub fn json(value: &serde_json::Value) -> Response<Body> {
+    answer(StatusCode::OK, "application/json", value.to_string().into_bytes())
+}
+
+/// An answer with a body that is known.
+pub fn answer(status: StatusCode, content_type: &str, body: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(Full::new(Bytes::from(body)).boxed_unsync());
+    *response.status_mut() = status;
+    if let Ok(value) = header::HeaderValue::try_from(content_type) {
+        response.headers_mut().insert(header::CONTENT_TYPE, value);
+    }
+    response
+}
+
+/// An answer whose body comes bit by bit.
+pub fn streamed(content_type: &'static str, parts: mpsc::Receiver<Bytes>) -> Response<Body> {
+    let stream = futures::stream::unfold(parts, |mut parts| async move {
+        let part = parts.recv().await?;
+        Some((Ok::<_, Infallible>(Frame::data(part)), parts))
+    });
+    let mut response = Response::new(StreamBody::new(stream).boxed_unsync());
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
+    response
+}

@@ -1,0 +1,200 @@
+//! SPDY/3.1 connections: the streams of `kubectl port-forward` (inside WebSocket messages) and of older clients.
+//!
+//! As in every implementation of Kubernetes' streams there is no flow control of single streams: a slow reader holds back
+//! its connection.
+
+mod exec;
+mod frame;
+mod ports;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Response, StatusCode, header};
+use http_body_util::{BodyExt, Empty};
+use hyper::upgrade::OnUpgrade;
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+
+use super::{Body, Request, text};
+pub use exec::streams;
+use frame::{Deflater, Frame, Headers, Inflater};
+pub use ports::{ports, serve_ports};
+
+const PROTOCOL: &str = "SPDY/3.1";
+const VERSION_HEADER: &str = "x-stream-protocol-version";
+
+/// Whether a request wants to become a SPDY connection.
+pub fn is_upgrade(request: &Request) -> bool {
+    let upgrade = request.headers().get(header::UPGRADE).and_then(|v| v.to_str().ok());
+    upgrade.is_some_and(|u| u.eq_ignore_ascii_case(PROTOCOL))
+}
+
+/// Accepts the upgrade with the first of the client's versions that is `known`.
+fn accept(request: &mut Request, known: &[&'static str]) -> Result<(Response<Body>, OnUpgrade), Box<Response<Body>>> {
+    let offered: Vec<String> = request
+        .headers()
+        .get_all(VERSION_HEADER)
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(','))
+        .map(|v| v.trim().to_owned())
+        .collect();
+    let version = offered.iter().find_map(|o| known.iter().find(|k| *k == o)).copied();
+    if version.is_none() && !offered.is_empty() {
+        return Err(Box::new(text(StatusCode::FORBIDDEN, "no supported stream protocol version")));
+    }
+    let mut response = Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(header::UPGRADE, PROTOCOL)
+        .header(header::CONNECTION, "Upgrade");
+    if let Some(version) = version {
+        response = response.header(VERSION_HEADER, version);
+    }
+    let response = response.body(Empty::new().boxed_unsync());
+    let response = response.map_err(|e| Box::new(text(StatusCode::BAD_REQUEST, &e.to_string())))?;
+    Ok((response, hyper::upgrade::on(request)))
+}
+
+/// A stream that the client opened.
+pub struct Stream {
+    /// Its headers, names in lower case.
+    pub headers: Headers,
+    /// What the client sends; ends when it has sent all.
+    pub input: mpsc::Receiver<Bytes>,
+    out: Output,
+}
+
+/// The sending half of a stream.
+#[derive(Clone)]
+pub struct Output {
+    id: u32,
+    frames: mpsc::Sender<Vec<u8>>,
+}
+
+impl Stream {
+    /// A header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    /// The sending half.
+    pub fn output(&self) -> Output {
+        self.out.clone()
+    }
+}
+
+impl Output {
+    /// Sends bytes; false when the connection is gone.
+    pub async fn send(&self, data: &[u8]) -> bool {
+        self.frames.send(frame::data(self.id, data, false)).await.is_ok()
+    }
+
+    /// Sends nothing more.
+    pub async fn finish(&self) {
+        let _ = self.frames.send(frame::data(self.id, &[], true)).await;
+    }
+
+    /// Breaks the stream off.
+    pub async fn reset(&self) {
+        let _ = self.frames.send(frame::reset(self.id)).await;
+    }
+}
+
+/// Serves a connection: `streams` gets each stream as it is opened. Returns when the client is gone.
+async fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(io: S, streams: mpsc::Sender<Stream>) {
+    let (mut read, mut write) = tokio::io::split(io);
+    let (frames, mut queue) = mpsc::channel::<Vec<u8>>(64);
+    let writer = env::spawn("spdy-writer", async move {
+        while let Some(frame) = queue.recv().await {
+            if write.write_all(&frame).await.is_err() || write.flush().await.is_err() {
+                return;
+            }
+        }
+        let _ = write.shutdown().await;
+    });
+    let deflater = Arc::new(Mutex::new(Deflater::default()));
+    let mut inflater = Inflater::default();
+    let mut inputs: HashMap<u32, mpsc::Sender<Bytes>> = HashMap::new();
+    while let Some(next) = next(&mut read, &mut inflater).await {
+        match next {
+            Frame::Open { stream, headers, fin } => {
+                let (to, input) = mpsc::channel(16);
+                if !fin {
+                    inputs.insert(stream, to);
+                }
+                let reply = deflater.lock().reply(stream);
+                if frames.send(reply).await.is_err() {
+                    break;
+                }
+                let out = Output { id: stream, frames: frames.clone() };
+                if streams.send(Stream { headers, input, out }).await.is_err() {
+                    break;
+                }
+            }
+            Frame::Data { stream, data, fin } => {
+                if let Some(to) = inputs.get(&stream)
+                    && !data.is_empty()
+                {
+                    // Whoever reads no more has dropped the receiver.
+                    let _ = to.send(Bytes::from(data)).await;
+                }
+                if fin {
+                    inputs.remove(&stream);
+                }
+            }
+            Frame::Reset { stream } => {
+                inputs.remove(&stream);
+            }
+            Frame::Ping(id) => {
+                let _ = frames.send(frame::ping(id)).await;
+            }
+            Frame::GoAway | Frame::Other => {}
+        }
+    }
+    drop((inputs, frames, streams));
+    writer.join().await;
+}
+
+async fn next<R: AsyncRead + Unpin>(read: &mut R, inflater: &mut Inflater) -> Option<Frame> {
+    let mut head = [0; 8];
+    read.read_exact(&mut head).await.ok()?;
+    let length = frame::length(&head);
+    if length > frame::MAX_FRAME {
+        return None;
+    }
+    let mut body = vec![0; length];
+    read.read_exact(&mut body).await.ok()?;
+    inflater.read(&head, &body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn streams_carry_bytes_both_ways() {
+        let (client, server) = tokio::io::duplex(4096);
+        let (streams, mut opened) = mpsc::channel(4);
+        let task = tokio::spawn(serve(server, streams));
+        let (mut read, mut write) = tokio::io::split(client);
+        let mut deflater = Deflater::default();
+        let headers: Headers = vec![("StreamType".into(), "data".into())];
+        write.write_all(&deflater.open(1, &headers, false)).await.unwrap();
+        write.write_all(&frame::data(1, b"hello", true)).await.unwrap();
+        let mut stream = opened.recv().await.unwrap();
+        assert_eq!(stream.header("streamtype"), Some("data"));
+        assert_eq!(stream.input.recv().await.unwrap(), "hello");
+        assert!(stream.input.recv().await.is_none());
+        assert!(stream.output().send(b"there").await);
+        stream.output().finish().await;
+        let mut inflater = Inflater::default();
+        assert_eq!(next(&mut read, &mut inflater).await, Some(Frame::Other), "the reply");
+        let want = Frame::Data { stream: 1, data: b"there".to_vec(), fin: false };
+        assert_eq!(next(&mut read, &mut inflater).await, Some(want));
+        drop((read, write, stream));
+        task.await.unwrap();
+    }
+}

@@ -1,0 +1,339 @@
+//! `/exec`, `/attach` and `/run`: the streams of a command or a container over WebSocket.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{SplitSink, SplitStream};
+use futures::{SinkExt, StreamExt};
+use http::{Response, StatusCode};
+use runtime::{AttachRequest, ExecRequest, Session, TermSize};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, frame::coding::CloseCode};
+
+use super::channel::{self, Protocol, STREAMS, Socket};
+use super::route::query;
+use super::{Body, Request, Server, answer, spdy, text};
+use crate::backend::{BackendError, ContainerRuntime};
+
+/// Numbers of the streams.
+pub const STDIN: u8 = 0;
+const STDOUT: u8 = 1;
+const STDERR: u8 = 2;
+const ERROR: u8 = 3;
+const RESIZE: u8 = 4;
+const CLOSE: u8 = 255;
+
+/// What the client wants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// The command, for exec.
+    pub command: Vec<String>,
+    /// Streams.
+    pub stdin: bool,
+    /// Streams.
+    pub stdout: bool,
+    /// Streams.
+    pub stderr: bool,
+    /// A terminal.
+    pub tty: bool,
+}
+
+/// Reads the query, in the kubelet's own words or the API server's.
+pub fn wish(query: Vec<(String, String)>) -> Wish {
+    let mut wish = Wish::default();
+    for (key, value) in query {
+        let flag = matches!(value.as_str(), "1" | "true");
+        match key.as_str() {
+            "command" | "cmd" => wish.command.push(value),
+            "input" | "stdin" => wish.stdin = flag,
+            "output" | "stdout" => wish.stdout = flag,
+            "error" | "stderr" => wish.stderr = flag,
+            "tty" => wish.tty = flag,
+            _ => {}
+        }
+    }
+    // A terminal has one output.
+    wish.stderr &= !wish.tty;
+    wish
+}
+
+/// Serves one of the three.
+pub async fn serve(server: Arc<Server>, mut request: Request, verb: &str, namespace: &str, pod: &str, container: &str) -> Response<Body> {
+    let mut wish = wish(query(&request));
+    let Some(found) = server.pods.find(namespace, pod) else {
+        return text(StatusCode::NOT_FOUND, "pod does not exist\n");
+    };
+    let runtime = server.shared.runtime.clone();
+    let uid = found.metadata.uid.as_str();
+    let sandboxes = runtime.sandboxes();
+    let mine = |id: &str| sandboxes.iter().any(|s| s.id == id && s.config.uid == uid);
+    let running = runtime
+        .containers()
+        .into_iter()
+        .find(|c| c.config.name == container && crate::pod::view::is_running(c) && mine(&c.sandbox_id));
+    let Some(running) = running else {
+        let why = format!("container not found (\"{container}\")");
+        return text(StatusCode::NOT_FOUND, &why);
+    };
+    let id = running.id.clone();
+    if verb == "run" {
+        return run(&*runtime, &id, wish).await;
+    }
+    if verb == "attach" {
+        // What the container has not, nobody can be attached to.
+        wish.tty = running.config.tty;
+        wish.stdin &= running.config.stdin;
+        wish.stderr &= !wish.tty;
+    }
+    if !(wish.stdin || wish.stdout || wish.stderr) {
+        return text(StatusCode::BAD_REQUEST, "you must specify at least 1 of stdin, stdout, stderr");
+    }
+    let job = Job { runtime, id, attach: verb == "attach", wish };
+    if spdy::is_upgrade(&request) {
+        return spdy::streams(request, job);
+    }
+    if !channel::is_websocket(&request) {
+        return text(StatusCode::BAD_REQUEST, "Upgrade request required");
+    }
+    let Some(protocol) = channel::negotiate(&channel::offered(&request), &STREAMS) else {
+        return text(StatusCode::FORBIDDEN, "no supported protocol");
+    };
+    let (response, upgrade) = match channel::accept(&mut request, protocol.name) {
+        Ok(accepted) => accepted,
+        Err(response) => return *response,
+    };
+    env::spawn_detached("kubelet-streams", async move {
+        match channel::socket(upgrade).await {
+            Ok(socket) => over_websocket(socket, protocol, job).await,
+            Err(error) => tracing::debug!(%error, "the connection broke before its streams began"),
+        }
+    });
+    response
+}
+
+/// `/run`: the whole output in one answer.
+async fn run(runtime: &dyn ContainerRuntime, id: &str, wish: Wish) -> Response<Body> {
+    match runtime.exec_sync(id, wish.command, Duration::ZERO).await {
+        Ok(output) => {
+            let mut body = output.stdout;
+            body.extend(output.stderr);
+            let status = if output.exit_code == 0 { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
+            answer(status, "text/plain; charset=utf-8", body)
+        }
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+/// A session to be opened.
+pub struct Job {
+    /// Opens it.
+    pub runtime: Arc<dyn ContainerRuntime>,
+    /// The container.
+    pub id: String,
+    /// Attach in place of exec.
+    pub attach: bool,
+    /// Streams and command.
+    pub wish: Wish,
+}
+
+impl Job {
+    /// Opens the session.
+    ///
+    /// # Errors
+    /// The command cannot be started, for example.
+    pub async fn open(&self) -> Result<Session, BackendError> {
+        let wish = &self.wish;
+        if self.attach {
+            let request = AttachRequest { stdin: wish.stdin, stdout: wish.stdout, stderr: wish.stderr, size: None };
+            return self.runtime.attach(&self.id, request).await;
+        }
+        let request = ExecRequest {
+            args: wish.command.clone(),
+            tty: wish.tty,
+            stdin: wish.stdin,
+            stdout: wish.stdout,
+            stderr: wish.stderr,
+            ..ExecRequest::default()
+        };
+        self.runtime.exec(&self.id, request).await
+    }
+}
+
+/// The `v1.Status` that tells how a session ended.
+pub fn outcome(result: Result<i32, String>) -> Value {
+    match result {
+        Ok(0) => json!({ "metadata": {}, "status": "Success" }),
+        Ok(code) => json!({
+            "metadata": {},
+            "status": "Failure",
+            "message": format!("command terminated with non-zero exit code: exit status {code}"),
+            "reason": "NonZeroExitCode",
+            "details": { "causes": [{ "reason": "ExitCode", "message": code.to_string() }] },
+        }),
+        Err(why) => json!({
+            "metadata": {},
+            "status": "Failure",
+            "message": why,
+            "reason": "InternalError",
+            "details": { "causes": [{ "message": why }] },
+            "code": 500,
+        }),
+    }
+}
+
+/// A terminal size as clients send it.
+pub fn term_size(data: &[u8]) -> Option<TermSize> {
+    let value: Value = serde_json::from_slice(data).ok()?;
+    let number = |key: &str| u16::try_from(value.get(key)?.as_u64()?).ok();
+    Some(TermSize { width: number("Width")?, height: number("Height")? })
+}
+
+async fn over_websocket(socket: Socket, protocol: Protocol, job: Job) {
+    let (sink, messages) = socket.split();
+    let (out, queue) = mpsc::channel::<Message>(32);
+    let writer = env::spawn("kubelet-streams-writer", write(sink, queue));
+    let lowest = if job.wish.stdout { STDOUT } else if job.wish.stderr { STDERR } else { ERROR };
+    // Tells the client that the connection stands.
+    let _ = out.send(protocol.encode(lowest, &[])).await;
+    let result = match job.open().await {
+        Ok(session) => converse(session, messages, protocol, &out, job.attach).await,
+        Err(error) => Err(error.to_string()),
+    };
+    let last = match (protocol.status, &result) {
+        (true, _) => Some(outcome(result).to_string()),
+        (false, Ok(0)) => None,
+        (false, Ok(code)) => Some(format!("command terminated with non-zero exit code: exit status {code}")),
+        (false, Err(why)) => Some(why.clone()),
+    };
+    if let Some(last) = last {
+        let _ = out.send(protocol.encode(ERROR, last.as_bytes())).await;
+    }
+    let _ = out.send(Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }))).await;
+    drop(out);
+    writer.join().await;
+}
+
+async fn write(mut sink: SplitSink<Socket, Message>, mut queue: mpsc::Receiver<Message>) {
+    while let Some(message) = queue.recv().await {
+        if sink.send(message).await.is_err() {
+            return;
+        }
+    }
+    let _ = sink.close().await;
+}
+
+/// Carries bytes until the command has ended and all its output is on its way.
+async fn converse(
+    mut session: Session,
+    messages: SplitStream<Socket>,
+    protocol: Protocol,
+    out: &mpsc::Sender<Message>,
+    attach: bool,
+) -> Result<i32, String> {
+    let pumps = [(STDOUT, session.stdout.take()), (STDERR, session.stderr.take())];
+    let pumps = pumps.into_iter().filter_map(|(channel, from)| {
+        let (mut from, out) = (from?, out.clone());
+        Some(async move {
+            let mut buffer = vec![0; 32 * 1024];
+            while let Ok(n @ 1..) = from.read(&mut buffer).await {
+                if out.send(protocol.encode(channel, &buffer[..n])).await.is_err() {
+                    return;
+                }
+            }
+        })
+    });
+    let outputs = futures::future::join_all(pumps);
+    let inputs = take_input(messages, protocol, session.stdin.take(), session.resize.clone(), out.clone());
+    let (wait, resize) = (session.wait, session.resize);
+    tokio::pin!(outputs, inputs);
+    let mut wait = wait;
+    let mut code = None;
+    let mut drained = false;
+    loop {
+        tokio::select! {
+            result = &mut wait, if code.is_none() => {
+                code = Some(result.map_err(|e| e.to_string()));
+                if drained || attach {
+                    break;
+                }
+            }
+            _ = &mut outputs, if !drained => {
+                drained = true;
+                if code.is_some() {
+                    break;
+                }
+            }
+            // The client is gone: dropping the session ends the command (or the attachment).
+            () = &mut inputs => return code.unwrap_or_else(|| Err("the client closed the connection".into())),
+        }
+    }
+    drop(resize);
+    code.unwrap_or(Ok(0))
+}
+
+/// Takes the client's messages; returns when the client is gone.
+async fn take_input(
+    mut messages: SplitStream<Socket>,
+    protocol: Protocol,
+    mut stdin: Option<runtime::Input>,
+    resize: mpsc::Sender<TermSize>,
+    out: mpsc::Sender<Message>,
+) {
+    while let Some(Ok(message)) = messages.next().await {
+        match &message {
+            Message::Ping(data) => {
+                let _ = out.send(Message::Pong(data.clone())).await;
+                continue;
+            }
+            Message::Close(_) => return,
+            _ => {}
+        }
+        let Some((channel, data)) = protocol.decode(&message) else { continue };
+        match channel {
+            STDIN => {
+                if let Some(to) = stdin.as_mut()
+                    && (to.write_all(&data).await.is_err() || to.flush().await.is_err())
+                {
+                    stdin = None;
+                }
+            }
+            RESIZE => {
+                if let Some(size) = term_size(&data) {
+                    let _ = resize.send(size).await;
+                }
+            }
+            CLOSE if protocol.close && data == [STDIN] => {
+                if let Some(mut to) = stdin.take() {
+                    let _ = to.shutdown().await;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wishes() {
+        let pairs = |list: &[(&str, &str)]| list.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect::<Vec<_>>();
+        let got = wish(pairs(&[("command", "ls"), ("command", "-l"), ("input", "1"), ("output", "1"), ("tty", "1"), ("error", "1")]));
+        assert_eq!(got.command, ["ls", "-l"]);
+        assert!(got.stdin && got.stdout && got.tty && !got.stderr);
+        assert!(wish(pairs(&[("stderr", "true")])).stderr);
+    }
+
+    #[test]
+    fn outcomes() {
+        assert_eq!(outcome(Ok(0))["status"], "Success");
+        assert_eq!(outcome(Ok(3))["details"]["causes"][0]["message"], "3");
+        assert_eq!(outcome(Err("x".into()))["message"], "x");
+        assert_eq!(term_size(br#"{"Width":80,"Height":24}"#), Some(TermSize { width: 80, height: 24 }));
+        assert_eq!(term_size(br#"{"Width":-1,"Height":24}"#), None);
+    }
+}
