@@ -5,6 +5,7 @@
 //! `--use-service-account-credentials`.
 
 mod common;
+mod daemonset;
 mod deployment;
 mod endpoints;
 mod garbage;
@@ -13,6 +14,7 @@ mod namespace;
 mod node;
 mod replicas;
 mod serviceaccount;
+mod statefulset;
 mod table;
 
 pub use table::{Config, Entry, Handle, TABLE, run, run_on};

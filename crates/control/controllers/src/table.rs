@@ -9,7 +9,7 @@ use informer::Informers;
 use ipnet::Ipv4Net;
 use reconcile::Context;
 
-use crate::{deployment, endpoints, garbage, job, namespace, node, replicas, serviceaccount};
+use crate::{daemonset, deployment, endpoints, garbage, job, namespace, node, replicas, serviceaccount, statefulset};
 
 /// The user that reads for all controllers.
 const READER: &str = "system:kube-controller-manager";
@@ -87,6 +87,16 @@ pub static TABLE: &[Entry] = &[
         name: "endpointslice-mirroring-controller",
         account: "endpointslicemirroring-controller",
         start: |c, _| started(endpoints::start_mirroring(c)),
+    },
+    Entry {
+        name: "daemonset-controller",
+        account: "daemon-set-controller",
+        start: |c, _| started(daemonset::start(c)),
+    },
+    Entry {
+        name: "statefulset-controller",
+        account: "statefulset-controller",
+        start: |c, _| started(statefulset::start(c)),
     },
     Entry { name: "job-controller", account: "job-controller", start: |c, _| started(job::start(c)) },
     Entry {

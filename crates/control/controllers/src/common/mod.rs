@@ -6,4 +6,6 @@ pub(crate) mod numbers;
 pub(crate) mod owners;
 pub(crate) mod pods;
 pub(crate) mod rank;
+pub(crate) mod revisions;
+pub(crate) mod scheduling;
 pub(crate) mod selector;

@@ -12,6 +12,7 @@ use types::core::v1::{Node, Pod, Taint};
 
 use super::{BY_NODE, disruption, node_of, taints};
 use crate::common::pods;
+use crate::common::scheduling::tolerates;
 
 /// Starts the controller.
 pub(crate) fn start(context: &Context) -> Running {
@@ -86,7 +87,7 @@ impl Reconciler for Eviction {
 fn stay(pod: &Pod, evicting: &[&Taint]) -> Stay {
     let mut least: Option<i64> = None;
     for taint in evicting {
-        let mut tolerated = pod.spec.tolerations.iter().filter(|toleration| taints::tolerates(toleration, taint)).peekable();
+        let mut tolerated = pod.spec.tolerations.iter().filter(|toleration| tolerates(toleration, taint)).peekable();
         if tolerated.peek().is_none() {
             return Stay::Seconds(0);
         }

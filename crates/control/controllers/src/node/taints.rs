@@ -1,7 +1,7 @@
 //! Which taints the conditions of a node call for.
 
 use meta::{List, Time};
-use types::core::v1::{Node, Taint, Toleration};
+use types::core::v1::{Node, Taint};
 
 use super::condition;
 
@@ -63,21 +63,4 @@ fn with(
         }
     }
     result
-}
-
-/// Whether `toleration` tolerates `taint`.
-pub(super) fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let effect = toleration.effect.is_empty() || toleration.effect == taint.effect;
-    let key = toleration.key.is_empty() || toleration.key == taint.key;
-    effect
-        && key
-        && match toleration.operator.as_str() {
-            "" | "Equal" => toleration.value == taint.value && !toleration.key.is_empty(),
-            "Exists" => true,
-            "Lt" | "Gt" => match (taint.value.parse::<i64>(), toleration.value.parse::<i64>()) {
-                (Ok(value), Ok(limit)) => if toleration.operator == "Lt" { value < limit } else { value > limit },
-                _ => false,
-            },
-            _ => false,
-        }
 }

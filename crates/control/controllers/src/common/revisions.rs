@@ -1,0 +1,107 @@
+//! ControllerRevisions: the history of a workload's template.
+
+use std::sync::Arc;
+
+use meta::{Codec, Kind, Object, RawJson, Str};
+use reconcile::{Outcome, Plan, Write};
+use types::apps::v1::ControllerRevision;
+use types::core::v1::PodTemplateSpec;
+
+use super::hash::{encode, fnv32a};
+use super::owners::{controller_ref, is_controlled_by};
+
+pub(crate) const HASH_LABEL: &str = "controller-revision-hash";
+
+/// The part of a workload that a revision keeps, as a patch that restores it.
+pub(crate) fn data(template: &PodTemplateSpec) -> Vec<u8> {
+    let mut template: serde_json::Value = serde_json::from_slice(&template.to_json()).unwrap_or_default();
+    template["$patch"] = "replace".into();
+    serde_json::json!({ "spec": { "template": template } }).to_string().into_bytes()
+}
+
+fn equal(revision: &ControllerRevision, data: &[u8]) -> bool {
+    let parse = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).ok();
+    parse(revision.data.as_bytes()) == parse(data)
+}
+
+/// The revisions of a workload and which of them is the present one.
+pub(crate) struct History {
+    /// Oldest first.
+    pub(crate) revisions: Vec<Arc<ControllerRevision>>,
+    /// The revision of the present template, `None` when it is not stored yet.
+    pub(crate) present: Option<Arc<ControllerRevision>>,
+}
+
+impl History {
+    /// The history of `owner` out of all revisions of its namespace.
+    pub(crate) fn of<K: Kind>(owner: &K, all: Vec<Arc<ControllerRevision>>, template: &PodTemplateSpec) -> History {
+        let mut revisions = all;
+        revisions.retain(|revision| is_controlled_by(&revision.metadata, owner.meta()));
+        revisions.sort_by_key(|revision| (revision.revision, super::rank::oldest_first(&revision.metadata)));
+        let data = data(template);
+        let present = revisions.iter().rfind(|revision| equal(revision, &data)).cloned();
+        History { revisions, present }
+    }
+
+    /// Makes the present template the newest revision. Returns whether something has to be written first.
+    pub(crate) fn sync<K: Kind>(
+        &self,
+        owner: &K,
+        template: &PodTemplateSpec,
+        collisions: Option<i32>,
+        plan: &mut Plan,
+    ) -> bool {
+        let newest = self.revisions.last().map_or(0, |revision| revision.revision);
+        if let Some(present) = &self.present {
+            if present.revision == newest {
+                return false;
+            }
+            // The template went back to an earlier one: that revision becomes the newest again.
+            let mut moved = (**present).clone();
+            moved.revision = newest + 1;
+            plan.update(moved);
+            return true;
+        }
+        let data = data(template);
+        let collisions = collisions.unwrap_or(0) as u32;
+        let hash = encode(fnv32a(&[&data, &collisions.to_le_bytes()]));
+        let mut revision = ControllerRevision { data: RawJson::new(data), revision: newest + 1, ..Default::default() };
+        revision.metadata.namespace = owner.meta().namespace.clone();
+        revision.metadata.name = Str::from(format!("{}-{hash}", owner.meta().name));
+        revision.metadata.labels = template.metadata.labels.clone();
+        revision.metadata.labels.insert(HASH_LABEL, hash.as_str().into());
+        revision.metadata.labels.insert("controller.kubernetes.io/hash", Str::from(hash));
+        revision.metadata.annotations = owner.meta().annotations.clone();
+        revision.metadata.annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+        revision.metadata.owner_references.push(controller_ref(owner));
+        plan.push(Write::create(revision));
+        true
+    }
+
+    /// The name of the present revision.
+    pub(crate) fn name(&self) -> Str {
+        self.present.as_ref().map(|revision| revision.metadata.name.clone()).unwrap_or_default()
+    }
+
+    /// The hash of the present revision.
+    pub(crate) fn hash(&self) -> Str {
+        self.present.as_ref().and_then(|revision| revision.metadata.labels.get(HASH_LABEL).cloned()).unwrap_or_default()
+    }
+
+    /// Deletes the oldest revisions beyond `limit` that are not in use.
+    pub(crate) fn clean_up(&self, limit: i32, in_use: impl Fn(&ControllerRevision) -> bool, plan: &mut Plan) {
+        let present = self.name();
+        let old: Vec<_> = self
+            .revisions
+            .iter()
+            .filter(|revision| revision.metadata.name != present && !in_use(revision))
+            .collect();
+        let surplus = old.len().saturating_sub(limit.max(0) as usize);
+        plan.all(old.into_iter().take(surplus).map(|revision| Write::delete(&**revision)).collect());
+    }
+}
+
+/// Whether a create was refused because the name, made from a hash, is taken.
+pub(crate) fn collided(outcome: &Outcome) -> bool {
+    outcome.error().is_some_and(|status| status.code == 409)
+}
