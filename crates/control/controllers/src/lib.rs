@@ -7,14 +7,17 @@
 mod common;
 mod daemonset;
 mod deployment;
+mod disruption;
 mod endpoints;
 mod garbage;
 mod job;
 mod namespace;
 mod node;
+mod quota;
 mod replicas;
 mod serviceaccount;
 mod statefulset;
 mod table;
+mod volumes;
 
 pub use table::{Config, Entry, Handle, TABLE, run, run_on};

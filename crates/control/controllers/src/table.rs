@@ -9,7 +9,7 @@ use informer::Informers;
 use ipnet::Ipv4Net;
 use reconcile::Context;
 
-use crate::{daemonset, deployment, endpoints, garbage, job, namespace, node, replicas, serviceaccount, statefulset};
+use crate::{daemonset, deployment, disruption, endpoints, garbage, job, namespace, node, quota, replicas, serviceaccount, statefulset, volumes};
 
 /// The user that reads for all controllers.
 const READER: &str = "system:kube-controller-manager";
@@ -97,6 +97,36 @@ pub static TABLE: &[Entry] = &[
         name: "statefulset-controller",
         account: "statefulset-controller",
         start: |c, _| started(statefulset::start(c)),
+    },
+    Entry {
+        name: "disruption-controller",
+        account: "disruption-controller",
+        start: |c, _| started(disruption::start(c)),
+    },
+    Entry {
+        name: "resourcequota-controller",
+        account: "resourcequota-controller",
+        start: |c, _| started(quota::start(c)),
+    },
+    Entry {
+        name: "persistentvolume-binder-controller",
+        account: "persistent-volume-binder",
+        start: |c, _| started(volumes::start_binder(c)),
+    },
+    Entry {
+        name: "persistentvolumeclaim-protection-controller",
+        account: "pvc-protection-controller",
+        start: |c, _| started(volumes::start_claim_protection(c)),
+    },
+    Entry {
+        name: "persistentvolume-protection-controller",
+        account: "pv-protection-controller",
+        start: |c, _| started(volumes::start_volume_protection(c)),
+    },
+    Entry {
+        name: "ephemeral-volume-controller",
+        account: "ephemeral-volume-controller",
+        start: |c, _| started(volumes::start_ephemeral(c)),
     },
     Entry { name: "job-controller", account: "job-controller", start: |c, _| started(job::start(c)) },
     Entry {

@@ -1,0 +1,141 @@
+//! Counting what a quota limits.
+
+use meta::{Kind, List, Map, Quantity};
+use reconcile::World;
+use types::core::v1::{
+    ConfigMap, Container, PersistentVolumeClaim, Pod, ReplicationController, ResourceQuota, Secret, Service,
+    ServiceAccount,
+};
+
+use crate::common::pods;
+
+/// How much of `name` is used in the quota's namespace; `None` for what is not counted here.
+pub(super) fn of(name: &str, quota: &ResourceQuota, world: &World) -> Option<Quantity> {
+    let namespace = quota.metadata.namespace.as_str();
+    let number = |count: usize| Some(Quantity::new(count as i64, Quantity::zero().format()));
+    let services = |type_: &str| world.list::<Service>(namespace).iter().filter(|s| s.spec.type_ == type_).count();
+    match name {
+        "pods" | "count/pods" => {
+            let live = pods_of(quota, world).filter(|pod| name == "count/pods" || !pods::is_finished(pod));
+            number(live.count())
+        }
+        "services" | "count/services" => number(count::<Service>(namespace, world)),
+        "services.nodeports" => {
+            let ports = world.list::<Service>(namespace);
+            let with = ports.iter().filter(|s| matches!(s.spec.type_.as_str(), "NodePort" | "LoadBalancer"));
+            number(with.map(|service| service.spec.ports.len()).sum())
+        }
+        "services.loadbalancers" => number(services("LoadBalancer")),
+        "configmaps" | "count/configmaps" => number(count::<ConfigMap>(namespace, world)),
+        "secrets" | "count/secrets" => number(count::<Secret>(namespace, world)),
+        "replicationcontrollers" | "count/replicationcontrollers" => {
+            number(count::<ReplicationController>(namespace, world))
+        }
+        "resourcequotas" | "count/resourcequotas" => number(count::<ResourceQuota>(namespace, world)),
+        "count/serviceaccounts" => number(count::<ServiceAccount>(namespace, world)),
+        "persistentvolumeclaims" | "count/persistentvolumeclaims" => {
+            number(count::<PersistentVolumeClaim>(namespace, world))
+        }
+        "requests.storage" => Some(storage(namespace, None, world)),
+        _ => match name.split_once(".storageclass.storage.k8s.io/") {
+            Some((class, "requests.storage")) => Some(storage(namespace, Some(class), world)),
+            Some((class, "persistentvolumeclaims")) => {
+                let claims = world.list::<PersistentVolumeClaim>(namespace);
+                number(claims.iter().filter(|claim| claim.spec.storage_class_name.as_deref() == Some(class)).count())
+            }
+            _ => compute(name, quota, world),
+        },
+    }
+}
+
+fn count<K: Kind>(namespace: &str, world: &World) -> usize {
+    world.list::<K>(namespace).len()
+}
+
+fn storage(namespace: &str, class: Option<&str>, world: &World) -> Quantity {
+    let claims = world.list::<PersistentVolumeClaim>(namespace);
+    let within = claims.iter().filter(|claim| class.is_none() || claim.spec.storage_class_name.as_deref() == class);
+    sum(within.filter_map(|claim| claim.spec.resources.requests.get("storage").copied()))
+}
+
+fn sum(quantities: impl Iterator<Item = Quantity>) -> Quantity {
+    let mut format = Quantity::zero().format();
+    let mut nanos = 0;
+    for quantity in quantities {
+        if nanos == 0 {
+            format = quantity.format();
+        }
+        nanos += quantity.nanos();
+    }
+    Quantity::from_nanos(nanos, format)
+}
+
+/// Requests and limits of the pods that the quota's scopes select.
+fn compute(name: &str, quota: &ResourceQuota, world: &World) -> Option<Quantity> {
+    let (limits, resource) = match name.split_once('.') {
+        Some(("limits", resource)) => (true, resource),
+        Some(("requests", resource)) => (false, resource),
+        _ if matches!(name, "cpu" | "memory" | "ephemeral-storage") => (false, name),
+        _ => return None,
+    };
+    let live = pods_of(quota, world).filter(|pod| !pods::is_finished(pod));
+    Some(sum(live.map(|pod| of_pod(&pod, resource, limits))))
+}
+
+fn of_pod(pod: &Pod, resource: &str, limits: bool) -> Quantity {
+    let of = |container: &Container| {
+        let list: &Map<Quantity> =
+            if limits { &container.resources.limits } else { &container.resources.requests };
+        list.get(resource).copied()
+    };
+    let total = |containers: &List<Container>, keep: &dyn Fn(&Container) -> bool| {
+        sum(containers.iter().filter(|container| keep(container)).filter_map(of))
+    };
+    let sidecar = |container: &Container| container.restart_policy.as_deref() == Some("Always");
+    let main = total(&pod.spec.containers, &|_| true);
+    let sidecars = total(&pod.spec.init_containers, &sidecar);
+    let together = sum([main, sidecars].into_iter().filter(|part| !part.is_zero()));
+    // Init containers run before the others, one after another: the largest counts.
+    let largest = pod.spec.init_containers.iter().filter(|container| !sidecar(container)).filter_map(of);
+    let largest = largest.max_by_key(|quantity| quantity.nanos()).unwrap_or_else(Quantity::zero);
+    let base = if largest.nanos() > together.nanos() { largest } else { together };
+    sum([base].into_iter().chain(pod.spec.overhead.get(resource).copied()))
+}
+
+/// The pods that the quota is about.
+fn pods_of(quota: &ResourceQuota, world: &World) -> impl Iterator<Item = std::sync::Arc<Pod>> {
+    let scopes = quota.spec.scopes.clone();
+    let terms = quota.spec.scope_selector.clone();
+    world.list::<Pod>(&quota.metadata.namespace).into_iter().filter(move |pod| {
+        let plain = scopes.iter().all(|scope| in_scope(pod, scope));
+        let selected = terms.as_ref().is_none_or(|selector| {
+            selector.match_expressions.iter().all(|term| match term.scope_name.as_str() {
+                "PriorityClass" => {
+                    let class = &pod.spec.priority_class_name;
+                    match term.operator.as_str() {
+                        "In" => term.values.contains(class),
+                        "NotIn" => !term.values.contains(class),
+                        "Exists" => !class.is_empty(),
+                        "DoesNotExist" => class.is_empty(),
+                        _ => false,
+                    }
+                }
+                scope => in_scope(pod, scope),
+            })
+        });
+        plain && selected
+    })
+}
+
+fn in_scope(pod: &Pod, scope: &str) -> bool {
+    let terminating = pod.spec.active_deadline_seconds.is_some();
+    let best_effort = pod.status.qos_class == "BestEffort";
+    match scope {
+        "Terminating" => terminating,
+        "NotTerminating" => !terminating,
+        "BestEffort" => best_effort,
+        "NotBestEffort" => !best_effort,
+        "PriorityClass" => !pod.spec.priority_class_name.is_empty(),
+        _ => true,
+    }
+}

@@ -1,0 +1,62 @@
+//! The claims of ephemeral volumes: made for one pod, and gone with it.
+
+use informer::Key;
+use meta::Str;
+use reconcile::{Context, Controller, Next, Note, Plan, Reconciler, Running, World, Write};
+use types::core::v1::{PersistentVolumeClaim, Pod};
+
+use crate::common::owners::{controller_of, controller_ref, is_controlled_by};
+use crate::replicas::namespace_ends;
+
+/// Starts the controller.
+pub(crate) fn start(context: &Context) -> Running {
+    Controller::new("ephemeral_volume", "ephemeral-volume-controller", context.clone(), Ephemeral)
+        .on::<Pod>(|pod, _| {
+            let any = pod.spec.volumes.iter().any(|volume| volume.ephemeral.is_some());
+            if any { vec![Key::of(pod)] } else { Vec::new() }
+        })
+        .on::<PersistentVolumeClaim>(|claim, _| {
+            let owner = controller_of(&claim.metadata).filter(|owner| owner.kind == "Pod");
+            owner.map(|owner| Key::new(&claim.metadata.namespace, &owner.name)).into_iter().collect()
+        })
+        .start()
+}
+
+pub(crate) struct Ephemeral;
+
+impl Reconciler for Ephemeral {
+    fn reconcile(&self, key: &Key, world: &World, plan: &mut Plan) -> Next {
+        let pod = world.get_key::<Pod>(key).filter(|pod| pod.metadata.deletion_timestamp.is_none());
+        let Some(pod) = pod else { return Next::Done };
+        for volume in &pod.spec.volumes {
+            let template = volume.ephemeral.as_ref().and_then(|source| source.volume_claim_template.as_ref());
+            let Some(template) = template else { continue };
+            let name = Str::from(format!("{}-{}", pod.metadata.name, volume.name));
+            if let Some(known) = world.get::<PersistentVolumeClaim>(&key.namespace, &name) {
+                if !is_controlled_by(&known.metadata, &pod.metadata) {
+                    let message = format!(
+                        "ephemeral volume {}: PVC {}/{name} was not created for pod {key} (pod is not owner)",
+                        volume.name, key.namespace
+                    );
+                    plan.event(Note::warning(&*pod, "FailedBinding", message));
+                }
+                continue;
+            }
+            let mut claim = PersistentVolumeClaim { spec: template.spec.clone(), ..PersistentVolumeClaim::default() };
+            claim.metadata.namespace = key.namespace.clone();
+            claim.metadata.name = name;
+            claim.metadata.labels = template.metadata.labels.clone();
+            claim.metadata.annotations = template.metadata.annotations.clone();
+            claim.metadata.owner_references.push(controller_ref(&*pod));
+            let about = pod.clone();
+            plan.push(Write::create(claim).on_failure(move |status| {
+                Some(Note::warning(&*about, "FailedBinding", format!("ephemeral volume: create PVC: {}", status.message)))
+            }));
+        }
+        plan.then(|outcome, _| match outcome.error() {
+            Some(status) if namespace_ends(status) => Next::Done,
+            _ => outcome.verdict(),
+        });
+        Next::Done
+    }
+}

@@ -1,0 +1,9 @@
+//! Claims and volumes: protection while in use, claims of ephemeral volumes, and binding.
+
+mod bind;
+mod ephemeral;
+mod protect;
+
+pub(crate) use bind::start as start_binder;
+pub(crate) use ephemeral::start as start_ephemeral;
+pub(crate) use protect::{start_claims as start_claim_protection, start_volumes as start_volume_protection};
