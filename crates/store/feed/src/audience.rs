@@ -95,7 +95,7 @@ impl<T: ?Sized + Send + Sync + 'static> Audience<T> {
         let mut cut = 0;
         let mut keep = |queues: &mut Queues<T>, events: &[Arc<Event<T>>]| {
             queues.retain(|queue| {
-                let open = queue.push(events.iter());
+                let open = queue.push(events);
                 cut += usize::from(!open);
                 open
             });

@@ -190,7 +190,7 @@ impl<T: ?Sized + Send + Sync + 'static> Core<T> {
         let concerned =
             line.recent.range(start..).filter(|event| scope.concerns(self.prefix.as_bytes(), event));
         items.extend(concerned.map(|event| Item::Event(event.clone())));
-        let queue = Arc::new(Queue::new(items, capacity));
+        let queue = Arc::new(Queue::new(items, capacity, after));
         line.audience.add(scope, queue.clone());
         Beginning::Following(queue)
     }
@@ -198,7 +198,7 @@ impl<T: ?Sized + Send + Sync + 'static> Core<T> {
     /// Registers a watcher and gives it the snapshot after which its queue begins.
     pub(crate) fn follow_state(&self, scope: &Scope, capacity: usize) -> (Snapshot<T>, Arc<Queue<T>>) {
         let mut line = self.line.lock();
-        let queue = Arc::new(Queue::new(Vec::new(), capacity));
+        let queue = Arc::new(Queue::new(Vec::new(), capacity, 0));
         line.audience.add(scope, queue.clone());
         (self.snapshot(), queue)
     }

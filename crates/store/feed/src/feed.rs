@@ -49,7 +49,7 @@ pub enum ReadAt {
 /// Where a watch starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// After this revision.
+    /// After this revision, which may also be one that is still to come.
     After(Revision),
     /// With the objects that are there, no older than said, then what happens to them.
     State {
@@ -184,7 +184,7 @@ impl<T: ?Sized + Send + Sync + 'static> Feed<T> {
     ///
     /// # Errors
     /// [`FeedError::Gone`] when the events since the start have been forgotten; [`FeedError::TooLarge`] as with
-    /// [`Feed::snapshot`]; [`FeedError::NoIndex`].
+    /// [`Feed::snapshot`], for a start with the present state only; [`FeedError::NoIndex`].
     pub async fn watch(&self, options: WatchOptions) -> Result<Watcher<T>, FeedError> {
         if let Scope::Index { index, .. } = &options.scope
             && !self.core.codec.indexes().contains(index)
@@ -193,7 +193,6 @@ impl<T: ?Sized + Send + Sync + 'static> Feed<T> {
         }
         let start = match options.start {
             Start::After(revision) => {
-                self.wait(ReadAt::AtLeast(revision)).await?;
                 let queue = self.continue_after(revision, &options).await?;
                 (None, queue)
             }

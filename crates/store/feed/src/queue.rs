@@ -52,6 +52,8 @@ pub(crate) struct Queue<T: ?Sized> {
     state: Mutex<State<T>>,
     filled: Notify,
     capacity: usize,
+    /// Events up to this revision are not wanted: a watch may start after a revision that is still to come.
+    after: Revision,
 }
 
 struct State<T: ?Sized> {
@@ -59,18 +61,16 @@ struct State<T: ?Sized> {
     end: Option<FeedError>,
 }
 
-impl<T: ?Sized> Queue<T> {
+impl<T: ?Sized + Send + Sync + 'static> Queue<T> {
     /// A queue that begins with `items`, which do not count towards its capacity.
-    pub(crate) fn new(items: Vec<Item<T>>, capacity: usize) -> Queue<T> {
+    pub(crate) fn new(items: Vec<Item<T>>, capacity: usize, after: Revision) -> Queue<T> {
         let capacity = capacity + items.len();
-        Queue { state: Mutex::new(State { items, end: None }), filled: Notify::new(), capacity }
+        Queue { state: Mutex::new(State { items, end: None }), filled: Notify::new(), capacity, after }
     }
 
-    /// Adds events; false when the queue is at its end and wants no more.
-    pub(crate) fn push<'a>(&self, events: impl ExactSizeIterator<Item = &'a Arc<Event<T>>>) -> bool
-    where
-        T: 'a,
-    {
+    /// Adds events, which come in order; false when the queue is at its end and wants no more.
+    pub(crate) fn push(&self, events: &[Arc<Event<T>>]) -> bool {
+        let events = &events[events.partition_point(|event| event.revision() <= self.after)..];
         let open = {
             let mut state = self.state.lock();
             if state.end.is_some() {
@@ -78,18 +78,23 @@ impl<T: ?Sized> Queue<T> {
             }
             let fits = state.items.len() + events.len() <= self.capacity;
             if fits {
-                state.items.extend(events.map(|event| Item::Event(event.clone())));
+                state.items.extend(events.iter().map(|event| Item::Event(event.clone())));
             } else {
                 state.end = Some(FeedError::Slow);
             }
             fits
         };
-        self.filled.notify_one();
+        if !events.is_empty() {
+            self.filled.notify_one();
+        }
         open
     }
 
-    /// Adds a bookmark. A full queue needs none.
+    /// Adds a bookmark. A full queue needs none, nor one that has not come to its start.
     pub(crate) fn bookmark(&self, revision: Revision) {
+        if revision < self.after {
+            return;
+        }
         let mut state = self.state.lock();
         if state.end.is_none() && state.items.len() < self.capacity {
             state.items.push(Item::Bookmark { revision, initial_end: false });

@@ -94,6 +94,22 @@ async fn a_watch_older_than_the_ring_is_served_from_history_until_that_is_compac
 }
 
 #[tokio::test]
+async fn a_watch_may_start_in_the_future() {
+    let (store, env, clock) = open_store(&Options::default());
+    let feed = open_feed(&store, &env).await;
+    let options = WatchOptions { bookmarks: Some(Duration::from_secs(60)), ..follow(Scope::All, 4) };
+    let mut watcher = feed.watch(options).await.unwrap();
+    for value in 1..6 {
+        put(&*store, "ns/a", "", &value.to_string()).await;
+        if value == 1 {
+            feed.wait(ReadAt::Latest).await.unwrap();
+            clock.advance(Duration::from_secs(61));
+        }
+    }
+    assert_eq!(take(&mut watcher, 2).await, ["Modified ns/a=4@5 after 3@4", "Modified ns/a=5@6 after 4@5"]);
+}
+
+#[tokio::test]
 async fn initial_objects_come_first_and_end_with_a_bookmark() {
     let (store, env, _) = open_store(&Options::default());
     let feed = open_feed(&store, &env).await;

@@ -177,6 +177,25 @@ async fn a_full_disk_refuses_writes_and_nothing_else() {
     assert_eq!(store.revision_now(), before + 1);
 }
 
+/// A small file system, gone when dropped, however the test ends.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    fn mount() -> nix::Result<Small> {
+        let directory = tempfile::tempdir().unwrap();
+        let flags = nix::mount::MsFlags::empty();
+        nix::mount::mount(Some("tmpfs"), directory.path(), Some("tmpfs"), flags, Some("size=3m"))?;
+        Ok(Small(directory))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        // The test has its verdict; a mount that stays would only be untidy.
+        let _ = nix::mount::umount2(self.0.path(), nix::mount::MntFlags::MNT_DETACH);
+    }
+}
+
 /// The same on a real file system of 3 MiB.
 #[tokio::test]
 async fn a_full_file_system_refuses_writes_and_recovers() {
@@ -184,20 +203,14 @@ async fn a_full_file_system_refuses_writes_and_recovers() {
         println!("skipped: needs root to mount a small file system");
         return;
     }
-    let directory = tempfile::tempdir().unwrap();
-    let mount = || {
-        nix::mount::mount(
-            Some("tmpfs"),
-            directory.path(),
-            Some("tmpfs"),
-            nix::mount::MsFlags::empty(),
-            Some("size=3m"),
-        )
+    let small = match Small::mount() {
+        Ok(small) => small,
+        Err(errno) => {
+            println!("skipped: cannot mount a tmpfs here: {errno}");
+            return;
+        }
     };
-    if let Err(errno) = mount() {
-        println!("skipped: cannot mount a tmpfs here: {errno}");
-        return;
-    }
+    let directory = &small.0;
     let env = Env::real();
     let store_directory = directory.path().join("store");
     let ballast = directory.path().join("ballast");
@@ -220,8 +233,6 @@ async fn a_full_file_system_refuses_writes_and_recovers() {
     drop(store);
     let store = open(&store_directory, &env);
     assert_eq!(count(&store), acknowledged + 1);
-    drop(store);
-    nix::mount::umount(directory.path()).unwrap();
 }
 
 async fn until_gone(store: &Embedded, key: &'static str) {
