@@ -10,8 +10,10 @@
 mod cgroup;
 mod config;
 mod error;
+mod filter;
 mod helper;
 mod manager;
+mod privileges;
 mod session;
 mod shim;
 mod spec;

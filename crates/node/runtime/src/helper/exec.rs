@@ -2,17 +2,12 @@
 //!
 //! Orders and answers go over standard input, which is a unix socket; the command's own streams come with the order. The
 //! helper enters the container's PID namespace, forks, lets the child join the rest and become the command, waits, and
-//! reports. The child gets the
-//! container's own privileges: capabilities, seccomp filter and no-new-privileges come from its specification, because
-//! libcontainer's exec leaves the filter out.
+//! reports. The child gets the container's own privileges.
 
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use libcontainer::oci_spec::runtime::Spec;
-use libcontainer::syscall::syscall::create_syscall;
-use libcontainer::{capabilities, seccomp};
 use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
@@ -25,6 +20,7 @@ use nix::unistd::{
 };
 
 use super::pidfd;
+use crate::privileges::{Privileges, Ready};
 use crate::shim::executor::{become_program, report, words};
 use crate::shim::protocol::{ExecOrder, ExecReply, line, receive_line, send};
 
@@ -49,8 +45,7 @@ fn order(control: BorrowedFd<'_>, streams: &mut Vec<OwnedFd>) -> Result<ExecOrde
 }
 
 fn run(order: &ExecOrder, streams: Vec<OwnedFd>, control: BorrowedFd<'_>) -> Result<i32, String> {
-    let spec = Spec::load(order.bundle.join("config.json"))
-        .map_err(|e| format!("cannot read the specification: {e}"))?;
+    let privileges = Privileges::ready(&order.bundle)?;
     let target = pidfd(order.pid).map_err(|e| format!("the container is gone: {}", words(e)))?;
     setns(&target, CloneFlags::CLONE_NEWPID)
         .map_err(|e| format!("cannot enter the PID namespace: {}", words(e)))?;
@@ -62,7 +57,7 @@ fn run(order: &ExecOrder, streams: Vec<OwnedFd>, control: BorrowedFd<'_>) -> Res
         ForkResult::Parent { child } => child,
         ForkResult::Child => {
             drop((go_in, failures));
-            let why = connect(order, streams).and_then(|()| child(order, &spec, &target, go, control));
+            let why = connect(order, streams).and_then(|()| child(order, &privileges, &target, go, control));
             let why = why.err().unwrap_or_default();
             report(failures_in.as_raw_fd(), &why);
             std::process::exit(127);
@@ -130,7 +125,7 @@ fn wait(child: Pid, control: BorrowedFd<'_>) -> Result<i32, String> {
 /// The child's way to the command. Returns only to say why it did not get there.
 fn child(
     order: &ExecOrder,
-    spec: &Spec,
+    privileges: &Ready,
     target: &OwnedFd,
     go: OwnedFd,
     control: BorrowedFd<'_>,
@@ -149,10 +144,6 @@ fn child(
     if order.tty {
         terminal(order, control)?;
     }
-    let process = spec.process().as_ref().ok_or("the specification has no process")?;
-    let filter = spec.linux().as_ref().and_then(|l| l.seccomp().as_ref());
-    let no_new_privs = process.no_new_privileges() == Some(true);
-    let syscall = create_syscall();
     let groups: Vec<Gid> = order.groups.iter().map(|g| Gid::from_raw(*g)).collect();
     chdir(order.cwd.as_str())
         .map_err(|e| format!("chdir to cwd ({:?}) set in config.json failed: {}", order.cwd, words(e)))?;
@@ -163,26 +154,7 @@ fn child(
         .and_then(|()| setresuid(uid, uid, uid))
         .and_then(|()| nix::sys::prctl::set_keepcaps(false))
         .map_err(step("cannot set user"))?;
-    syscall.close_range(0).map_err(|e| format!("cannot close descriptors: {e}"))?;
-    let load = || match filter {
-        Some(filter) => seccomp::initialize_seccomp(filter)
-            .map(drop)
-            .map_err(|e| format!("cannot load seccomp filter: {e}")),
-        None => Ok(()),
-    };
-    // A change of user clears the effective set, which loading a filter needs.
-    capabilities::reset_effective(syscall.as_ref()).map_err(|e| format!("cannot set capabilities: {e}"))?;
-    if !no_new_privs {
-        load()?;
-    }
-    if let Some(caps) = process.capabilities() {
-        capabilities::drop_privileges(caps, syscall.as_ref())
-            .map_err(|e| format!("cannot set capabilities: {e}"))?;
-    }
-    if no_new_privs {
-        nix::sys::prctl::set_no_new_privs().map_err(step("cannot set no_new_privs"))?;
-        load()?;
-    }
+    privileges.apply()?;
     Err(become_program(&order.args, &order.env))
 }
 

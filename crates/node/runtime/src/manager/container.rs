@@ -20,6 +20,8 @@ use super::{ContainerEntry, Inner, Runtime, blocking};
 use crate::cgroup::{self, now_ns};
 use crate::config::{ContainerConfig, PidMode, Resources, SeccompProfile};
 use crate::error::{Error, Result};
+use crate::filter;
+use crate::privileges::{self, Privileges};
 use crate::shim::protocol::{Request, ShimConfig, Started};
 use crate::shim::{EXIT, LAUNCH};
 use crate::spec::{self, HostDevice, capabilities, seccomp};
@@ -201,6 +203,16 @@ impl Inner {
                 Some(seccomp::localhost(&self.config.seccomp_dir, name, &capabilities)?)
             }
         };
+        let filters = self.config.root.join("seccomp");
+        save(
+            &bundle.join(privileges::FILE),
+            &Privileges {
+                capabilities,
+                no_new_privs: config.security.no_new_privs,
+                filter_flags: profile.as_ref().map_or(0, filter::flags),
+                filter: profile.as_ref().map(|p| filter::compiled(p, &filters)).transpose()?,
+            },
+        )?;
         let files = self.sandbox_state(&sandbox.id);
         let mut namespaces = pinned(&sandbox.config, &files);
         namespaces.extend(Inner::pause_namespace(sandbox));
@@ -217,7 +229,6 @@ impl Inner {
             namespaces: &namespaces,
             sandbox_files: &files,
             devices: &devices,
-            seccomp: profile,
             apparmor: self.apparmor,
             hostname: hostname.trim(),
         })?;

@@ -15,9 +15,13 @@ use nix::errno::Errno;
 use nix::sys::stat::stat;
 use nix::unistd::{AccessFlags, access, execve};
 
-/// Executes the specification's arguments.
+use crate::privileges::Ready;
+
+/// Gives up privileges and executes the specification's arguments.
 #[derive(Clone)]
 pub(crate) struct Exec {
+    /// What it keeps of the shim's powers.
+    pub privileges: Ready,
     /// Write end of the pipe for failures; closed on exec.
     pub failures: RawFd,
 }
@@ -27,7 +31,7 @@ impl Executor for Exec {
         let process = spec.process().as_ref().ok_or(ExecutorError::InvalidArg)?;
         let args = process.args().clone().unwrap_or_default();
         let env = process.env().clone().unwrap_or_default();
-        let why = become_program(&args, &env);
+        let why = self.privileges.apply().err().unwrap_or_else(|| become_program(&args, &env));
         report(self.failures, &why);
         Err(ExecutorError::Other(why))
     }

@@ -28,6 +28,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, execv, pipe2, setsid};
 
+use crate::privileges::Privileges;
 use protocol::{ShimConfig, Started, line};
 
 /// First argument of the first act; the second argument is the path of a [`ShimConfig`].
@@ -90,7 +91,10 @@ fn start(config: &ShimConfig) -> Result<(i32, Streams), String> {
     let mut builder = ContainerBuilder::new(config.id.clone(), SyscallType::default())
         .with_root_path(&state)
         .map_err(|e| chain(&e))?
-        .with_executor(executor::Exec { failures: failures_in.as_raw_fd() });
+        .with_executor(executor::Exec {
+            privileges: Privileges::ready(&config.bundle)?,
+            failures: failures_in.as_raw_fd(),
+        });
     let mut console = None;
     let mut streams = None;
     if config.tty {

@@ -49,7 +49,6 @@ pub(crate) struct Inputs<'a> {
     /// Directory with the sandbox's `resolv.conf`, `hosts`, `hostname` and `shm`.
     pub sandbox_files: &'a Path,
     pub devices: &'a [HostDevice],
-    pub seccomp: Option<Value>,
     pub apparmor: bool,
     pub hostname: &'a str,
 }
@@ -107,9 +106,6 @@ pub(crate) fn build(inputs: &Inputs<'_>) -> Result<Value> {
         {
             paths.push(json!("/sys/fs/cgroup"));
         }
-        if let Some(profile) = &inputs.seccomp {
-            linux["seccomp"] = profile.clone();
-        }
     }
     Ok(json!({
         "ociVersion": "1.2.0",
@@ -156,9 +152,6 @@ fn process(inputs: &Inputs<'_>) -> Result<Value> {
     let env = environment(defaults.into_iter().chain([home]).chain(image).chain(pod));
     let cwd = [config.working_dir.as_str(), inputs.image.working_dir.as_str(), "/"];
     let cwd = cwd.into_iter().find(|d| !d.is_empty()).unwrap_or("/");
-    let caps = capabilities::names(security)?;
-    // A user other than root gets its capabilities only through file capabilities and ambient ones, as everywhere.
-    let effective = json!(caps);
     let mut process = json!({
         "terminal": config.tty,
         "user": {
@@ -169,9 +162,7 @@ fn process(inputs: &Inputs<'_>) -> Result<Value> {
         "args": arguments(config, inputs.image)?,
         "env": env,
         "cwd": cwd,
-        "capabilities": { "bounding": caps, "effective": effective, "permitted": caps, "inheritable": [], "ambient": [] },
     });
-    // libcontainer asks only whether the field is there when it decides at which moment to load the seccomp filter.
     if security.no_new_privs {
         process["noNewPrivileges"] = json!(true);
     }

@@ -17,7 +17,6 @@ fn with(config: &ContainerConfig, image: &images::ImageConfig) -> Result<Value> 
         namespaces: &[("network", "/run/net".into())],
         sandbox_files: Path::new("/s"),
         devices: &[],
-        seccomp: Some(json!({ "defaultAction": "SCMP_ACT_ERRNO" })),
         apparmor: false,
         hostname: "pod-1",
     })
@@ -66,12 +65,10 @@ fn privileged_containers_see_everything() {
     let mut config = ContainerConfig::default();
     let spec = with(&config, &image()).unwrap();
     assert!(spec["linux"]["maskedPaths"].as_array().unwrap().contains(&json!("/proc/kcore")));
-    assert!(spec["linux"]["seccomp"].is_object());
     assert!(spec["process"].get("noNewPrivileges").is_none());
     config.security.privileged = true;
     let spec = with(&config, &image()).unwrap();
     assert_eq!(spec["linux"]["maskedPaths"], json!([]));
-    assert!(spec["linux"].get("seccomp").is_none());
     assert_eq!(spec["linux"]["resources"]["devices"][0]["allow"], true);
 }
 
