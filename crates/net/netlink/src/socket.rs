@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use crate::message::{self, Builder, Message};
@@ -115,6 +115,10 @@ impl Socket {
 
     /// Receives the events of a multicast group from now on.
     pub fn join(&self, group: u32) -> Result<(), Error> {
+        // Events go to everybody but port 0, which is what a socket has that was never bound and never sent anything.
+        let address = nix::sys::socket::NetlinkAddr::new(0, 0);
+        nix::sys::socket::bind(self.fd.as_raw_fd(), &address)
+            .map_err(|errno| io_error("bind")(errno.into()))?;
         match self.option(libc::SOL_NETLINK, libc::NETLINK_ADD_MEMBERSHIP, group.cast_signed()) {
             true => Ok(()),
             false => Err(io_error("join group")(io::Error::last_os_error())),
@@ -172,11 +176,24 @@ impl Socket {
 
     /// Waits for the next datagram.
     pub fn receive(&self) -> Result<Vec<u8>, Error> {
+        self.receive_with(0)
+    }
+
+    /// The next datagram, if there is one already; for sockets that an event loop watches. `ENOBUFS` says that events were lost.
+    pub fn try_receive(&self) -> Result<Option<Vec<u8>>, Error> {
+        match self.receive_with(libc::MSG_DONTWAIT) {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    fn receive_with(&self, flags: i32) -> Result<Vec<u8>, Error> {
         let mut buffer = vec![0u8; 64 << 10];
         loop {
             // SAFETY: the buffer is valid for its length during the call.
             let got = unsafe {
-                libc::recv(self.fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_TRUNC)
+                let flags = flags | libc::MSG_TRUNC;
+                libc::recv(self.fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), flags)
             };
             match usize::try_from(got) {
                 Ok(got) if got > buffer.len() => {
@@ -211,6 +228,12 @@ impl Socket {
                 }
             }
         }
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
     }
 }
 

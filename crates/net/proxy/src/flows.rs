@@ -9,7 +9,7 @@ use netlink::conntrack::Flow;
 use netlink::{Error, Socket};
 
 use crate::endpoints::choose;
-use crate::spec::{NodeSpec, Protocol, Snapshot};
+use crate::spec::{NodeSpec, Protocol, SliceSpec, Snapshot};
 
 /// Where the UDP flows of services may lead.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,16 +22,17 @@ impl UdpView {
     /// The view of a snapshot.
     pub fn new(snapshot: &Snapshot, node: &NodeSpec) -> UdpView {
         let mut view = UdpView::default();
+        let mut by_service: HashMap<(&str, &str), Vec<&SliceSpec>> = HashMap::new();
+        for slice in &snapshot.slices {
+            by_service.entry((&slice.namespace, &slice.service)).or_default().push(slice);
+        }
         for service in &snapshot.services {
+            let slices = by_service.get(&(service.namespace.as_str(), service.name.as_str()));
+            let slices = slices.map(Vec::as_slice).unwrap_or_default();
             for port in service.ports.iter().filter(|port| port.protocol == Protocol::Udp) {
-                let ours = |slice: &&_| {
-                    let slice: &crate::spec::SliceSpec = slice;
-                    (&slice.namespace, &slice.service) == (&service.namespace, &service.name)
-                };
-                let slices: Vec<_> = snapshot.slices.iter().filter(ours).collect();
                 for cluster_ip in &service.cluster_ips {
                     let is_v6 = cluster_ip.is_ipv6();
-                    let chosen = choose(service, port, &slices, node, is_v6);
+                    let chosen = choose(service, port, slices, node, is_v6);
                     let all: HashSet<_> = chosen.cluster.into_iter().chain(chosen.local).collect();
                     let more = service.external_ips.iter().chain(&service.load_balancer_ips);
                     for ip in std::iter::once(cluster_ip).chain(more.filter(|ip| ip.is_ipv6() == is_v6)) {

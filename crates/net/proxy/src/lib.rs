@@ -5,11 +5,13 @@
 //! - [`endpoints`] chooses which endpoints a service port uses on this node, by the API's rules (pure).
 //! - [`plan`](mod@plan) turns all of it into one nftables table (pure); [`picks`] has the rules that choose an endpoint.
 //! - [`proxy`] applies plans to the kernel, and [`flows`] forgets UDP flows whose endpoint is gone.
+//! - [`guard`] hears when somebody else removes the table.
 //! - [`health`] answers load balancers that ask whether this node has endpoints.
 
 pub mod endpoints;
 pub mod flows;
 pub mod from_objects;
+pub mod guard;
 pub mod health;
 pub mod picks;
 pub mod plan;

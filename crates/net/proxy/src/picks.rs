@@ -100,7 +100,7 @@ impl Pick {
         match self.masquerade {
             Masquerade::Never => {}
             Masquerade::Always => rules.push(Rule::new().set_mark_bit(node.masquerade_mark)),
-            Masquerade::Outsiders => rules.push(Rule::new().jump(&Names::of(self.is_v6).mark_outsiders)),
+            Masquerade::Outsiders => rules.push(Rule::new().jump(Names::of(self.is_v6).mark_outsiders)),
         }
         if self.affinity_secs > 0 {
             rules.extend(self.sticky());
@@ -128,7 +128,7 @@ impl Pick {
             Front::NodePort => Part::Address(any_address(is_v6)),
         };
         let rule = rule.load(at + 1, &[first, Part::Protocol, Part::DestinationPort]);
-        let rule = rule.lookup(&names.alias, at + 1, LookupInto::Registers(Register(at + 1)));
+        let rule = rule.lookup(names.alias, at + 1, LookupInto::Registers(Register(at + 1)));
         rule.load(at, &[Part::Number(self.scope.number())])
     }
 
@@ -147,7 +147,7 @@ impl Pick {
         let index = at + self.key_registers();
         let which = if self.count == 1 { Part::Number(0) } else { Part::Random(self.count) };
         let names = Names::of(self.is_v6);
-        self.key(at).load(index, &[which]).lookup(&names.endpoint, at, LookupInto::Registers(Register(index)))
+        self.key(at).load(index, &[which]).lookup(names.endpoint, at, LookupInto::Registers(Register(index)))
     }
 
     /// The endpoint that the client had, if it still is one of the service; else a new one, remembered. The registers hold
@@ -159,15 +159,15 @@ impl Pick {
         let endpoint = key + self.key_registers();
         let timeout_ms = u64::from(self.affinity_secs) * 1000;
         let update =
-            |rule: Rule| rule.dynamic(DynamicOp::Update, &names.affinity, 0, Some(endpoint), timeout_ms);
+            |rule: Rule| rule.dynamic(DynamicOp::Update, names.affinity, 0, Some(endpoint), timeout_ms);
         let again = self
             .key(key)
             .load(0, &source)
-            .lookup(&names.affinity, 0, LookupInto::Registers(Register(endpoint)))
-            .lookup(&names.member, key, LookupInto::Match);
+            .lookup(names.affinity, 0, LookupInto::Registers(Register(endpoint)))
+            .lookup(names.member, key, LookupInto::Match);
         let first = self.choose(key).load(0, &source);
         // Updating an entry keeps its value: a stale one has to go first.
-        let first = first.dynamic(DynamicOp::Delete, &names.affinity, 0, Some(endpoint), 0);
+        let first = first.dynamic(DynamicOp::Delete, names.affinity, 0, Some(endpoint), 0);
         [update(again).dnat(self.is_v6, endpoint), update(first).dnat(self.is_v6, endpoint)]
     }
 }

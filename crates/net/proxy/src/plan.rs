@@ -32,60 +32,79 @@ const AFFINITY_ENTRIES_MAX: u32 = 1 << 18;
 /// Names of chains and sets that exist once for each family.
 pub struct Names {
     /// Front → chain.
-    pub service: String,
+    pub service: &'static str,
     /// Front → chain, for packets that ignore `externalTrafficPolicy: Local` because they come from this cluster.
-    pub short_circuit: String,
+    pub short_circuit: &'static str,
     /// Front → chain, for packets from outside with `externalTrafficPolicy: Local`.
-    pub outside: String,
+    pub outside: &'static str,
     /// Other front → cluster address.
-    pub alias: String,
+    pub alias: &'static str,
     /// Key and index → endpoint.
-    pub endpoint: String,
+    pub endpoint: &'static str,
     /// Key and endpoint, for services with affinity.
-    pub member: String,
+    pub member: &'static str,
     /// Client and key → endpoint.
-    pub affinity: String,
+    pub affinity: &'static str,
     /// Endpoint twice.
-    pub hairpin: String,
+    pub hairpin: &'static str,
     /// Front → reject or drop.
-    pub refused: String,
+    pub refused: &'static str,
     /// All cluster addresses.
-    pub cluster_ip: String,
+    pub cluster_ip: &'static str,
     /// Fronts with source ranges.
-    pub guarded: String,
+    pub guarded: &'static str,
     /// Fronts and the sources they allow.
-    pub allowed: String,
+    pub allowed: &'static str,
     /// Chain that marks packets of others than pods.
-    pub mark_outsiders: String,
+    pub mark_outsiders: &'static str,
     /// Chain that tells insiders from outsiders.
-    pub external_local: String,
+    pub external_local: &'static str,
     /// The same for node ports.
-    pub node_port_local: String,
+    pub node_port_local: &'static str,
 }
 
 impl Names {
     /// The names of a family.
-    pub fn of(is_v6: bool) -> Names {
-        let name = |name: &str| format!("{name}{}", if is_v6 { 6 } else { 4 });
-        Names {
-            service: name("service"),
-            short_circuit: name("short-circuit"),
-            outside: name("outside"),
-            alias: name("alias"),
-            endpoint: name("endpoint"),
-            member: name("member"),
-            affinity: name("affinity"),
-            hairpin: name("hairpin"),
-            refused: name("refused"),
-            cluster_ip: name("cluster-ip"),
-            guarded: name("guarded"),
-            allowed: name("allowed"),
-            mark_outsiders: name("mark-outsiders"),
-            external_local: name("external-local"),
-            node_port_local: name("node-port-local"),
-        }
+    pub fn of(is_v6: bool) -> &'static Names {
+        if is_v6 { &NAMES_V6 } else { &NAMES_V4 }
     }
 }
+
+static NAMES_V4: Names = Names {
+    service: "service4",
+    short_circuit: "short-circuit4",
+    outside: "outside4",
+    alias: "alias4",
+    endpoint: "endpoint4",
+    member: "member4",
+    affinity: "affinity4",
+    hairpin: "hairpin4",
+    refused: "refused4",
+    cluster_ip: "cluster-ip4",
+    guarded: "guarded4",
+    allowed: "allowed4",
+    mark_outsiders: "mark-outsiders4",
+    external_local: "external-local4",
+    node_port_local: "node-port-local4",
+};
+
+static NAMES_V6: Names = Names {
+    service: "service6",
+    short_circuit: "short-circuit6",
+    outside: "outside6",
+    alias: "alias6",
+    endpoint: "endpoint6",
+    member: "member6",
+    affinity: "affinity6",
+    hairpin: "hairpin6",
+    refused: "refused6",
+    cluster_ip: "cluster-ip6",
+    guarded: "guarded6",
+    allowed: "allowed6",
+    mark_outsiders: "mark-outsiders6",
+    external_local: "external-local6",
+    node_port_local: "node-port-local6",
+};
 
 /// The table for `services` with the endpoints in `slices` on `node`. Where two services claim the same front, the first by
 /// namespace and name has it.
@@ -188,24 +207,22 @@ impl Planner<'_> {
         };
         let endpoint = || Target::Value(vec![address, Field::Port]);
         let table = &mut self.table;
-        for name in [&names.service, &names.short_circuit, &names.outside, &names.refused] {
+        for name in [names.service, names.short_circuit, names.outside, names.refused] {
             table.set(name, Set::new(front(), Target::Verdict));
         }
-        table.set(&names.alias, Set::new(front(), Target::Value(front())));
-        table.set(&names.endpoint, Set::new(key(&[Field::Number]), endpoint()));
-        table.set(&names.member, Set::new(key(&[address, Field::Port]), Target::Member));
-        table.set(&names.hairpin, Set::new(vec![address, address], Target::Member));
-        table.set(&names.cluster_ip, Set::new(vec![address], Target::Member));
-        table.set(&names.guarded, Set::new(front(), Target::Member));
+        table.set(names.alias, Set::new(front(), Target::Value(front())));
+        table.set(names.endpoint, Set::new(key(&[Field::Number]), endpoint()));
+        table.set(names.member, Set::new(key(&[address, Field::Port]), Target::Member));
+        table.set(names.hairpin, Set::new(vec![address, address], Target::Member));
+        table.set(names.cluster_ip, Set::new(vec![address], Target::Member));
+        table.set(names.guarded, Set::new(front(), Target::Member));
         let mut allowed = front();
         allowed.push(address);
-        table.set(&names.allowed, Set { interval: true, ..Set::new(allowed, Target::Member) });
+        table.set(names.allowed, Set { interval: true, ..Set::new(allowed, Target::Member) });
         let mut client = vec![address];
         client.extend(key(&[]));
-        table.set(
-            &names.affinity,
-            Set { dynamic: Some(AFFINITY_ENTRIES_MAX), ..Set::new(client, endpoint()) },
-        );
+        table
+            .set(names.affinity, Set { dynamic: Some(AFFINITY_ENTRIES_MAX), ..Set::new(client, endpoint()) });
     }
 
     fn family_chains(&mut self, is_v6: bool) {
@@ -230,11 +247,11 @@ impl Planner<'_> {
         };
         let by_node_port = |set: &str| local().load(0, &node_port).lookup(set, 0, LookupInto::Verdict);
 
-        let services = vec![by_front(&names.service), by_node_port(&names.service)];
-        let mut refuse = vec![by_front(&names.refused), by_node_port(&names.refused)];
+        let services = vec![by_front(names.service), by_node_port(names.service)];
+        let mut refuse = vec![by_front(names.refused), by_node_port(names.refused)];
         let destination = [Part::Destination { is_v6 }];
         refuse.push(
-            Rule::new().load(0, &destination).lookup(&names.cluster_ip, 0, LookupInto::Match).goto("reject"),
+            Rule::new().load(0, &destination).lookup(names.cluster_ip, 0, LookupInto::Match).goto("reject"),
         );
         refuse.extend(
             of_family(&self.node.service_cidrs)
@@ -246,33 +263,31 @@ impl Planner<'_> {
         let firewall = vec![
             Rule::new()
                 .load(0, &with_source)
-                .lookup(&names.allowed, 0, LookupInto::Match)
+                .lookup(names.allowed, 0, LookupInto::Match)
                 .verdict(Verdict::Return),
-            Rule::new().load(0, &front).lookup(&names.guarded, 0, LookupInto::Match).verdict(Verdict::Drop),
+            Rule::new().load(0, &front).lookup(names.guarded, 0, LookupInto::Match).verdict(Verdict::Drop),
         ];
         let pair = [Part::Source { is_v6 }, Part::Destination { is_v6 }];
         let hairpins =
-            vec![Rule::new().load(0, &pair).lookup(&names.hairpin, 0, LookupInto::Match).masquerade()];
+            vec![Rule::new().load(0, &pair).lookup(names.hairpin, 0, LookupInto::Match).masquerade()];
         let mut outsiders: Vec<Rule> =
             pods.iter().map(|net| Rule::new().source_in(*net, true).verdict(Verdict::Return)).collect();
         outsiders.push(Rule::new().set_mark_bit(self.node.masquerade_mark));
 
         let locals = |key: &[Part]| {
             let vmap = |rule: Rule, set: &str| rule.load(0, key).lookup(set, 0, LookupInto::Verdict);
-            let mut rules: Vec<Rule> = pods
-                .iter()
-                .map(|net| vmap(Rule::new().source_in(*net, true), &names.short_circuit))
-                .collect();
+            let mut rules: Vec<Rule> =
+                pods.iter().map(|net| vmap(Rule::new().source_in(*net, true), names.short_circuit)).collect();
             let own = Rule::new().local(FibAddress::Source).set_mark_bit(self.node.masquerade_mark);
-            rules.push(vmap(own, &names.short_circuit));
-            rules.push(vmap(Rule::new(), &names.outside));
+            rules.push(vmap(own, names.short_circuit));
+            rules.push(vmap(Rule::new(), names.outside));
             rules
         };
         let (external, node_port) = (locals(&front), locals(&node_port));
         let table = &mut self.table;
-        table.chain(&names.external_local, external);
-        table.chain(&names.node_port_local, node_port);
-        table.chain(&names.mark_outsiders, outsiders);
+        table.chain(names.external_local, external);
+        table.chain(names.node_port_local, node_port);
+        table.chain(names.mark_outsiders, outsiders);
         table.chain(&format!("services{f}"), services);
         table.chain(&format!("refuse{f}"), refuse);
         table.chain(&format!("firewall{f}"), firewall);
@@ -282,7 +297,7 @@ impl Planner<'_> {
     fn service(&mut self, service: &ServiceSpec, slices: &[&SliceSpec]) {
         for cluster_ip in &service.cluster_ips {
             let is_v6 = cluster_ip.is_ipv6();
-            self.table.element(&Names::of(is_v6).cluster_ip, Data::new().address(*cluster_ip), Value::Member);
+            self.table.element(Names::of(is_v6).cluster_ip, Data::new().address(*cluster_ip), Value::Member);
             for port in &service.ports {
                 let chosen = choose(service, port, slices, self.node, is_v6);
                 Port { planner: self, service, port, cluster_ip: *cluster_ip, chosen }.plan();
@@ -322,7 +337,7 @@ impl Port<'_, '_, '_> {
         Data::new().address(address).protocol(self.port.protocol.number()).port(port)
     }
 
-    fn names(&self) -> Names {
+    fn names(&self) -> &'static Names {
         Names::of(self.cluster_ip.is_ipv6())
     }
 
@@ -348,21 +363,21 @@ impl Port<'_, '_, '_> {
         match self.pick(front, scope, masquerade) {
             Some(verdict) => {
                 self.alias(front, &key);
-                self.planner.table.element(&names.service, key, verdict);
+                self.planner.table.element(names.service, key, verdict);
             }
-            None => self.refuse(&names, key),
+            None => self.refuse(names, key),
         }
     }
 
     fn refuse(&mut self, names: &Names, key: Data) {
         let verdict = if self.chosen.any { Verdict::Drop } else { Verdict::Goto("reject".to_owned()) };
-        self.planner.table.element(&names.refused, key, Value::Verdict(verdict));
+        self.planner.table.element(names.refused, key, Value::Verdict(verdict));
     }
 
     fn alias(&mut self, front: Front, key: &Data) {
         if front != Front::ClusterIp {
             let target = Value::Data(self.key(self.cluster_ip, self.port.port));
-            self.planner.table.element(&self.names().alias, key.clone(), target);
+            self.planner.table.element(self.names().alias, key.clone(), target);
         }
     }
 
@@ -376,21 +391,21 @@ impl Port<'_, '_, '_> {
         let inside = self.pick(front, Scope::Cluster, Masquerade::Never);
         let outside = self.pick(front, Scope::Local, Masquerade::Never);
         if outside.is_none() {
-            self.refuse(&names, key.clone());
+            self.refuse(names, key.clone());
         }
         if inside.is_none() && outside.is_none() {
             return;
         }
         self.alias(front, &key);
-        let chain = if front == Front::NodePort { &names.node_port_local } else { &names.external_local };
+        let chain = if front == Front::NodePort { names.node_port_local } else { names.external_local };
         let table = &mut self.planner.table;
         if let Some(verdict) = inside {
-            table.element(&names.short_circuit, key.clone(), verdict);
+            table.element(names.short_circuit, key.clone(), verdict);
         }
         if let Some(verdict) = outside {
-            table.element(&names.outside, key.clone(), verdict);
+            table.element(names.outside, key.clone(), verdict);
         }
-        table.element(&names.service, key, Value::Verdict(Verdict::Goto(chain.clone())));
+        table.element(names.service, key, Value::Verdict(Verdict::Goto(chain.to_owned())));
     }
 
     /// `loadBalancerSourceRanges` guard the load balancer's addresses.
@@ -402,11 +417,11 @@ impl Port<'_, '_, '_> {
         }
         for ip in self.service.load_balancer_ips.iter().filter(|ip| ip.is_ipv6() == is_v6) {
             let key = self.key(*ip, self.port.port);
-            let first_claim = self.planner.table.element(&names.guarded, key.clone(), Value::Member);
+            let first_claim = self.planner.table.element(names.guarded, key.clone(), Value::Member);
             for range in ranges.iter().filter(|_| first_claim) {
                 let end = key.clone().address(range.broadcast());
                 self.planner.table.element(
-                    &names.allowed,
+                    names.allowed,
                     key.clone().address(range.network()),
                     Value::UpTo(end),
                 );
@@ -430,11 +445,11 @@ impl Port<'_, '_, '_> {
                 let table = &mut self.planner.table;
                 if sticky {
                     let member = key.clone().address(endpoint.ip()).port(endpoint.port());
-                    table.element(&names.member, member, Value::Member);
+                    table.element(names.member, member, Value::Member);
                 }
-                table.element(&names.endpoint, key.number(index), Value::Data(target));
+                table.element(names.endpoint, key.number(index), Value::Data(target));
                 let pair = Data::new().address(endpoint.ip()).address(endpoint.ip());
-                table.element(&names.hairpin, pair, Value::Member);
+                table.element(names.hairpin, pair, Value::Member);
             }
         }
     }

@@ -14,6 +14,7 @@ use types::discovery::v1::EndpointSlice;
 
 use crate::flows::UdpView;
 use crate::from_objects::SharedObjects;
+use crate::guard::Guard;
 use crate::health::{HealthServer, wanted};
 use crate::plan::plan;
 use crate::spec::{NodeSpec, Snapshot};
@@ -43,13 +44,14 @@ pub struct Proxy {
     node: NodeSpec,
     applied: Option<Ruleset>,
     udp: UdpView,
+    localhost_open: bool,
 }
 
 impl Proxy {
     /// A proxy that has not applied anything; its first [`Proxy::apply`] replaces what an earlier process left, in one
     /// transaction, so that no connection meets a gap.
     pub fn new(node: NodeSpec) -> Proxy {
-        Proxy { node, applied: None, udp: UdpView::default() }
+        Proxy { node, applied: None, udp: UdpView::default(), localhost_open: false }
     }
 
     /// The table as last applied, for display.
@@ -60,14 +62,13 @@ impl Proxy {
     /// Makes the kernel's rules those of `snapshot`. After an error the old rules are still whole.
     pub fn apply(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
         let table = plan(&snapshot.services, &snapshot.slices, &self.node);
-        if self.applied.as_ref() != Some(&table) {
-            let mut socket = Socket::netfilter().map_err(Error::Rules)?;
-            apply(&mut socket, self.applied.as_ref(), &table).map_err(Error::Rules)?;
-            let first = self.applied.replace(table).is_none();
-            // After the rules, so that loopback is guarded before it is opened.
-            if first && self.node.localhost_node_ports {
-                std::fs::write(ROUTE_LOCALNET, "1").map_err(Error::Localhost)?;
-            }
+        let mut socket = Socket::netfilter().map_err(Error::Rules)?;
+        apply(&mut socket, self.applied.as_ref(), &table).map_err(Error::Rules)?;
+        self.applied = Some(table);
+        // After the rules, so that loopback is guarded before it is opened.
+        if self.node.localhost_node_ports && !self.localhost_open {
+            std::fs::write(ROUTE_LOCALNET, "1").map_err(Error::Localhost)?;
+            self.localhost_open = true;
         }
         let view = UdpView::new(snapshot, &self.node);
         if view != self.udp {
@@ -97,6 +98,9 @@ pub async fn run(node: NodeSpec, mut snapshots: watch::Receiver<Arc<Snapshot>>) 
     let mut proxy = Proxy::new(node.clone());
     let mut health = HealthServer::new(IpAddr::from(Ipv4Addr::UNSPECIFIED));
     let mut retry = RETRY_MIN;
+    let guard = Guard::new(&node.table)
+        .inspect_err(|error| tracing::warn!(%error, "service rules that others remove come back only with the next change"))
+        .ok();
     loop {
         let snapshot = snapshots.borrow_and_update().clone();
         health.sync(wanted(&snapshot, &node)).await;
@@ -115,7 +119,14 @@ pub async fn run(node: NodeSpec, mut snapshots: watch::Receiver<Arc<Snapshot>>) 
         let changed = match result {
             Ok(()) => {
                 retry = RETRY_MIN;
-                snapshots.changed().await
+                tokio::select! {
+                    changed = snapshots.changed() => changed,
+                    () = gone(guard.as_ref()) => {
+                        tracing::warn!(table = %node.table, "somebody removed the service rules; putting them back");
+                        proxy.applied = None;
+                        Ok(())
+                    }
+                }
             }
             Err(error) => {
                 tracing::warn!(%error, "service rules not applied; trying again");
@@ -127,6 +138,13 @@ pub async fn run(node: NodeSpec, mut snapshots: watch::Receiver<Arc<Snapshot>>) 
         if changed.is_err() {
             return;
         }
+    }
+}
+
+async fn gone(guard: Option<&Guard>) {
+    match guard {
+        Some(guard) => guard.gone().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -237,7 +237,7 @@ fn local_policies() {
         ..web()
     };
     check(
-        &[service.clone()],
+        std::slice::from_ref(&service),
         &[slice(&["10.244.0.2@a", "10.244.1.2@b"])],
         expect![[r#"
         chain cluster-ip4-local-1-masq-outsiders

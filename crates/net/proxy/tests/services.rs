@@ -7,8 +7,12 @@ mod world;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use proxy::{EndpointSpec, NodeSpec, Protocol, Proxy, ServicePort, ServiceSpec, Snapshot, TrafficPolicy};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
 use world::{World, endpoint_slice, refused, tcp, timed_out, udp};
 
 fn ip(text: &str) -> IpAddr {
@@ -172,6 +176,66 @@ fn services_work_end_to_end() {
             "0"
         );
         Proxy::remove(&node()).unwrap();
+    });
+}
+
+/// Waits for events of nftables until the proxy's table is there, or is not.
+async fn table(monitor: &AsyncFd<netlink::Socket>, wanted: bool) {
+    let mut socket = netlink::Socket::netfilter().unwrap();
+    while netlink::nft::table_exists(&mut socket, &node().table).unwrap() != wanted {
+        monitor.readable().await.unwrap().clear_ready();
+        while let Ok(Some(_)) = monitor.get_ref().try_receive() {}
+    }
+}
+
+async fn health_check() -> String {
+    let mut stream = tokio::net::TcpStream::connect("127.0.0.1:31000").await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[test]
+fn removed_rules_come_back_and_balancers_hear_of_endpoints() {
+    World::run(|world| {
+        let pod = world.pod("p0");
+        let mut web = service("web", "10.96.0.1", None);
+        web.external_traffic_policy = TrafficPolicy::Local;
+        web.health_check_node_port = Some(31000);
+        let on = |node: &str| {
+            let slices = vec![endpoint_slice("web", vec![EndpointSpec::ready(pod.ips[0], node)])];
+            Arc::new(Snapshot { services: vec![web.clone()], slices })
+        };
+        let scenario = async {
+            // SAFETY: the socket owns its descriptor until it is dropped.
+            let monitor = unsafe { AsyncFd::register(netlink::nft::monitor().unwrap()) }.unwrap();
+            let (snapshots, received) = watch::channel(on("a"));
+            let running = tokio::spawn(proxy::run(node(), received));
+            table(&monitor, true).await;
+            let healthy = health_check().await;
+            assert!(
+                healthy.starts_with("HTTP/1.1 200") && healthy.contains("\"localEndpoints\":1"),
+                "{healthy}"
+            );
+
+            let mut socket = netlink::Socket::netfilter().unwrap();
+            netlink::nft::delete_table(&mut socket, &node().table).unwrap();
+            table(&monitor, true).await;
+
+            snapshots.send_replace(on("b"));
+            while !health_check().await.starts_with("HTTP/1.1 503") {
+                tokio::task::yield_now().await;
+            }
+            drop(snapshots);
+            running.await.unwrap();
+            Proxy::remove(&node()).unwrap();
+            table(&monitor, false).await;
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let limited =
+            async { tokio::time::timeout(std::time::Duration::from_secs(15), scenario).await.unwrap() };
+        runtime.block_on(limited);
     });
 }
 

@@ -1,6 +1,7 @@
 //! What has to change between two rulesets. Pure, and small where the change is small: an endpoint that comes or goes is a few
 //! elements, whatever the size of the table.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::{Chain, Data, Ruleset, Set, Value};
@@ -58,20 +59,51 @@ pub fn diff<'a>(old: &'a Ruleset, new: &'a Ruleset) -> Option<Changes<'a>> {
         .old_chains
         .extend(old.chains.keys().filter(|name| !new.chains.contains_key(*name)).map(String::as_str));
     changes.old_sets.extend(old.sets.keys().filter(|name| !new.sets.contains_key(*name)).map(String::as_str));
-    let none = BTreeMap::new();
-    for (name, elements) in &old.elements {
-        let now = new.elements.get(name).unwrap_or(&none);
-        let gone: Vec<_> = elements.iter().filter(|(key, value)| now.get(*key) != Some(*value)).collect();
+    for name in
+        old.elements.keys().chain(new.elements.keys().filter(|name| !old.elements.contains_key(*name)))
+    {
+        let had = old.elements.get(name).unwrap_or(&NONE);
+        let now = new.elements.get(name).unwrap_or(&NONE);
+        let (gone, fresh) = differences(had, now);
         if !gone.is_empty() && new.sets.contains_key(name) {
             changes.old_elements.push((name, gone));
         }
-    }
-    for (name, elements) in &new.elements {
-        let had = old.elements.get(name).unwrap_or(&none);
-        let fresh: Vec<_> = elements.iter().filter(|(key, value)| had.get(*key) != Some(*value)).collect();
         if !fresh.is_empty() {
             changes.new_elements.push((name, fresh));
         }
     }
     Some(changes)
+}
+
+static NONE: BTreeMap<Data, Value> = BTreeMap::new();
+
+type Elements<'a> = Vec<(&'a Data, &'a Value)>;
+
+/// What is only (or differently) in `had`, and what is only (or differently) in `now`, by walking both in order.
+fn differences<'a>(
+    had: &'a BTreeMap<Data, Value>,
+    now: &'a BTreeMap<Data, Value>,
+) -> (Elements<'a>, Elements<'a>) {
+    let (mut gone, mut fresh) = (Vec::new(), Vec::new());
+    let (mut left, mut right) = (had.iter().peekable(), now.iter().peekable());
+    loop {
+        let order = match (left.peek(), right.peek()) {
+            (None, None) => return (gone, fresh),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((a, _)), Some((b, _))) => a.cmp(b),
+        };
+        match order {
+            Ordering::Less => gone.extend(left.next()),
+            Ordering::Greater => fresh.extend(right.next()),
+            Ordering::Equal => {
+                if let (Some(a), Some(b)) = (left.next(), right.next())
+                    && a.1 != b.1
+                {
+                    gone.push(a);
+                    fresh.push(b);
+                }
+            }
+        }
+    }
 }

@@ -73,6 +73,23 @@ pub fn table_exists(socket: &mut Socket, table: &str) -> Result<bool, Error> {
     }
 }
 
+/// A socket that hears of every change of nftables, by whomever.
+pub fn monitor() -> Result<Socket, Error> {
+    const GROUP_NFTABLES: u32 = 7;
+    let socket = Socket::netfilter()?;
+    socket.join(GROUP_NFTABLES)?;
+    Ok(socket)
+}
+
+/// Whether a datagram from [`monitor`] tells of the removal of a table of that name. Replacing it as a whole looks the same:
+/// [`table_exists`] knows better.
+pub fn tells_of_removal(datagram: &[u8], table: &str) -> bool {
+    message::messages(datagram).filter(|message| message.kind == DELTABLE).any(|message| {
+        let attrs = message.payload.get(4..).unwrap_or_default();
+        message::find(attrs, 1).is_some_and(|name| message::text(name) == table)
+    })
+}
+
 fn commit(socket: &mut Socket, table: &str, changes: &Changes<'_>, replace: bool) -> Result<(), Error> {
     let mut batch = Batch::begin(socket);
     if replace {

@@ -14,7 +14,7 @@ pub mod show;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-pub use encode::{apply, delete_table, table_exists};
+pub use encode::{apply, delete_table, monitor, table_exists, tells_of_removal};
 pub use expr::{Expr, Register, Verdict};
 pub use rule::Rule;
 
