@@ -178,6 +178,7 @@ impl ApiServer {
         });
         let mut tasks = start::follow_policy(&server).await.map_err(failed)?;
         start::write_first_objects(&server, &config.tls).await.map_err(failed)?;
+        tasks.push(start::aggregate_roles(&server));
         tasks.push(tokio::spawn(listen(config.listener, tls, server.clone(), stopping)));
         server.ready.store(true, Ordering::Release);
         Ok(ApiServerHandle { server, stop, tasks })

@@ -1,9 +1,11 @@
 //! What the server does before it serves: it begins to follow the policy objects and writes what every cluster starts
 //! with.
 
+mod aggregate;
 mod first;
 mod follow;
 mod policy;
 
+pub(crate) use aggregate::aggregate_roles;
 pub(crate) use first::write_first_objects;
 pub(crate) use follow::follow_policy;

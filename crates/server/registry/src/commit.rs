@@ -64,15 +64,18 @@ impl Registry {
         &self,
         served: Served,
         key: Bytes,
-        mut object: Box<dyn Object>,
+        object: Box<dyn Object>,
         expected: Revision,
     ) -> Result<Committed, Status> {
-        let stamps = self.store.stamps_revisions();
-        let mut put = if stamps {
-            stamped(key.clone(), object.clone_object())
+        let mut object = crate::convert::to_storage(&served, object);
+        let mut kept = None;
+        let mut put = if self.store.stamps_revisions() {
+            stamped(key.clone(), object)
         } else {
             object.meta_mut().resource_version = Str::new();
-            Put { key: key.clone(), value: envelope(&served, &*object), ..Put::default() }
+            let value = envelope(&*object);
+            kept = Some(object);
+            Put { key: key.clone(), value, ..Put::default() }
         };
         if served.resource.plural == "events" {
             let lease = self.event_leases.lease(&*self.store, EVENT_LIFETIME).await;
@@ -82,10 +85,14 @@ impl Registry {
             TxnResponse::Committed { mut results, .. } => {
                 let kv = results.pop().and_then(|r| r.kv).ok_or_else(|| errors::internal("a put answered no key"))?;
                 let carried = kv.payload.as_ref().and_then(|p| p.downcast_ref::<Arc<dyn Object>>().cloned());
-                let object = carried.unwrap_or_else(|| {
-                    object.meta_mut().resource_version = Str::from(kv.mod_revision.to_string());
-                    object.into()
-                });
+                let object = match (carried, kept) {
+                    (Some(object), _) => object,
+                    (None, Some(mut object)) => {
+                        object.meta_mut().resource_version = Str::from(kv.mod_revision.to_string());
+                        object.into()
+                    }
+                    (None, None) => return Err(errors::internal("a stamped put lost its object")),
+                };
                 Ok(Committed::Stored(Stored::fresh(served, &kv, object)))
             }
             TxnResponse::Conflict { .. } => Ok(Committed::Conflict(self.conflicting(served, &key).await?)),
@@ -140,11 +147,12 @@ fn stamped(key: Bytes, mut object: Box<dyn Object>) -> Put {
 }
 
 /// Upstream's stored form, or JSON for kinds without protobuf.
-fn envelope(served: &Served, object: &dyn Object) -> Bytes {
+fn envelope(object: &dyn Object) -> Bytes {
+    let gvk = object.group_version_kind();
     let mut raw = Vec::with_capacity(1024);
     let mut out = Vec::with_capacity(1024);
     if object.encode_proto(&mut raw) {
-        Envelope::encode(&served.api_version(), served.resource.kind, &raw, &mut out);
+        Envelope::encode(&gvk.api_version(), &gvk.kind, &raw, &mut out);
     } else {
         object.encode_json(&mut out);
     }

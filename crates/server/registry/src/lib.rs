@@ -9,6 +9,7 @@
 
 mod allocate;
 mod commit;
+mod convert;
 mod create;
 mod delete;
 pub mod errors;

@@ -45,8 +45,13 @@ impl Selection {
 
     /// Whether the object is selected.
     pub fn matches(&self, served: &Served, object: &dyn Object) -> bool {
-        self.labels.as_ref().is_none_or(|labels| labels.matches(&object.meta().labels))
-            && self.fields.as_ref().is_none_or(|fields| {
+        if !self.labels.as_ref().is_none_or(|labels| labels.matches(&object.meta().labels)) {
+            return false;
+        }
+        // Field labels are those of the version that is served.
+        let converted = self.fields.as_ref().and_then(|_| crate::convert::to_served(served, object));
+        let object = converted.as_deref().unwrap_or(object);
+        self.fields.as_ref().is_none_or(|fields| {
                 fields.matches(|label| (served.rules.field)(object, label))
             })
     }

@@ -4,6 +4,7 @@ mod access;
 mod discovery;
 mod groups;
 mod health;
+mod openapi;
 mod options;
 mod plain;
 mod resources;

@@ -6,10 +6,9 @@ use meta::Status;
 use registry::errors;
 use serde_json::json;
 
-use super::{discovery, health};
+use super::{discovery, health, openapi};
 use crate::answer::Answer;
 use crate::http::body::Body;
-use crate::http::media::{Offer, accept};
 use crate::pipeline::Decoded;
 use crate::server::Server;
 
@@ -27,7 +26,7 @@ pub(crate) async fn serve(server: &Server, decoded: &Decoded) -> Answer {
         "version" if trimmed == "/version" => restful(decoded, || Answer::Document(version())),
         "metrics" if trimmed == "/metrics" && reads => metrics(),
         "api" | "apis" => discovery::serve(server, decoded, trimmed),
-        "openapi" => openapi(decoded, trimmed),
+        "openapi" => openapi::serve(decoded, trimmed),
         ".well-known" if trimmed == "/.well-known/openid-configuration" => openid(server, decoded),
         "openid" if trimmed == "/openid/v1/jwks" => jwks(server, decoded),
         "" if trimmed.is_empty() && reads => Answer::Document(json!({ "paths": paths() }).to_string().into()),
@@ -131,12 +130,6 @@ fn typed(kind: &'static str, body: Bytes, cached: bool) -> Answer {
         response.headers_mut().insert(header::CACHE_CONTROL, value);
     }
     Answer::Raw(response)
-}
-
-fn openapi(decoded: &Decoded, path: &str) -> Answer {
-    let _ = accept(decoded.header(header::ACCEPT), Offer::PLAIN, false);
-    let _ = path;
-    page_not_found()
 }
 
 /// Every path of the index, sorted.

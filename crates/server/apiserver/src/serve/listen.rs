@@ -33,8 +33,6 @@ const STREAMS_MAX: u32 = 1000;
 /// What a connection tells about its client.
 #[derive(Debug)]
 pub struct Connection {
-    /// Where the client is.
-    pub peer: SocketAddr,
     /// Whom its certificate names.
     pub certificate: authn::CertificateVerdict,
 }
@@ -106,7 +104,7 @@ async fn connection<S: Service>(
         }),
         _ => Ok(None),
     };
-    let connection = Arc::new(Connection { peer, certificate });
+    let connection = Arc::new(Connection { certificate });
     let handler = service_fn(move |request| {
         let (service, connection) = (service.clone(), connection.clone());
         async move { Ok::<_, Infallible>(service.serve(connection, request).await) }

@@ -38,12 +38,12 @@ const PRIORITY_CLASSES: [(&str, i32, &str); 2] = [
 pub(super) struct Writer<'a> {
     server: &'a Arc<Server>,
     identified: Identified,
+    manager: &'static str,
 }
 
 /// Writes everything that is missing.
 pub(crate) async fn write_first_objects(server: &Arc<Server>, files: &TlsFiles) -> Result<(), Status> {
-    let user = User::new("system:apiserver", &[MASTERS, authn::AUTHENTICATED]);
-    let writer = Writer { server, identified: Identified::in_process(Arc::new(user)) };
+    let writer = Writer::new(server, "kube-apiserver");
     for name in NAMESPACES {
         writer.ensure(document::<Namespace>(&format!("metadata: {{name: {name}}}"))?).await?;
     }
@@ -64,7 +64,22 @@ fn document<K: Kind + Codec>(yaml: &str) -> Result<K, Status> {
     meta::from_value(value).map_err(Status::internal_error)
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    /// A writer whose changes are recorded for `manager`.
+    pub(super) fn new(server: &'a Arc<Server>, manager: &'static str) -> Self {
+        let user = User::new("system:apiserver", &[MASTERS, authn::AUTHENTICATED]);
+        Writer { server, identified: Identified::in_process(Arc::new(user)), manager }
+    }
+
+    /// Replaces an object; somebody else's change meanwhile is no error, since it will be looked at too.
+    pub(super) async fn update<K: Kind + Object>(&self, object: K) -> Result<(), Status> {
+        match self.write(object, "update").await {
+            Ok(_) => Ok(()),
+            Err(status) if status.is_conflict() || status.is_not_found() => Ok(()),
+            Err(status) => Err(status),
+        }
+    }
+
     fn authorized(&self, verb: &str, target: &Target) -> Result<Authorized, Status> {
         let attributes =
             Attributes::resource(verb, &target.group, &target.resource, &target.namespace, &target.name);
@@ -74,7 +89,7 @@ impl Writer<'_> {
 
     async fn write<K: Kind + Object>(&self, object: K, verb: &str) -> Result<Outcome, Status> {
         let mut target = Target::of::<K>(&object.meta().namespace);
-        let options = WriteOptions { field_manager: "kube-apiserver".into(), ..WriteOptions::default() };
+        let options = WriteOptions { field_manager: self.manager.into(), ..WriteOptions::default() };
         if verb == "update" {
             target.name = object.meta().name.clone();
         }

@@ -1,0 +1,219 @@
+//! Kinds that are served in several versions and stored in one: events in two groups, horizontal pod autoscalers in two
+//! versions.
+//!
+//! What a version cannot say is kept in annotations, as upstream keeps it, so that a round trip through the poorer
+//! version loses nothing.
+
+use meta::{Object, Str};
+use types::autoscaling::{v1 as hpa1, v2 as hpa2};
+use types::core::v1 as core;
+use types::events::v1 as events;
+
+use crate::feeds::is_storage_version;
+use crate::served::Served;
+
+/// Annotation that carries metrics other than CPU utilization in autoscaling/v1.
+const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
+/// Annotation that carries the scaling behaviour.
+const BEHAVIOR: &str = "autoscaling.alpha.kubernetes.io/behavior";
+/// Annotation that carries the conditions.
+const CONDITIONS: &str = "autoscaling.alpha.kubernetes.io/conditions";
+/// Annotation that carries the observed metrics.
+const CURRENT: &str = "autoscaling.alpha.kubernetes.io/current-metrics";
+
+/// A stored object in the version of `served`; `None` when it is in that version already.
+pub(crate) fn to_served(served: &Served, stored: &dyn Object) -> Option<Box<dyn Object>> {
+    if is_storage_version(served.resource) {
+        return None;
+    }
+    if let Some(event) = meta::downcast_ref::<core::Event>(stored) {
+        return Some(Box::new(to_new_event(event)));
+    }
+    meta::downcast_ref::<hpa2::HorizontalPodAutoscaler>(stored)
+        .map(|hpa| Box::new(to_hpa1(hpa)) as Box<dyn Object>)
+}
+
+/// An object of a served version in the version that is stored.
+pub(crate) fn to_storage(served: &Served, object: Box<dyn Object>) -> Box<dyn Object> {
+    if is_storage_version(served.resource) {
+        return object;
+    }
+    if let Some(event) = meta::downcast_ref::<events::Event>(&*object) {
+        return Box::new(to_core_event(event));
+    }
+    if let Some(hpa) = meta::downcast_ref::<hpa1::HorizontalPodAutoscaler>(&*object) {
+        return Box::new(to_hpa2(hpa));
+    }
+    object
+}
+
+fn to_new_event(e: &core::Event) -> events::Event {
+    events::Event {
+        metadata: e.metadata.clone(),
+        event_time: e.event_time,
+        series: e.series.as_ref().map(|s| {
+            Box::new(events::EventSeries { count: s.count, last_observed_time: s.last_observed_time })
+        }),
+        reporting_controller: e.reporting_component.clone(),
+        reporting_instance: e.reporting_instance.clone(),
+        action: e.action.clone(),
+        reason: e.reason.clone(),
+        regarding: e.involved_object.clone(),
+        related: e.related.clone(),
+        note: e.message.clone(),
+        type_: e.type_.clone(),
+        deprecated_source: e.source.clone(),
+        deprecated_first_timestamp: e.first_timestamp,
+        deprecated_last_timestamp: e.last_timestamp,
+        deprecated_count: e.count,
+    }
+}
+
+fn to_core_event(e: &events::Event) -> core::Event {
+    core::Event {
+        metadata: e.metadata.clone(),
+        involved_object: e.regarding.clone(),
+        reason: e.reason.clone(),
+        message: e.note.clone(),
+        source: e.deprecated_source.clone(),
+        first_timestamp: e.deprecated_first_timestamp,
+        last_timestamp: e.deprecated_last_timestamp,
+        count: e.deprecated_count,
+        type_: e.type_.clone(),
+        event_time: e.event_time,
+        series: e.series.as_ref().map(|s| {
+            Box::new(core::EventSeries { count: s.count, last_observed_time: s.last_observed_time })
+        }),
+        action: e.action.clone(),
+        related: e.related.clone(),
+        reporting_component: e.reporting_controller.clone(),
+        reporting_instance: e.reporting_instance.clone(),
+    }
+}
+
+/// Whether a metric is the one that autoscaling/v1 has a field for.
+fn is_cpu(metric: &hpa2::MetricSpec) -> bool {
+    metric.resource.as_ref().is_some_and(|r| r.name == "cpu" && r.target.average_utilization.is_some())
+}
+
+/// A list or struct of the kind as JSON text, for an annotation.
+fn text_of(object: &hpa2::HorizontalPodAutoscaler, path: [&str; 2]) -> Option<serde_json::Value> {
+    let value = meta::to_value(object);
+    value.get(path[0]).and_then(|v| v.get(path[1])).cloned()
+}
+
+fn to_hpa1(hpa: &hpa2::HorizontalPodAutoscaler) -> hpa1::HorizontalPodAutoscaler {
+    let mut out = hpa1::HorizontalPodAutoscaler { metadata: hpa.metadata.clone(), ..Default::default() };
+    let target = &hpa.spec.scale_target_ref;
+    out.spec = hpa1::HorizontalPodAutoscalerSpec {
+        scale_target_ref: hpa1::CrossVersionObjectReference {
+            kind: target.kind.clone(),
+            name: target.name.clone(),
+            api_version: target.api_version.clone(),
+        },
+        min_replicas: hpa.spec.min_replicas,
+        max_replicas: hpa.spec.max_replicas,
+        target_cpu_utilization_percentage: hpa
+            .spec
+            .metrics
+            .iter()
+            .find(|m| is_cpu(m))
+            .and_then(|m| m.resource.as_ref()?.target.average_utilization),
+    };
+    let current = hpa.status.current_metrics.iter().find_map(|m| {
+        m.resource.as_ref().filter(|r| r.name == "cpu").and_then(|r| r.current.average_utilization)
+    });
+    out.status = hpa1::HorizontalPodAutoscalerStatus {
+        observed_generation: hpa.status.observed_generation,
+        last_scale_time: hpa.status.last_scale_time,
+        current_replicas: hpa.status.current_replicas,
+        desired_replicas: hpa.status.desired_replicas,
+        current_cpu_utilization_percentage: current,
+    };
+    let annotations = &mut out.metadata.annotations;
+    let mut note = |key: &str, value: Option<serde_json::Value>| {
+        if let Some(value) = value.filter(|v| !v.is_null() && v.as_array().is_none_or(|a| !a.is_empty())) {
+            annotations.insert(key, Str::from(value.to_string()));
+        }
+    };
+    let others = text_of(hpa, ["spec", "metrics"]).map(|all| {
+        let all = all.as_array().cloned().unwrap_or_default();
+        let keep = all.into_iter().zip(hpa.spec.metrics.iter()).filter(|(_, m)| !is_cpu(m)).map(|(v, _)| v);
+        serde_json::Value::Array(keep.collect())
+    });
+    note(METRICS, others);
+    note(BEHAVIOR, text_of(hpa, ["spec", "behavior"]));
+    note(CONDITIONS, text_of(hpa, ["status", "conditions"]));
+    note(CURRENT, text_of(hpa, ["status", "currentMetrics"]));
+    out
+}
+
+fn to_hpa2(hpa: &hpa1::HorizontalPodAutoscaler) -> hpa2::HorizontalPodAutoscaler {
+    let mut kept = serde_json::json!({ "spec": {}, "status": {} });
+    let mut metadata = hpa.metadata.clone();
+    let places =
+        [(METRICS, "spec", "metrics"), (BEHAVIOR, "spec", "behavior"), (CONDITIONS, "status", "conditions"), (
+            CURRENT,
+            "status",
+            "currentMetrics",
+        )];
+    for (key, part, field) in places {
+        let Some(text) = metadata.annotations.remove(key) else { continue };
+        // A text that a user spoiled is dropped, as upstream drops it.
+        if let Ok(value) = serde_json::from_str(&text) {
+            kept[part][field] = value;
+        }
+    }
+    let mut out: hpa2::HorizontalPodAutoscaler = meta::from_value(kept).unwrap_or_default();
+    out.metadata = metadata;
+    let target = &hpa.spec.scale_target_ref;
+    out.spec.scale_target_ref = hpa2::CrossVersionObjectReference {
+        kind: target.kind.clone(),
+        name: target.name.clone(),
+        api_version: target.api_version.clone(),
+    };
+    out.spec.min_replicas = hpa.spec.min_replicas;
+    out.spec.max_replicas = hpa.spec.max_replicas;
+    if let Some(percentage) = hpa.spec.target_cpu_utilization_percentage {
+        out.spec.metrics.push(hpa2::MetricSpec {
+            type_: "Resource".into(),
+            resource: Some(Box::new(hpa2::ResourceMetricSource {
+                name: "cpu".into(),
+                target: hpa2::MetricTarget {
+                    type_: "Utilization".into(),
+                    average_utilization: Some(percentage),
+                    ..Default::default()
+                },
+            })),
+            ..Default::default()
+        });
+    }
+    out.status.observed_generation = hpa.status.observed_generation;
+    out.status.last_scale_time = hpa.status.last_scale_time;
+    out.status.current_replicas = hpa.status.current_replicas;
+    out.status.desired_replicas = hpa.status.desired_replicas;
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meta::Codec as _;
+
+    #[test]
+    fn autoscalers_survive_the_poorer_version() {
+        let json = br#"{"metadata":{"name":"h"},"spec":{"scaleTargetRef":{"kind":"Deployment","name":"d"},"maxReplicas":5,
+            "metrics":[{"type":"Resource","resource":{"name":"memory","target":{"type":"Utilization","averageUtilization":70}}},
+            {"type":"Resource","resource":{"name":"cpu","target":{"type":"Utilization","averageUtilization":50}}}]}}"#;
+        let hpa = hpa2::HorizontalPodAutoscaler::from_json(json).unwrap();
+        let poor = to_hpa1(&hpa);
+        assert_eq!(poor.spec.target_cpu_utilization_percentage, Some(50));
+        assert_eq!(to_hpa2(&poor), hpa);
+    }
+
+    #[test]
+    fn events_translate_both_ways() {
+        let event = core::Event { message: "m".into(), count: 3, ..Default::default() };
+        assert_eq!(to_core_event(&to_new_event(&event)), event);
+    }
+}
