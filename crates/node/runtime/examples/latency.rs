@@ -41,14 +41,7 @@ async fn main() -> Result<()> {
         let container = ContainerConfig {
             command: vec!["sleep".into(), "1000".into()],
             log_path: format!("{n}.log").into(),
-            security: SecurityContext {
-                seccomp: if std::env::var_os("UNCONFINED").is_some() {
-                    SeccompProfile::Unconfined
-                } else {
-                    SeccompProfile::RuntimeDefault
-                },
-                ..Default::default()
-            },
+            security: SecurityContext { seccomp: SeccompProfile::RuntimeDefault, ..Default::default() },
             ..Default::default()
         };
         let id = runtime.create_container(&pod, container, &image).await?;

@@ -173,3 +173,43 @@ async fn pid_namespaces_are_shared_when_asked() {
     assert_eq!(output.trim(), std::fs::read_to_string("/proc/1/comm").unwrap().trim());
     node.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mounts_spread_as_far_as_was_asked() {
+    use nix::mount::{MntFlags, MsFlags, mount, umount2};
+    if !possible() {
+        return;
+    }
+    let node = Node::new().await;
+    let pod = node.pod(|_| {}).await;
+    let host = node.dir.path().join("shared");
+    std::fs::create_dir_all(host.join("sub")).unwrap();
+    let none: Option<&str> = None;
+    mount(Some(&host), &host, none, MsFlags::MS_BIND, none).unwrap();
+    mount(none, &host, none, MsFlags::MS_SHARED, none).unwrap();
+    let volume = |propagation| {
+        let mut config =
+            node.container(&["sh", "-c", "until test -e /v/go; do sleep 0.05; done; test -e /v/sub/marker"]);
+        config.mounts = vec![Mount {
+            host_path: host.clone(),
+            container_path: "/v".into(),
+            propagation,
+            ..Default::default()
+        }];
+        config
+    };
+    let follower = node.start(&pod, volume(Propagation::HostToContainer)).await;
+    let private = node.start(&pod, volume(Propagation::Private)).await;
+    let mut config = volume(Propagation::Bidirectional);
+    config.command[2] = "mount -t tmpfs t /v/sub && touch /v/sub/marker".into();
+    config.security.privileged = true;
+    let mounter = node.start(&pod, config).await;
+    assert_eq!(node.ended(&mounter).await.exit_code, 0);
+    let on_host = host.join("sub/marker").exists();
+    std::fs::write(host.join("go"), "").unwrap();
+    let (seen, unseen) = (node.ended(&follower).await.exit_code, node.ended(&private).await.exit_code);
+    let _ = umount2(&host.join("sub"), MntFlags::MNT_DETACH);
+    umount2(&host, MntFlags::MNT_DETACH).unwrap();
+    assert_eq!((on_host, seen, unseen), (true, 0, 1));
+    node.finish().await;
+}

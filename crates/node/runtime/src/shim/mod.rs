@@ -7,6 +7,7 @@
 
 pub(crate) mod executor;
 pub(crate) mod log;
+pub(crate) mod memory;
 pub(crate) mod propagation;
 pub(crate) mod protocol;
 pub(crate) mod serve;

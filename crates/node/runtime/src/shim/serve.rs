@@ -147,6 +147,7 @@ fn run(args: &[String]) -> Result<(), String> {
     };
     shim.announce()?;
     shim.reap();
+    super::memory::release_file_pages();
     while !shim.finished() {
         shim.turn(&signals, &listener).map_err(|e| format!("poll failed: {e}"))?;
     }
