@@ -165,8 +165,11 @@ fn services_work_end_to_end() {
         proxy.apply(&snapshot).unwrap();
         assert_eq!(who(client()), "p1");
 
-        // A new process replaces the rules; removal leaves nothing.
-        Proxy::new(node()).apply(&snapshot).unwrap();
+        // A new process replaces the rules, and clients keep their endpoint; removal leaves nothing.
+        for _ in 0..6 {
+            Proxy::new(node()).apply(&snapshot).unwrap();
+            assert_eq!(pods[0].run(|| who(tcp("10.96.0.4:80"))), *next.first().unwrap());
+        }
         assert!(all.contains(&who(tcp("10.96.0.1:80"))));
         Proxy::remove(&node()).unwrap();
         let mut socket = netlink::Socket::netfilter().unwrap();

@@ -3,7 +3,7 @@
 use super::diff::{Changes, diff};
 use super::expr::{Conntrack, DynamicOp, Expr, FibAddress, Header, LookupInto, Meta, Register, Verdict};
 use super::{Chain, ChainType, Data, Field, Hook, Ruleset, Set, Target, Value};
-use crate::message::{self, ACK, APPEND, Builder, CREATE, REQUEST};
+use crate::message::{self, ACK, APPEND, Builder, CREATE, DUMP, REQUEST};
 use crate::socket::{self, Error, Socket};
 
 const SUBSYSTEM: u16 = 10;
@@ -19,6 +19,7 @@ const DELRULE: u16 = SUBSYSTEM << 8 | 8;
 const NEWSET: u16 = SUBSYSTEM << 8 | 9;
 const DELSET: u16 = SUBSYSTEM << 8 | 11;
 const NEWELEMENT: u16 = SUBSYSTEM << 8 | 12;
+const GETELEMENT: u16 = SUBSYSTEM << 8 | 13;
 const DELELEMENT: u16 = SUBSYSTEM << 8 | 14;
 const NFPROTO_INET: u8 = 1;
 const LIST_ELEM: u16 = 1;
@@ -32,20 +33,76 @@ const VERDICT_TYPE: u32 = 0xffff_ff00;
 const LIST_BYTES_MAX: usize = 32 << 10;
 
 /// Brings the kernel from `old`, which this process applied before, to `new`; without `old`, or when that fails because the
-/// table was changed behind our back, the table is replaced as a whole. Either way in one transaction.
+/// table was changed behind our back, the table is replaced as a whole, keeping what rules remembered in dynamic sets. Either
+/// way in one transaction.
 pub fn apply(socket: &mut Socket, old: Option<&Ruleset>, new: &Ruleset) -> Result<(), Error> {
     if let Some(changes) = old.and_then(|old| diff(old, new)) {
         if changes.is_empty() {
             return Ok(());
         }
-        match commit(socket, &new.table, &changes, false) {
+        match commit(socket, &new.table, &changes, None) {
             Err(Error::Kernel { errno: libc::ENOENT | libc::EEXIST | libc::EBUSY, .. }) => {}
             done => return done,
         }
     }
     let empty = Ruleset::new(&new.table);
     let all = diff(&empty, new).expect("an empty table conflicts with nothing");
-    commit(socket, &new.table, &all, true)
+    let kept = kept(socket, new);
+    commit(socket, &new.table, &all, Some(&kept))
+}
+
+/// An element that rules added, with the time it was given and the time it has left.
+struct Dynamic {
+    key: Data,
+    value: Option<Data>,
+    timeout_ms: u64,
+    left_ms: u64,
+}
+
+/// What the kernel's dynamic sets hold now and those of `new` can hold: clients keep their endpoint though the table is replaced.
+fn kept<'a>(socket: &mut Socket, new: &'a Ruleset) -> Vec<(&'a str, Vec<Dynamic>)> {
+    let mut all = Vec::new();
+    for (name, set) in new.sets.iter().filter(|(_, set)| set.dynamic.is_some()) {
+        // What cannot be read is forgotten: rules in place are worth more.
+        let mut elements = dynamic_elements(socket, &new.table, name).unwrap_or_default();
+        let value_bytes = match &set.target {
+            Target::Value(fields) => Some(length(fields) as usize),
+            Target::Member | Target::Verdict => None,
+        };
+        let fits = |element: &Dynamic| {
+            element.key.0.len() == length(&set.key) as usize
+                && element.value.as_ref().map(|value| value.0.len()) == value_bytes
+        };
+        elements.retain(fits);
+        all.push((name.as_str(), elements));
+    }
+    all
+}
+
+/// The elements of a dynamic set; none if there is no such set.
+fn dynamic_elements(socket: &mut Socket, table: &str, set: &str) -> Result<Vec<Dynamic>, Error> {
+    let mut elements = Vec::new();
+    let result = socket.query(
+        GETELEMENT,
+        DUMP,
+        |builder| {
+            builder.raw(&[NFPROTO_INET, 0, 0, 0]).string(1, table).string(2, set);
+        },
+        |answer| {
+            let list = answer.payload.get(4..).and_then(|attrs| message::find(attrs, 3)).unwrap_or_default();
+            elements.extend(message::attrs(list).filter_map(|(_, element)| read_dynamic(element)));
+        },
+    );
+    match result {
+        Err(error) if error.is_not_found() => Ok(Vec::new()),
+        other => other.map(|()| elements),
+    }
+}
+
+fn read_dynamic(element: &[u8]) -> Option<Dynamic> {
+    let data = |kind| Some(Data(message::find(message::find(element, kind)?, 1)?.to_vec()));
+    let number = |kind| Some(u64::from_be_bytes(message::find(element, kind)?.try_into().ok()?));
+    Some(Dynamic { key: data(1)?, value: data(2), timeout_ms: number(4)?, left_ms: number(5)? })
 }
 
 /// Removes a table with everything in it; fine if there is none.
@@ -90,9 +147,15 @@ pub fn tells_of_removal(datagram: &[u8], table: &str) -> bool {
     })
 }
 
-fn commit(socket: &mut Socket, table: &str, changes: &Changes<'_>, replace: bool) -> Result<(), Error> {
+/// Sends changes. With `replace` they are all of a table that takes the place of the one before, with these dynamic elements.
+fn commit(
+    socket: &mut Socket,
+    table: &str,
+    changes: &Changes<'_>,
+    replace: Option<&[(&str, Vec<Dynamic>)]>,
+) -> Result<(), Error> {
     let mut batch = Batch::begin(socket);
-    if replace {
+    if replace.is_some() {
         batch.table(table, NEWTABLE, CREATE);
         batch.table(table, DELTABLE, 0);
         batch.table(table, NEWTABLE, CREATE);
@@ -108,6 +171,9 @@ fn commit(socket: &mut Socket, table: &str, changes: &Changes<'_>, replace: bool
     }
     for (set, elements) in &changes.new_elements {
         batch.elements(table, set, elements, NEWELEMENT);
+    }
+    for (set, elements) in replace.unwrap_or_default() {
+        batch.dynamic(table, set, elements);
     }
     for (name, chain, flush) in &changes.rules {
         if *flush {
@@ -229,6 +295,21 @@ impl<'a> Batch<'a> {
                 }
             });
             rest = &rest[sent..];
+        }
+    }
+
+    fn dynamic(&mut self, table: &str, set: &str, elements: &[Dynamic]) {
+        const PER_MESSAGE: usize = 100;
+        for some in elements.chunks(PER_MESSAGE) {
+            self.message(NEWELEMENT, CREATE).string(1, table).string(2, set).nest(3, |list| {
+                for element in some {
+                    let value = element.value.clone().map_or(Value::Member, Value::Data);
+                    list.nest(LIST_ELEM, |one| {
+                        write_element(one, &element.key, &value, true);
+                        one.be64(4, element.timeout_ms).be64(5, element.left_ms);
+                    });
+                }
+            });
         }
     }
 
