@@ -39,11 +39,14 @@ enum Line {
     Failed(String),
 }
 
+/// Takes lines for the person who asked.
+pub type Show<'a> = &'a (dyn for<'t> Fn(&'t str) + Send + Sync);
+
 /// Answers requests; `show` takes the lines for the person who asked.
 #[async_trait::async_trait]
 pub trait Handler: Send + Sync + 'static {
     /// Performs one request.
-    async fn handle(&self, request: Request, show: &(dyn Fn(&str) + Send + Sync)) -> Result<()>;
+    async fn handle(&self, request: Request, show: Show<'_>) -> Result<()>;
 }
 
 fn socket(paths: &Paths) -> PathBuf {
@@ -124,7 +127,7 @@ mod tests {
 
     #[async_trait::async_trait]
     impl Handler for Echo {
-        async fn handle(&self, request: Request, show: &(dyn Fn(&str) + Send + Sync)) -> Result<()> {
+        async fn handle(&self, request: Request, show: Show<'_>) -> Result<()> {
             match request {
                 Request::Status => {
                     show("one");

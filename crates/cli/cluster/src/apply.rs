@@ -97,7 +97,7 @@ fn parse(text: &str, namespace: &str) -> Result<Vec<Manifest>> {
 async fn apply(client: &Client, manifest: &Manifest) -> Result<&'static str> {
     let text = manifest.document.to_string().into_bytes();
     let object = scheme::decode_json(&text, &mut meta::DecodeContext::default())?;
-    let api = client.dynamic(manifest.resource.clone(), &manifest.namespace);
+    let api = client.dynamic(&manifest.resource, &manifest.namespace);
     match api.create(object).await {
         Ok(_) => Ok("created"),
         Err(Status { code: 409, reason, .. }) if reason == "AlreadyExists" => {
@@ -114,14 +114,14 @@ async fn wait(client: &Client, manifest: &Manifest) -> Result<()> {
     if !matches!(manifest.kind.as_str(), "Deployment" | "Pod") {
         return Ok(());
     }
-    let api = client.dynamic(manifest.resource.clone(), &manifest.namespace);
+    let api = client.dynamic(&manifest.resource, &manifest.namespace);
     let options =
         ListOptions { field_selector: format!("metadata.name={}", manifest.name).into(), ..ListOptions::default() };
     let mut shown_before = String::new();
     loop {
         let mut events = api.watch(&options).await?;
         while let Some(Ok(event)) = events.next().await {
-            let (ready, progress) = readiness(&manifest.kind, &meta::to_value(&*event.object));
+            let (ready, progress) = readiness(&manifest.kind, &value(&*event.object));
             let line = format!("  {}: {progress}", shown(manifest));
             if line != shown_before {
                 print_line(&line);
@@ -132,6 +132,12 @@ async fn wait(client: &Client, manifest: &Manifest) -> Result<()> {
             }
         }
     }
+}
+
+fn value(object: &dyn meta::Object) -> Value {
+    let mut json = Vec::new();
+    object.encode_json(&mut json);
+    serde_json::from_slice(&json).unwrap_or_default()
 }
 
 /// Whether an object is ready, and how far it is.

@@ -96,7 +96,7 @@ impl Drop for RemoveAtEnd {
 }
 
 /// Does the work on an open store; `show` gets the lines for the person.
-pub async fn perform(store: &Store, command: ImagesCommand, show: &(dyn Fn(&str) + Sync)) -> Result<()> {
+pub async fn perform(store: &Store, command: ImagesCommand, show: admin::Show<'_>) -> Result<()> {
     match command {
         ImagesCommand::Ls => list(store, show),
         ImagesCommand::Import { path, name } => {
@@ -120,7 +120,7 @@ pub async fn perform(store: &Store, command: ImagesCommand, show: &(dyn Fn(&str)
     Ok(())
 }
 
-fn list(store: &Store, show: &(dyn Fn(&str) + Sync)) {
+fn list(store: &Store, show: admin::Show<'_>) {
     let images = store.list();
     let rows: Vec<[String; 3]> = images
         .iter()

@@ -7,19 +7,19 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use authn::User;
 use client::Client;
-use cni::{HostGateway, Network, Peer};
+use cni::from_objects::follow_nodes;
+use cni::{HostGateway, Network};
 use env::Task;
 use images::{Store, StoreConfig};
-use informer::{Change, Informers};
+use informer::Informers;
 use ipnet::IpNet;
 use kubelet::network::BuiltIn;
 use kubelet::{DnsSettings, KubeletHandle, LogLimits, Native, Tls};
 use meta::Status;
-use parking_lot::{Mutex, RwLock};
-use proxy::from_objects::Objects;
-use proxy::{NodeSpec, Snapshot};
+use parking_lot::RwLock;
+use proxy::{NodeSpec, SharedObjects};
 use runtime::{Runtime, RuntimeConfig};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use types::core::v1::{Namespace, Node as NodeObject, Service};
 use types::discovery::v1::EndpointSlice;
 
@@ -171,104 +171,41 @@ fn start_kubelet(
     })?)
 }
 
-/// Keeps the service rules like the API's Services and EndpointSlices. Changes that come together are applied together.
+/// Keeps the service rules like the API's Services and EndpointSlices.
 async fn follow_services(informers: Arc<Informers>, node: NodeSpec) {
-    let objects = Arc::new(Mutex::new(Objects::default()));
-    let changed = Arc::new(Notify::new());
     let services = informers.cache::<Service>();
     let slices = informers.cache::<EndpointSlice>();
-    let (known, wake) = (objects.clone(), changed.clone());
-    services.subscribe(move |change| {
-        let meta = &change.object().metadata;
-        let news = match change {
-            Change::Deleted(_) => known.lock().remove_service(&meta.namespace, &meta.name),
-            _ => known.lock().set_service(change.object()),
-        };
-        if news {
-            wake.notify_one();
-        }
-    });
-    let (known, wake) = (objects.clone(), changed.clone());
-    slices.subscribe(move |change| {
-        let meta = &change.object().metadata;
-        let news = match change {
-            Change::Deleted(_) => known.lock().remove_slice(&meta.namespace, &meta.name),
-            _ => known.lock().set_slice(change.object()),
-        };
-        if news {
-            wake.notify_one();
-        }
-    });
+    let objects = SharedObjects::follow(&services, &slices);
     // An incomplete picture would cut connections of services that go on after a restart.
     services.synced().await;
     slices.synced().await;
-    let first: Arc<Snapshot> = Arc::new(objects.lock().snapshot());
-    let (snapshots, received) = watch::channel(first);
-    let applying = proxy::run(node, received);
-    tokio::pin!(applying);
-    loop {
-        tokio::select! {
-            () = &mut applying => return,
-            () = changed.notified() => {
-                let snapshot = Arc::new(objects.lock().snapshot());
-                snapshots.send_replace(snapshot);
-            }
-        }
-    }
+    proxy::run(node, objects).await;
 }
 
-/// Opens the pod network when the node has its range, keeps routes to the other nodes, and serves cluster DNS.
+/// Opens the pod network when the node has its range, serves cluster DNS there, and keeps routes to the other nodes.
 async fn follow_node(settings: Settings, informers: Arc<Informers>, network: Arc<BuiltIn>, masters: Client) {
     let nodes = informers.cache::<NodeObject>();
     let changed = Arc::new(Notify::new());
     let wake = changed.clone();
     nodes.subscribe(move |_| wake.notify_one());
-    nodes.synced().await;
-    let mut dns: Option<Task> = None;
-    let mut peers_before: Vec<Peer> = Vec::new();
-    loop {
-        let all = nodes.list();
-        let own = all.iter().find(|node| node.metadata.name.as_str() == settings.node_name);
-        if network.get().is_none()
-            && let Some(ranges) = own.map(|node| pod_ranges(node)).filter(|ranges| !ranges.is_empty())
-        {
+    let opened = loop {
+        let own = nodes.get("", &settings.node_name);
+        if let Some(ranges) = own.map(|node| pod_ranges(&node)).filter(|ranges| !ranges.is_empty()) {
             match open_network(&settings, ranges).await {
-                Ok(opened) => {
-                    let addresses = opened.gateways();
-                    network.set(Arc::new(opened));
-                    dns = serve_dns(&settings, &informers, &masters, addresses).await;
-                }
+                Ok(opened) => break Arc::new(opened),
                 Err(error) => tracing::error!("the pod network cannot be set up: {error:#}"),
             }
         }
-        let peers: Vec<Peer> =
-            all.iter().filter(|node| node.metadata.name.as_str() != settings.node_name).map(|node| peer(node)).collect();
-        if let Some(network) = network.get()
-            && peers != peers_before
-        {
-            peers_before.clone_from(&peers);
-            let set = tokio::task::spawn_blocking(move || network.set_peers(&peers)).await;
-            if let Ok(Err(error)) = set {
-                tracing::warn!("routes to other nodes are incomplete: {error}");
-            }
-        }
         changed.notified().await;
-        // The task handle is kept only to end with this loop.
-        let _ = &dns;
-    }
+    };
+    network.set(opened.clone());
+    let serving = serve_dns(&settings, &informers, &masters, opened.gateways());
+    let following = follow_nodes(opened, nodes, &settings.node_name);
+    tokio::join!(serving, following);
 }
 
 fn pod_ranges(node: &NodeObject) -> Vec<IpNet> {
     node.spec.pod_cidrs.iter().filter_map(|range| range.parse().ok()).collect()
-}
-
-fn peer(node: &NodeObject) -> Peer {
-    let addresses = node.status.addresses.iter().filter(|address| address.type_ == "InternalIP");
-    Peer {
-        name: node.metadata.name.to_string(),
-        addresses: addresses.filter_map(|address| address.address.parse().ok()).collect(),
-        pod_cidrs: pod_ranges(node),
-    }
 }
 
 async fn open_network(settings: &Settings, ranges: Vec<IpNet>) -> Result<Network> {
@@ -277,73 +214,44 @@ async fn open_network(settings: &Settings, ranges: Vec<IpNet>) -> Result<Network
     Ok(opened?)
 }
 
-/// Starts the DNS server on the node's own pod address and names it as endpoint of the DNS Service.
-async fn serve_dns(
-    settings: &Settings,
-    informers: &Arc<Informers>,
-    masters: &Client,
-    addresses: Vec<IpAddr>,
-) -> Option<Task> {
-    let zone = Arc::new(RwLock::new(dns::Zone::new(&settings.options.cluster_domain, DNS_TTL)?));
-    follow_zone(informers, &zone);
-    let never_ask = service_address(&settings.options.service_cidr, DNS_INDEX).into_iter().collect();
+/// Answers DNS on the node's own pod address and names it as endpoint of the DNS Service.
+async fn serve_dns(settings: &Settings, informers: &Arc<Informers>, masters: &Client, addresses: Vec<IpAddr>) {
+    let Some(zone) = dns::Zone::new(&settings.options.cluster_domain, DNS_TTL) else {
+        tracing::error!("cluster DNS does not answer: {} is no domain", settings.options.cluster_domain);
+        return;
+    };
+    let zone = Arc::new(RwLock::new(zone));
+    dns::from_objects::follow(
+        &zone,
+        &informers.cache::<Service>(),
+        &informers.cache::<EndpointSlice>(),
+        &informers.cache::<Namespace>(),
+    );
     let config = dns::Config {
         listen: addresses.iter().map(|address| SocketAddr::new(*address, 53)).collect(),
         upstream: dns::Upstream::File(PathBuf::from("/etc/resolv.conf")),
-        never_ask,
+        never_ask: service_address(&settings.options.service_cidr, DNS_INDEX).into_iter().collect(),
     };
     let server = match dns::Server::bind(config, zone).await {
         Ok(server) => server,
-        Err(error) => {
-            tracing::error!("cluster DNS does not answer: {error}");
-            return None;
-        }
+        Err(error) => return tracing::error!("cluster DNS does not answer: {error}"),
     };
     let node = dns::objects::DnsNode { name: settings.node_name.clone(), addresses, port: 53, ready: true };
     for slice in dns::objects::slices(&[node]) {
-        let name = slice.metadata.name.clone();
-        let api = masters.namespaced::<EndpointSlice>(dns::objects::NAMESPACE);
-        let written = match api.get_optional(&name).await {
-            Ok(Some(old)) => {
-                let mut new = slice;
-                new.metadata = old.metadata.clone();
-                api.update(new).await.map(drop)
-            }
-            Ok(None) => api.create(slice).await.map(drop),
-            Err(status) => Err(status),
-        };
-        if let Err(status) = written {
+        if let Err(status) = publish_slice(masters, slice).await {
             tracing::error!("cluster DNS is not published: {}", status.message);
         }
     }
-    Some(env::spawn("dns", server.run()))
+    server.run().await;
 }
 
-fn follow_zone(informers: &Arc<Informers>, zone: &dns::SharedZone) {
-    let known = zone.clone();
-    informers.cache::<Namespace>().subscribe(move |change| {
-        let name = change.object().metadata.name.as_str();
-        match change {
-            Change::Deleted(_) => known.write().remove_namespace(name),
-            _ => known.write().set_namespace(name),
-        }
-    });
-    let known = zone.clone();
-    informers.cache::<Service>().subscribe(move |change| {
-        let meta = &change.object().metadata;
-        match change {
-            Change::Deleted(_) => known.write().remove_service(&meta.namespace, &meta.name),
-            _ => known.write().apply_service(change.object()),
-        }
-    });
-    let known = zone.clone();
-    informers.cache::<EndpointSlice>().subscribe(move |change| {
-        let meta = &change.object().metadata;
-        match change {
-            Change::Deleted(_) => known.write().remove_slice(&meta.namespace, &meta.name),
-            _ => known.write().apply_slice(change.object()),
-        }
-    });
+async fn publish_slice(masters: &Client, slice: EndpointSlice) -> Result<(), Status> {
+    let api = masters.namespaced::<EndpointSlice>(dns::objects::NAMESPACE);
+    match api.get_optional(&slice.metadata.name).await? {
+        Some(old) if old.endpoints == slice.endpoints && old.ports == slice.ports => Ok(()),
+        Some(old) => api.update(EndpointSlice { metadata: old.metadata.clone(), ..slice }).await.map(drop),
+        None => api.create(slice).await.map(drop),
+    }
 }
 
 /// Makes the Service `kube-system/kube-dns` unless it is there.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use runtime::ContainerState;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::{self, Handler, Request};
@@ -120,7 +121,7 @@ struct Admin {
 
 #[async_trait::async_trait]
 impl Handler for Admin {
-    async fn handle(&self, request: Request, show: &(dyn Fn(&str) + Send + Sync)) -> Result<()> {
+    async fn handle(&self, request: Request, show: admin::Show<'_>) -> Result<()> {
         match (request, &self.node) {
             (Request::Status, node) => {
                 self.status(node.as_deref(), show);
@@ -139,7 +140,7 @@ impl Handler for Admin {
 }
 
 impl Admin {
-    fn status(&self, node: Option<&Node>, show: &(dyn Fn(&str) + Send + Sync)) {
+    fn status(&self, node: Option<&Node>, show: admin::Show<'_>) {
         let settings = &self.settings;
         show(&format!("running   process {}, for {} s", std::process::id(), self.started.elapsed().as_secs()));
         show(&format!("version   {}", crate::VERSION));
@@ -148,7 +149,7 @@ impl Admin {
         show(&format!("memory    {} MB", resident_kb(Path::new("/proc/self/status")) / 1000));
         if let Some(node) = node {
             let containers = node.runtime().containers();
-            let running = containers.iter().filter(|container| container.pid.is_some()).count();
+            let running = containers.iter().filter(|container| matches!(container.state, ContainerState::Running { .. })).count();
             show(&format!("node      {} ({})", settings.node_name, settings.node_ip));
             show(&format!("workloads {running} running containers, {} images", node.images().list().len()));
         }
