@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use authn::User;
+use call::{PatchKind, WriteOptions};
 use client::Client;
 use cni::from_objects::follow_nodes;
 use cni::{HostGateway, Network};
@@ -166,7 +167,7 @@ fn start_kubelet(
         log: LogLimits::default(),
         parallel_pulls: 1,
         version: crate::VERSION.to_owned(),
-        labels: vec![("node-role.kubernetes.io/control-plane".to_owned(), String::new())],
+        labels: vec![],
         taints: vec![],
     })?)
 }
@@ -199,9 +200,20 @@ async fn follow_node(settings: Settings, informers: Arc<Informers>, network: Arc
         changed.notified().await;
     };
     network.set(opened.clone());
+    show_role(&settings, &masters).await;
     let serving = serve_dns(&settings, &informers, &masters, opened.gateways());
     let following = follow_nodes(opened, nodes, &settings.node_name);
     tokio::join!(serving, following);
+}
+
+/// Labels the node as part of the control plane, as kubeadm does; a node may not give itself that label.
+async fn show_role(settings: &Settings, masters: &Client) {
+    let patch = br#"{"metadata":{"labels":{"node-role.kubernetes.io/control-plane":""}}}"#;
+    let nodes = masters.all::<NodeObject>();
+    let patched = nodes.patch(&settings.node_name, PatchKind::Merge, patch.as_slice().into(), &WriteOptions::default()).await;
+    if let Err(status) = patched {
+        tracing::warn!("the node's role is not shown: {}", status.message);
+    }
 }
 
 fn pod_ranges(node: &NodeObject) -> Vec<IpNet> {
