@@ -18,7 +18,7 @@ use kubelet::network::BuiltIn;
 use kubelet::{DnsSettings, KubeletHandle, LogLimits, Native, Tls};
 use meta::Status;
 use parking_lot::RwLock;
-use proxy::{NodeSpec, SharedObjects};
+use proxy::NodeSpec;
 use runtime::{Runtime, RuntimeConfig};
 use tokio::sync::Notify;
 use types::core::v1::{Namespace, Node as NodeObject, Service};
@@ -174,13 +174,7 @@ fn start_kubelet(
 
 /// Keeps the service rules like the API's Services and EndpointSlices.
 async fn follow_services(informers: Arc<Informers>, node: NodeSpec) {
-    let services = informers.cache::<Service>();
-    let slices = informers.cache::<EndpointSlice>();
-    let objects = SharedObjects::follow(&services, &slices);
-    // An incomplete picture would cut connections of services that go on after a restart.
-    services.synced().await;
-    slices.synced().await;
-    proxy::run(node, objects).await;
+    proxy::follow(node, &informers.cache::<Service>(), &informers.cache::<EndpointSlice>()).await;
 }
 
 /// Opens the pod network when the node has its range, serves cluster DNS there, and keeps routes to the other nodes.
