@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use client::Client;
 use env::{Env, Task};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use informer::{Cache, Change, Informers, Key};
 use meta::Kind;
 
@@ -48,6 +50,8 @@ pub struct Controller {
     executor: Executor,
     reconciler: Arc<dyn Reconciler>,
     workers: usize,
+    /// Waits for the caches that the decisions read.
+    synced: Vec<BoxFuture<'static, ()>>,
 }
 
 /// A controller at work. Dropping it ends the workers at their next await.
@@ -76,7 +80,7 @@ impl Controller {
         let recorder = Recorder::start(context.client.clone(), component, context.env.clone());
         let executor =
             Executor::new(context.client.clone(), context.informers.clone(), recorder, context.env.clone());
-        Controller { name, context, queue, executor, reconciler: Arc::new(reconciler), workers: 5 }
+        Controller { name, context, queue, executor, reconciler: Arc::new(reconciler), workers: 5, synced: Vec::new() }
     }
 
     /// The queue, for whatever else wakes keys.
@@ -91,18 +95,25 @@ impl Controller {
     }
 
     /// Declares that decisions read kind `K`, without being woken by it.
-    pub fn reads<K: Kind>(self) -> Self {
-        self.context.informers.cache::<K>();
+    pub fn reads<K: Kind>(mut self) -> Self {
+        self.cache::<K>();
         self
+    }
+
+    fn cache<K: Kind>(&mut self) -> Arc<Cache<K>> {
+        let cache = self.context.informers.cache::<K>();
+        let waiting = cache.clone();
+        self.synced.push(Box::pin(async move { waiting.synced().await }));
+        cache
     }
 
     /// Makes an index over kind `K`, see [`Cache::index`].
     pub fn index<K: Kind>(
-        self,
+        mut self,
         name: &'static str,
         extract: impl Fn(&K) -> Vec<meta::Str> + Send + Sync + 'static,
     ) -> Self {
-        self.context.informers.cache::<K>().index(name, extract);
+        self.cache::<K>().index(name, extract);
         self
     }
 
@@ -127,8 +138,11 @@ impl Controller {
     }
 
     /// Wakes the keys that `keys` names for a change of kind `K`.
-    pub fn on_change<K: Kind>(self, keys: impl Fn(&Change<K>, &World) -> Vec<Key> + Send + Sync + 'static) -> Self {
-        let cache: Arc<Cache<K>> = self.context.informers.cache::<K>();
+    pub fn on_change<K: Kind>(
+        mut self,
+        keys: impl Fn(&Change<K>, &World) -> Vec<Key> + Send + Sync + 'static,
+    ) -> Self {
+        let cache = self.cache::<K>();
         let queue = Arc::downgrade(&self.queue);
         let (informers, env) = (Arc::downgrade(&self.context.informers), self.context.env.clone());
         cache.subscribe(move |change| {
@@ -146,8 +160,10 @@ impl Controller {
         self
     }
 
-    /// Starts the workers; they begin when all caches asked for so far are in sync.
+    /// Starts the workers; they begin when all caches that the controller declared are in sync. Others may lag or never
+    /// come: a kind that the server does not serve stops only who reads it.
     pub fn start(self) -> Running {
+        let synced = futures::future::join_all(self.synced).map(|_| ()).boxed().shared();
         let worker = Arc::new(Worker {
             name: self.name,
             informers: self.context.informers,
@@ -156,7 +172,7 @@ impl Controller {
             executor: self.executor,
             reconciler: self.reconciler,
         });
-        let tasks = (0..self.workers.max(1)).map(|_| env::spawn(self.name, worker.clone().run())).collect();
+        let tasks = (0..self.workers.max(1)).map(|_| env::spawn(self.name, worker.clone().run(synced.clone()))).collect();
         Running { queue: self.queue, _tasks: tasks }
     }
 }
@@ -171,8 +187,8 @@ struct Worker {
 }
 
 impl Worker {
-    async fn run(self: Arc<Self>) {
-        self.informers.synced().await;
+    async fn run(self: Arc<Self>, synced: impl Future<Output = ()>) {
+        synced.await;
         while let Some(key) = self.queue.next().await {
             let verdict = self.work(&key).await;
             match verdict {

@@ -2,13 +2,13 @@
 //!
 //! A create whose answer was lost (the connection broke, or the server timed out) may or may not have happened. Guessing
 //! either way makes one object too few or too many. So names are generated here and not by the server, and a doubtful
-//! create is settled by reading that name until the server answers.
+//! create is settled by looking that name up until the server answers.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use call::{Action, Call, Reply};
+use call::{Action, Call, ListOptions, Reply};
 use client::Client;
 use env::Env;
 use futures::future::join_all;
@@ -196,13 +196,15 @@ impl Executor {
         namespace: &str,
         name: &str,
     ) -> Result<Option<Arc<dyn Object>>, Status> {
+        // By a list, because the roles of controllers do not let all of them read single objects.
         let api = self.client.dynamic(resource, namespace);
+        let options =
+            ListOptions { field_selector: format!("metadata.name={name}").into(), ..ListOptions::default() };
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5), Duration::from_secs(60));
         loop {
-            match api.get(name).await {
-                Ok(found) => return Ok(Some(found)),
-                Err(status) if status.code == 404 => return Ok(None),
-                Err(status) if status.code == 403 => return Err(status),
+            match api.list(&options).await {
+                Ok(found) => return Ok(found.items.into_iter().next()),
+                Err(status) if matches!(status.code, 403 | 404) => return Err(status),
                 Err(_) => self.env.sleep(backoff.pause(&self.env)).await,
             }
         }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use call::{Action, DeleteOptions, ListOptions, PatchKind, Precondition, Target, WriteOptions};
 use client::Resource;
 use meta::{Kind, Object, Status, Str};
+use serde_json::Value;
 
 use crate::{Next, Note};
 
@@ -110,6 +111,17 @@ impl Write {
     pub fn patch<K: Kind>(namespace: &str, name: &str, subresource: &str, kind: PatchKind, document: Bytes) -> Self {
         let target = Target::of::<K>(namespace).named(name).subresource(subresource);
         Write::call(target, Action::Patch(kind, document, WriteOptions::default()))
+    }
+
+    /// Changes what differs between `known` and `wanted`, provided that the stored object is still `known`: a merge patch, for
+    /// those whose role allows patches and not updates. With `subresource` only that part changes.
+    pub fn change<K: Kind>(known: &K, wanted: &K, subresource: &str) -> Self {
+        let meta = known.meta();
+        let mut document = difference(&meta::to_value(known), &meta::to_value(wanted));
+        document["metadata"]["resourceVersion"] = meta.resource_version.as_str().into();
+        document["metadata"]["uid"] = meta.uid.as_str().into();
+        let document = Bytes::from(document.to_string());
+        Write::patch::<K>(&meta.namespace, &meta.name, subresource, PatchKind::Merge, document)
     }
 
     /// Deletes `object`, provided that the stored one still has its uid. That it is gone already counts as success.
@@ -250,6 +262,27 @@ impl Plan {
         }
         text
     }
+}
+
+/// The merge patch (RFC 7386) that turns `from` into `to`.
+fn difference(from: &Value, to: &Value) -> Value {
+    let (Value::Object(from), Value::Object(to)) = (from, to) else { return to.clone() };
+    let mut patch = serde_json::Map::new();
+    for (key, value) in to {
+        match from.get(key) {
+            Some(known) if known == value => {}
+            Some(known) => {
+                patch.insert(key.clone(), difference(known, value));
+            }
+            None => {
+                patch.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    for key in from.keys().filter(|key| !to.contains_key(*key)) {
+        patch.insert(key.clone(), Value::Null);
+    }
+    Value::Object(patch)
 }
 
 fn line(text: &mut String, how: &str, write: &Write) {

@@ -5,6 +5,8 @@
 //! `--use-service-account-credentials`.
 
 mod common;
+mod claims;
+mod cronjob;
 mod daemonset;
 mod deployment;
 mod disruption;
@@ -15,6 +17,7 @@ mod namespace;
 mod node;
 mod quota;
 mod replicas;
+mod roles;
 mod serviceaccount;
 mod statefulset;
 mod table;

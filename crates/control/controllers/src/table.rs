@@ -9,7 +9,7 @@ use informer::Informers;
 use ipnet::Ipv4Net;
 use reconcile::Context;
 
-use crate::{daemonset, deployment, disruption, endpoints, garbage, job, namespace, node, quota, replicas, serviceaccount, statefulset, volumes};
+use crate::{claims, cronjob, daemonset, deployment, disruption, endpoints, garbage, job, namespace, node, quota, replicas, roles, serviceaccount, statefulset, volumes};
 
 /// The user that reads for all controllers.
 const READER: &str = "system:kube-controller-manager";
@@ -128,6 +128,17 @@ pub static TABLE: &[Entry] = &[
         account: "ephemeral-volume-controller",
         start: |c, _| started(volumes::start_ephemeral(c)),
     },
+    Entry {
+        name: "clusterrole-aggregation-controller",
+        account: "clusterrole-aggregation-controller",
+        start: |c, _| started(roles::start(c)),
+    },
+    Entry {
+        name: "resourceclaim-controller",
+        account: "resource-claim-controller",
+        start: |c, _| started(claims::start(c)),
+    },
+    Entry { name: "cronjob-controller", account: "cronjob-controller", start: |c, _| started(cronjob::start(c)) },
     Entry { name: "job-controller", account: "job-controller", start: |c, _| started(job::start(c)) },
     Entry {
         name: "ttl-after-finished-controller",

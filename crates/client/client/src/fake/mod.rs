@@ -139,6 +139,9 @@ impl Fake {
                 let selector = meta::Selector::parse(&options.label_selector)
                     .map_err(|error| Status::bad_request(error.to_string()))?;
                 items.retain(|item| selector.matches(&item.meta().labels));
+                if let Some(name) = options.field_selector.strip_prefix("metadata.name=") {
+                    items.retain(|item| item.meta().name == name);
+                }
                 return Ok(Reply::List { items, resource_version, continue_token: meta::Str::new(), remaining: None });
             }
             Action::Watch(options) => {

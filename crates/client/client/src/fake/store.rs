@@ -166,7 +166,11 @@ impl State {
             return Err(Status::bad_request("the fake server takes merge patches only"));
         }
         let stored = self.read(resource, target)?;
-        let patch = serde_json::from_slice(document).map_err(|error| Status::bad_request(error.to_string()))?;
+        let patch: Value = serde_json::from_slice(document).map_err(|error| Status::bad_request(error.to_string()))?;
+        let wanted = patch["metadata"]["resourceVersion"].as_str();
+        if wanted.is_some_and(|wanted| stored.meta().resource_version != wanted) {
+            return Err(Status::conflict(&group_resource(resource), &target.name, "the object has been modified"));
+        }
         let mut value = to_value(&*stored);
         merge(&mut value, &patch);
         self.replace(resource, &stored, value, &target.subresource)

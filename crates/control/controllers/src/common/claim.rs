@@ -1,7 +1,7 @@
 //! Adoption and release: keeping a workload's dependents and its selector in agreement.
 //!
 //! An orphan that the selector selects is adopted, unless either side is on its way out; a dependent that the selector
-//! no longer selects is released. Both are updates of the dependent that require its known revision, so whoever changed it
+//! no longer selects is released. Both are patches of the dependent that require its known revision, so whoever changed it
 //! meanwhile wins.
 
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub(crate) fn claim<K: Kind + Clone>(
                 if owner.deletion_timestamp.is_none() {
                     let mut released = (*candidate).clone();
                     released.meta_mut().owner_references.retain(|reference| reference.uid != owner.uid);
-                    writes.push(Write::update(released).ignore(404));
+                    writes.push(Write::change(&*candidate, &released, "").ignore(404));
                 }
             }
             None => {
@@ -42,7 +42,7 @@ pub(crate) fn claim<K: Kind + Clone>(
                 if selected && both_stay && may_adopt(&candidate) {
                     let mut adopted = (*candidate).clone();
                     adopted.meta_mut().owner_references.push(reference.clone());
-                    writes.push(Write::update(adopted).ignore(404));
+                    writes.push(Write::change(&*candidate, &adopted, "").ignore(404));
                     claimed.push(candidate);
                 }
             }

@@ -9,3 +9,5 @@ pub(crate) mod rank;
 pub(crate) mod revisions;
 pub(crate) mod scheduling;
 pub(crate) mod selector;
+#[cfg(test)]
+pub(crate) mod testing;

@@ -6,6 +6,9 @@ mod mirror;
 mod slices;
 mod slicing;
 
+#[cfg(test)]
+mod tests;
+
 
 use informer::Key;
 use reconcile::World;

@@ -60,9 +60,9 @@ fn is_tracked(pod: &Pod) -> bool {
 
 /// The pod without the finalizer that holds it.
 fn untracked(pod: &Pod) -> Write {
-    let mut pod = pod.clone();
-    pod.metadata.finalizers.retain(|finalizer| finalizer != TRACKING);
-    Write::update(pod).ignore(404)
+    let mut freed = pod.clone();
+    freed.metadata.finalizers.retain(|finalizer| finalizer != TRACKING);
+    Write::change(pod, &freed, "").ignore(404)
 }
 
 pub(crate) struct Jobs;

@@ -6,6 +6,9 @@ mod lifecycle;
 mod pod_gc;
 mod taints;
 
+#[cfg(test)]
+mod tests;
+
 
 pub(crate) use eviction::start as start_taint_eviction;
 pub(crate) use ipam::start as start_ipam;

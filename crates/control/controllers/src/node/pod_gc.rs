@@ -122,7 +122,7 @@ fn end(pod: &Arc<Pod>, disrupted: Option<&str>, world: &World, plan: &mut Plan) 
         if let Some(message) = disrupted {
             pods::set_condition(&mut told, disruption("DeletionByPodGC", message, world.now()), world.now());
         }
-        plan.push(Write::update_status(told).ignore(404));
+        plan.push(Write::change(&**pod, &told, "status").ignore(404));
     }
     plan.push(Write::delete_with(&**pod, at_once()));
 }

@@ -7,6 +7,9 @@ pub(crate) use manage::namespace_ends;
 mod set;
 mod status;
 
+#[cfg(test)]
+mod tests;
+
 
 use std::sync::Arc;
 use std::time::Duration;

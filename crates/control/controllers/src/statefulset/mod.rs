@@ -5,6 +5,9 @@ mod order;
 mod status;
 mod storage;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,0 +1,115 @@
+//! Plans, events and elections over a server in memory.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use call::Action;
+use client::fake::{Fake, Fault, eventually, paused_env};
+use informer::Informers;
+use meta::Status;
+use reconcile::{Election, Executor, Next, Note, Plan, Recorder, Write, elect};
+use types::core::v1::{ConfigMap, Event};
+
+fn map(prefix: &str) -> ConfigMap {
+    let mut map = ConfigMap::default();
+    map.metadata.namespace = "default".into();
+    map.metadata.generate_name = prefix.into();
+    map
+}
+
+fn executor(server: &Arc<Fake>, env: &env::Env) -> Executor {
+    let informers = Informers::new(server.client(), env.clone());
+    let recorder = Recorder::start(server.client(), "tester", env.clone());
+    Executor::new(server.client(), informers, recorder, env.clone())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_whose_answer_is_lost_happens_once() {
+    let env = paused_env(1);
+    let server = Fake::new(env.clone());
+    let creates = AtomicU32::new(0);
+    server.fault(move |call| match call.action {
+        Action::Create(..) if creates.fetch_add(1, Ordering::Relaxed) == 0 => Fault::LoseAnswer,
+        _ => Fault::None,
+    });
+    let mut plan = Plan::new();
+    plan.create(map("a-"));
+    assert_eq!(executor(&server, &env).perform(plan, Next::Done).await, Next::Done);
+    assert_eq!(server.list::<ConfigMap>().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_ends_the_plan_but_not_the_continuation() {
+    let env = paused_env(1);
+    let server = Fake::new(env.clone());
+    let mut plan = Plan::new();
+    plan.push(Write::update(ConfigMap { metadata: meta::ObjectMeta::namespaced("default", "none"), ..ConfigMap::default() }));
+    plan.create(map("never-"));
+    plan.then(|outcome, plan| {
+        assert_eq!(outcome.error().map(|status| status.code), Some(404));
+        plan.create(map("instead-"));
+        Next::After(Duration::from_secs(7))
+    });
+    let next = executor(&server, &env).perform(plan, Next::Done).await;
+    assert_eq!(next, Next::After(Duration::from_secs(7)));
+    let maps = server.list::<ConfigMap>();
+    assert_eq!(maps.len(), 1);
+    assert!(maps[0].metadata.name.starts_with("instead-"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_start_stops_at_the_first_failing_batch() {
+    let env = paused_env(1);
+    let server = Fake::new(env.clone());
+    let creates = AtomicU32::new(0);
+    server.fault(move |call| match call.action {
+        Action::Create(..) if creates.fetch_add(1, Ordering::Relaxed) == 2 => {
+            Fault::Refuse(Status::bad_request("no"))
+        }
+        _ => Fault::None,
+    });
+    let mut plan = Plan::new();
+    plan.slow_start((0..20).map(|_| Write::create(map("a-"))).collect());
+    assert_eq!(executor(&server, &env).perform(plan, Next::Done).await, Next::Retry);
+    assert_eq!(server.list::<ConfigMap>().len(), 2, "one, then two of which one failed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_are_counted() {
+    let env = paused_env(1);
+    let server = Fake::new(env.clone());
+    let recorder = Recorder::start(server.client(), "tester", env);
+    let about = server.put(ConfigMap { metadata: meta::ObjectMeta::namespaced("default", "a"), ..ConfigMap::default() });
+    for _ in 0..3 {
+        recorder.record(Note::normal(&*about, "Tested", "it works"));
+    }
+    let counted = || server.list::<Event>().first().is_some_and(|event| event.count == 3);
+    assert!(eventually(counted).await, "{:?}", server.list::<Event>());
+    let events = server.list::<Event>();
+    assert_eq!((events.len(), events[0].source.component.as_str(), events[0].reason.as_str()), (1, "tester", "Tested"));
+    assert_eq!((events[0].involved_object.kind.as_str(), events[0].involved_object.name.as_str()), ("ConfigMap", "a"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_leads_at_a_time_and_another_follows() {
+    let env = paused_env(1);
+    let server = Fake::new(env.clone());
+    let candidate = |identity: &str| {
+        let (leading, leads) = tokio::sync::watch::channel(false);
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let election = Election::new("kube-system", "test", identity);
+        tokio::spawn(elect(server.client(), election, env.clone(), leading, async move {
+            let _ = stopped.await;
+        }));
+        (leads, stop)
+    };
+    let (first, stop_first) = candidate("one");
+    assert!(eventually(|| *first.borrow()).await);
+    let (second, _stop_second) = candidate("two");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(*first.borrow() && !*second.borrow());
+    drop(stop_first);
+    assert!(eventually(|| *second.borrow()).await);
+    assert!(!*first.borrow());
+}

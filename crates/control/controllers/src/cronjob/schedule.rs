@@ -1,0 +1,201 @@
+//! Cron schedules: five fields or a macro, in UTC.
+
+use std::fmt;
+
+const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const DAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
+/// How far ahead a time is looked for: no schedule that has any takes longer than two leap years apart.
+const YEARS_MAX: i64 = 9;
+
+/// Why a text is no schedule.
+#[derive(Debug, PartialEq)]
+pub(super) struct ScheduleError(String);
+
+impl fmt::Display for ScheduleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The times at which something is due.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Schedule {
+    /// Sets of bits for minute, hour, day of month, month and day of week.
+    Fields { minute: u64, hour: u64, day: u64, month: u64, weekday: u64, any_day: bool, any_weekday: bool },
+    /// `@every`, in seconds.
+    Every(i64),
+}
+
+impl Schedule {
+    pub(super) fn parse(text: &str) -> Result<Schedule, ScheduleError> {
+        let text = match text.trim() {
+            "@yearly" | "@annually" => "0 0 1 1 *",
+            "@monthly" => "0 0 1 * *",
+            "@weekly" => "0 0 * * 0",
+            "@daily" | "@midnight" => "0 0 * * *",
+            "@hourly" => "0 * * * *",
+            other => other,
+        };
+        if let Some(span) = text.strip_prefix("@every ") {
+            return every(span).map(Schedule::Every).ok_or_else(|| ScheduleError(format!("failed to parse duration {text}")));
+        }
+        let fields: Vec<&str> = text.split_whitespace().collect();
+        let [minute, hour, day, month, weekday] = fields[..] else {
+            let found = fields.len();
+            return Err(ScheduleError(format!("expected exactly 5 fields, found {found}: [{text}]")));
+        };
+        let star = |field: &str| field.split(',').any(|part| part.starts_with('*') || part.starts_with('?'));
+        // Seven is Sunday as well.
+        let days = bits(weekday, 0, 7, &DAYS, 0)?;
+        Ok(Schedule::Fields {
+            minute: bits(minute, 0, 59, &[], 0)?,
+            hour: bits(hour, 0, 23, &[], 0)?,
+            day: bits(day, 1, 31, &[], 0)?,
+            month: bits(month, 1, 12, &MONTHS, 1)?,
+            weekday: (days | days >> 7) & 0x7f,
+            any_day: star(day),
+            any_weekday: star(weekday),
+        })
+    }
+
+    /// The first time after `after`, both in seconds since 1970; `None` when there is none.
+    pub(super) fn next(&self, after: i64) -> Option<i64> {
+        match self {
+            Schedule::Every(seconds) => Some(after + seconds),
+            Schedule::Fields { minute, hour, .. } => {
+                let first_day = after.div_euclid(86_400);
+                for day in first_day..first_day + YEARS_MAX * 366 {
+                    if !self.has_day(day) {
+                        continue;
+                    }
+                    for h in (0..24).filter(|h| hour >> h & 1 == 1) {
+                        for m in (0..60).filter(|m| minute >> m & 1 == 1) {
+                            let at = day * 86_400 + h * 3_600 + m * 60;
+                            if at > after {
+                                return Some(at);
+                            }
+                        }
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    fn has_day(&self, days: i64) -> bool {
+        let Schedule::Fields { day, month, weekday, any_day, any_weekday, .. } = self else { return true };
+        let (_, month_now, day_now) = civil(days);
+        if month >> month_now & 1 == 0 {
+            return false;
+        }
+        let (by_day, by_weekday) = (day >> day_now & 1 == 1, weekday >> (days + 4).rem_euclid(7) & 1 == 1);
+        // When both are named either suffices, as cron has it.
+        if *any_day || *any_weekday { by_day && by_weekday } else { by_day || by_weekday }
+    }
+}
+
+/// Year, month and day of a day number since 1970 (Howard Hinnant's algorithm).
+fn civil(days: i64) -> (i64, i64, i64) {
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+fn bits(field: &str, min: u32, max: u32, names: &[&str], names_from: u32) -> Result<u64, ScheduleError> {
+    let bad = |what: &str| ScheduleError(format!("failed to parse {what} from {field}"));
+    let number = |text: &str| -> Result<u32, ScheduleError> {
+        let lower = text.to_ascii_lowercase();
+        let named = names.iter().position(|name| *name == lower).map(|index| index as u32 + names_from);
+        named.or_else(|| text.parse().ok()).ok_or_else(|| bad("int"))
+    };
+    let mut set = 0;
+    for part in field.split(',') {
+        let (range, step) = match part.split_once('/') {
+            Some((range, step)) => (range, Some(step.parse::<u32>().ok().filter(|step| *step > 0).ok_or_else(|| bad("step"))?)),
+            None => (part, None),
+        };
+        let (first, last) = match range.split_once('-') {
+            _ if range == "*" || range == "?" => (min, max),
+            Some((first, last)) => (number(first)?, number(last)?),
+            None => {
+                let first = number(range)?;
+                (first, if step.is_some() { max } else { first })
+            }
+        };
+        if first < min || last > max || first > last {
+            return Err(ScheduleError(format!("range {range} is outside of {min}-{max}: {field}")));
+        }
+        for value in (first..=last).step_by(step.unwrap_or(1) as usize) {
+            set |= 1 << value;
+        }
+    }
+    Ok(set)
+}
+
+/// Seconds of a span such as `1h30m`.
+fn every(span: &str) -> Option<i64> {
+    let (mut total, mut digits) = (0, String::new());
+    for letter in span.trim().chars() {
+        if letter.is_ascii_digit() {
+            digits.push(letter);
+            continue;
+        }
+        let unit = match letter {
+            'h' => 3_600,
+            'm' => 60,
+            's' => 1,
+            _ => return None,
+        };
+        total += digits.parse::<i64>().ok()? * unit;
+        digits.clear();
+    }
+    (digits.is_empty() && total > 0).then_some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2026-01-01T00:00:00Z, a Thursday.
+    const START: i64 = 1_767_225_600;
+
+    fn next(text: &str) -> Option<i64> {
+        Schedule::parse(text).unwrap().next(START).map(|at| at - START)
+    }
+
+    #[test]
+    fn times_follow_the_fields() {
+        let (hour, day) = (3_600, 86_400);
+        let cases = [
+            ("* * * * *", 60),
+            ("*/15 * * * *", 15 * 60),
+            ("0 * * * *", hour),
+            ("30 3 * * *", 3 * hour + 30 * 60),
+            ("0 0 * * 0", 3 * day),
+            ("0 0 * * sun", 3 * day),
+            ("0 0 2 * *", day),
+            ("0 0 31 * 5", day),
+            ("0 0 1 feb *", 31 * day),
+            ("@hourly", hour),
+            ("@every 1h30m", hour + 30 * 60),
+            ("0 0 29 2 *", (365 + 365 + 59) * day),
+        ];
+        for (text, seconds) in cases {
+            assert_eq!(next(text), Some(seconds), "{text}");
+        }
+        assert_eq!(next("0 0 31 2 *"), None);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in ["", "* * * *", "60 * * * *", "a * * * *", "*/0 * * * *", "5-1 * * * *", "@every x"] {
+            assert!(Schedule::parse(text).is_err(), "{text}");
+        }
+    }
+}

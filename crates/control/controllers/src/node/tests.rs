@@ -1,0 +1,62 @@
+//! Looks at nodes, scripted.
+
+use expect_test::expect;
+use serde_json::{Value, json};
+
+use super::eviction::Eviction;
+use super::ipam::Ipam;
+use super::lifecycle::Lifecycle;
+use super::pod_gc::PodGc;
+use crate::common::testing::look;
+
+fn node(name: &str, ready: &str, spec: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": name, "uid": name, "creationTimestamp": "2025-12-31T23:59:30Z"}, "spec": spec,
+        "status": {"conditions": [{"type": "Ready", "status": ready}]}})
+}
+
+fn pod(name: &str, node: &str, tolerations: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "default", "name": name, "uid": name},
+        "spec": {"nodeName": node, "tolerations": tolerations}})
+}
+
+#[test]
+fn conditions_become_taints() {
+    let look_at = |ready: &str| {
+        let objects = [node("a", ready, json!({})), node("b", "True", json!({}))];
+        look(&Lifecycle::default(), ("", "a"), &objects)
+    };
+    expect![[""]].assert_eq(&look_at("False"));
+    expect![[""]].assert_eq(&look_at("True"));
+}
+
+#[test]
+fn with_every_node_down_nobody_is_evicted() {
+    let objects = [node("a", "Unknown", json!({})), node("b", "Unknown", json!({}))];
+    expect![[""]].assert_eq(&look(&Lifecycle::default(), ("", "a"), &objects));
+}
+
+#[test]
+fn pods_leave_when_they_do_not_tolerate() {
+    let tainted = node("a", "True", json!({"taints": [{"key": "bad", "effect": "NoExecute"}]}));
+    let look_at = |tolerations: Value| {
+        look(&Eviction::default(), ("default", "p"), &[tainted.clone(), pod("p", "a", tolerations)])
+    };
+    expect![[""]].assert_eq(&look_at(json!([])));
+    expect![[""]].assert_eq(&look_at(json!([{"key": "bad", "operator": "Exists"}])));
+    expect![[""]].assert_eq(&look_at(json!([{"key": "bad", "operator": "Exists", "tolerationSeconds": 60}])));
+}
+
+#[test]
+fn ranges_are_given_once() {
+    let ipam = Ipam { cluster: "10.244.0.0/16".parse().unwrap() };
+    let taken = node("a", "True", json!({"podCIDR": "10.244.0.0/24", "podCIDRs": ["10.244.0.0/24"]}));
+    expect![[""]].assert_eq(&look(&ipam, ("", "b"), &[taken, node("b", "True", json!({}))]));
+}
+
+#[test]
+fn pods_of_missing_nodes_wait_out_the_quarantine() {
+    let mut unbound = pod("unbound", "", json!([]));
+    unbound["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+    expect![[""]].assert_eq(&look(&PodGc::default(), ("", ""), &[pod("lost", "gone", json!([])), unbound]));
+}
