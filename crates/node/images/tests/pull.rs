@@ -189,3 +189,61 @@ async fn credentials_are_tried() {
     let options = PullOptions { credentials: vec![basic("wrong"), basic("secret")], ..Default::default() };
     store.pull(&name, options).await.unwrap();
 }
+
+/// Against the registry that Debian ships, where it is installed.
+#[tokio::test]
+async fn a_real_registry_serves_us() {
+    use oci_client::client::{ClientConfig, ClientProtocol};
+    use tokio::io::{AsyncBufReadExt, BufReader};
+    if !Path::new("/usr/bin/docker-registry").exists() {
+        println!("skipped: needs docker-registry");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let address = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let config = dir.path().join("registry.yml");
+    let text = format!(
+        "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '{address}'}}\n",
+        dir.path().join("registry").display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let mut server = tokio::process::Command::new("/usr/bin/docker-registry")
+        .args(["serve".as_ref(), config.as_os_str()])
+        .stderr(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(server.stderr.take().unwrap()).lines();
+    while let Some(line) = log.next_line().await.unwrap() {
+        if line.contains("listening on") {
+            break;
+        }
+    }
+    // Somebody must keep reading, or the registry blocks.
+    tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+    let layout = layout(dir.path());
+    let client =
+        oci_client::Client::new(ClientConfig { protocol: ClientProtocol::Http, ..Default::default() });
+    let target = oci_client::Reference::with_tag(address.to_string(), "team/app".into(), "1".into());
+    let mut manifest = Vec::new();
+    for blob in std::fs::read_dir(layout.join("blobs/sha256")).unwrap().flatten() {
+        let bytes = std::fs::read(blob.path()).unwrap();
+        let digest = format!("sha256:{}", blob.file_name().to_str().unwrap());
+        if bytes.starts_with(b"{\"schemaVersion\"") {
+            manifest = bytes;
+        } else {
+            client.push_blob(&target, bytes, &digest).await.unwrap();
+        }
+    }
+    let media = "application/vnd.oci.image.manifest.v1+json".parse().unwrap();
+    client.push_manifest_raw(&target, manifest, media).await.unwrap();
+    let store = Store::open(dir.path().join("store"), StoreConfig::default()).unwrap();
+    let image = store.pull(&format!("{address}/team/app:1"), PullOptions::default()).await.unwrap();
+    assert_eq!(image.layers.len(), 4);
+    let error = store.pull(&format!("{address}/team/other:1"), PullOptions::default()).await.unwrap_err();
+    assert!(matches!(error, Error::NotFound(_)), "{error}");
+    let digest = format!("{address}/team/app@{}", image.manifest_digest);
+    assert_eq!(store.pull(&digest, PullOptions::default()).await.unwrap().id, image.id);
+    server.kill().await.unwrap();
+}
