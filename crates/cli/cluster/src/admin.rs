@@ -60,7 +60,8 @@ fn socket(paths: &Paths) -> PathBuf {
 pub async fn serve(paths: &Paths, handler: Arc<dyn Handler>) -> Result<()> {
     let path = socket(paths);
     env::remove_optional(&path)?;
-    let listener = UnixListener::bind(&path).with_context(|| format!("cannot listen on {}", path.display()))?;
+    let listener =
+        UnixListener::bind(&path).with_context(|| format!("cannot listen on {}", path.display()))?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
     loop {
         let (stream, _) = listener.accept().await?;

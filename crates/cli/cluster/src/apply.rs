@@ -48,7 +48,8 @@ pub async fn run(options: ApplyOptions, paths: &Paths) -> Result<()> {
     let client = Client::new(std::sync::Arc::new(remote::Remote::new(config)?));
     let mut manifests = Vec::new();
     for file in &options.filename {
-        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let text =
+            std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         manifests.extend(parse(&text, &options.namespace).with_context(|| file.display().to_string())?);
     }
     for manifest in &manifests {
@@ -74,7 +75,8 @@ fn parse(text: &str, namespace: &str) -> Result<Vec<Manifest>> {
         if document.is_null() {
             continue;
         }
-        let field = |pointer: &str| document.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let field =
+            |pointer: &str| document.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (api_version, kind, name) = (field("/apiVersion"), field("/kind"), field("/metadata/name"));
         let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
         let Some(known) = scheme::by_kind(group, version, &kind) else {
@@ -115,8 +117,10 @@ async fn wait(client: &Client, manifest: &Manifest) -> Result<()> {
         return Ok(());
     }
     let api = client.dynamic(&manifest.resource, &manifest.namespace);
-    let options =
-        ListOptions { field_selector: format!("metadata.name={}", manifest.name).into(), ..ListOptions::default() };
+    let options = ListOptions {
+        field_selector: format!("metadata.name={}", manifest.name).into(),
+        ..ListOptions::default()
+    };
     let mut shown_before = String::new();
     loop {
         let mut events = api.watch(&options).await?;
@@ -144,7 +148,8 @@ fn value(object: &dyn meta::Object) -> Value {
 fn readiness(kind: &str, object: &Value) -> (bool, String) {
     let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
     if kind == "Pod" {
-        let conditions = object.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+        let conditions =
+            object.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
         let ready = conditions.iter().any(|one| one["type"] == "Ready" && one["status"] == "True");
         let phase = object.pointer("/status/phase").and_then(Value::as_str).unwrap_or("Pending");
         return (ready || phase == "Succeeded", phase.to_owned());
@@ -168,7 +173,9 @@ mod tests {
         let parsed = parse(text, "here").unwrap();
         let shape: Vec<_> = parsed.iter().map(|one| (one.kind.as_str(), one.namespace.as_str())).collect();
         assert_eq!(shape, [("Namespace", ""), ("Deployment", "here")]);
-        for bad in ["kind: X\napiVersion: v1\nmetadata: {name: a}", "kind: Pod\napiVersion: v1", "a: [", "kind: 5"] {
+        for bad in
+            ["kind: X\napiVersion: v1\nmetadata: {name: a}", "kind: Pod\napiVersion: v1", "a: [", "kind: 5"]
+        {
             assert!(parse(bad, "here").is_err(), "{bad}");
         }
     }

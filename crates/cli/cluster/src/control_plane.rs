@@ -32,9 +32,12 @@ impl ControlPlane {
         let env = Env::real();
         let (directory, store_env) = (settings.paths.store(), env.clone());
         let opened =
-            tokio::task::spawn_blocking(move || Embedded::open(&directory, &store_env, &Options::default())).await?;
-        let store: Arc<dyn Store> =
-            Arc::new(opened.with_context(|| format!("cannot open the store in {}", settings.paths.store().display()))?);
+            tokio::task::spawn_blocking(move || Embedded::open(&directory, &store_env, &Options::default()))
+                .await?;
+        let store: Arc<dyn Store> = Arc::new(
+            opened
+                .with_context(|| format!("cannot open the store in {}", settings.paths.store().display()))?,
+        );
         let server = serve(settings, pki, store, env.clone()).await?;
         let reader = Client::new(server.transport(User::component("system:kube-controller-manager")));
         let informers = Informers::new(reader, env.clone());
@@ -42,8 +45,12 @@ impl ControlPlane {
         let scheduler = (!settings.options.no_scheduler).then(|| {
             let client = Client::new(server.transport(User::component("system:kube-scheduler")));
             let profile = scheduler::profile::Profile::default();
-            let config =
-                scheduler::service::Config { client, informers: informers.clone(), env: env.clone(), profile };
+            let config = scheduler::service::Config {
+                client,
+                informers: informers.clone(),
+                env: env.clone(),
+                profile,
+            };
             env::spawn("scheduler", scheduler::service::run(config))
         });
         Ok(ControlPlane { server, informers, env, controllers, scheduler })
@@ -82,7 +89,9 @@ async fn serve(settings: &Settings, pki: &Pki, store: Arc<dyn Store>, env: Env) 
         .await
         .with_context(|| format!("cannot listen on {}:{}", options.bind_address, options.port))?;
     let token_file = match &options.token_auth_file {
-        Some(path) => std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
+        Some(path) => {
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
+        }
         None => String::new(),
     };
     let range = options.service_cidr.parse().context("--service-cidr is no range of addresses")?;
@@ -137,7 +146,8 @@ fn run_controllers(
         })
         .collect();
     let reader = server.transport(User::component("system:kube-controller-manager"));
-    let cidr = settings.options.cluster_cidr.parse().context("--cluster-cidr is no range of IPv4 addresses")?;
+    let cidr =
+        settings.options.cluster_cidr.parse().context("--cluster-cidr is no range of IPv4 addresses")?;
     let transports = move |user: &str| {
         let account = user.rsplit(':').next().unwrap_or_default();
         accounts.get(account).unwrap_or(&reader).clone()
@@ -167,7 +177,9 @@ pub fn service_address(range: &str, index: u32) -> Result<IpAddr> {
     let range: ipnet::IpNet = range.parse().context("--service-cidr is no range of addresses")?;
     Ok(match range {
         ipnet::IpNet::V4(range) => IpAddr::V4(u32::from(range.network()).wrapping_add(index).into()),
-        ipnet::IpNet::V6(range) => IpAddr::V6(u128::from(range.network()).wrapping_add(u128::from(index)).into()),
+        ipnet::IpNet::V6(range) => {
+            IpAddr::V6(u128::from(range.network()).wrapping_add(u128::from(index)).into())
+        }
     })
 }
 
@@ -178,7 +190,9 @@ mod tests {
     #[test]
     fn controllers_are_chosen_as_upstream_does() {
         let list = |text: &str| text.split(',').map(str::to_owned).collect::<Vec<_>>();
-        for (chosen, on) in [("*", true), ("*,-job", false), ("job", true), ("cronjob", false), ("-job,*", true)] {
+        for (chosen, on) in
+            [("*", true), ("*,-job", false), ("job", true), ("cronjob", false), ("-job,*", true)]
+        {
             assert_eq!(is_enabled(&list(chosen), "job"), on, "{chosen}");
         }
     }

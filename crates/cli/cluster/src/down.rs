@@ -46,8 +46,9 @@ fn open_runtime(settings: &Settings) -> Result<Runtime> {
 }
 
 fn settings(paths: &Paths) -> Result<Settings> {
-    let options = up::remembered(paths)?
-        .with_context(|| format!("there is no cluster in {}; start one with: ferrokube up", paths.data().display()))?;
+    let options = up::remembered(paths)?.with_context(|| {
+        format!("there is no cluster in {}; start one with: ferrokube up", paths.data().display())
+    })?;
     Settings::resolve(options, paths.data())
 }
 
@@ -111,7 +112,10 @@ pub async fn status(paths: &Paths) -> Result<()> {
             Ok(())
         }
         None => {
-            print_line(&format!("there is no cluster in {}; start one with: ferrokube up", paths.data().display()));
+            print_line(&format!(
+                "there is no cluster in {}; start one with: ferrokube up",
+                paths.data().display()
+            ));
             Ok(())
         }
     }

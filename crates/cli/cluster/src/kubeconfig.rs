@@ -8,8 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_norway::{Mapping, Value};
 
-use env::{create_private_dir, write_atomic};
 use crate::pki::Identity;
+use env::{create_private_dir, write_atomic};
 
 /// What a client needs to reach a cluster as somebody.
 pub struct Access<'a> {

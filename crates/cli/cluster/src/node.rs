@@ -55,7 +55,8 @@ pub fn runtime_config(settings: &Settings, images: Store) -> Result<RuntimeConfi
 
 /// How the pod network of this cluster is named; without ranges it serves to remove everything.
 pub fn network_config(settings: &Settings, pod_cidrs: Vec<IpNet>) -> Result<cni::Config> {
-    let range = |text: &str| text.parse::<IpNet>().with_context(|| format!("{text} is no range of addresses"));
+    let range =
+        |text: &str| text.parse::<IpNet>().with_context(|| format!("{text} is no range of addresses"));
     Ok(cni::Config {
         pod_cidrs,
         cluster_cidrs: vec![range(&settings.options.cluster_cidr)?],
@@ -82,8 +83,10 @@ pub fn proxy_node(settings: &Settings) -> Result<NodeSpec> {
 
 /// The image store of this cluster.
 pub fn image_store(settings: &Settings) -> Result<Store> {
-    let config =
-        StoreConfig { insecure_registries: settings.options.insecure_registry.clone(), ..StoreConfig::default() };
+    let config = StoreConfig {
+        insecure_registries: settings.options.insecure_registry.clone(),
+        ..StoreConfig::default()
+    };
     Store::open(settings.paths.images(), config).context("cannot open the image store")
 }
 
@@ -91,17 +94,23 @@ impl Node {
     /// Starts everything that a node runs. Returns before the node is Ready; see [`Node::ready`].
     pub async fn start(settings: &Settings, pki: &Pki, plane: &ControlPlane) -> Result<Node> {
         let images = image_store(settings)?;
-        let runtime = Runtime::open(runtime_config(settings, images.clone())?).context("cannot open the runtime")?;
+        let runtime =
+            Runtime::open(runtime_config(settings, images.clone())?).context("cannot open the runtime")?;
         let network = Arc::new(BuiltIn::default());
         let kubelet = start_kubelet(settings, pki, plane, &runtime, &images, network.clone())?;
-        let masters = plane.client(User::new("system:kube-addon-manager", &[authn::MASTERS, authn::AUTHENTICATED]));
+        let masters =
+            plane.client(User::new("system:kube-addon-manager", &[authn::MASTERS, authn::AUTHENTICATED]));
         let informers = plane.informers().clone();
         let mut tasks = vec![
             env::spawn("services", follow_services(informers.clone(), proxy_node(settings)?)),
-            env::spawn("pod-network", follow_node(settings.clone(), informers.clone(), network, masters.clone())),
+            env::spawn(
+                "pod-network",
+                follow_node(settings.clone(), informers.clone(), network, masters.clone()),
+            ),
         ];
         let dns_address = service_address(&settings.options.service_cidr, DNS_INDEX)?;
-        tasks.push(env::spawn("dns-service", async move { publish_dns_service(&masters, dns_address).await }));
+        tasks
+            .push(env::spawn("dns-service", async move { publish_dns_service(&masters, dns_address).await }));
         Ok(Node { kubelet, runtime, images, _tasks: tasks })
     }
 
@@ -135,8 +144,9 @@ fn start_kubelet(
     network: Arc<BuiltIn>,
 ) -> Result<KubeletHandle> {
     let address = SocketAddr::new(IpAddr::from([0, 0, 0, 0]), settings.options.kubelet_port);
-    let listener = std::net::TcpListener::bind(address)
-        .with_context(|| format!("the kubelet cannot listen on {address}; choose another port with --kubelet-port"))?;
+    let listener = std::net::TcpListener::bind(address).with_context(|| {
+        format!("the kubelet cannot listen on {address}; choose another port with --kubelet-port")
+    })?;
     let dns = service_address(&settings.options.service_cidr, DNS_INDEX)?;
     let pem = |text: &str| text.as_bytes().to_vec();
     std::fs::create_dir_all(settings.paths.manifests())?;
@@ -204,7 +214,9 @@ async fn follow_node(settings: Settings, informers: Arc<Informers>, network: Arc
 async fn show_role(settings: &Settings, masters: &Client) {
     let patch = br#"{"metadata":{"labels":{"node-role.kubernetes.io/control-plane":""}}}"#;
     let nodes = masters.all::<NodeObject>();
-    let patched = nodes.patch(&settings.node_name, PatchKind::Merge, patch.as_slice().into(), &WriteOptions::default()).await;
+    let patched = nodes
+        .patch(&settings.node_name, PatchKind::Merge, patch.as_slice().into(), &WriteOptions::default())
+        .await;
     if let Err(status) = patched {
         tracing::warn!("the node's role is not shown: {}", status.message);
     }
@@ -221,7 +233,12 @@ async fn open_network(settings: &Settings, ranges: Vec<IpNet>) -> Result<Network
 }
 
 /// Answers DNS on the node's own pod address and names it as endpoint of the DNS Service.
-async fn serve_dns(settings: &Settings, informers: &Arc<Informers>, masters: &Client, addresses: Vec<IpAddr>) {
+async fn serve_dns(
+    settings: &Settings,
+    informers: &Arc<Informers>,
+    masters: &Client,
+    addresses: Vec<IpAddr>,
+) {
     let Some(zone) = dns::Zone::new(&settings.options.cluster_domain, DNS_TTL) else {
         tracing::error!("cluster DNS does not answer: {} is no domain", settings.options.cluster_domain);
         return;
@@ -263,9 +280,12 @@ async fn publish_slice(masters: &Client, slice: EndpointSlice) -> Result<(), Sta
 /// Makes the Service `kube-system/kube-dns` unless it is there.
 async fn publish_dns_service(masters: &Client, address: IpAddr) {
     let api = masters.namespaced::<Service>(dns::objects::NAMESPACE);
-    match api.create(dns::objects::service(&[address])).await {
-        Ok(_) => {}
-        Err(Status { code: 409, .. }) => {}
-        Err(status) => tracing::error!("the DNS service is not there: {}", status.message),
+    let published = match api.get_optional(dns::objects::NAME).await {
+        Ok(None) => api.create(dns::objects::service(&[address])).await.map(drop),
+        Ok(Some(_)) => Ok(()),
+        Err(status) => Err(status),
+    };
+    if let Err(status) = published {
+        tracing::error!("the DNS service is not there: {}", status.message);
     }
 }

@@ -15,9 +15,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use env::create_private_dir;
 use crate::paths::Paths;
 use crate::progress::{DONE, print_line};
+use env::create_private_dir;
 
 /// Held by the running server: an exclusive lock on the pid file, released by the kernel however the process ends.
 pub struct Claim {

@@ -21,7 +21,8 @@ use crate::progress::Progress;
 
 /// Where the options of a cluster are kept between runs.
 pub fn remember(paths: &Paths, options: &UpOptions) -> Result<()> {
-    env::create_private_dir(paths.data()).with_context(|| format!("cannot create {}", paths.data().display()))?;
+    env::create_private_dir(paths.data())
+        .with_context(|| format!("cannot create {}", paths.data().display()))?;
     let text = serde_json::to_vec_pretty(options)?;
     env::write_atomic(&paths.settings(), &text, 0o600).context("cannot keep the options")
 }
@@ -29,7 +30,10 @@ pub fn remember(paths: &Paths, options: &UpOptions) -> Result<()> {
 /// The options of the last `up` in this data directory.
 pub fn remembered(paths: &Paths) -> Result<Option<UpOptions>> {
     let Some(text) = env::read_optional(&paths.settings())? else { return Ok(None) };
-    Ok(Some(serde_json::from_slice(&text).with_context(|| format!("{} is damaged", paths.settings().display()))?))
+    Ok(Some(
+        serde_json::from_slice(&text)
+            .with_context(|| format!("{} is damaged", paths.settings().display()))?,
+    ))
 }
 
 /// Everything that can be refused before a process is started for it.
@@ -65,7 +69,11 @@ pub async fn run(settings: Settings, merge_kubeconfig: bool) -> Result<()> {
         true => None,
         false => Some(Arc::new(Node::start(&settings, &pki, &plane).await?)),
     };
-    let handler = Arc::new(Admin { settings: settings.clone(), node: node.clone(), started: std::time::Instant::now() });
+    let handler = Arc::new(Admin {
+        settings: settings.clone(),
+        node: node.clone(),
+        started: std::time::Instant::now(),
+    });
     let serving = admin::serve(&settings.paths, handler);
     tokio::pin!(serving);
     if let Some(node) = &node {
@@ -103,8 +111,12 @@ fn names(settings: &Settings) -> Result<Names> {
 
 fn write_kubeconfigs(settings: &Settings, pki: &Pki, merge: bool) -> Result<()> {
     let server = settings.server_url();
-    let access =
-        Access { name: settings.context(), server: &server, ca_pem: &pki.ca.certificate_pem, identity: &pki.admin };
+    let access = Access {
+        name: settings.context(),
+        server: &server,
+        ca_pem: &pki.ca.certificate_pem,
+        identity: &pki.admin,
+    };
     access.write(&settings.paths.admin_kubeconfig())?;
     match kubeconfig::default_path().filter(|_| merge) {
         Some(path) => access.merge(&path),
@@ -127,7 +139,9 @@ impl Handler for Admin {
                 self.status(node.as_deref(), show);
                 Ok(())
             }
-            (Request::Images(command), Some(node)) => crate::images::perform(node.images(), command, show).await,
+            (Request::Images(command), Some(node)) => {
+                crate::images::perform(node.images(), command, show).await
+            }
             (Request::StopWorkloads, Some(node)) => {
                 let count = node.runtime().containers().len();
                 node.runtime().cleanup_all().await?;
@@ -142,14 +156,21 @@ impl Handler for Admin {
 impl Admin {
     fn status(&self, node: Option<&Node>, show: admin::Show<'_>) {
         let settings = &self.settings;
-        show(&format!("running   process {}, for {} s", std::process::id(), self.started.elapsed().as_secs()));
+        show(&format!(
+            "running   process {}, for {} s",
+            std::process::id(),
+            self.started.elapsed().as_secs()
+        ));
         show(&format!("version   {}", crate::VERSION));
         show(&format!("API       {}", settings.server_url()));
         show(&format!("data      {}", settings.paths.data().display()));
         show(&format!("memory    {} MB", resident_kb(Path::new("/proc/self/status")) / 1000));
         if let Some(node) = node {
             let containers = node.runtime().containers();
-            let running = containers.iter().filter(|container| matches!(container.state, ContainerState::Running { .. })).count();
+            let running = containers
+                .iter()
+                .filter(|container| matches!(container.state, ContainerState::Running { .. }))
+                .count();
             show(&format!("node      {} ({})", settings.node_name, settings.node_ip));
             show(&format!("workloads {running} running containers, {} images", node.images().list().len()));
         }
