@@ -30,7 +30,6 @@ mod worker;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use call::Target;
 use client::Client;
@@ -127,6 +126,7 @@ impl KubeletHandle {
             task.abort();
             task.join().await;
         }
+        self.pods.abandon();
     }
 }
 
@@ -190,6 +190,7 @@ pub fn run(config: Config) -> Result<KubeletHandle, StartError> {
     let pods = Arc::new(Pods::default());
     let (pressure_tx, pressure) = watch::channel(node::pressure::Pressure::default());
     let (ready_tx, ready) = watch::channel(false);
+    let (registered_tx, registered) = watch::channel(false);
     let mut tasks = vec![];
     let (address, served) = match (config.listener, config.tls) {
         (Some(listener), Some(tls)) => {
@@ -201,9 +202,10 @@ pub fn run(config: Config) -> Result<KubeletHandle, StartError> {
     };
     tasks.extend(served);
     let (news_tx, news) = mpsc::unbounded_channel();
-    let manager = Manager::new(shared.clone(), pods.clone(), max_pods);
+    let sources = 1 + usize::from(config.static_pods_dir.is_some());
+    let manager = Manager::new(shared.clone(), pods.clone(), max_pods, sources);
     tasks.push(env::spawn("pod-manager", manager.run(news, object_rx, config.runtime.subscribe())));
-    tasks.push(env::spawn("pod-source", pod_source(shared.clone(), services, news_tx.clone())));
+    tasks.push(env::spawn("pod-source", pod_source(shared.clone(), services, registered, news_tx.clone())));
     if let Some(dir) = config.static_pods_dir {
         tasks.push(env::spawn("static-pods", static_pods::run(shared.clone(), dir, news_tx)));
     }
@@ -216,6 +218,7 @@ pub fn run(config: Config) -> Result<KubeletHandle, StartError> {
         labels: config.labels,
         taints: config.taints,
         pressure: pressure_tx,
+        registered: registered_tx,
         ready: ready_tx,
     };
     tasks.push(env::spawn("node-status", reporter.run()));
@@ -226,10 +229,17 @@ pub fn run(config: Config) -> Result<KubeletHandle, StartError> {
 
 /// Follows services and the pods bound to this node. Pods are taken on once services are known, because containers get
 /// the services' addresses at their start.
-async fn pod_source(shared: Arc<Shared>, services: Arc<Cache<Service>>, news: mpsc::UnboundedSender<News>) {
+async fn pod_source(
+    shared: Arc<Shared>,
+    services: Arc<Cache<Service>>,
+    mut registered: watch::Receiver<bool>,
+    news: mpsc::UnboundedSender<News>,
+) {
     let what = Reflection::of(Target::of::<Service>(""));
     let _services = env::spawn("services", reflect(shared.client.clone(), what, shared.env.clone(), services.clone()));
     services.synced().await;
+    // Admission looks at the node's labels. The sender lives as long as the kubelet.
+    let _ = registered.wait_for(|registered| *registered).await;
     let pods: Arc<Cache<Pod>> = Arc::new(Cache::new());
     let told = news.clone();
     pods.subscribe(move |change| {
@@ -245,8 +255,6 @@ async fn pod_source(shared: Arc<Shared>, services: Arc<Cache<Service>>, news: mp
     what.field_selector = format!("spec.nodeName={}", shared.node_name).into();
     let _pods = env::spawn("pods", reflect(shared.client.clone(), what, shared.env.clone(), pods.clone()));
     pods.synced().await;
-    // Static pods are read within a moment; they must be known before anything is called an orphan.
-    shared.env.sleep(Duration::from_millis(200)).await;
     let _ = news.send(News::Synced);
     std::future::pending::<()>().await;
 }

@@ -14,13 +14,14 @@ use types::core::v1::Pod;
 use crate::admission;
 use crate::pod::{config, is_mirror};
 use crate::shared::Shared;
+use crate::static_pods::{MIRROR, create_mirror, delete_mirror};
 use crate::worker::{self, Handle, Msg, Seed};
 
 /// News for the manager.
 pub enum News {
     /// A pod of this node in the API changed.
     Api(Change<Pod>),
-    /// All pods that the API has are known.
+    /// All pods of one source (the API, the directory of static pods) are known.
     Synced,
     /// A static pod appeared or changed.
     Static(Arc<Pod>),
@@ -45,6 +46,11 @@ impl Pods {
         self.list().into_iter().find(|p| p.metadata.namespace == namespace && p.metadata.name == name)
     }
 
+    /// Stops all workers; containers go on.
+    pub fn abandon(&self) {
+        self.workers.lock().clear();
+    }
+
     /// Sends a pod's worker a message.
     pub fn send(&self, uid: &str, msg: Msg) {
         if let Some(handle) = self.workers.lock().get(uid) {
@@ -62,17 +68,30 @@ pub struct Manager {
     /// Most pods that the node takes.
     pub max_pods: i64,
     sandboxes: HashMap<String, String>,
+    /// Static pods and their mirrors in the API, by UID of the static pod.
+    statics: HashMap<String, Arc<Pod>>,
+    mirrors: HashMap<String, Arc<Pod>>,
+    /// Sources that have not told all their pods yet.
+    unsynced: usize,
     finished_tx: mpsc::UnboundedSender<String>,
     finished: mpsc::UnboundedReceiver<String>,
-    /// Pods that wait for the worker of a namesake (or of their own former life) to finish.
-    waiting: HashMap<String, Arc<Pod>>,
 }
 
 impl Manager {
-    /// For a node.
-    pub fn new(shared: Arc<Shared>, pods: Arc<Pods>, max_pods: i64) -> Manager {
+    /// For a node whose pods come from that many sources.
+    pub fn new(shared: Arc<Shared>, pods: Arc<Pods>, max_pods: i64, sources: usize) -> Manager {
         let (finished_tx, finished) = mpsc::unbounded_channel();
-        Manager { shared, pods, max_pods, sandboxes: HashMap::new(), finished_tx, finished, waiting: HashMap::new() }
+        Manager {
+            shared,
+            pods,
+            max_pods,
+            sandboxes: HashMap::new(),
+            statics: HashMap::new(),
+            mirrors: HashMap::new(),
+            unsynced: sources,
+            finished_tx,
+            finished,
+        }
     }
 
     /// Runs. `objects` brings UIDs of pods whose ConfigMaps or Secrets changed.
@@ -82,17 +101,19 @@ impl Manager {
         mut objects: mpsc::UnboundedReceiver<String>,
         mut events: broadcast::Receiver<RuntimeEvent>,
     ) {
+        let mut network = self.shared.network.changes();
         loop {
             tokio::select! {
                 one = news.recv() => match one {
                     Some(one) => self.take(one),
                     None => return,
                 },
+                Ok(()) = network.changed() => self.tell_all(|| Msg::Network),
                 Some(uid) = objects.recv() => self.pods.send(&uid, Msg::Objects),
                 Some(uid) = self.finished.recv() => self.finished(&uid),
                 event = events.recv() => match event {
                     Ok(event) => self.runtime_event(&event),
-                    Err(broadcast::error::RecvError::Lagged(_)) => self.tell_all(),
+                    Err(broadcast::error::RecvError::Lagged(_)) => self.tell_all(|| Msg::Runtime),
                     Err(broadcast::error::RecvError::Closed) => return,
                 },
             }
@@ -104,14 +125,26 @@ impl Manager {
             News::Api(Change::Added(pod) | Change::Updated { new: pod, .. }) => self.api_pod(pod),
             News::Api(Change::Deleted(pod)) => {
                 if is_mirror(&pod) {
-                    return;
+                    return self.mirror_gone(&pod);
                 }
-                self.waiting.remove(pod.metadata.uid.as_str());
                 self.pods.send(&pod.metadata.uid, Msg::Gone(pod.clone()));
             }
-            News::Synced => self.clear_orphans(),
-            News::Static(pod) => self.start(pod, true),
+            News::Synced => {
+                self.unsynced = self.unsynced.saturating_sub(1);
+                if self.unsynced == 0 {
+                    self.clear_orphans();
+                }
+            }
+            News::Static(pod) => {
+                let uid = pod.metadata.uid.to_string();
+                self.statics.insert(uid.clone(), pod.clone());
+                self.start(pod, true);
+                if let Some(mirror) = self.mirrors.get(&uid) {
+                    self.pods.send(&uid, Msg::Pod(mirror.clone()));
+                }
+            }
             News::StaticGone(uid) => {
+                self.statics.remove(&uid);
                 let pod = self.pods.workers.lock().get(&uid).map(|h| h.status.borrow().clone());
                 if let Some(pod) = pod {
                     self.pods.send(&uid, Msg::Gone(pod));
@@ -123,8 +156,14 @@ impl Manager {
     fn api_pod(&mut self, pod: Arc<Pod>) {
         if is_mirror(&pod) {
             // The mirror carries the UID of the file's pod as a hash.
-            if let Some(hash) = pod.metadata.annotations.get("kubernetes.io/config.mirror") {
-                self.pods.send(&hash.clone(), Msg::Pod(pod));
+            if let Some(uid) = pod.metadata.annotations.get(MIRROR).map(|uid| uid.to_string()) {
+                if pod.metadata.deletion_timestamp.is_some() {
+                    // Nothing runs for a mirror, so nobody need wait for its end.
+                    let (shared, mirror) = (self.shared.clone(), pod.clone());
+                    env::spawn_detached("mirror-pod", async move { delete_mirror(&shared, &mirror).await });
+                }
+                self.mirrors.insert(uid.clone(), pod.clone());
+                self.pods.send(&uid, Msg::Pod(pod));
             }
             return;
         }
@@ -132,6 +171,16 @@ impl Manager {
         match known {
             true => self.pods.send(&pod.metadata.uid.clone(), Msg::Pod(pod)),
             false => self.start(pod, false),
+        }
+    }
+
+    /// Whoever deletes a mirror gets it back as long as the static pod is there.
+    fn mirror_gone(&mut self, mirror: &Pod) {
+        let Some(uid) = mirror.metadata.annotations.get(MIRROR) else { return };
+        self.mirrors.remove(uid.as_str());
+        if let Some(pod) = self.statics.get(uid.as_str()).cloned() {
+            let shared = self.shared.clone();
+            env::spawn_detached("mirror-pod", async move { create_mirror(&shared, &pod).await });
         }
     }
 
@@ -187,9 +236,9 @@ impl Manager {
         }
     }
 
-    fn tell_all(&self) {
+    fn tell_all(&self, msg: impl Fn() -> Msg) {
         for handle in self.pods.workers.lock().values() {
-            handle.send(Msg::Runtime);
+            handle.send(msg());
         }
     }
 

@@ -13,22 +13,26 @@ use crate::dir_watch::DirWatch;
 use crate::manager::News;
 use crate::shared::Shared;
 
-const MIRROR: &str = "kubernetes.io/config.mirror";
+/// Annotation of a mirror: the UID of the static pod that it shows.
+pub const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// Follows the directory until dropped.
 pub async fn run(shared: Arc<Shared>, dir: PathBuf, news: mpsc::UnboundedSender<News>) {
     if let Err(error) = std::fs::create_dir_all(&dir) {
         tracing::error!(dir = %dir.display(), %error, "cannot make the directory of static pods");
+        let _ = news.send(News::Synced);
         return;
     }
     let watch = match DirWatch::new(&dir) {
         Ok(watch) => watch,
         Err(error) => {
             tracing::error!(dir = %dir.display(), %error, "cannot watch the directory of static pods");
+            let _ = news.send(News::Synced);
             return;
         }
     };
     let mut known: HashMap<PathBuf, Arc<Pod>> = HashMap::new();
+    let mut first = true;
     loop {
         let found = read(&dir, &shared.node_name);
         for (path, pod) in &found {
@@ -41,7 +45,9 @@ pub async fn run(shared: Arc<Shared>, dir: PathBuf, news: mpsc::UnboundedSender<
                 delete_mirror(&shared, before).await;
             }
             let _ = news.send(News::Static(pod.clone()));
-            create_mirror(&shared, pod).await;
+            // The API may not be there yet, and the pod need not wait for it.
+            let (shared, pod) = (shared.clone(), pod.clone());
+            env::spawn_detached("mirror-pod", async move { create_mirror(&shared, &pod).await });
         }
         for (path, pod) in &known {
             if !found.contains_key(path) {
@@ -50,6 +56,9 @@ pub async fn run(shared: Arc<Shared>, dir: PathBuf, news: mpsc::UnboundedSender<
             }
         }
         known = found;
+        if std::mem::take(&mut first) {
+            let _ = news.send(News::Synced);
+        }
         // Whatever changed, the whole directory is read again: it is small, and events can be lost.
         watch.changed().await;
     }
@@ -131,8 +140,9 @@ fn defaults(pod: &mut Pod) {
     }
 }
 
-async fn create_mirror(shared: &Shared, pod: &Pod) {
-    let mut mirror = pod.clone();
+/// Shows a static pod in the API; tries for a while when that fails.
+pub async fn create_mirror(shared: &Shared, pod: &Pod) {
+    let mut mirror: Pod = pod.clone();
     let hash = pod.metadata.uid.clone();
     mirror.metadata.uid = Default::default();
     mirror.metadata.annotations.insert(MIRROR, hash.clone());
@@ -171,7 +181,8 @@ async fn create_mirror(shared: &Shared, pod: &Pod) {
     }
 }
 
-async fn delete_mirror(shared: &Shared, pod: &Pod) {
+/// Takes a mirror out of the API at once.
+pub async fn delete_mirror(shared: &Shared, pod: &Pod) {
     let api = shared.client.namespaced::<Pod>(&pod.metadata.namespace);
     let options = call::DeleteOptions { grace_period_seconds: Some(0), ..Default::default() };
     if let Err(status) = api.delete(&pod.metadata.name, &options).await

@@ -164,10 +164,7 @@ async fn a_restarted_kubelet_adopts_and_clears_orphans() {
     let goes = client::Client::new(bench.api.clone());
     goes.namespaced::<Pod>("default").delete("goes", &Default::default()).await.unwrap();
     bench.begin();
-    let mut events = kubelet::backend::ContainerRuntime::subscribe(&*bench.runtime);
-    while kubelet::backend::ContainerRuntime::sandboxes(&*bench.runtime).len() > 1 {
-        let _ = tokio::time::timeout(std::time::Duration::from_millis(50), events.recv()).await;
-    }
+    bench.sandboxes_left(1).await;
     let stays = bench.api.get::<Pod>("default", "stays").unwrap();
     assert!(is(&stays, "Ready"));
     assert_eq!(stays.status.container_statuses[0].restart_count, 0);
@@ -216,5 +213,6 @@ async fn static_pods_have_mirrors() {
     assert!(mirror.metadata.annotations.contains_key("kubernetes.io/config.mirror"));
     std::fs::remove_file(&file).unwrap();
     bench.api.pod("web-n1", "gone", |p| p.is_none()).await;
+    bench.sandboxes_left(0).await;
     assert_eq!(bench.runtime.log(), ["start main#0", "stop main#0"]);
 }

@@ -38,6 +38,8 @@ pub struct Reporter {
     pub taints: Vec<Taint>,
     /// Told what is short.
     pub pressure: watch::Sender<Pressure>,
+    /// Told once the API knows the node.
+    pub registered: watch::Sender<bool>,
     /// Told once the API shows the node as Ready.
     pub ready: watch::Sender<bool>,
 }
@@ -57,6 +59,7 @@ impl Reporter {
             }
         };
         *self.shared.node.write() = node.clone();
+        self.registered.send_replace(true);
         let mut network = self.shared.network.changes();
         let mut reported = self.shared.env.clock.monotonic();
         let mut first = true;

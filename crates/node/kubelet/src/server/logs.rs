@@ -27,7 +27,8 @@ pub fn serve(server: &Server, request: &Request, namespace: &str, name: &str, co
                 Ok(number) if key == "tailLines" => selection.tail_lines = Some(number),
                 Ok(number) if key == "limitBytes" => selection.limit_bytes = Some(number),
                 Ok(number) => {
-                    let since = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(number.min(1 << 40) as i64);
+                    let since_ms = server.shared.env.unix_ms() - 1000 * number.min(1 << 32) as i64;
+                    let since = jiff::Timestamp::from_millisecond(since_ms).unwrap_or_default();
                     selection.since = Some(format!("{since:.9}"));
                 }
                 Err(_) => return bad("must be a number"),

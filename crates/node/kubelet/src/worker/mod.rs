@@ -40,6 +40,8 @@ pub enum Msg {
     Runtime,
     /// A ConfigMap or Secret that it refers to changed.
     Objects,
+    /// The pod network has become ready.
+    Network,
     /// A probe changed its mind.
     Probe {
         /// The container.
@@ -144,6 +146,7 @@ pub struct Worker {
     volumes_ready: bool,
     volumes_stale: bool,
     refreshing: bool,
+    refresh_rests: Option<SystemTime>,
     set_up_rests: Option<SystemTime>,
     set_up_failures: u32,
 
@@ -196,6 +199,7 @@ impl Worker {
             volumes_ready: false,
             volumes_stale: false,
             refreshing: false,
+            refresh_rests: None,
             set_up_rests: None,
             set_up_failures: 0,
             messages: HashMap::new(),
@@ -266,8 +270,10 @@ impl Worker {
                 self.end();
             }
             Msg::Runtime => {}
+            Msg::Network => self.set_up_rests = None,
             Msg::Objects => {
                 self.volumes_stale = true;
+                self.refresh_rests = None;
                 self.set_up_rests = None;
                 // Whoever waits for a ConfigMap or Secret need not wait any longer; pulls keep their own back-off.
                 let config = |w: Option<&Waiting>| w.is_some_and(|w| w.reason == "CreateContainerConfigError");
@@ -299,6 +305,7 @@ impl Worker {
         if self.pod.metadata.generation != pod.metadata.generation || self.pod.spec != pod.spec {
             let (maps, secrets) = setup::references(&pod);
             self.shared.objects.register(&self.uid, &pod.metadata.namespace, &maps, &secrets);
+            self.resize.forget_failure();
         }
         if pod.metadata.labels != self.pod.metadata.labels || pod.metadata.annotations != self.pod.metadata.annotations {
             // The downward API shows them.
@@ -316,7 +323,7 @@ impl Worker {
         match &self.life {
             Life::Running => {
                 self.cancel_start.cancel();
-                self.watched.clear();
+                self.watched.values_mut().for_each(Watched::keep_readiness);
                 self.life = Life::Ending { grace: watch::Sender::new(grace), begun: false };
             }
             Life::Ending { grace: current, .. } => {
@@ -356,7 +363,12 @@ impl Worker {
                 self.refreshing = false;
                 match result {
                     Ok(volumes) => self.volumes = Arc::new(volumes),
-                    Err(failed) => failed.tell(&self.shared, &self.pod),
+                    Err(failed) => {
+                        failed.tell(&self.shared, &self.pod);
+                        // What is mounted stays as it is meanwhile.
+                        self.volumes_stale = true;
+                        self.refresh_rests = Some(self.now() + Duration::from_secs(10));
+                    }
                 }
             }
             Done::Started(started) => self.started(started),

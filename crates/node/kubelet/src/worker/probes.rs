@@ -20,8 +20,15 @@ pub struct Watched {
     pub ready: bool,
     /// A probe wants it to be restarted.
     pub failed: Option<ProbeFailure>,
-    tasks: Vec<env::Task>,
+    tasks: Vec<(Kind, env::Task)>,
     rest_begun: bool,
+}
+
+impl Watched {
+    /// The pod is ending: only readiness is still of interest.
+    pub fn keep_readiness(&mut self) {
+        self.tasks.retain(|(kind, _)| *kind == Kind::Readiness);
+    }
 }
 
 impl Worker {
@@ -85,7 +92,7 @@ impl Worker {
         }
     }
 
-    fn prober(&self, kind: Kind, id: &str, role: Role, spec: &Arc<Container>, started_ns: i64) -> Option<env::Task> {
+    fn prober(&self, kind: Kind, id: &str, role: Role, spec: &Arc<Container>, started_ns: i64) -> Option<(Kind, env::Task)> {
         let probe = kind.of(spec)?.clone();
         let target = Target {
             runtime: self.shared.runtime.clone(),
@@ -113,7 +120,7 @@ impl Worker {
                 PROBES.with(&[kind.title(), result, &counted, &labels[1], &labels[0], &labels[2]]).inc();
             }),
         };
-        Some(env::spawn("probe", prober.run()))
+        Some((kind, env::spawn("probe", prober.run())))
     }
 
     pub(super) fn probe_said(&mut self, id: &str, kind: Kind, verdict: Verdict) {

@@ -43,6 +43,11 @@ impl State {
         State { granted: granted.collect(), ..State::default() }
     }
 
+    /// The spec changed: what failed may be tried again.
+    pub fn forget_failure(&mut self) {
+        self.failed = None;
+    }
+
     /// Resources in effect, by container name.
     pub fn granted(&self) -> &HashMap<String, ResourceRequirements> {
         &self.granted

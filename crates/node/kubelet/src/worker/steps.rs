@@ -269,14 +269,15 @@ impl Worker {
             return;
         }
         let now = self.now();
+        if let Some(rest) = self.refresh_rests.and_then(|until| until.duration_since(now).ok()).filter(|d| !d.is_zero()) {
+            return wake.after(rest);
+        }
         let due = self.volumes.refresh_at().map(|at| at.duration_since(now).unwrap_or_default());
         if self.volumes_stale || due.is_some_and(|d| d.is_zero()) {
             self.volumes_stale = false;
             self.refreshing = true;
             let (shared, pod, view) = (self.shared.clone(), self.pod.clone(), self.view.clone());
             self.ops.spawn(async move { Done::Volumes(setup::volumes(&shared, &pod, &view).await) });
-            // A token that cannot be had is asked for again after a while.
-            wake.after(Duration::from_secs(60));
         } else if let Some(due) = due {
             wake.after(due);
         }

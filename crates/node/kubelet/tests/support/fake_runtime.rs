@@ -10,11 +10,13 @@ use async_trait::async_trait;
 use kubelet::backend::{BackendError, ContainerRuntime, Credential, ImageInfo, Result};
 use parking_lot::Mutex;
 use runtime::*;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 pub struct FakeRuntime {
     state: Mutex<State>,
     events: broadcast::Sender<RuntimeEvent>,
+    /// Changes whenever a sandbox is removed.
+    pub removed: watch::Sender<()>,
 }
 
 #[derive(Default)]
@@ -40,7 +42,7 @@ fn missing(id: &str) -> BackendError {
 impl FakeRuntime {
     pub fn new() -> Arc<FakeRuntime> {
         let state = State { images: vec!["busybox:1".into()], ..State::default() };
-        Arc::new(FakeRuntime { state: Mutex::new(state), events: broadcast::channel(1024).0 })
+        Arc::new(FakeRuntime { state: Mutex::new(state), events: broadcast::channel(1024).0, removed: watch::Sender::new(()) })
     }
 
     /// What was asked of the runtime: `start main#0`, `stop main#0`, ...
@@ -134,6 +136,8 @@ impl ContainerRuntime for FakeRuntime {
         let mut state = self.state.lock();
         state.sandboxes.retain(|s| s.id != id);
         state.containers.retain(|c| c.sandbox_id != id);
+        drop(state);
+        self.removed.send_replace(());
         Ok(())
     }
     async fn set_sandbox_ips(&self, id: &str, ips: Vec<IpAddr>) -> Result<()> {

@@ -80,6 +80,17 @@ impl Bench {
         bench
     }
 
+    /// Waits until the runtime has no more sandboxes than that.
+    pub async fn sandboxes_left(&self, count: usize) {
+        let mut removed = self.runtime.removed.subscribe();
+        let wait = async {
+            while kubelet::backend::ContainerRuntime::sandboxes(&*self.runtime).len() > count {
+                let _ = removed.changed().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(15), wait).await.expect("sandboxes go");
+    }
+
     /// Starts the kubelet (again).
     pub fn begin(&mut self) {
         let config = config(&self.api, self.runtime.clone(), self.dir.path());
