@@ -76,7 +76,7 @@ impl Store {
         let inner = self.inner().clone();
         blocking(move || {
             let Ok(_alone) = inner.adding.try_write() else { return Ok(Collected::default()) };
-            inner.collect()
+            inner.collect(true)
         })
         .await
     }
@@ -94,7 +94,8 @@ impl Store {
 }
 
 impl Inner {
-    fn collect(&self) -> Result<Collected> {
+    /// Removes layers, and blobs if asked, that nothing refers to.
+    pub(crate) fn collect(&self, with_blobs: bool) -> Result<Collected> {
         let trash = self.root.join("tmp").join(unique());
         fs::create_dir(&trash).map_err(Error::io(format!("cannot create {}", trash.display())))?;
         let mut collected = Collected::default();
@@ -115,7 +116,9 @@ impl Inner {
             let leased = state.leases.values().flat_map(|l| &l.chain_ids);
             let layers: BTreeSet<String> = in_images.chain(leased).map(|d| bare(d)).collect();
             drop(state);
-            collected.blobs = sweep(&self.root.join("blobs"), &blobs, &trash, "b")?;
+            if with_blobs {
+                collected.blobs = sweep(&self.root.join("blobs"), &blobs, &trash, "b")?;
+            }
             collected.layers = sweep(&self.root.join("layers"), &layers, &trash, "l")?;
         }
         let mut usage = Usage::default();

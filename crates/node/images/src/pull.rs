@@ -50,8 +50,11 @@ pub(crate) async fn pull(
     let (manifest, manifest_digest) = descend(&endpoint, reference, bytes, top.clone(), blobs).await?;
     fetch(&endpoint, reference, &manifest.config, "config", blobs, options).await?;
     // Collected first: a closure kept inside the stream would keep this future from being Send for every lifetime.
-    let fetches: Vec<_> =
-        manifest.layers.iter().map(|layer| fetch(&endpoint, reference, layer, "layer", blobs, options)).collect();
+    let fetches: Vec<_> = manifest
+        .layers
+        .iter()
+        .map(|layer| fetch(&endpoint, reference, layer, "layer", blobs, options))
+        .collect();
     let mut fetched = stream::iter(fetches).buffer_unordered(LAYERS_IN_PARALLEL);
     while let Some(done) = fetched.next().await {
         done?;

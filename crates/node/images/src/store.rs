@@ -118,18 +118,19 @@ impl Store {
             removed.map_err(Error::io(format!("cannot remove {}", path.display())))?;
         }
         let state = State { images: read_index(&root)?, leases: read_leases(&root) };
-        Ok(Store {
-            inner: Arc::new(Inner {
-                blobs: Blobs::new(root.join("blobs"), tmp),
-                root,
-                config,
-                state: Mutex::new(state),
-                writing: Mutex::new(()),
-                adding: tokio::sync::RwLock::new(()),
-                unpacking: Mutex::default(),
-                _lock: lock,
-            }),
-        })
+        let inner = Inner {
+            blobs: Blobs::new(root.join("blobs"), tmp),
+            root,
+            config,
+            state: Mutex::new(state),
+            writing: Mutex::new(()),
+            adding: tokio::sync::RwLock::new(()),
+            unpacking: Mutex::default(),
+            _lock: lock,
+        };
+        // A layer without a record may not have reached the disk whole when the machine went down.
+        inner.collect(false)?;
+        Ok(Store { inner: Arc::new(inner) })
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {
@@ -251,6 +252,7 @@ impl Inner {
             ));
         }
         let mut layers: Vec<Layer> = Vec::new();
+        let mut fresh = !self.state.lock().images.iter().any(|i| i.id == staged.manifest.config.digest);
         for (blob, diff_id) in staged.manifest.layers.iter().zip(&config.rootfs.diff_ids) {
             let chain_id = match layers.last() {
                 Some(below) => digest_of(format!("{} {diff_id}", below.chain_id).as_bytes()),
@@ -263,8 +265,14 @@ impl Inner {
                 size_bytes: blob.size,
                 chain_id,
             };
-            self.unpack(&layer, &layers)?;
+            fresh |= self.unpack(&layer, &layers)?;
             layers.push(layer);
+        }
+        if fresh {
+            // The files must be on disk before a record promises them; without a record they do not survive `open`.
+            let dir =
+                File::open(&self.root).map_err(Error::io(format!("cannot open {}", self.root.display())))?;
+            nix::unistd::syncfs(&dir).map_err(|e| Error::io("cannot sync the layers")(e.into()))?;
         }
         let blob_bytes: u64 = layers.iter().map(|l| l.size_bytes).sum();
         let image = Image {
@@ -280,11 +288,12 @@ impl Inner {
         self.change(|images| Ok(merge(images, image)))
     }
 
-    fn unpack(&self, layer: &Layer, below: &[Layer]) -> Result<()> {
+    /// Says whether the layer was not there before.
+    fn unpack(&self, layer: &Layer, below: &[Layer]) -> Result<bool> {
         let turn = self.unpacking.lock().entry(layer.chain_id.clone()).or_default().clone();
         let unpacked = {
             let _turn = turn.lock();
-            if layer.path.exists() { Ok(()) } else { self.unpack_now(layer, below) }
+            if layer.path.exists() { Ok(false) } else { self.unpack_now(layer, below).map(|()| true) }
         };
         drop(turn);
         self.unpacking.lock().retain(|_, turn| Arc::strong_count(turn) > 1);
@@ -328,9 +337,6 @@ impl Inner {
             LayerRecord { digest: layer.digest.clone(), diff_id: layer.diff_id.clone(), bytes, inodes };
         let json = serde_json::to_vec(&record).expect("a record has string keys only");
         fs::write(tmp.join("layer.json"), json).map_err(Error::io("cannot write layer.json"))?;
-        // The files must be on disk before the name that promises them is.
-        let dir = File::open(tmp).map_err(Error::io(format!("cannot open {}", tmp.display())))?;
-        nix::unistd::syncfs(&dir).map_err(|e| Error::io("cannot sync the layer")(e.into()))?;
         let to = layer_path(&self.root, &layer.chain_id);
         fs::rename(tmp, &to).map_err(Error::io(format!("cannot rename to {}", to.display())))
     }

@@ -54,9 +54,14 @@ async fn a_layout_comes_back_as_it_was_built() {
         (fs::metadata(files.join("bin/tool")).unwrap(), fs::metadata(files.join("bin/alias")).unwrap());
     assert_eq!((tool.ino(), tool.mode() & 0o7777), (alias.ino(), 0o4755));
     assert_eq!(fs::read_link(files.join("link")).unwrap(), Path::new("/etc/../bin/tool"));
+    let (stray, left) = (store.root().join("layers").join("0".repeat(64)), store.root().join("tmp/left"));
+    fs::create_dir_all(stray.join("fs")).unwrap();
+    fs::create_dir_all(left.join("fs")).unwrap();
     drop(store);
     let store = open(dir.path());
     assert_eq!(store.get("app:1"), Some(image.clone()), "after reopening");
+    assert!(!stray.exists() && !left.exists(), "what a crash left is gone");
+    assert!(files.join("bin/tool").exists());
     for name in ["app:1", "docker.io/library/app:1", &image.id, &image.id[7..19]] {
         assert_eq!(store.get(name).map(|i| i.id), Some(image.id.clone()), "{name}");
     }

@@ -188,6 +188,10 @@ impl Inner {
         self.cgroups
             .set(&cgroup, &config.resources)
             .map_err(Error::io(format!("cannot set limits of {}", cgroup.display())))?;
+        // As other runtimes do for a host path of no type.
+        for volume in config.mounts.iter().filter(|m| m.tmpfs_size_bytes.is_none() && !m.host_path.exists()) {
+            create_dir(&volume.host_path)?;
+        }
         let devices = devices(&config)?;
         if !config.security.privileged {
             let own = devices.iter().map(HostDevice::rule);

@@ -44,5 +44,9 @@ fn change(path: &Path, propagation: Propagation) -> nix::Result<()> {
         Propagation::HostToContainer => MsFlags::MS_SLAVE,
         Propagation::Bidirectional => MsFlags::MS_SHARED,
     };
-    mount(None::<&str>, path, None::<&str>, MsFlags::MS_REC | flags, None::<&str>)
+    match mount(None::<&str>, path, None::<&str>, MsFlags::MS_REC | flags, None::<&str>) {
+        // Covered by another volume: then nothing inside can see it, and nothing spreads through it.
+        Err(nix::Error::EINVAL | nix::Error::ENOENT) if propagation != Propagation::Bidirectional => Ok(()),
+        done => done,
+    }
 }
