@@ -7,6 +7,9 @@
 //! - [`proxy`] applies plans to the kernel, and [`flows`] forgets UDP flows whose endpoint is gone.
 //! - [`guard`] hears when somebody else removes the table.
 //! - [`health`] answers load balancers that ask whether this node has endpoints.
+//!
+//! Known limit: rules that look up what another lookup gave (node ports, affinity) are fine for the kernel, but `nft list` up to at least
+//! 1.0.6 cannot print them and stops with an assertion; `Display` of [`Proxy::applied`] shows the same table.
 
 pub mod endpoints;
 pub mod flows;

@@ -151,7 +151,8 @@ impl Pick {
     }
 
     /// The endpoint that the client had, if it still is one of the service; else a new one, remembered. The registers hold
-    /// `source . key . endpoint`, of which `source . key` is what is remembered and `key . endpoint` is what must be a member.
+    /// `source . key . endpoint`, of which `source . key` is what is remembered; what must be a member is `key . endpoint` without the
+    /// scope in front.
     fn sticky(&self) -> [Rule; 2] {
         let names = Names::of(self.is_v6);
         let source = [Part::Source { is_v6: self.is_v6 }];
@@ -164,7 +165,7 @@ impl Pick {
             .key(key)
             .load(0, &source)
             .lookup(names.affinity, 0, LookupInto::Registers(Register(endpoint)))
-            .lookup(names.member, key, LookupInto::Match);
+            .lookup(names.member, key + 1, LookupInto::Match);
         let first = self.choose(key).load(0, &source);
         // Updating an entry keeps its value: a stale one has to go first.
         let first = first.dynamic(DynamicOp::Delete, names.affinity, 0, Some(endpoint), 0);

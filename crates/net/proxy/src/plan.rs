@@ -41,7 +41,7 @@ pub struct Names {
     pub alias: &'static str,
     /// Key and index → endpoint.
     pub endpoint: &'static str,
-    /// Key and endpoint, for services with affinity.
+    /// Cluster address, protocol, port and endpoint, for services with affinity.
     pub member: &'static str,
     /// Client and key → endpoint.
     pub affinity: &'static str,
@@ -212,7 +212,10 @@ impl Planner<'_> {
         }
         table.set(names.alias, Set::new(front(), Target::Value(front())));
         table.set(names.endpoint, Set::new(key(&[Field::Number]), endpoint()));
-        table.set(names.member, Set::new(key(&[address, Field::Port]), Target::Member));
+        table.set(
+            names.member,
+            Set::new(vec![address, Field::Protocol, Field::Port, address, Field::Port], Target::Member),
+        );
         table.set(names.hairpin, Set::new(vec![address, address], Target::Member));
         table.set(names.cluster_ip, Set::new(vec![address], Target::Member));
         table.set(names.guarded, Set::new(front(), Target::Member));
@@ -442,9 +445,10 @@ impl Port<'_, '_, '_> {
                 let key = Data::new().number(scope.number()).address(self.cluster_ip);
                 let key = key.protocol(self.port.protocol.number()).port(self.port.port);
                 let target = Data::new().address(endpoint.ip()).port(endpoint.port());
+                let member =
+                    self.key(self.cluster_ip, self.port.port).address(endpoint.ip()).port(endpoint.port());
                 let table = &mut self.planner.table;
                 if sticky {
-                    let member = key.clone().address(endpoint.ip()).port(endpoint.port());
                     table.element(names.member, member, Value::Member);
                 }
                 table.element(names.endpoint, key.number(index), Value::Data(target));

@@ -179,8 +179,8 @@ fn the_frame() {
         set guarded6 ipv6 . protocol . port
         set hairpin4 ipv4 . ipv4
         set hairpin6 ipv6 . ipv6
-        set member4 number . ipv4 . protocol . port . ipv4 . port
-        set member6 number . ipv6 . protocol . port . ipv6 . port
+        set member4 ipv4 . protocol . port . ipv4 . port
+        set member6 ipv6 . protocol . port . ipv6 . port
         set outside4 ipv4 . protocol . port : verdict
         set outside6 ipv6 . protocol . port : verdict
         set refused4 ipv4 . protocol . port : verdict
@@ -286,17 +286,17 @@ fn affinity() {
         &[service],
         &[slice(&["10.244.0.2@a"])],
         expect![[r#"
-        chain cluster-ip4-any-1-sticky-10800s-masq-outsiders
-          jump mark-outsiders4
-          r1 = 0x01000000; r2 = network[16..20]; r3 = l4proto; r4 = transport[2..4]; r0 = network[12..16]; r5 = @affinity4[r0]; r1 in @member4; update @affinity4[r0] = r5 for 10800000 ms; dnat ip to r5:r6
-          r1 = 0x01000000; r2 = network[16..20]; r3 = l4proto; r4 = transport[2..4]; r5 = 0x00000000; r5 = @endpoint4[r1]; r0 = network[12..16]; delete @affinity4[r0]; update @affinity4[r0] = r5 for 10800000 ms; dnat ip to r5:r6
-          r0 = 0x01000000; r1 = network[16..20]; r2 = l4proto; r3 = transport[2..4]; r4 = 0x00000000; r4 = @endpoint4[r0]; dnat ip to r4:r5
-        cluster-ip4:  10.96.0.1
-        endpoint4:  1 . 10.96.0.1 . tcp . 80 . 0 : 10.244.0.2 . 8080
-        hairpin4:  10.244.0.2 . 10.244.0.2
-        member4:  1 . 10.96.0.1 . tcp . 80 . 10.244.0.2 . 8080
-        service4:  10.96.0.1 . tcp . 80 : goto cluster-ip4-any-1-sticky-10800s-masq-outsiders
-    "#]],
+            chain cluster-ip4-any-1-sticky-10800s-masq-outsiders
+              jump mark-outsiders4
+              r1 = 0x01000000; r2 = network[16..20]; r3 = l4proto; r4 = transport[2..4]; r0 = network[12..16]; r5 = @affinity4[r0]; r2 in @member4; update @affinity4[r0] = r5 for 10800000 ms; dnat ip to r5:r6
+              r1 = 0x01000000; r2 = network[16..20]; r3 = l4proto; r4 = transport[2..4]; r5 = 0x00000000; r5 = @endpoint4[r1]; r0 = network[12..16]; delete @affinity4[r0]; update @affinity4[r0] = r5 for 10800000 ms; dnat ip to r5:r6
+              r0 = 0x01000000; r1 = network[16..20]; r2 = l4proto; r3 = transport[2..4]; r4 = 0x00000000; r4 = @endpoint4[r0]; dnat ip to r4:r5
+            cluster-ip4:  10.96.0.1
+            endpoint4:  1 . 10.96.0.1 . tcp . 80 . 0 : 10.244.0.2 . 8080
+            hairpin4:  10.244.0.2 . 10.244.0.2
+            member4:  10.96.0.1 . tcp . 80 . 10.244.0.2 . 8080
+            service4:  10.96.0.1 . tcp . 80 : goto cluster-ip4-any-1-sticky-10800s-masq-outsiders
+        "#]],
     );
 }
 

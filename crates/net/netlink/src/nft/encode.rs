@@ -29,6 +29,8 @@ const SET_TIMEOUT: u32 = 0x10;
 const SET_EVAL: u32 = 0x20;
 const SET_CONCAT: u32 = 0x80;
 const VERDICT_TYPE: u32 = 0xffff_ff00;
+/// Most parts of a key whose types fit 32 bits.
+const FIELDS_MAX: usize = 5;
 /// An attribute that holds a list must stay below 64 KiB.
 const LIST_BYTES_MAX: usize = 32 << 10;
 
@@ -348,7 +350,10 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// What tells `nft list` the types of a key or value: six bits each. The kernel does not care, but `nft` stops dead at types it cannot
+/// make out, so keys have at most [`FIELDS_MAX`] parts.
 fn type_number(fields: &[Field]) -> u32 {
+    debug_assert!(fields.len() <= FIELDS_MAX, "{fields:?}");
     fields.iter().fold(0, |number, field| number << 6 | field.type_number())
 }
 
