@@ -27,7 +27,11 @@ fn look_at(objects: &[Value]) -> String {
 
 #[test]
 fn missing_pods_are_created() {
-    expect![[""]].assert_eq(&look_at(&[set(1)]));
+    expect![[r#"
+        slowly create /api/v1/namespaces/default/pods {"kind":"Pod","apiVersion":"v1","metadata":{"generateName":"web-","namespace":"default","labels":{"app":"web"},"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"web","uid":"set","controller":true,"blockOwnerDeletion":true}]},"spec":{"containers":[{"name":"main","resources":{}}]},"status":{}}
+        then ...
+        Done
+    "#]].assert_eq(&look_at(&[set(1)]));
 }
 
 #[test]
@@ -39,7 +43,12 @@ fn the_least_useful_pods_go_first() {
         pod("not-ready", "web", Some("set"), on("n2"), "False"),
         pod("unbound", "web", Some("set"), json!({}), "False"),
     ];
-    expect![[""]].assert_eq(&look_at(&objects));
+    expect![[r#"
+        delete /api/v1/namespaces/default/pods/unbound
+        delete /api/v1/namespaces/default/pods/not-ready
+        then ...
+        Done
+    "#]].assert_eq(&look_at(&objects));
 }
 
 #[test]
@@ -50,5 +59,10 @@ fn orphans_are_adopted_and_strays_released() {
         pod("stray", "other", Some("set"), json!({}), "True"),
         pod("foreign", "web", Some("another"), json!({}), "True"),
     ];
-    expect![[""]].assert_eq(&look_at(&objects));
+    expect![[r#"
+        patch /api/v1/namespaces/default/pods/orphan {"metadata":{"ownerReferences":[{"apiVersion":"apps/v1","blockOwnerDeletion":true,"controller":true,"kind":"ReplicaSet","name":"web","uid":"set"}],"resourceVersion":"","uid":"orphan"}}
+        patch /api/v1/namespaces/default/pods/stray {"metadata":{"ownerReferences":null,"resourceVersion":"","uid":"stray"}}
+        then ...
+        Done
+    "#]].assert_eq(&look_at(&objects));
 }

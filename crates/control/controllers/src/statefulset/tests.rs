@@ -58,5 +58,5 @@ fn old_revisions_are_replaced_from_the_end() {
 #[test]
 fn pods_have_lasting_names_and_volumes() {
     let pod = super::identity::pod(&set("OrderedReady", 1), 0, &set("OrderedReady", 1).spec.template, "db-1");
-    expect![[""]].assert_eq(&String::from_utf8_lossy(&pod.to_json()));
+    expect![[r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"db-0","generateName":"db-","namespace":"default","labels":{"app":"db","apps.kubernetes.io/pod-index":"0","controller-revision-hash":"db-1","statefulset.kubernetes.io/pod-name":"db-0"},"ownerReferences":[{"apiVersion":"apps/v1","kind":"StatefulSet","name":"db","uid":"set","controller":true,"blockOwnerDeletion":true}]},"spec":{"volumes":[{"name":"data","persistentVolumeClaim":{"claimName":"data-db-0"}}],"containers":[{"name":"main","resources":{}}],"hostname":"db-0","subdomain":"db"},"status":{}}"#]].assert_eq(&String::from_utf8_lossy(&pod.to_json()));
 }
