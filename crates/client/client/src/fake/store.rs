@@ -204,7 +204,9 @@ impl State {
         if object.eq_object(&**stored) {
             return Ok(stored.clone());
         }
-        let last = object.meta().deletion_timestamp.is_some() && object.meta().finalizers.is_empty();
+        // A namespace has finalizers of its own in its spec.
+        let held = next["spec"]["finalizers"].as_array().is_some_and(|list| !list.is_empty());
+        let last = !held && object.meta().deletion_timestamp.is_some() && object.meta().finalizers.is_empty();
         Ok(self.commit(resource, object, if last { EventType::Deleted } else { EventType::Modified }))
     }
 
