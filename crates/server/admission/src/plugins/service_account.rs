@@ -46,6 +46,8 @@ impl Plugin for ServiceAccount {
         if pod.spec.service_account_name.is_empty() {
             pod.spec.service_account_name = "default".into();
         }
+        // The old name of the field holds the same value, or the first update would look like a change of it.
+        pod.spec.service_account = pod.spec.service_account_name.clone();
         let namespace = review.namespace();
         let name = pod.spec.service_account_name.clone();
         let Some(account) = world.get::<Account>(namespace, &name) else {
