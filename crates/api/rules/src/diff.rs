@@ -1,9 +1,265 @@
-//! The differences that upstream appends to some errors: a unified diff of its internal structs.
+//! How upstream shows its internal structs: as JSON in some errors, and as a unified diff of that JSON in others.
+//!
+//! The internal structs have the fields of the v1 structs under their Go names, every field present. What differs is
+//! named in [`fields`].
 
-use meta::{Struct, to_value};
+use meta::{Field, Struct, Ty, TypeInfo, json::JsonWriter};
+use serde_json::Value;
 
-/// The lines in which two values of the internal type `name` differ.
-pub fn internal<T: Struct>(_name: &str, old: &T, new: &T) -> String {
-    let _ = (to_value(old), to_value(new));
-    String::new()
+const CONTEXT_LINES: usize = 3;
+/// Beyond this many cells of the table of common lines, the differing middle is shown as replaced.
+const CELLS_MAX: usize = 4_000_000;
+
+/// The lines in which the internal forms of two values differ.
+pub fn internal<T: Struct>(old: &T, new: &T) -> String {
+    unified(&pretty(old), &pretty(new))
+}
+
+/// The internal form of a value as JSON in one line.
+pub fn internal_json<T: Struct>(value: &T) -> String {
+    let mut out = String::new();
+    write_struct(&mut out, T::INFO, &plain(value), None);
+    out
+}
+
+fn pretty<T: Struct>(value: &T) -> Vec<String> {
+    let mut out = String::new();
+    write_struct(&mut out, T::INFO, &plain(value), Some(0));
+    out.lines().map(str::to_owned).collect()
+}
+
+fn plain<T: Struct>(value: &T) -> Value {
+    let mut w = JsonWriter::default();
+    value.write_json_value(&mut w);
+    serde_json::from_slice(&w.out).unwrap_or(Value::Null)
+}
+
+/// Fields that the internal pod spec keeps inside its security context.
+const IN_SECURITY_CONTEXT: [&str; 5] = ["hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace", "hostUsers"];
+
+/// The fields of a struct's internal form, each with the object that holds its value.
+fn fields<'a>(info: &'static TypeInfo, value: &'a Value) -> Vec<(&'static Field, &'a Value)> {
+    let own = |names: &dyn Fn(&str) -> bool| -> Vec<(&'static Field, &'a Value)> {
+        info.fields.iter().filter(|f| names(f.name)).map(|f| (f, &value[f.name])).collect()
+    };
+    match info.name {
+        // The internal pod spec lists some fields elsewhere and knows one name of the service account.
+        "PodSpec" => own(&|n| n != "serviceAccount" && !IN_SECURITY_CONTEXT.contains(&n)),
+        _ => own(&|_| true),
+    }
+}
+
+fn write_struct(out: &mut String, info: &'static TypeInfo, value: &Value, indent: Option<usize>) {
+    let fields = fields(info, value);
+    open(out, '{', indent);
+    for (i, (field, inner)) in fields.iter().enumerate() {
+        item(out, i, indent);
+        name(out, field.go_name, indent);
+        if info.name == "PodSpec" && field.name == "securityContext" && !inner.is_null() {
+            security_context(out, info, field, value, inner, indent.map(|n| n + 1));
+        } else {
+            write(out, field.ty, field.pointer, inner, indent.map(|n| n + 1));
+        }
+    }
+    close(out, '}', indent);
+}
+
+fn security_context(
+    out: &mut String,
+    pod: &'static TypeInfo,
+    field: &'static Field,
+    spec: &Value,
+    value: &Value,
+    indent: Option<usize>,
+) {
+    let Ty::Struct(info) = field.ty else { return };
+    let moved = IN_SECURITY_CONTEXT.iter().filter_map(|n| pod.fields.iter().find(|f| f.name == *n));
+    let all = moved.map(|f| (f, &spec[f.name])).chain(info.fields.iter().map(|f| (f, &value[f.name])));
+    open(out, '{', indent);
+    for (i, (field, inner)) in all.enumerate() {
+        item(out, i, indent);
+        name(out, field.go_name, indent);
+        write(out, field.ty, field.pointer, inner, indent.map(|n| n + 1));
+    }
+    close(out, '}', indent);
+}
+
+fn write(out: &mut String, ty: Ty, pointer: bool, value: &Value, indent: Option<usize>) {
+    let absent = value.is_null();
+    match ty {
+        Ty::Struct(_) if absent && pointer => out.push_str("null"),
+        Ty::Struct(info) => write_struct(out, info, value, indent),
+        Ty::List(element) => match value.as_array() {
+            None => out.push_str("null"),
+            Some(items) if items.is_empty() => out.push_str("[]"),
+            Some(items) => {
+                open(out, '[', indent);
+                for (i, v) in items.iter().enumerate() {
+                    item(out, i, indent);
+                    write(out, *element, false, v, indent.map(|n| n + 1));
+                }
+                close(out, ']', indent);
+            }
+        },
+        Ty::Map(element) => match value.as_object() {
+            None => out.push_str("null"),
+            Some(entries) if entries.is_empty() => out.push_str("{}"),
+            Some(entries) => {
+                open(out, '{', indent);
+                for (i, (k, v)) in entries.iter().enumerate() {
+                    item(out, i, indent);
+                    name(out, k, indent);
+                    write(out, *element, false, v, indent.map(|n| n + 1));
+                }
+                close(out, '}', indent);
+            }
+        },
+        _ if absent && pointer => out.push_str("null"),
+        Ty::Str if absent => out.push_str("\"\""),
+        Ty::Bool if absent => out.push_str("false"),
+        Ty::Int32 | Ty::Int64 | Ty::Double if absent => out.push('0'),
+        Ty::Quantity if absent => out.push_str("\"0\""),
+        Ty::IntOrString if absent => out.push('0'),
+        _ => match value.as_str() {
+            Some(text) => out.push_str(&crate::check::json_string(text)),
+            None => out.push_str(&value.to_string()),
+        },
+    }
+}
+
+fn open(out: &mut String, bracket: char, _indent: Option<usize>) {
+    out.push(bracket);
+}
+
+fn item(out: &mut String, i: usize, indent: Option<usize>) {
+    if i > 0 {
+        out.push(',');
+    }
+    line(out, indent.map(|n| n + 1));
+}
+
+fn name(out: &mut String, name: &str, indent: Option<usize>) {
+    out.push_str(&crate::check::json_string(name));
+    out.push_str(if indent.is_some() { ": " } else { ":" });
+}
+
+fn close(out: &mut String, bracket: char, indent: Option<usize>) {
+    line(out, indent);
+    out.push(bracket);
+}
+
+fn line(out: &mut String, indent: Option<usize>) {
+    if let Some(n) = indent {
+        out.push('\n');
+        out.extend(std::iter::repeat_n(' ', n));
+    }
+}
+
+/// One step from the old lines to the new ones.
+#[derive(Clone, Copy, PartialEq)]
+enum Step {
+    Keep,
+    Remove,
+    Add,
+}
+
+fn unified(old: &[String], new: &[String]) -> String {
+    let steps = steps(old, new);
+    let mut out = String::new();
+    let changed: Vec<usize> = (0..steps.len()).filter(|i| steps[*i] != Step::Keep).collect();
+    let mut next = 0;
+    while next < changed.len() {
+        let start = changed[next].saturating_sub(CONTEXT_LINES);
+        let mut last = changed[next];
+        while next < changed.len() && changed[next] <= last + 2 * CONTEXT_LINES + 1 {
+            last = changed[next];
+            next += 1;
+        }
+        let end = (last + CONTEXT_LINES + 1).min(steps.len());
+        hunk(&mut out, &steps, start, end, old, new);
+    }
+    out
+}
+
+fn hunk(out: &mut String, steps: &[Step], start: usize, end: usize, old: &[String], new: &[String]) {
+    let count = |range: &[Step], not: Step| range.iter().filter(|s| **s != not).count();
+    let (mut o, mut n) = (count(&steps[..start], Step::Add), count(&steps[..start], Step::Remove));
+    let (olds, news) = (count(&steps[start..end], Step::Add), count(&steps[start..end], Step::Remove));
+    let range = |first: usize, lines: usize| match lines {
+        1 => format!("{}", first + 1),
+        0 => format!("{first},0"),
+        lines => format!("{},{lines}", first + 1),
+    };
+    out.push_str(&format!("@@ -{} +{} @@\n", range(o, olds), range(n, news)));
+    for step in &steps[start..end] {
+        let (mark, text) = match step {
+            Step::Keep => (' ', &old[o]),
+            Step::Remove => ('-', &old[o]),
+            Step::Add => ('+', &new[n]),
+        };
+        out.push(mark);
+        out.push_str(text);
+        out.push('\n');
+        o += usize::from(*step != Step::Add);
+        n += usize::from(*step != Step::Remove);
+    }
+}
+
+/// The longest common subsequence between the equal beginning and the equal end.
+fn steps(old: &[String], new: &[String]) -> Vec<Step> {
+    let head = old.iter().zip(new).take_while(|(a, b)| a == b).count();
+    let tail = old[head..].iter().rev().zip(new[head..].iter().rev()).take_while(|(a, b)| a == b).count();
+    let (a, b) = (&old[head..old.len() - tail], &new[head..new.len() - tail]);
+    let mut out = vec![Step::Keep; head];
+    if a.len().saturating_mul(b.len()) > CELLS_MAX {
+        out.extend(a.iter().map(|_| Step::Remove).chain(b.iter().map(|_| Step::Add)));
+    } else {
+        let width = b.len() + 1;
+        let mut common = vec![0u32; (a.len() + 1) * width];
+        for i in (0..a.len()).rev() {
+            for j in (0..b.len()).rev() {
+                common[i * width + j] = match a[i] == b[j] {
+                    true => common[(i + 1) * width + j + 1] + 1,
+                    false => common[(i + 1) * width + j].max(common[i * width + j + 1]),
+                };
+            }
+        }
+        let (mut i, mut j) = (0, 0);
+        while i < a.len() || j < b.len() {
+            if i < a.len() && j < b.len() && a[i] == b[j] {
+                out.push(Step::Keep);
+                (i, j) = (i + 1, j + 1);
+            } else if j == b.len() || (i < a.len() && common[(i + 1) * width + j] >= common[i * width + j + 1]) {
+                out.push(Step::Remove);
+                i += 1;
+            } else {
+                out.push(Step::Add);
+                j += 1;
+            }
+        }
+    }
+    out.extend(vec![Step::Keep; tail]);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use types::core::v1::{EphemeralContainer, PodSpec};
+
+    #[test]
+    fn shows_what_changed() {
+        let old = EphemeralContainer { name: "dbg".into(), image: "busybox".into(), ..Default::default() };
+        let new = EphemeralContainer { image: "other".into(), ..old.clone() };
+        let expected = "@@ -1,6 +1,6 @@\n {\n  \"Name\": \"dbg\",\n- \"Image\": \"busybox\",\n+ \"Image\": \"other\",\n  \"Command\": null,\n  \"Args\": null,\n  \"WorkingDir\": \"\",\n";
+        assert_eq!(internal(&old, &new), expected);
+        assert_eq!(internal(&old, &old), "");
+    }
+
+    #[test]
+    fn host_namespaces_are_in_the_security_context() {
+        let old = PodSpec { security_context: Some(Default::default()), ..Default::default() };
+        let new = PodSpec { host_network: true, ..old.clone() };
+        assert!(internal(&old, &new).contains("  \"SecurityContext\": {\n-  \"HostNetwork\": false,\n+  \"HostNetwork\": true,\n"));
+    }
 }

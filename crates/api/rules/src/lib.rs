@@ -4,16 +4,25 @@
 //! looks up by group, version and kind. A kind's rules are an implementation of [`Rules`] in its group's folder; the
 //! vocabulary in which they are written is [`check`]. Texts, paths and order of errors are those of upstream v1.36.
 
+mod admission;
+mod apiextensions;
 mod apps;
 mod autoscaling;
 mod batch;
 pub mod check;
+mod cluster;
 mod core;
 mod diff;
+mod discovery;
 mod fill;
+mod flow;
 mod networking;
 mod path;
+mod policy;
+mod rbac;
+mod resource;
 mod rule;
+mod storage;
 mod table;
 
 pub use path::Path;

@@ -180,7 +180,7 @@ fn update(new: &PersistentVolumeClaim, old: &PersistentVolumeClaim, e: &mut Errs
         }
     }
     if rest != before {
-        let difference = diff::internal("PersistentVolumeClaimSpec", &before, &rest);
+        let difference = diff::internal(&before, &rest);
         e.forbidden(
             &at,
             format!("spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n{difference}"),

@@ -302,7 +302,7 @@ fn update(new: &PersistentVolumeSpec, old: &PersistentVolumeSpec, e: &mut Errs) 
     }
     let at = Path::root("spec");
     if source != before {
-        let difference = diff::internal("PersistentVolumeSource", &before, &source);
+        let difference = diff::internal(&before, &source);
         e.forbidden(
             &at.child("persistentvolumesource"),
             format!("spec.persistentvolumesource is immutable after creation\n{difference}"),

@@ -57,7 +57,7 @@ pub(super) fn pod(new: &Pod, old: &Pod, e: &mut Errs) {
     }
     let rest = without_mutable(e, &at, spec, before);
     if rest != *before {
-        let difference = diff::internal("PodSpec", before, &rest);
+        let difference = diff::internal(before, &rest);
         e.forbidden(&at, format!("pod updates may not change fields other than {MUTABLE}\n{difference}"));
     }
 }
@@ -151,7 +151,7 @@ pub(super) fn ephemeral_containers(new: &Pod, old: &Pod, e: &mut Errs) {
         match new.spec.ephemeral_containers.iter().find(|c| c.name == before.name) {
             None => e.forbidden(&at, format!("existing ephemeral containers \"{}\" may not be removed\n", before.name)),
             Some(after) if after != before => {
-                let difference = diff::internal("EphemeralContainer", before, after);
+                let difference = diff::internal(before, after);
                 e.forbidden(
                     &at,
                     format!("existing ephemeral containers \"{}\" may not be changed\n{difference}", before.name),

@@ -1,0 +1,36 @@
+//! The group `admissionregistration.k8s.io`: webhooks and CEL policies.
+
+mod policy;
+mod rules;
+pub(crate) mod webhook;
+
+use types::admissionregistration::v1::MatchCondition;
+
+use crate::check::{Errs, qualified_name};
+use crate::Path;
+use meta::List;
+use std::collections::BTreeSet;
+
+const CONDITIONS_MAX: usize = 64;
+
+/// Conditions under which a webhook or policy is asked at all.
+fn match_conditions(e: &mut Errs, at: &Path<'_>, conditions: &List<MatchCondition>) {
+    if conditions.len() > CONDITIONS_MAX {
+        e.too_many(at, conditions.len(), CONDITIONS_MAX);
+    }
+    let mut names = BTreeSet::new();
+    for (i, c) in conditions.iter().enumerate() {
+        let at = at.index(i);
+        if c.expression.trim().is_empty() {
+            e.required(&at.child("expression"), "");
+        }
+        if c.name.is_empty() {
+            e.required(&at.child("name"), "");
+        } else {
+            e.each(&at.child("name"), &c.name, qualified_name(&c.name));
+            if !names.insert(&c.name) {
+                e.duplicate(&at.child("name"), &c.name);
+            }
+        }
+    }
+}

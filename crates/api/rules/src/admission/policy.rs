@@ -1,0 +1,328 @@
+//! Policies in CEL and their bindings. The expressions themselves are compiled where CEL is at hand.
+
+use super::match_conditions;
+use super::rules::{self, View};
+use crate::check::{Errs, c_identifier, labels, qualified_name};
+use crate::fill::{set, text_opt};
+use crate::rule::{spec_and_status, spec_only};
+use crate::{Context, Path, Rules};
+use meta::{BadValue, List, Str};
+use std::collections::BTreeSet;
+use types::admissionregistration::v1::{
+    MatchResources, MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, NamedRuleWithOperations, ParamKind,
+    ParamRef, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, Validation, Variable,
+};
+
+const MESSAGE_BYTES_MAX: usize = 5 * 1024;
+const AUDIT_MAX: usize = 20;
+
+fn default_match(resources: &mut MatchResources) {
+    text_opt(&mut resources.match_policy, "Equivalent");
+    set(&mut resources.namespace_selector, Default::default());
+    set(&mut resources.object_selector, Default::default());
+    for rule in resources.resource_rules.iter_mut().chain(resources.exclude_resource_rules.iter_mut()) {
+        text_opt(&mut rule.scope, "*");
+    }
+}
+
+impl Rules for ValidatingAdmissionPolicy {
+    spec_and_status!(generation);
+
+    fn default(&mut self) {
+        text_opt(&mut self.spec.failure_policy, "Fail");
+        if let Some(resources) = &mut self.spec.match_constraints {
+            default_match(resources);
+        }
+    }
+
+    fn check(&self, e: &mut Errs, _cx: &Context) {
+        let at = Path::root("spec");
+        let spec = &self.spec;
+        failure_policy(e, &at.child("failurePolicy"), spec.failure_policy.as_ref());
+        if let Some(kind) = &spec.param_kind {
+            param_kind(e, &at.child("paramKind"), kind);
+        }
+        constraints(e, &at.child("matchConstraints"), spec.match_constraints.as_deref());
+        variables(e, &at.child("variables"), &spec.variables);
+        const ONE: &str = "validations or auditAnnotations must contain at least one item";
+        if spec.validations.is_empty() && spec.audit_annotations.is_empty() {
+            e.required(&at.child("validations"), ONE);
+            e.required(&at.child("auditAnnotations"), ONE);
+        }
+        let list = at.child("validations");
+        for (i, v) in spec.validations.iter().enumerate() {
+            validation(e, &list.index(i), v);
+        }
+        let list = at.child("auditAnnotations");
+        if spec.audit_annotations.len() > AUDIT_MAX {
+            e.invalid(
+                &list,
+                BadValue::of(&spec.audit_annotations),
+                format!("must not have more than {AUDIT_MAX} auditAnnotations"),
+            );
+        }
+        let mut keys = BTreeSet::new();
+        for (i, a) in spec.audit_annotations.iter().enumerate() {
+            let at = list.index(i);
+            if a.key.is_empty() {
+                e.required(&at.child("key"), "");
+            } else {
+                e.each(&at.child("key"), &a.key, qualified_name(&a.key));
+            }
+            if !keys.insert(&a.key) {
+                e.duplicate(&at.child("key"), &a.key);
+            }
+            if a.value_expression.trim().is_empty() {
+                e.required(&at.child("valueExpression"), "valueExpression is required");
+            }
+        }
+        match_conditions(e, &at.child("matchConditions"), &spec.match_conditions);
+    }
+}
+
+impl Rules for MutatingAdmissionPolicy {
+    spec_only!();
+
+    fn default(&mut self) {
+        text_opt(&mut self.spec.failure_policy, "Fail");
+        if let Some(resources) = &mut self.spec.match_constraints {
+            default_match(resources);
+        }
+    }
+
+    fn check(&self, e: &mut Errs, _cx: &Context) {
+        let at = Path::root("spec");
+        let spec = &self.spec;
+        failure_policy(e, &at.child("failurePolicy"), spec.failure_policy.as_ref());
+        if let Some(kind) = &spec.param_kind {
+            param_kind(e, &at.child("paramKind"), kind);
+        }
+        constraints(e, &at.child("matchConstraints"), spec.match_constraints.as_deref());
+        variables(e, &at.child("variables"), &spec.variables);
+        let list = at.child("mutations");
+        if spec.mutations.is_empty() {
+            e.required(&list, "mutations must contain at least one item");
+        }
+        for (i, m) in spec.mutations.iter().enumerate() {
+            let at = list.index(i);
+            let (apply, json) = (at.child("applyConfiguration"), at.child("jsonPatch"));
+            match m.patch_type.as_str() {
+                "" => e.required(&at.child("patchType"), ""),
+                "ApplyConfiguration" => {
+                    match &m.apply_configuration {
+                        None => e.required(&apply, "must be specified when patchType is ApplyConfiguration"),
+                        Some(c) if c.expression.trim().is_empty() => e.required(&apply.child("expression"), ""),
+                        Some(_) => {}
+                    }
+                    if m.json_patch.is_some() {
+                        e.forbidden(&json, "must not be specified when patchType is ApplyConfiguration");
+                    }
+                }
+                "JSONPatch" => {
+                    match &m.json_patch {
+                        None => e.required(&json, "must be specified when patchType is JSONPatch"),
+                        Some(p) if p.expression.trim().is_empty() => e.required(&json.child("expression"), ""),
+                        Some(_) => {}
+                    }
+                    if m.apply_configuration.is_some() {
+                        e.forbidden(&apply, "must not be specified when patchType is JSONPatch");
+                    }
+                }
+                other => e.unsupported(&at.child("patchType"), other, &["ApplyConfiguration", "JSONPatch"]),
+            }
+        }
+        e.required_one_of(&at.child("reinvocationPolicy"), &spec.reinvocation_policy, &["IfNeeded", "Never"]);
+        match_conditions(e, &at.child("matchConditions"), &spec.match_conditions);
+    }
+}
+
+impl Rules for ValidatingAdmissionPolicyBinding {
+    spec_only!();
+
+    fn default(&mut self) {
+        if let Some(resources) = &mut self.spec.match_resources {
+            default_match(resources);
+        }
+    }
+
+    fn check(&self, e: &mut Errs, _cx: &Context) {
+        let at = Path::root("spec");
+        let spec = &self.spec;
+        binding(e, &at, &spec.policy_name, spec.param_ref.as_deref(), spec.match_resources.as_deref());
+        let list = at.child("validationActions");
+        if spec.validation_actions.is_empty() {
+            e.required(&list, "at least one validation action is required");
+        }
+        for (i, action) in spec.validation_actions.iter().enumerate() {
+            e.one_of(&list.index(i), action, &["Audit", "Deny", "Warn"]);
+            if spec.validation_actions[..i].contains(action) {
+                e.duplicate(&list.index(i), action);
+            }
+        }
+        let has = |name: &str| spec.validation_actions.iter().any(|a| a == name);
+        if has("Deny") && has("Warn") {
+            e.invalid(
+                &list,
+                BadValue::Plain(r#"["Deny","Warn"]"#.into()),
+                "must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)",
+            );
+        }
+    }
+}
+
+impl Rules for MutatingAdmissionPolicyBinding {
+    spec_only!();
+
+    fn default(&mut self) {
+        if let Some(resources) = &mut self.spec.match_resources {
+            default_match(resources);
+        }
+    }
+
+    fn check(&self, e: &mut Errs, _cx: &Context) {
+        let spec = &self.spec;
+        binding(e, &Path::root("spec"), &spec.policy_name, spec.param_ref.as_deref(), spec.match_resources.as_deref());
+    }
+}
+
+fn failure_policy(e: &mut Errs, at: &Path<'_>, policy: Option<&Str>) {
+    match policy {
+        None => e.required(at, ""),
+        Some(policy) => e.one_of(at, policy, &["Fail", "Ignore"]),
+    }
+}
+
+fn param_kind(e: &mut Errs, at: &Path<'_>, kind: &ParamKind) {
+    if e.present(&at.child("apiVersion"), &kind.api_version) && kind.api_version.matches('/').count() > 1 {
+        e.invalid(
+            &at.child("apiVersion"),
+            &kind.api_version,
+            format!("unexpected GroupVersion string: {}", kind.api_version),
+        );
+    }
+    if e.present(&at.child("kind"), &kind.kind) {
+        let lower = kind.kind.to_ascii_lowercase();
+        for message in crate::check::dns_1035_label(&lower) {
+            e.invalid(&at.child("kind"), &kind.kind, format!("may have mixed case, but should otherwise match: {message}"));
+        }
+    }
+}
+
+fn constraints(e: &mut Errs, at: &Path<'_>, resources: Option<&MatchResources>) {
+    let Some(resources) = resources else { return e.required(at, "") };
+    match_resources(e, at, resources);
+    if resources.resource_rules.is_empty() {
+        e.required(&at.child("resourceRules"), "");
+    }
+}
+
+fn match_resources(e: &mut Errs, at: &Path<'_>, resources: &MatchResources) {
+    if let Some(policy) = &resources.match_policy {
+        e.one_of(&at.child("matchPolicy"), policy, &["Equivalent", "Exact"]);
+    }
+    match &resources.namespace_selector {
+        None => e.required(&at.child("namespaceSelector"), ""),
+        Some(selector) => labels::selector(e, &at.child("namespaceSelector"), selector),
+    }
+    match &resources.object_selector {
+        None => e.required(&at.child("objectSelector"), ""),
+        Some(selector) => labels::selector(e, &at.child("labelSelector"), selector),
+    }
+    for (field, list) in
+        [("resourceRules", &resources.resource_rules), ("excludeResourceRules", &resources.exclude_resource_rules)]
+    {
+        let list_at = at.child(field);
+        for (i, rule) in list.iter().enumerate() {
+            named_rule(e, &list_at.index(i), rule);
+        }
+    }
+}
+
+fn named_rule(e: &mut Errs, at: &Path<'_>, rule: &NamedRuleWithOperations) {
+    let view = View {
+        operations: &rule.operations,
+        api_groups: &rule.api_groups,
+        api_versions: &rule.api_versions,
+        resources: &rule.resources,
+        scope: rule.scope.as_ref(),
+    };
+    rules::check(e, at, &view, true);
+    let names = at.child("resourceNames");
+    for (i, name) in rule.resource_names.iter().enumerate() {
+        e.each(&names.index(i), name, crate::check::path_segment(name, false));
+        if rule.resource_names[..i].contains(name) {
+            e.duplicate(&names.index(i), name);
+        }
+    }
+}
+
+fn variables(e: &mut Errs, at: &Path<'_>, variables: &List<Variable>) {
+    let mut names = BTreeSet::new();
+    for (i, v) in variables.iter().enumerate() {
+        let at = at.index(i);
+        if v.name.is_empty() {
+            e.required(&at.child("name"), "name is not specified");
+        } else if !c_identifier(&v.name).is_empty() {
+            e.invalid(&at.child("name"), &v.name, "must be a valid CEL identifier");
+        }
+        if !v.name.is_empty() && !names.insert(&v.name) {
+            e.duplicate(&at.child("name"), &v.name);
+        }
+        if v.expression.trim().is_empty() {
+            e.required(&at.child("expression"), "expression is not specified");
+        }
+    }
+}
+
+fn validation(e: &mut Errs, at: &Path<'_>, v: &Validation) {
+    let message = v.message.trim();
+    if v.expression.trim().is_empty() {
+        e.required(&at.child("expression"), "expression is not specified");
+    }
+    let message_at = at.child("message");
+    if !v.message.is_empty() && message.is_empty() {
+        e.invalid(&message_at, &v.message, "message must be non-empty if specified");
+    } else if message.contains('\n') {
+        e.invalid(&message_at, &v.message, "must not contain line breaks");
+    } else if v.expression.contains('\n') && message.is_empty() && !v.message_expression.is_empty() {
+        // A message expression stands in for the message of an expression of several lines.
+    } else if v.expression.contains('\n') && message.is_empty() {
+        e.required(&message_at, "must be specified if expression contains line breaks");
+    }
+    if v.message.len() > MESSAGE_BYTES_MAX {
+        e.too_long(&message_at, MESSAGE_BYTES_MAX);
+    }
+    if let Some(reason) = &v.reason {
+        e.one_of(&at.child("reason"), reason, &["Forbidden", "Invalid", "RequestEntityTooLarge"]);
+    }
+}
+
+fn binding(e: &mut Errs, at: &Path<'_>, policy: &Str, param: Option<&ParamRef>, resources: Option<&MatchResources>) {
+    if e.present(&at.child("policyName"), policy) {
+        e.each(&at.child("policyName"), policy, crate::check::name_subdomain(policy, false));
+    }
+    if let Some(p) = param {
+        let at = at.child("paramRef");
+        const BOTH: &str = "name and selector are mutually exclusive";
+        const ONE: &str = "one of name or selector must be specified";
+        match (p.name.is_empty(), &p.selector) {
+            (false, Some(_)) => {
+                e.forbidden(&at.child("name"), BOTH);
+                e.forbidden(&at.child("selector"), BOTH);
+            }
+            (false, None) => e.each(&at.child("name"), &p.name, crate::check::path_segment(&p.name, false)),
+            (true, Some(selector)) => labels::selector(e, &at.child("selector"), selector),
+            (true, None) => {
+                e.required(&at.child("name"), ONE);
+                e.required(&at.child("selector"), ONE);
+            }
+        }
+        match &p.parameter_not_found_action {
+            None => e.required(&at.child("parameterNotFoundAction"), ""),
+            Some(action) => e.one_of(&at.child("parameterNotFoundAction"), action, &["Allow", "Deny"]),
+        }
+    }
+    if let Some(resources) = resources {
+        match_resources(e, &at.child("matchResources"), resources);
+    }
+}

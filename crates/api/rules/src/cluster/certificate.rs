@@ -1,0 +1,212 @@
+//! The group `certificates.k8s.io`: CertificateSigningRequest.
+
+use crate::check::{BadValue, Errs, dns_label, dns_subdomain};
+use crate::rule::spec_and_status;
+use crate::{Context, Path, Rules};
+use meta::Str;
+use types::certificates::v1::CertificateSigningRequest;
+
+const USAGES: [&str; 23] = [
+    "any",
+    "cert sign",
+    "client auth",
+    "code signing",
+    "content commitment",
+    "crl sign",
+    "data encipherment",
+    "decipher only",
+    "digital signature",
+    "email protection",
+    "encipher only",
+    "ipsec end system",
+    "ipsec tunnel",
+    "ipsec user",
+    "key agreement",
+    "key encipherment",
+    "microsoft sgc",
+    "netscape sgc",
+    "ocsp signing",
+    "s/mime",
+    "server auth",
+    "signing",
+    "timestamping",
+];
+const SECONDS_MIN: i32 = 600;
+
+impl Rules for CertificateSigningRequest {
+    const NAME: crate::check::NameCheck = |_, _| Vec::new();
+    const FIELD_LABELS: &'static [&'static str] = &["spec.signerName"];
+    spec_and_status!();
+
+    fn prepare_create(&mut self, cx: &Context) {
+        // Who asks is what the server saw, not what the request says.
+        let spec = &mut self.spec;
+        spec.username = cx.username.clone();
+        spec.uid = cx.uid.clone();
+        spec.groups = cx.groups.clone();
+        spec.extra = cx.extra.clone();
+        self.clear_status();
+    }
+
+    fn prepare_update(&mut self, old: &Self, _cx: &Context) {
+        self.spec.clone_from(&old.spec);
+        self.status.clone_from(&old.status);
+    }
+
+    fn prepare_status(&mut self, old: &Self, _cx: &Context) {
+        self.spec.clone_from(&old.spec);
+        // Approval and denial come through the subresource of that name only.
+        let decided = |kind: &str| kind == "Approved" || kind == "Denied";
+        let kept: Vec<_> = old.status.conditions.iter().filter(|c| decided(&c.type_)).cloned().collect();
+        let added = std::mem::take(&mut self.status.conditions);
+        let sent_decided = added.iter().any(|c| decided(&c.type_));
+        self.status.conditions = match sent_decided {
+            true => {
+                let mut kept = kept.into_iter();
+                added.into_iter().filter_map(|c| if decided(&c.type_) { kept.next() } else { Some(c) }).collect()
+            }
+            false => added,
+        };
+    }
+
+    fn prepare_subresource(&mut self, old: &Self, _name: &str, _cx: &Context) {
+        // An approval changes conditions and nothing else.
+        let conditions = std::mem::take(&mut self.status.conditions);
+        self.spec.clone_from(&old.spec);
+        self.status.clone_from(&old.status);
+        self.status.conditions = conditions;
+    }
+
+    fn check(&self, e: &mut Errs, _cx: &Context) {
+        let at = Path::root("spec");
+        let spec = &self.spec;
+        if let Some(problem) = request_problem(&spec.request.0) {
+            let shown = BadValue::of(&spec.request);
+            e.invalid(&at.child("request"), shown, problem);
+        }
+        let usages = at.child("usages");
+        if spec.usages.is_empty() {
+            e.required(&usages, "usages are required");
+        }
+        for (i, usage) in spec.usages.iter().enumerate() {
+            e.one_of(&usages.index(i), usage, &USAGES);
+            if spec.usages[..i].contains(usage) {
+                e.duplicate(&usages.index(i), usage);
+            }
+        }
+        if spec.signer_name == "kubernetes.io/legacy-unknown" {
+            e.invalid(
+                &at.child("signerName"),
+                &spec.signer_name,
+                "the legacy signerName is not allowed via this API version",
+            );
+        } else {
+            signer_name(e, &at.child("signerName"), &spec.signer_name);
+        }
+        if let Some(seconds) = spec.expiration_seconds.filter(|s| *s < SECONDS_MIN) {
+            e.invalid(
+                &at.child("expirationSeconds"),
+                seconds,
+                "may not specify a duration less than 600 seconds (10 minutes)",
+            );
+        }
+    }
+
+    fn check_update(&self, old: &Self, e: &mut Errs, _cx: &Context) {
+        conditions_stay(e, self, old);
+    }
+
+    fn check_status(&self, old: &Self, e: &mut Errs, _cx: &Context) {
+        let status = Path::root("status");
+        let at = status.child("certificate");
+        let certificate = &self.status.certificate;
+        if !old.status.certificate.0.is_empty() && *certificate != old.status.certificate {
+            e.forbidden(&at, "updates may not set certificate content");
+        }
+        if !certificate.0.is_empty() && !certificate.0.windows(27).any(|w| w == b"-----BEGIN CERTIFICATE-----") {
+            e.invalid(&at, "<certificate data>", "must contain at least one CERTIFICATE PEM block");
+        }
+        conditions(e, self);
+        conditions_stay(e, self, old);
+    }
+
+    fn check_subresource(&self, old: &Self, _name: &str, e: &mut Errs, _cx: &Context) {
+        conditions(e, self);
+        conditions_stay(e, self, old);
+    }
+
+    fn field(&self, label: &str) -> Option<Str> {
+        (label == "spec.signerName").then(|| self.spec.signer_name.clone())
+    }
+}
+
+/// What is wrong with the PEM block of a request.
+fn request_problem(request: &[u8]) -> Option<&'static str> {
+    let text = std::str::from_utf8(request).unwrap_or("");
+    let begins = text.contains("-----BEGIN CERTIFICATE REQUEST-----") && text.contains("-----END CERTIFICATE REQUEST-----");
+    (!begins).then_some("PEM block type must be CERTIFICATE REQUEST")
+}
+
+/// The name of a signer: a domain and a path, such as `example.com/signer`.
+fn signer_name(e: &mut Errs, at: &Path<'_>, name: &str) {
+    if !e.present(at, name) {
+        return;
+    }
+    let Some((domain, path)) = name.split_once('/') else {
+        return e.invalid(at, name, "must be a fully qualified domain and path of the form 'example.com/signer-name'");
+    };
+    if path.contains('/') {
+        return e.invalid(at, name, "must be a fully qualified domain and path of the form 'example.com/signer-name'");
+    }
+    for message in dns_subdomain(domain) {
+        e.invalid(at, name, format!("validating label \"{domain}\": {message}"));
+    }
+    for label in domain.split('.') {
+        for message in dns_label(label) {
+            e.invalid(at, name, format!("validating label \"{label}\": {message}"));
+        }
+    }
+    if domain.split('.').count() < 2 {
+        e.invalid(at, name, "should be a domain with at least two segments separated by dots");
+    }
+    for message in dns_subdomain(path) {
+        e.invalid(at, name, format!("validating label \"{path}\": {message}"));
+    }
+}
+
+fn conditions(e: &mut Errs, csr: &CertificateSigningRequest) {
+    let status = Path::root("status");
+    let list = status.child("conditions");
+    let has = |kind: &str| csr.status.conditions.iter().any(|c| c.type_ == kind);
+    for (i, condition) in csr.status.conditions.iter().enumerate() {
+        let at = list.index(i);
+        e.present(&at.child("type"), &condition.type_);
+        let decided = ["Approved", "Denied", "Failed"].contains(&condition.type_.as_str());
+        match condition.status.as_str() {
+            "" => e.required(&at.child("status"), ""),
+            "True" => {}
+            other if decided => e.unsupported(&at.child("status"), other, &["True"]),
+            other => e.one_of(&at.child("status"), other, &["True", "False", "Unknown"]),
+        }
+        if csr.status.conditions[..i].iter().any(|c| c.type_ == condition.type_) {
+            e.duplicate(&at.child("type"), &condition.type_);
+        }
+    }
+    if has("Approved") && has("Denied") {
+        let at = list.index(csr.status.conditions.len().saturating_sub(1));
+        e.invalid(&at.child("type"), "Denied", "Approved and Denied conditions are mutually exclusive");
+    }
+}
+
+/// A decision is not taken back.
+fn conditions_stay(e: &mut Errs, new: &CertificateSigningRequest, old: &CertificateSigningRequest) {
+    let status = Path::root("status");
+    let at = status.child("conditions");
+    for kind in ["Approved", "Denied", "Failed"] {
+        let count = |c: &CertificateSigningRequest| c.status.conditions.iter().filter(|c| c.type_ == kind).count();
+        let (now, then) = (count(new), count(old));
+        if now < then {
+            e.forbidden(&at, format!("updates may not remove a condition of type \"{kind}\""));
+        }
+    }
+}

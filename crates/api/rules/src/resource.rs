@@ -1,0 +1,90 @@
+//! The group `resource.k8s.io`: claims, templates, classes and slices of devices.
+
+mod claim;
+mod slice;
+
+use crate::Path;
+use crate::check::{BadValue, Errs, dns_subdomain};
+use meta::List;
+use types::resource::v1::{DeviceSelector, OpaqueDeviceConfiguration};
+
+const SELECTORS_MAX: usize = 32;
+const EXPRESSION_BYTES_MAX: usize = 10 * 1024;
+const PARAMETERS_BYTES_MAX: usize = 10 * 1024;
+
+/// Selectors of devices; their expressions are compiled where CEL is at hand.
+fn selectors(e: &mut Errs, at: &Path<'_>, selectors: &List<DeviceSelector>) {
+    if selectors.len() > SELECTORS_MAX {
+        e.too_many(at, selectors.len(), SELECTORS_MAX);
+    }
+    for (i, s) in selectors.iter().enumerate() {
+        let item = at.index(i);
+        let at = item.child("cel");
+        match &s.cel {
+            None => e.required(&at, ""),
+            Some(cel) if cel.expression.len() > EXPRESSION_BYTES_MAX => {
+                e.too_long(&at.child("expression"), EXPRESSION_BYTES_MAX);
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+fn opaque(e: &mut Errs, at: &Path<'_>, config: Option<&OpaqueDeviceConfiguration>) {
+    let opaque_at = at.child("opaque");
+    let Some(config) = config else { return e.required(&opaque_at, "") };
+    driver(e, &opaque_at.child("driver"), &config.driver);
+    let parameters = opaque_at.child("parameters");
+    let bytes = config.parameters.as_bytes();
+    if bytes.is_empty() {
+        e.required(&parameters, "");
+    } else if bytes.len() > PARAMETERS_BYTES_MAX {
+        e.too_long(&parameters, PARAMETERS_BYTES_MAX);
+    } else if !bytes.trim_ascii_start().starts_with(b"{") {
+        e.invalid(&parameters, "<value omitted>", "must be a valid JSON object");
+    }
+}
+
+/// The name of a driver: a DNS subdomain of up to 63 bytes.
+fn driver(e: &mut Errs, at: &Path<'_>, name: &str) {
+    if name.is_empty() {
+        return e.required(at, "");
+    }
+    if name.len() > 63 {
+        e.too_long(at, 63);
+    }
+    e.each(at, name, dns_subdomain(name));
+}
+
+/// A name with a domain: `example.com/name`.
+fn fully_qualified(e: &mut Errs, at: &Path<'_>, name: &str) {
+    if name.is_empty() {
+        return e.required(at, "");
+    }
+    let Some((domain, id)) = name.split_once('/').filter(|(_, id)| !id.contains('/')) else {
+        return e.invalid(at, name, "a fully qualified name must be a domain and a name separated by a slash");
+    };
+    if domain.is_empty() {
+        e.invalid(at, "", "the domain must not be empty");
+    } else {
+        driver(e, at, domain);
+    }
+    if id.is_empty() {
+        e.invalid(at, "", "the name must not be empty");
+    } else {
+        identifier(e, at, id);
+    }
+}
+
+/// An identifier of up to 32 bytes, as CEL can name it.
+fn identifier(e: &mut Errs, at: &Path<'_>, id: &str) {
+    if id.len() > 32 {
+        e.too_long(at, 32);
+    }
+    e.each(at, id, crate::check::c_identifier(id));
+}
+
+/// A value quoted as JSON.
+fn quoted<T: meta::Struct>(value: &T) -> BadValue {
+    BadValue::json(value)
+}

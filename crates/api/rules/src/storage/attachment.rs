@@ -1,0 +1,73 @@
+//! VolumeAttachments.
+
+use crate::check::{Errs, dns_subdomain, name_subdomain};
+use crate::core::persistent_volume::{default_spec, spec};
+use crate::core::volume_source::csi_driver_name;
+use crate::rule::spec_and_status;
+use crate::{Context, Path, Rules};
+use meta::BadValue;
+use types::storage::v1::VolumeAttachment;
+
+const ERROR_BYTES_MAX: usize = 1024;
+
+impl Rules for VolumeAttachment {
+    spec_and_status!();
+
+    fn default(&mut self) {
+        if let Some(spec) = &mut self.spec.source.inline_volume_spec {
+            default_spec(spec);
+        }
+    }
+
+    fn prepare_status(&mut self, old: &Self, _cx: &Context) {
+        self.spec.clone_from(&old.spec);
+    }
+
+    fn check(&self, e: &mut Errs, _cx: &Context) {
+        let at = Path::root("spec");
+        csi_driver_name(e, &at.child("attacher"), &self.spec.attacher);
+        let source = at.child("source");
+        let s = &self.spec.source;
+        match (&s.inline_volume_spec, &s.persistent_volume_name) {
+            (None, None) => {
+                e.required(&source, "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
+            }
+            (Some(_), Some(_)) => {
+                e.forbidden(&source, "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
+            }
+            (None, Some(name)) if name.is_empty() => {
+                e.required(&source.child("persistentVolumeName"), "must specify non empty persistentVolumeName");
+            }
+            (None, Some(name)) => {
+                let at = source.child("persistentVolumeName");
+                e.each(&at, name, name_subdomain(name, false));
+            }
+            (Some(inline), None) => {
+                spec(e, &source.child("inlineVolumeSpec"), inline, "", true);
+            }
+        }
+        e.each(&at.child("nodeName"), &self.spec.node_name, dns_subdomain(&self.spec.node_name));
+        status(e, self);
+    }
+
+    fn check_update(&self, old: &Self, e: &mut Errs, cx: &Context) {
+        self.check(e, cx);
+        if self.spec != old.spec {
+            e.invalid(&Path::root("spec"), BadValue::json(&self.spec), crate::check::IMMUTABLE);
+        }
+    }
+
+    fn check_status(&self, _old: &Self, e: &mut Errs, _cx: &Context) {
+        status(e, self);
+    }
+}
+
+fn status(e: &mut Errs, attachment: &VolumeAttachment) {
+    let at = Path::root("status");
+    let s = &attachment.status;
+    for (field, error) in [("attachError", &s.attach_error), ("detachError", &s.detach_error)] {
+        if error.as_ref().is_some_and(|v| v.message.len() > ERROR_BYTES_MAX) {
+            e.too_long(&at.child(field).child("message"), ERROR_BYTES_MAX);
+        }
+    }
+}
