@@ -182,7 +182,11 @@ impl<K: Kind> Api<K> {
     ///
     /// # Errors
     /// The server's refusal.
-    pub async fn delete_collection(&self, select: &ListOptions, options: &DeleteOptions) -> Result<(), Status> {
+    pub async fn delete_collection(
+        &self,
+        select: &ListOptions,
+        options: &DeleteOptions,
+    ) -> Result<(), Status> {
         let action = Action::DeleteCollection(select.clone(), options.clone());
         self.client.call(Call { target: self.target(), action }).await.map(|_| ())
     }
@@ -198,7 +202,8 @@ impl<K: Kind> Api<K> {
         body: Box<dyn Object>,
     ) -> Result<Option<Arc<dyn Object>>, Status> {
         let target = self.target().named(name).subresource(subresource);
-        match self.client.call(Call { target, action: Action::Create(body, WriteOptions::default()) }).await? {
+        match self.client.call(Call { target, action: Action::Create(body, WriteOptions::default()) }).await?
+        {
             Reply::Object(object) => Ok(Some(object)),
             Reply::Done(_) => Ok(None),
             _ => Err(unexpected(subresource)),

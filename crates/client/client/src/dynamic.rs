@@ -83,7 +83,11 @@ impl Dynamic {
     /// # Errors
     /// The server's refusal.
     pub async fn list(&self, options: &ListOptions) -> Result<ObjectList<dyn Object>, Status> {
-        match self.client.call(Call { target: self.target("", ""), action: Action::List(options.clone()) }).await? {
+        match self
+            .client
+            .call(Call { target: self.target("", ""), action: Action::List(options.clone()) })
+            .await?
+        {
             Reply::List { items, resource_version, continue_token, remaining } => {
                 Ok(ObjectList { items, resource_version, continue_token, remaining })
             }
@@ -96,7 +100,11 @@ impl Dynamic {
     /// # Errors
     /// The server's refusal to start; later errors are the stream's last item.
     pub async fn watch(&self, options: &ListOptions) -> Result<WatchStream, Status> {
-        match self.client.call(Call { target: self.target("", ""), action: Action::Watch(options.clone()) }).await? {
+        match self
+            .client
+            .call(Call { target: self.target("", ""), action: Action::Watch(options.clone()) })
+            .await?
+        {
             Reply::Watch(events) => Ok(events),
             _ => Err(unexpected("watch")),
         }
@@ -114,7 +122,11 @@ impl Dynamic {
     ///
     /// # Errors
     /// The server's refusal, `Conflict` among them.
-    pub async fn update(&self, subresource: &str, object: Box<dyn Object>) -> Result<Arc<dyn Object>, Status> {
+    pub async fn update(
+        &self,
+        subresource: &str,
+        object: Box<dyn Object>,
+    ) -> Result<Arc<dyn Object>, Status> {
         let name = object.meta().name.clone();
         self.object(&name, subresource, Action::Update(object, WriteOptions::default())).await
     }
@@ -138,7 +150,11 @@ impl Dynamic {
     ///
     /// # Errors
     /// The server's refusal.
-    pub async fn delete(&self, name: &str, options: &DeleteOptions) -> Result<Option<Arc<dyn Object>>, Status> {
+    pub async fn delete(
+        &self,
+        name: &str,
+        options: &DeleteOptions,
+    ) -> Result<Option<Arc<dyn Object>>, Status> {
         let call = Call { target: self.target(name, ""), action: Action::Delete(options.clone()) };
         match self.client.call(call).await? {
             Reply::Object(object) => Ok(Some(object)),

@@ -5,6 +5,8 @@
 //! is only known at run time. Transports: [`remote::Remote`] speaks HTTPS with a kubeconfig's credentials,
 //! and the in-process one belongs to whoever runs the API server.
 
+#![expect(clippy::result_large_err, reason = "Status is the error of the API, as the transports pass it")]
+
 mod api;
 mod dynamic;
 pub mod fake;
@@ -18,7 +20,9 @@ use call::{Call, Reply, Transport};
 use meta::{Kind, Status};
 
 pub use api::{Api, TypedEvent, TypedStream};
-pub use call::{DeleteOptions, EventType, ListOptions, PatchKind, Precondition, WatchEvent, WatchStream, WriteOptions};
+pub use call::{
+    DeleteOptions, EventType, ListOptions, PatchKind, Precondition, WatchEvent, WatchStream, WriteOptions,
+};
 pub use dynamic::{Dynamic, Resource};
 pub use list::{ObjectList, list_all};
 

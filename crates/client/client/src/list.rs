@@ -31,7 +31,8 @@ pub async fn list_all(
     target: &Target,
     mut options: ListOptions,
 ) -> Result<ObjectList<dyn Object>, Status> {
-    let mut whole = ObjectList { items: Vec::new(), resource_version: 0, continue_token: Str::new(), remaining: None };
+    let mut whole =
+        ObjectList { items: Vec::new(), resource_version: 0, continue_token: Str::new(), remaining: None };
     loop {
         let call = Call { target: target.clone(), action: Action::List(options.clone()) };
         let Reply::List { items, resource_version, continue_token, .. } = client.call(call).await? else {

@@ -83,7 +83,9 @@ impl<T: ?Sized + Watched> Default for Cache<T> {
 impl<T: ?Sized + Watched> Cache<T> {
     /// An empty cache that is not in sync yet.
     pub fn new() -> Self {
-        let owners = |object: &T| object.object_meta().owner_references.iter().map(|owner| owner.uid.clone()).collect();
+        let owners = |object: &T| {
+            object.object_meta().owner_references.iter().map(|owner| owner.uid.clone()).collect()
+        };
         Cache {
             state: RwLock::new(State {
                 objects: BTreeMap::new(),
@@ -221,8 +223,11 @@ impl<T: ?Sized + Watched> Cache<T> {
             // A list that was asked for after a delete was acknowledged shows it.
             state.tombstones.retain(|_, deleted| *deleted >= asked);
             state.revision = state.revision.max(rev);
-            let mut gone: BTreeMap<Key, u64> =
-                state.objects.iter().map(|(key, known)| (key.clone(), revision(known.object_meta()))).collect();
+            let mut gone: BTreeMap<Key, u64> = state
+                .objects
+                .iter()
+                .map(|(key, known)| (key.clone(), revision(known.object_meta())))
+                .collect();
             for object in objects {
                 let key = key_of(&*object);
                 let known = gone.remove(&key);

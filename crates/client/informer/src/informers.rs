@@ -41,7 +41,10 @@ impl<T: ?Sized + Watched> Overlay for Cache<T> {
 }
 
 enum Source {
-    Server { client: Client, env: Env },
+    Server {
+        client: Client,
+        env: Env,
+    },
     /// Fixed objects, for scripted worlds.
     Fixed(Vec<Arc<dyn Object>>),
 }
@@ -94,7 +97,8 @@ impl Informers {
     /// The cache of a resource that is known by name only.
     pub fn dynamic(&self, resource: &Resource) -> Arc<Cache<dyn Object>> {
         let mut dynamic = self.dynamic.lock();
-        let entry = dynamic.entry(resource.clone()).or_insert_with(|| self.start::<dyn Object>(resource.clone()));
+        let entry =
+            dynamic.entry(resource.clone()).or_insert_with(|| self.start::<dyn Object>(resource.clone()));
         match entry.cache.clone().downcast() {
             Ok(cache) => cache,
             Err(_) => unreachable!("dynamic entries hold caches of dyn Object"),
@@ -146,7 +150,11 @@ impl Informers {
                 Some(env::spawn("informer", reflect(client.clone(), what, env.clone(), cache.clone())))
             }
             Source::Fixed(objects) => {
-                cache.replace(objects.iter().cloned().filter_map(T::from_object).collect(), 0, Duration::ZERO);
+                cache.replace(
+                    objects.iter().cloned().filter_map(T::from_object).collect(),
+                    0,
+                    Duration::ZERO,
+                );
                 None
             }
         };

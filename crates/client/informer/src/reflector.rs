@@ -74,7 +74,8 @@ enum Ended {
 
 /// Follows `what` for as long as the returned future is polled.
 pub async fn reflect(client: Client, what: Reflection, env: Env, sink: Arc<dyn Sink>) {
-    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30), Duration::from_secs(120));
+    let mut backoff =
+        Backoff::new(Duration::from_millis(100), Duration::from_secs(30), Duration::from_secs(120));
     let mut step = Step::Stream;
     loop {
         let run = Run { client: &client, what: &what, env: &env, sink: &*sink };
@@ -121,7 +122,11 @@ impl Run<'_> {
     }
 
     async fn open(&self, options: ListOptions) -> Result<WatchStream, Status> {
-        match self.client.call(Call { target: self.what.target.clone(), action: Action::Watch(options) }).await? {
+        match self
+            .client
+            .call(Call { target: self.what.target.clone(), action: Action::Watch(options) })
+            .await?
+        {
             Reply::Watch(events) => Ok(events),
             _ => Err(Status::internal_error("the server's answer is no watch")),
         }
@@ -161,7 +166,10 @@ impl Run<'_> {
                 }
             }
         }
-        Ended::Failed(Step::Stream, Status::service_unavailable("the watch ended before the initial state was complete"))
+        Ended::Failed(
+            Step::Stream,
+            Status::service_unavailable("the watch ended before the initial state was complete"),
+        )
     }
 
     async fn list(&self) -> Ended {

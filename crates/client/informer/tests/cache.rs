@@ -27,7 +27,9 @@ fn log(cache: &Cache<ConfigMap>) -> Arc<Mutex<Vec<String>>> {
             Change::Deleted(_) => "deleted",
         };
         let meta = &change.object().metadata;
-        sink.lock().unwrap().push(format!("{verb} {}@{}", meta.name, meta.resource_version));
+        sink.lock()
+            .expect("no test panics with the lock")
+            .push(format!("{verb} {}@{}", meta.name, meta.resource_version));
     });
     told
 }

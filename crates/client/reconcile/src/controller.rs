@@ -75,12 +75,25 @@ impl Drop for Running {
 
 impl Controller {
     /// A controller named `name` (for metrics and logs) whose events come from `component`.
-    pub fn new(name: &'static str, component: &'static str, context: Context, reconciler: impl Reconciler) -> Self {
+    pub fn new(
+        name: &'static str,
+        component: &'static str,
+        context: Context,
+        reconciler: impl Reconciler,
+    ) -> Self {
         let queue = Arc::new(Queue::new(name, context.env.clone()));
         let recorder = Recorder::start(context.client.clone(), component, context.env.clone());
         let executor =
             Executor::new(context.client.clone(), context.informers.clone(), recorder, context.env.clone());
-        Controller { name, context, queue, executor, reconciler: Arc::new(reconciler), workers: 5, synced: Vec::new() }
+        Controller {
+            name,
+            context,
+            queue,
+            executor,
+            reconciler: Arc::new(reconciler),
+            workers: 5,
+            synced: Vec::new(),
+        }
     }
 
     /// The queue, for whatever else wakes keys.
@@ -172,7 +185,9 @@ impl Controller {
             executor: self.executor,
             reconciler: self.reconciler,
         });
-        let tasks = (0..self.workers.max(1)).map(|_| env::spawn(self.name, worker.clone().run(synced.clone()))).collect();
+        let tasks = (0..self.workers.max(1))
+            .map(|_| env::spawn(self.name, worker.clone().run(synced.clone())))
+            .collect();
         Running { queue: self.queue, _tasks: tasks }
     }
 }

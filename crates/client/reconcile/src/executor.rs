@@ -104,10 +104,14 @@ impl Executor {
         let writes = !matches!(action, Action::Get { .. } | Action::List(_) | Action::Watch(_));
         let result = match action {
             Action::Create(object, options) if whole => {
-                self.create(|name| Call {
-                    target: target.clone(),
-                    action: Action::Create(named(object.as_ref(), name), options.clone()),
-                }, object.as_ref(), &resource)
+                self.create(
+                    |name| Call {
+                        target: target.clone(),
+                        action: Action::Create(named(object.as_ref(), name), options.clone()),
+                    },
+                    object.as_ref(),
+                    &resource,
+                )
                 .await
             }
             action => self.client.call(Call { target, action }).await,
@@ -200,7 +204,8 @@ impl Executor {
         let api = self.client.dynamic(resource, namespace);
         let options =
             ListOptions { field_selector: format!("metadata.name={name}").into(), ..ListOptions::default() };
-        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5), Duration::from_secs(60));
+        let mut backoff =
+            Backoff::new(Duration::from_millis(50), Duration::from_secs(5), Duration::from_secs(60));
         loop {
             match api.list(&options).await {
                 Ok(found) => return Ok(found.items.into_iter().next()),
@@ -227,7 +232,12 @@ fn doubtful(status: &Status) -> bool {
 /// Whether `found` is what a doubtful create of `wanted` would have made, and not somebody else's of the same name.
 fn ours(wanted: &dyn Object, found: &dyn Object) -> bool {
     let owner = |object: &dyn Object| {
-        object.meta().owner_references.iter().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.clone())
+        object
+            .meta()
+            .owner_references
+            .iter()
+            .find(|owner| owner.controller == Some(true))
+            .map(|owner| owner.uid.clone())
     };
     owner(wanted) == owner(found)
 }

@@ -53,7 +53,13 @@ struct Seen {
 }
 
 /// Runs for leader, tells `leading` of every change, and gives the lease back when `stop` completes.
-pub async fn elect(client: Client, election: Election, env: Env, leading: watch::Sender<bool>, stop: impl Future) {
+pub async fn elect(
+    client: Client,
+    election: Election,
+    env: Env,
+    leading: watch::Sender<bool>,
+    stop: impl Future,
+) {
     let mut candidate = Candidate { client, election, env, seen: Seen::default() };
     tokio::pin!(stop);
     loop {
@@ -115,7 +121,8 @@ impl Candidate {
     }
 
     fn valid(&self) -> bool {
-        let seconds = self.seen.lease.as_ref().and_then(|lease| lease.spec.lease_duration_seconds).unwrap_or(0);
+        let seconds =
+            self.seen.lease.as_ref().and_then(|lease| lease.spec.lease_duration_seconds).unwrap_or(0);
         self.seen.at + Duration::from_secs(seconds.max(0) as u64) > self.env.clock.monotonic()
     }
 
@@ -141,7 +148,8 @@ impl Candidate {
             && self.valid()
             && let Some(held) = &self.seen.lease
         {
-            let renewed = Lease { spec: LeaseSpec { renew_time: Some(now), ..held.spec.clone() }, ..held.clone() };
+            let renewed =
+                Lease { spec: LeaseSpec { renew_time: Some(now), ..held.spec.clone() }, ..held.clone() };
             if let Ok(stored) = api.update(renewed).await {
                 self.see((*stored).clone());
                 return Ok(());
@@ -158,7 +166,11 @@ impl Candidate {
         self.see((*stored).clone());
         let held = stored.spec.holder_identity.as_ref().is_some_and(|holder| !holder.is_empty());
         if held && !self.leads() && self.valid() {
-            return Err(Status::conflict(&meta::GroupResource::new("coordination.k8s.io", "leases"), &self.election.name, "the lease is held and has not yet expired"));
+            return Err(Status::conflict(
+                &meta::GroupResource::new("coordination.k8s.io", "leases"),
+                &self.election.name,
+                "the lease is held and has not yet expired",
+            ));
         }
         let before = stored.spec.lease_transitions.unwrap_or(0);
         let spec = if self.leads() {

@@ -8,20 +8,36 @@ fn durations() -> Vec<f64> {
     telemetry::exponential_buckets(10e-9, 10.0, 12)
 }
 
-static ADDS: LazyLock<CounterFamily> =
-    LazyLock::new(|| telemetry::counter("workqueue_adds_total", "Adds handled by the work queue.", &["name"]));
+static ADDS: LazyLock<CounterFamily> = LazyLock::new(|| {
+    telemetry::counter("workqueue_adds_total", "Adds handled by the work queue.", &["name"])
+});
 static DEPTH: LazyLock<GaugeFamily> =
     LazyLock::new(|| telemetry::gauge("workqueue_depth", "Items that wait in the work queue.", &["name"]));
 static QUEUED: LazyLock<HistogramFamily> = LazyLock::new(|| {
-    telemetry::histogram("workqueue_queue_duration_seconds", "Seconds that items wait.", &["name"], &durations())
+    telemetry::histogram(
+        "workqueue_queue_duration_seconds",
+        "Seconds that items wait.",
+        &["name"],
+        &durations(),
+    )
 });
 static WORKED: LazyLock<HistogramFamily> = LazyLock::new(|| {
-    telemetry::histogram("workqueue_work_duration_seconds", "Seconds that processing takes.", &["name"], &durations())
+    telemetry::histogram(
+        "workqueue_work_duration_seconds",
+        "Seconds that processing takes.",
+        &["name"],
+        &durations(),
+    )
 });
-static RETRIES: LazyLock<CounterFamily> =
-    LazyLock::new(|| telemetry::counter("workqueue_retries_total", "Items added again after a failure.", &["name"]));
+static RETRIES: LazyLock<CounterFamily> = LazyLock::new(|| {
+    telemetry::counter("workqueue_retries_total", "Items added again after a failure.", &["name"])
+});
 static UNFINISHED: LazyLock<GaugeFamily> = LazyLock::new(|| {
-    telemetry::gauge("workqueue_unfinished_work_seconds", "Seconds spent so far on items in progress.", &["name"])
+    telemetry::gauge(
+        "workqueue_unfinished_work_seconds",
+        "Seconds spent so far on items in progress.",
+        &["name"],
+    )
 });
 static LONGEST: LazyLock<GaugeFamily> = LazyLock::new(|| {
     telemetry::gauge(

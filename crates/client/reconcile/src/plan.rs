@@ -21,6 +21,10 @@ pub struct Plan {
     pub(crate) steps: VecDeque<Step>,
 }
 
+type Continuation = Box<dyn FnOnce(&Outcome, &mut Plan) -> Next + Send>;
+type OnSuccess = Box<dyn FnOnce(Option<&dyn Object>) -> Option<Note> + Send>;
+type OnFailure = Box<dyn FnOnce(&Status) -> Option<Note> + Send>;
+
 pub(crate) enum Step {
     /// One call.
     One(Write),
@@ -33,7 +37,7 @@ pub(crate) enum Step {
     /// Failures of earlier steps, for the next continuation.
     Carry(Vec<Status>),
     /// A continuation.
-    Then(Box<dyn FnOnce(&Outcome, &mut Plan) -> Next + Send>),
+    Then(Continuation),
 }
 
 /// What a call that succeeded brought.
@@ -79,8 +83,8 @@ pub struct Write {
     pub(crate) uid: Str,
     /// Codes of refusals that count as success.
     pub(crate) ignored: Vec<i32>,
-    pub(crate) on_success: Option<Box<dyn FnOnce(Option<&dyn Object>) -> Option<Note> + Send>>,
-    pub(crate) on_failure: Option<Box<dyn FnOnce(&Status) -> Option<Note> + Send>>,
+    pub(crate) on_success: Option<OnSuccess>,
+    pub(crate) on_failure: Option<OnFailure>,
 }
 
 impl Write {
@@ -103,12 +107,19 @@ impl Write {
 
     /// Replaces the object's status, provided that the stored one still has its `resourceVersion`.
     pub fn update_status<K: Kind>(object: K) -> Self {
-        let target = Target::of::<K>(&object.meta().namespace).named(&object.meta().name).subresource("status");
+        let target =
+            Target::of::<K>(&object.meta().namespace).named(&object.meta().name).subresource("status");
         Write::call(target, Action::Update(Box::new(object), WriteOptions::default()))
     }
 
     /// Changes the object of kind `K` and this name by a patch document.
-    pub fn patch<K: Kind>(namespace: &str, name: &str, subresource: &str, kind: PatchKind, document: Bytes) -> Self {
+    pub fn patch<K: Kind>(
+        namespace: &str,
+        name: &str,
+        subresource: &str,
+        kind: PatchKind,
+        document: Bytes,
+    ) -> Self {
         let target = Target::of::<K>(namespace).named(name).subresource(subresource);
         Write::call(target, Action::Patch(kind, document, WriteOptions::default()))
     }
@@ -160,7 +171,10 @@ impl Write {
     }
 
     /// Records the event that `note` makes of the object that the call brought.
-    pub fn on_success(mut self, note: impl FnOnce(Option<&dyn Object>) -> Option<Note> + Send + 'static) -> Self {
+    pub fn on_success(
+        mut self,
+        note: impl FnOnce(Option<&dyn Object>) -> Option<Note> + Send + 'static,
+    ) -> Self {
         self.on_success = Some(Box::new(note));
         self
     }
@@ -298,10 +312,13 @@ fn line(text: &mut String, how: &str, write: &Write) {
         Action::Watch(_) => writeln!(text, "{how}watch {path}"),
         Action::Create(object, _) => writeln!(text, "{how}create {path} {}", json(&**object)),
         Action::Update(object, _) => writeln!(text, "{how}update {path} {}", json(&**object)),
-        Action::Patch(_, document, _) => writeln!(text, "{how}patch {path} {}", String::from_utf8_lossy(document)),
+        Action::Patch(_, document, _) => {
+            writeln!(text, "{how}patch {path} {}", String::from_utf8_lossy(document))
+        }
         Action::Delete(options) => {
             let policy = &options.propagation_policy;
-            let grace = options.grace_period_seconds.map(|grace| format!(" grace {grace}")).unwrap_or_default();
+            let grace =
+                options.grace_period_seconds.map(|grace| format!(" grace {grace}")).unwrap_or_default();
             writeln!(text, "{how}delete {path}{grace}{}{policy}", if policy.is_empty() { "" } else { " " })
         }
         Action::DeleteCollection(..) => writeln!(text, "{how}deletecollection {path}"),

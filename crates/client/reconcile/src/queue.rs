@@ -121,7 +121,8 @@ impl<T: Clone + Eq + Hash> Queue<T> {
         let pause = {
             let mut state = self.state.lock();
             let failures = state.failures.entry(item.clone()).or_insert(0);
-            let own = RETRY_BASE.saturating_mul(1u32.checked_shl(*failures).unwrap_or(u32::MAX)).min(RETRY_MAX);
+            let own =
+                RETRY_BASE.saturating_mul(1u32.checked_shl(*failures).unwrap_or(u32::MAX)).min(RETRY_MAX);
             *failures = failures.saturating_add(1).min(31);
             own.max(state.reserve(now))
         };
@@ -230,7 +231,8 @@ impl<T: Clone + Eq + Hash> Queue<T> {
 
     fn measure_progress(&self, state: &State<T>, now: Duration) {
         let ages = state.processing.values().map(|started| now.saturating_sub(*started).as_secs_f64());
-        let (total, longest) = ages.fold((0.0, 0.0_f64), |(total, longest), age| (total + age, longest.max(age)));
+        let (total, longest) =
+            ages.fold((0.0, 0.0_f64), |(total, longest), age| (total + age, longest.max(age)));
         self.metrics.unfinished.set(total);
         self.metrics.longest.set(longest);
     }
@@ -242,7 +244,11 @@ impl<T> State<T> {
         let passed = now.saturating_sub(self.tokens_at).as_secs_f64();
         self.tokens = (self.tokens + passed * BUCKET_PER_SECOND).min(BUCKET_BURST) - 1.0;
         self.tokens_at = now;
-        if self.tokens >= 0.0 { Duration::ZERO } else { Duration::from_secs_f64(-self.tokens / BUCKET_PER_SECOND) }
+        if self.tokens >= 0.0 {
+            Duration::ZERO
+        } else {
+            Duration::from_secs_f64(-self.tokens / BUCKET_PER_SECOND)
+        }
     }
 }
 

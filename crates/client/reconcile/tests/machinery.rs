@@ -44,7 +44,10 @@ async fn a_failure_ends_the_plan_but_not_the_continuation() {
     let env = paused_env(1);
     let server = Fake::new(env.clone());
     let mut plan = Plan::new();
-    plan.push(Write::update(ConfigMap { metadata: meta::ObjectMeta::namespaced("default", "none"), ..ConfigMap::default() }));
+    plan.push(Write::update(ConfigMap {
+        metadata: meta::ObjectMeta::namespaced("default", "none"),
+        ..ConfigMap::default()
+    }));
     plan.create(map("never-"));
     plan.then(|outcome, plan| {
         assert_eq!(outcome.error().map(|status| status.code), Some(404));
@@ -80,15 +83,22 @@ async fn events_are_counted() {
     let env = paused_env(1);
     let server = Fake::new(env.clone());
     let recorder = Recorder::start(server.client(), "tester", env);
-    let about = server.put(ConfigMap { metadata: meta::ObjectMeta::namespaced("default", "a"), ..ConfigMap::default() });
+    let about = server
+        .put(ConfigMap { metadata: meta::ObjectMeta::namespaced("default", "a"), ..ConfigMap::default() });
     for _ in 0..3 {
         recorder.record(Note::normal(&*about, "Tested", "it works"));
     }
     let counted = || server.list::<Event>().first().is_some_and(|event| event.count == 3);
     assert!(eventually(counted).await, "{:?}", server.list::<Event>());
     let events = server.list::<Event>();
-    assert_eq!((events.len(), events[0].source.component.as_str(), events[0].reason.as_str()), (1, "tester", "Tested"));
-    assert_eq!((events[0].involved_object.kind.as_str(), events[0].involved_object.name.as_str()), ("ConfigMap", "a"));
+    assert_eq!(
+        (events.len(), events[0].source.component.as_str(), events[0].reason.as_str()),
+        (1, "tester", "Tested")
+    );
+    assert_eq!(
+        (events[0].involved_object.kind.as_str(), events[0].involved_object.name.as_str()),
+        ("ConfigMap", "a")
+    );
 }
 
 #[tokio::test(start_paused = true)]

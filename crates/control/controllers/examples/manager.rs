@@ -16,13 +16,18 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let kubeconfig = arguments.first().ok_or("usage: manager KUBECONFIG [CLUSTER_CIDR]")?;
     telemetry::init_logs(&std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into()))?;
     let base = Config::from_kubeconfig(Path::new(kubeconfig), None)?;
-    let root_ca = String::from_utf8_lossy(base.certificate_authority.as_deref().unwrap_or_default()).into_owned();
+    let root_ca =
+        String::from_utf8_lossy(base.certificate_authority.as_deref().unwrap_or_default()).into_owned();
     let mut transports = std::collections::HashMap::<String, Arc<dyn Transport>>::new();
-    let accounts = controllers::TABLE.iter().map(|entry| format!("system:serviceaccount:kube-system:{}", entry.account));
+    let accounts =
+        controllers::TABLE.iter().map(|entry| format!("system:serviceaccount:kube-system:{}", entry.account));
     for user in accounts.chain(["system:kube-controller-manager".to_owned()]) {
         let mut groups = vec!["system:authenticated".to_owned()];
         if user.starts_with("system:serviceaccount:") {
-            groups.extend(["system:serviceaccounts".to_owned(), "system:serviceaccounts:kube-system".to_owned()]);
+            groups.extend([
+                "system:serviceaccounts".to_owned(),
+                "system:serviceaccounts:kube-system".to_owned(),
+            ]);
         }
         let config = Config {
             impersonate: Some(Impersonate { user: user.clone(), uid: String::new(), groups }),

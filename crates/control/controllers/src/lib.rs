@@ -4,8 +4,10 @@
 //! set of shared caches, each acting as its own user, as kube-controller-manager does with
 //! `--use-service-account-credentials`.
 
-mod common;
+#![expect(clippy::result_large_err, reason = "Status is the error of the API, as the transports pass it")]
+
 mod claims;
+mod common;
 mod cronjob;
 mod daemonset;
 mod deployment;
@@ -23,4 +25,4 @@ mod statefulset;
 mod table;
 mod volumes;
 
-pub use table::{Config, Entry, Handle, TABLE, run, run_on};
+pub use table::{Config, Entry, Handle, TABLE, Transports, run, run_on};

@@ -9,16 +9,22 @@ use informer::Informers;
 use ipnet::Ipv4Net;
 use reconcile::Context;
 
-use crate::{claims, cronjob, daemonset, deployment, disruption, endpoints, garbage, job, namespace, node, quota, replicas, roles, serviceaccount, statefulset, volumes};
+use crate::{
+    claims, cronjob, daemonset, deployment, disruption, endpoints, garbage, job, namespace, node, quota,
+    replicas, roles, serviceaccount, statefulset, volumes,
+};
 
 /// The user that reads for all controllers.
 const READER: &str = "system:kube-controller-manager";
+
+/// Finds the transport of a user.
+pub type Transports = Box<dyn Fn(&str) -> Arc<dyn Transport> + Send + Sync>;
 
 /// What the controllers need to know of their cluster.
 pub struct Config {
     /// The way to the API server as a user of this name: `system:serviceaccount:kube-system:<controller>-controller`, in
     /// the groups of service accounts, or `system:kube-controller-manager`.
-    pub transports: Box<dyn Fn(&str) -> Arc<dyn Transport> + Send + Sync>,
+    pub transports: Transports,
     /// Clock and randomness.
     pub env: Env,
     /// Range of pod addresses, divided among nodes; `None` leaves that to somebody else.
@@ -47,7 +53,11 @@ fn started(running: impl Send + Sync + 'static) -> Option<Started> {
 
 /// Every controller.
 pub static TABLE: &[Entry] = &[
-    Entry { name: "namespace-controller", account: "namespace-controller", start: |c, _| started(namespace::start(c)) },
+    Entry {
+        name: "namespace-controller",
+        account: "namespace-controller",
+        start: |c, _| started(namespace::start(c)),
+    },
     Entry {
         name: "serviceaccount-controller",
         account: "service-account-controller",
@@ -138,7 +148,11 @@ pub static TABLE: &[Entry] = &[
         account: "resource-claim-controller",
         start: |c, _| started(claims::start(c)),
     },
-    Entry { name: "cronjob-controller", account: "cronjob-controller", start: |c, _| started(cronjob::start(c)) },
+    Entry {
+        name: "cronjob-controller",
+        account: "cronjob-controller",
+        start: |c, _| started(cronjob::start(c)),
+    },
     Entry { name: "job-controller", account: "job-controller", start: |c, _| started(job::start(c)) },
     Entry {
         name: "ttl-after-finished-controller",

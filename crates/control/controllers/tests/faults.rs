@@ -145,11 +145,20 @@ async fn a_rollout_ends_with_the_new_template_and_keeps_its_floor() {
     let mut revisions: Vec<_> = server
         .list::<ReplicaSet>()
         .iter()
-        .map(|set| (set.metadata.annotation("deployment.kubernetes.io/revision").to_owned(), set.spec.replicas))
+        .map(|set| {
+            (set.metadata.annotation("deployment.kubernetes.io/revision").to_owned(), set.spec.replicas)
+        })
         .collect();
     revisions.sort();
     assert_eq!(revisions, [("1".to_owned(), Some(0)), ("2".to_owned(), Some(3))]);
-    assert_eq!(server.get::<Deployment>("default", "web").unwrap().metadata.annotation("deployment.kubernetes.io/revision"), "2");
+    assert_eq!(
+        server
+            .get::<Deployment>("default", "web")
+            .unwrap()
+            .metadata
+            .annotation("deployment.kubernetes.io/revision"),
+        "2"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -142,7 +142,12 @@ impl Fake {
                 if let Some(name) = options.field_selector.strip_prefix("metadata.name=") {
                     items.retain(|item| item.meta().name == name);
                 }
-                return Ok(Reply::List { items, resource_version, continue_token: meta::Str::new(), remaining: None });
+                return Ok(Reply::List {
+                    items,
+                    resource_version,
+                    continue_token: meta::Str::new(),
+                    remaining: None,
+                });
             }
             Action::Watch(options) => {
                 drop(state);

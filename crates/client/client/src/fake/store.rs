@@ -14,9 +14,12 @@ use crate::Resource;
 const SERVER_OWNED: [&str; 5] =
     ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"];
 
+/// Objects by namespace and name.
+type Collection = BTreeMap<(Str, Str), Arc<dyn Object>>;
+
 #[derive(Default)]
 pub(super) struct State {
-    objects: HashMap<Resource, BTreeMap<(Str, Str), Arc<dyn Object>>>,
+    objects: HashMap<Resource, Collection>,
     pub(super) history: Vec<(u64, Resource, WatchEvent)>,
     pub(super) compacted: u64,
     revision: u64,
@@ -82,7 +85,12 @@ impl State {
     }
 
     /// Stores and tells watches.
-    fn commit(&mut self, resource: &Resource, mut object: Box<dyn Object>, event_type: EventType) -> Arc<dyn Object> {
+    fn commit(
+        &mut self,
+        resource: &Resource,
+        mut object: Box<dyn Object>,
+        event_type: EventType,
+    ) -> Arc<dyn Object> {
         self.revision += 1;
         object.meta_mut().resource_version = Str::from(self.revision.to_string());
         let object: Arc<dyn Object> = Arc::from(object);
@@ -98,11 +106,17 @@ impl State {
         object
     }
 
-    pub(super) fn put(&mut self, resource: &Resource, mut object: Box<dyn Object>, env: &Env) -> Arc<dyn Object> {
+    pub(super) fn put(
+        &mut self,
+        resource: &Resource,
+        mut object: Box<dyn Object>,
+        env: &Env,
+    ) -> Arc<dyn Object> {
         let known = self.get(resource, &object.meta().namespace, &object.meta().name);
         let meta = object.meta_mut();
         if meta.uid.is_empty() {
-            meta.uid = known.as_ref().map_or_else(|| Str::from(env.random.uuid()), |known| known.meta().uid.clone());
+            meta.uid =
+                known.as_ref().map_or_else(|| Str::from(env.random.uuid()), |known| known.meta().uid.clone());
         }
         if meta.creation_timestamp.is_none() {
             meta.creation_timestamp = Some(Time::from_system(env.clock.now()));
@@ -149,7 +163,8 @@ impl State {
         let stored = self.read(resource, target)?;
         let wanted = &object.meta().resource_version;
         if !wanted.is_empty() && *wanted != stored.meta().resource_version {
-            let why = "the object has been modified; please apply your changes to the latest version and try again";
+            let why =
+                "the object has been modified; please apply your changes to the latest version and try again";
             return Err(Status::conflict(&group_resource(resource), &target.name, why));
         }
         self.replace(resource, &stored, to_value(&*object), &target.subresource)
@@ -166,10 +181,15 @@ impl State {
             return Err(Status::bad_request("the fake server takes merge patches only"));
         }
         let stored = self.read(resource, target)?;
-        let patch: Value = serde_json::from_slice(document).map_err(|error| Status::bad_request(error.to_string()))?;
+        let patch: Value =
+            serde_json::from_slice(document).map_err(|error| Status::bad_request(error.to_string()))?;
         let wanted = patch["metadata"]["resourceVersion"].as_str();
         if wanted.is_some_and(|wanted| stored.meta().resource_version != wanted) {
-            return Err(Status::conflict(&group_resource(resource), &target.name, "the object has been modified"));
+            return Err(Status::conflict(
+                &group_resource(resource),
+                &target.name,
+                "the object has been modified",
+            ));
         }
         let mut value = to_value(&*stored);
         merge(&mut value, &patch);
@@ -219,7 +239,11 @@ impl State {
     ) -> Result<Reply, Status> {
         let stored = self.read(resource, target)?;
         if options.precondition.uid.as_ref().is_some_and(|uid| *uid != stored.meta().uid) {
-            return Err(Status::conflict(&group_resource(resource), &target.name, "another object has this name"));
+            return Err(Status::conflict(
+                &group_resource(resource),
+                &target.name,
+                "another object has this name",
+            ));
         }
         let mut object = stored.clone_object();
         let finalizer = match options.propagation_policy.as_str() {

@@ -20,7 +20,12 @@ struct Reader {
     ended: bool,
 }
 
-pub(super) fn start(fake: Arc<Fake>, resource: Resource, namespace: &str, options: &ListOptions) -> WatchStream {
+pub(super) fn start(
+    fake: Arc<Fake>,
+    resource: Resource,
+    namespace: &str,
+    options: &ListOptions,
+) -> WatchStream {
     let progress = fake.progress.subscribe();
     let mut ready = VecDeque::new();
     let mut from = options.resource_version.parse().unwrap_or(0);

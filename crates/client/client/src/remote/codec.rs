@@ -288,7 +288,9 @@ mod tests {
         let mut proto = Vec::new();
         Envelope::encode("v1", "ConfigMapList", &message, &mut proto);
         for reply in [list(false, json), list(true, &proto)] {
-            let Ok(Reply::List { items, resource_version, continue_token, .. }) = reply else { panic!("a list") };
+            let Ok(Reply::List { items, resource_version, continue_token, .. }) = reply else {
+                panic!("a list")
+            };
             assert_eq!((items.len(), resource_version, continue_token.as_str()), (1, 7, "x"));
             assert_eq!(items[0].meta().name, "a");
         }
@@ -299,7 +301,8 @@ mod tests {
         let code = StatusCode::SERVICE_UNAVAILABLE;
         let status = refusal(code, &HeaderMap::new(), false, b"service unavailable\n");
         assert_eq!((status.code, status.message.as_str()), (503, "service unavailable"));
-        let json = br#"{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}"#;
+        let json =
+            br#"{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}"#;
         assert_eq!(refusal(StatusCode::NOT_FOUND, &HeaderMap::new(), false, json).reason, "NotFound");
     }
 

@@ -99,7 +99,10 @@ impl Pool {
     }
 
     /// Sends one request over a kept or a new connection.
-    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Answer>, ConnectionError> {
+    pub(crate) async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Answer>, ConnectionError> {
         if let Some(shared) = self.pick() {
             // A connection that closed since it was picked takes nothing, so the request may go to a new one.
             let mut sender = shared.sender.clone();
@@ -173,8 +176,10 @@ impl Pool {
     }
 
     async fn dial(&self, tls: Option<&TlsConnector>) -> Result<(Box<dyn Io>, bool), ConnectionError> {
-        let failed =
-            |reason: &dyn std::fmt::Display| ConnectionError::Dial { address: self.address.clone(), reason: reason.to_string() };
+        let failed = |reason: &dyn std::fmt::Display| ConnectionError::Dial {
+            address: self.address.clone(),
+            reason: reason.to_string(),
+        };
         let connect = async {
             let tcp = TcpStream::connect(&self.address).await.map_err(|error| failed(&error))?;
             tcp.set_nodelay(true).map_err(|error| failed(&error))?;

@@ -166,7 +166,11 @@ impl Config {
     ///
     /// # Errors
     /// See [`ConfigError`].
-    pub fn from_kubeconfig_text(text: &str, path: &Path, context: Option<&str>) -> Result<Config, ConfigError> {
+    pub fn from_kubeconfig_text(
+        text: &str,
+        path: &Path,
+        context: Option<&str>,
+    ) -> Result<Config, ConfigError> {
         let file: File = serde_norway::from_str(text)
             .map_err(|error| ConfigError::Parse { path: path.to_owned(), reason: error.to_string() })?;
         let folder = path.parent().unwrap_or(Path::new(""));
@@ -206,11 +210,16 @@ impl Config {
             user.client_certificate_data.as_deref(),
             user.client_certificate.as_deref(),
         )?;
-        let key = bytes(folder, "client-key-data", user.client_key_data.as_deref(), user.client_key.as_deref())?;
+        let key =
+            bytes(folder, "client-key-data", user.client_key_data.as_deref(), user.client_key.as_deref())?;
         self.client_certificate = match (certificate, key) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
             (None, None) => None,
-            _ => return Err(ConfigError::Tls("client certificate and client key must be given together".into())),
+            _ => {
+                return Err(ConfigError::Tls(
+                    "client certificate and client key must be given together".into(),
+                ));
+            }
         };
         self.token = user.token.clone();
         self.token_file = user.token_file.as_ref().map(|path| folder.join(path));
@@ -230,7 +239,8 @@ impl Config {
     pub fn in_cluster() -> Result<Config, ConfigError> {
         const VOLUME: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
         let variable = |name: &'static str| {
-            std::env::var(name).map_err(|_| ConfigError::Missing { what: "environment variable", name: name.into() })
+            std::env::var(name)
+                .map_err(|_| ConfigError::Missing { what: "environment variable", name: name.into() })
         };
         let (host, port) = (variable("KUBERNETES_SERVICE_HOST")?, variable("KUBERNETES_SERVICE_PORT")?);
         let host = if host.contains(':') { format!("[{host}]") } else { host };
@@ -320,6 +330,9 @@ contexts:
     #[test]
     fn says_what_is_wrong() {
         assert_eq!(load(Some("gone")).unwrap_err().to_string(), "context \"gone\" does not exist");
-        assert_eq!(load(Some("cloud")).unwrap_err().to_string(), "credential plugins (exec) are not supported");
+        assert_eq!(
+            load(Some("cloud")).unwrap_err().to_string(),
+            "credential plugins (exec) are not supported"
+        );
     }
 }

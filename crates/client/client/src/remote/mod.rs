@@ -13,7 +13,9 @@ mod watch;
 
 use bytes::Bytes;
 use call::{Action, Call, Reply, Transport};
-use http::header::{ACCEPT as ACCEPT_HEADER, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{
+    ACCEPT as ACCEPT_HEADER, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT,
+};
 use http::{HeaderMap, Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
 use meta::Status;
@@ -38,8 +40,10 @@ impl Remote {
     /// # Errors
     /// When URL, certificates or keys in the configuration cannot be used.
     pub fn new(config: Config) -> Result<Remote, ConfigError> {
-        let server: Uri =
-            config.server.parse().map_err(|error| ConfigError::Tls(format!("server {:?}: {error}", config.server)))?;
+        let server: Uri = config
+            .server
+            .parse()
+            .map_err(|error| ConfigError::Tls(format!("server {:?}: {error}", config.server)))?;
         let authority = server.authority().map(ToString::to_string).unwrap_or_default();
         let scheme = server.scheme_str().unwrap_or("https");
         Ok(Remote {
@@ -158,7 +162,9 @@ fn encode(call: Call) -> Result<Request<Bytes>, Status> {
     let body = match &action {
         Action::Create(object, _) | Action::Update(object, _) => Some(codec::encode(&**object)),
         Action::Patch(kind, document, _) => Some((kind.content_type(), document.clone())),
-        Action::Delete(options) | Action::DeleteCollection(_, options) => Some(codec::delete_options(options)),
+        Action::Delete(options) | Action::DeleteCollection(_, options) => {
+            Some(codec::delete_options(options))
+        }
         Action::Get { .. } | Action::List(_) | Action::Watch(_) => None,
     };
     let mut uri = target.path();

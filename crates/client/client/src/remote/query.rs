@@ -24,7 +24,9 @@ pub(crate) fn of(action: &Action) -> String {
             query.add("watch", "true");
             query.list(options);
         }
-        Action::Create(_, options) | Action::Update(_, options) | Action::Patch(_, _, options) => query.write(options),
+        Action::Create(_, options) | Action::Update(_, options) | Action::Patch(_, _, options) => {
+            query.write(options)
+        }
         Action::Delete(_) => {}
     }
     query.text

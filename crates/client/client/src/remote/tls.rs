@@ -44,7 +44,9 @@ fn roots(config: &Config) -> Result<RootCertStore, ConfigError> {
     match &config.certificate_authority {
         Some(pem) => {
             for certificate in certificates(pem, "certificate authority")? {
-                roots.add(certificate).map_err(|error| ConfigError::Tls(format!("certificate authority: {error}")))?;
+                roots
+                    .add(certificate)
+                    .map_err(|error| ConfigError::Tls(format!("certificate authority: {error}")))?;
             }
         }
         None => {
@@ -59,7 +61,11 @@ fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, 
     let list: Vec<_> = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<_, _>>()
         .map_err(|error| ConfigError::Tls(format!("{what}: {error}")))?;
-    if list.is_empty() { Err(ConfigError::Tls(format!("{what}: no certificate in the PEM data"))) } else { Ok(list) }
+    if list.is_empty() {
+        Err(ConfigError::Tls(format!("{what}: no certificate in the PEM data")))
+    } else {
+        Ok(list)
+    }
 }
 
 /// What `insecure-skip-tls-verify` asks for: any certificate is good, signatures still have to match it.

@@ -106,8 +106,8 @@ fn json_event(line: &[u8]) -> Result<WatchEvent, Status> {
         #[serde(borrow)]
         object: &'a RawValue,
     }
-    let line: Line<'_> =
-        serde_json::from_slice(line).map_err(|error| Status::internal_error(format!("decode watch event: {error}")))?;
+    let line: Line<'_> = serde_json::from_slice(line)
+        .map_err(|error| Status::internal_error(format!("decode watch event: {error}")))?;
     event(&line.event_type, false, &Bytes::copy_from_slice(line.object.get().as_bytes()))
 }
 

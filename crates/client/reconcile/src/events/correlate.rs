@@ -162,7 +162,8 @@ mod tests {
     use super::*;
 
     fn event(message: &str) -> Event {
-        let mut event = Event { reason: "FailedCreate".into(), message: message.into(), count: 1, ..Event::default() };
+        let mut event =
+            Event { reason: "FailedCreate".into(), message: message.into(), count: 1, ..Event::default() };
         event.involved_object.name = "web".into();
         event.metadata.name = name("web", 1);
         event

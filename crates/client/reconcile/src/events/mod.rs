@@ -57,19 +57,37 @@ pub struct Note {
 impl Note {
     /// A note of the normal course.
     pub fn normal(regarding: &dyn Object, reason: &str, message: impl Into<Str>) -> Self {
-        Note { regarding: reference(regarding), event_type: EventType::Normal, reason: reason.into(), message: message.into() }
+        Note {
+            regarding: reference(regarding),
+            event_type: EventType::Normal,
+            reason: reason.into(),
+            message: message.into(),
+        }
     }
 
     /// A note of trouble.
     pub fn warning(regarding: &dyn Object, reason: &str, message: impl Into<Str>) -> Self {
-        Note { regarding: reference(regarding), event_type: EventType::Warning, reason: reason.into(), message: message.into() }
+        Note {
+            regarding: reference(regarding),
+            event_type: EventType::Warning,
+            reason: reason.into(),
+            message: message.into(),
+        }
     }
 }
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let about = &self.regarding;
-        write!(f, "{} {} {} {}: {}", self.event_type.as_str(), about.kind, about.name, self.reason, self.message)
+        write!(
+            f,
+            "{} {} {} {}: {}",
+            self.event_type.as_str(),
+            about.kind,
+            about.name,
+            self.reason,
+            self.message
+        )
     }
 }
 
@@ -119,7 +137,9 @@ async fn write_all(client: Client, source: EventSource, env: Env, mut waiting: m
     let mut correlator = Correlator::new();
     while let Some(note) = waiting.recv().await {
         let event = event_of(note, &source, &env);
-        let Some(correlated) = correlator.take(event, env.clock.monotonic(), unix_nanos(&env)) else { continue };
+        let Some(correlated) = correlator.take(event, env.clock.monotonic(), unix_nanos(&env)) else {
+            continue;
+        };
         write(&client, &env, &mut correlator, correlated).await;
     }
 }

@@ -22,14 +22,23 @@ pub(crate) fn start(context: &Context) -> Running {
             let mut pods = world.list::<Pod>(&template.metadata.namespace);
             let name = &template.metadata.name;
             pods.retain(|pod| {
-                pod.spec.resource_claims.iter().any(|claim| claim.resource_claim_template_name.as_ref() == Some(name))
+                pod.spec
+                    .resource_claims
+                    .iter()
+                    .any(|claim| claim.resource_claim_template_name.as_ref() == Some(name))
             });
             pods.iter().map(|pod| Key::of(&**pod)).collect()
         })
         .on::<ResourceClaim>(|claim, _| {
             let namespace = &claim.metadata.namespace;
-            let owner = controller_of(&claim.metadata).filter(|owner| owner.kind == "Pod").map(|owner| &owner.name);
-            let users = claim.status.reserved_for.iter().filter(|user| user.resource == "pods").map(|user| &user.name);
+            let owner =
+                controller_of(&claim.metadata).filter(|owner| owner.kind == "Pod").map(|owner| &owner.name);
+            let users = claim
+                .status
+                .reserved_for
+                .iter()
+                .filter(|user| user.resource == "pods")
+                .map(|user| &user.name);
             users.chain(owner).map(|name| Key::new(namespace, name)).collect()
         })
         .start()
@@ -95,7 +104,8 @@ fn tell(pod: &mut Pod, name: &Str, claim: &Str) {
     let statuses = &mut pod.status.resource_claim_statuses;
     match statuses.iter_mut().find(|status| status.name == *name) {
         Some(known) => known.resource_claim_name = Some(claim.clone()),
-        None => statuses.push(PodResourceClaimStatus { name: name.clone(), resource_claim_name: Some(claim.clone()) }),
+        None => statuses
+            .push(PodResourceClaimStatus { name: name.clone(), resource_claim_name: Some(claim.clone()) }),
     }
 }
 

@@ -9,7 +9,11 @@ pub(crate) fn scaled(value: &IntOrString, total: i32, round_up: bool) -> Option<
         IntOrString::String(text) => {
             let percent: i64 = text.strip_suffix('%')?.parse().ok()?;
             let product = percent * i64::from(total);
-            let number = if round_up { product.div_euclid(100) + i64::from(product.rem_euclid(100) > 0) } else { product.div_euclid(100) };
+            let number = if round_up {
+                product.div_euclid(100) + i64::from(product.rem_euclid(100) > 0)
+            } else {
+                product.div_euclid(100)
+            };
             i32::try_from(number).ok()
         }
     }

@@ -11,7 +11,11 @@ pub(crate) fn controller_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
 pub(crate) fn controller_ref<K: Kind>(owner: &K) -> OwnerReference {
     let meta = owner.meta();
     OwnerReference {
-        api_version: if K::GROUP.is_empty() { K::VERSION.into() } else { format!("{}/{}", K::GROUP, K::VERSION).into() },
+        api_version: if K::GROUP.is_empty() {
+            K::VERSION.into()
+        } else {
+            format!("{}/{}", K::GROUP, K::VERSION).into()
+        },
         kind: K::KIND.into(),
         name: meta.name.clone(),
         uid: meta.uid.clone(),

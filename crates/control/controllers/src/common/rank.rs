@@ -30,9 +30,11 @@ fn compare(a: &Pod, b: &Pod, crowd_a: usize, crowd_b: usize, now: i64) -> Orderi
         .then_with(|| pods::is_ready(a).cmp(&pods::is_ready(b)))
         .then_with(|| cost(a).cmp(&cost(b)))
         .then_with(|| crowd_b.cmp(&crowd_a))
-        .then_with(|| match (pods::is_ready(a) && pods::is_ready(b)).then(|| (ready_since(a), ready_since(b))) {
-            Some((since_a, since_b)) => age(since_a, now).cmp(&age(since_b, now)),
-            None => Ordering::Equal,
+        .then_with(|| {
+            match (pods::is_ready(a) && pods::is_ready(b)).then(|| (ready_since(a), ready_since(b))) {
+                Some((since_a, since_b)) => age(since_a, now).cmp(&age(since_b, now)),
+                None => Ordering::Equal,
+            }
         })
         .then_with(|| restarts(b).cmp(&restarts(a)))
         .then_with(|| age(created(a), now).cmp(&age(created(b), now)))
@@ -74,4 +76,3 @@ fn restarts(pod: &Pod) -> (i32, i32) {
 pub(crate) fn oldest_first(meta: &meta::ObjectMeta) -> (Option<i64>, Str) {
     (meta.creation_timestamp.map(|time| time.seconds), meta.name.clone())
 }
-

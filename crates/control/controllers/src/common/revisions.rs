@@ -34,7 +34,11 @@ pub(crate) struct History {
 
 impl History {
     /// The history of `owner` out of all revisions of its namespace.
-    pub(crate) fn of<K: Kind>(owner: &K, all: Vec<Arc<ControllerRevision>>, template: &PodTemplateSpec) -> History {
+    pub(crate) fn of<K: Kind>(
+        owner: &K,
+        all: Vec<Arc<ControllerRevision>>,
+        template: &PodTemplateSpec,
+    ) -> History {
         let mut revisions = all;
         revisions.retain(|revision| is_controlled_by(&revision.metadata, owner.meta()));
         revisions.sort_by_key(|revision| (revision.revision, super::rank::oldest_first(&revision.metadata)));
@@ -65,7 +69,8 @@ impl History {
         let data = data(template);
         let collisions = collisions.unwrap_or(0) as u32;
         let hash = encode(fnv32a(&[&data, &collisions.to_le_bytes()]));
-        let mut revision = ControllerRevision { data: RawJson::new(data), revision: newest + 1, ..Default::default() };
+        let mut revision =
+            ControllerRevision { data: RawJson::new(data), revision: newest + 1, ..Default::default() };
         revision.metadata.namespace = owner.meta().namespace.clone();
         revision.metadata.name = Str::from(format!("{}-{hash}", owner.meta().name));
         revision.metadata.labels = template.metadata.labels.clone();
@@ -85,7 +90,10 @@ impl History {
 
     /// The hash of the present revision.
     pub(crate) fn hash(&self) -> Str {
-        self.present.as_ref().and_then(|revision| revision.metadata.labels.get(HASH_LABEL).cloned()).unwrap_or_default()
+        self.present
+            .as_ref()
+            .and_then(|revision| revision.metadata.labels.get(HASH_LABEL).cloned())
+            .unwrap_or_default()
     }
 
     /// Deletes the oldest revisions beyond `limit` that are not in use.

@@ -8,7 +8,8 @@ pub(crate) fn selects_node(spec: &PodSpec, node: &Node) -> bool {
     let labels = &node.metadata.labels;
     let plain = spec.node_selector.iter().all(|(key, value)| labels.get(key) == Some(value));
     let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
-    let required = affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
+    let required =
+        affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
     plain && required.is_none_or(|required| matches(required, node))
 }
 

@@ -14,7 +14,10 @@ pub(crate) const NOW_MS: i64 = 1_767_225_600_000;
 /// An object out of its JSON form.
 pub(crate) fn object(value: Value) -> Arc<dyn Object> {
     let json = value.to_string();
-    Arc::from(scheme::decode_json(json.as_bytes(), &mut DecodeContext::lenient()).expect("the test's JSON is an object"))
+    Arc::from(
+        scheme::decode_json(json.as_bytes(), &mut DecodeContext::lenient())
+            .expect("the test's JSON is an object"),
+    )
 }
 
 /// What `reconciler` wants done about `key` in a world of `objects`.

@@ -34,7 +34,11 @@ pub(crate) fn start(context: &Context) -> Running {
 
 fn ended(job: &Job) -> Option<&Str> {
     let end = |type_: &Str| type_ == "Complete" || type_ == "Failed";
-    job.status.conditions.iter().find(|known| end(&known.type_) && known.status == "True").map(|known| &known.type_)
+    job.status
+        .conditions
+        .iter()
+        .find(|known| end(&known.type_) && known.status == "True")
+        .map(|known| &known.type_)
 }
 
 pub(crate) struct CronJobs;
@@ -121,11 +125,14 @@ fn reference(job: &Job) -> ObjectReference {
 
 /// Deletes ended Jobs beyond the two limits, oldest first.
 fn clean_up(cron: &Arc<CronJob>, jobs: &[Arc<Job>], plan: &mut Plan) {
-    let limits =
-        [("Complete", cron.spec.successful_jobs_history_limit), ("Failed", cron.spec.failed_jobs_history_limit)];
+    let limits = [
+        ("Complete", cron.spec.successful_jobs_history_limit),
+        ("Failed", cron.spec.failed_jobs_history_limit),
+    ];
     for (end, limit) in limits {
         let Some(limit) = limit else { continue };
-        let mut old: Vec<&Arc<Job>> = jobs.iter().filter(|job| ended(job).is_some_and(|known| known == end)).collect();
+        let mut old: Vec<&Arc<Job>> =
+            jobs.iter().filter(|job| ended(job).is_some_and(|known| known == end)).collect();
         old.sort_by_key(|job| (job.status.start_time, job.metadata.name.clone()));
         let surplus = old.len().saturating_sub(limit.max(0) as usize);
         plan.all(old.into_iter().take(surplus).map(|job| delete(cron, job)).collect());
@@ -148,11 +155,12 @@ struct Times {
 }
 
 fn times(cron: &CronJob, status: &CronJobStatus, now: i64) -> Result<Times, String> {
-    if let Some(zone) = cron.spec.time_zone.as_deref().filter(|zone| !matches!(*zone, "" | "UTC" | "Etc/UTC")) {
+    if let Some(zone) = cron.spec.time_zone.as_deref().filter(|zone| !matches!(*zone, "" | "UTC" | "Etc/UTC"))
+    {
         return Err(format!("unknown time zone {zone}"));
     }
-    let schedule =
-        Schedule::parse(&cron.spec.schedule).map_err(|error| format!("unparseable schedule: {}: {error}", cron.spec.schedule))?;
+    let schedule = Schedule::parse(&cron.spec.schedule)
+        .map_err(|error| format!("unparseable schedule: {}: {error}", cron.spec.schedule))?;
     let created = cron.metadata.creation_timestamp.map_or(now, |time| time.seconds);
     let mut earliest = status.last_schedule_time.map_or(created, |time| time.seconds);
     if let Some(seconds) = cron.spec.starting_deadline_seconds {
@@ -180,7 +188,8 @@ fn launch(
     world: &World,
     plan: &mut Plan,
 ) -> Option<Job> {
-    let too_late = cron.spec.starting_deadline_seconds.is_some_and(|seconds| at + seconds < world.unix_seconds());
+    let too_late =
+        cron.spec.starting_deadline_seconds.is_some_and(|seconds| at + seconds < world.unix_seconds());
     if too_late {
         let message = format!("Missed scheduled time to start a job: {}", Time::from_unix(at));
         plan.event(Note::warning(&**cron, "MissSchedule", message));
@@ -193,7 +202,8 @@ fn launch(
     }
     match cron.spec.concurrency_policy.as_str() {
         "Forbid" if !status.active.is_empty() => {
-            let message = "Not starting job because prior execution is running and concurrency policy is Forbid";
+            let message =
+                "Not starting job because prior execution is running and concurrency policy is Forbid";
             plan.event(Note::normal(&**cron, "JobAlreadyActive", message));
             return None;
         }
@@ -215,14 +225,27 @@ fn launch(
     Some(job)
 }
 
-fn create(cron: &Arc<CronJob>, job: Job, mut status: CronJobStatus, at: i64, next: Next, plan: &mut Plan) -> Next {
+fn create(
+    cron: &Arc<CronJob>,
+    job: Job,
+    mut status: CronJobStatus,
+    at: i64,
+    next: Next,
+    plan: &mut Plan,
+) -> Next {
     let (created, refused, name) = (cron.clone(), cron.clone(), job.metadata.name.clone());
     plan.push(
         Write::create(job)
             .ignore(409)
-            .on_success(move |_| Some(Note::normal(&*created, "SuccessfulCreate", format!("Created job {name}"))))
+            .on_success(move |_| {
+                Some(Note::normal(&*created, "SuccessfulCreate", format!("Created job {name}")))
+            })
             .on_failure(move |status| {
-                Some(Note::warning(&*refused, "FailedCreate", format!("Error creating job: {}", status.message)))
+                Some(Note::warning(
+                    &*refused,
+                    "FailedCreate",
+                    format!("Error creating job: {}", status.message),
+                ))
             }),
     );
     let cron = cron.clone();

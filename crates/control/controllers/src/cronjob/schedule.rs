@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const MONTHS: [&str; 12] =
+    ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const DAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 /// How far ahead a time is looked for: no schedule that has any takes longer than two leap years apart.
 const YEARS_MAX: i64 = 9;
@@ -37,7 +38,9 @@ impl Schedule {
             other => other,
         };
         if let Some(span) = text.strip_prefix("@every ") {
-            return every(span).map(Schedule::Every).ok_or_else(|| ScheduleError(format!("failed to parse duration {text}")));
+            return every(span)
+                .map(Schedule::Every)
+                .ok_or_else(|| ScheduleError(format!("failed to parse duration {text}")));
         }
         let fields: Vec<&str> = text.split_whitespace().collect();
         let [minute, hour, day, month, weekday] = fields[..] else {
@@ -117,7 +120,9 @@ fn bits(field: &str, min: u32, max: u32, names: &[&str], names_from: u32) -> Res
     let mut set = 0;
     for part in field.split(',') {
         let (range, step) = match part.split_once('/') {
-            Some((range, step)) => (range, Some(step.parse::<u32>().ok().filter(|step| *step > 0).ok_or_else(|| bad("step"))?)),
+            Some((range, step)) => {
+                (range, Some(step.parse::<u32>().ok().filter(|step| *step > 0).ok_or_else(|| bad("step"))?))
+            }
             None => (part, None),
         };
         let (first, last) = match range.split_once('-') {

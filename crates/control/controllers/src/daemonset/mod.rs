@@ -108,10 +108,13 @@ impl Reconciler for DaemonSets {
         plan.all(deletes.iter().map(|pod| delete(&set, pod)).collect());
         plan.slow_start(creates.iter().map(|node| create(&set, node, &hash)).collect());
         let status = status::of(&set, &nodes, &by_node, &hash, world.unix_seconds());
-        let used: Vec<Str> = owned.iter().map(|pod| pod.metadata.label("controller-revision-hash").into()).collect();
+        let used: Vec<Str> =
+            owned.iter().map(|pod| pod.metadata.label("controller-revision-hash").into()).collect();
         let again = owned
             .iter()
-            .filter_map(|pod| pods::seconds_to_available(pod, set.spec.min_ready_seconds, world.unix_seconds()))
+            .filter_map(|pod| {
+                pods::seconds_to_available(pod, set.spec.min_ready_seconds, world.unix_seconds())
+            })
             .filter(|seconds| *seconds > 0)
             .min();
         plan.then(move |outcome, plan| {
@@ -123,7 +126,10 @@ impl Reconciler for DaemonSets {
             }
             history.clean_up(
                 set.spec.revision_history_limit.unwrap_or(10),
-                |revision| used.iter().any(|hash| revision.metadata.label("controller-revision-hash") == hash.as_str()),
+                |revision| {
+                    used.iter()
+                        .any(|hash| revision.metadata.label("controller-revision-hash") == hash.as_str())
+                },
                 plan,
             );
             plan.then(move |outcome, _| match (&failed, outcome.error(), again) {
@@ -141,7 +147,9 @@ impl Reconciler for DaemonSets {
 fn create(set: &Arc<DaemonSet>, node: &str, hash: &str) -> Write {
     let (created, refused) = (set.clone(), set.clone());
     Write::create(place::pod_for(set, node, hash))
-        .on_success(move |pod| Some(Note::normal(&*created, "SuccessfulCreate", format!("Created pod: {}", pod?.meta().name))))
+        .on_success(move |pod| {
+            Some(Note::normal(&*created, "SuccessfulCreate", format!("Created pod: {}", pod?.meta().name)))
+        })
         .on_failure(move |status| {
             Some(Note::warning(&*refused, "FailedCreate", format!("Error creating: {}", status.message)))
         })
@@ -150,7 +158,9 @@ fn create(set: &Arc<DaemonSet>, node: &str, hash: &str) -> Write {
 fn delete(set: &Arc<DaemonSet>, pod: &Arc<Pod>) -> Write {
     let (deleted, refused, name) = (set.clone(), set.clone(), pod.metadata.name.clone());
     Write::delete(&**pod)
-        .on_success(move |_| Some(Note::normal(&*deleted, "SuccessfulDelete", format!("Deleted pod: {name}"))))
+        .on_success(move |_| {
+            Some(Note::normal(&*deleted, "SuccessfulDelete", format!("Deleted pod: {name}")))
+        })
         .on_failure(move |status| {
             Some(Note::warning(&*refused, "FailedDelete", format!("Error deleting: {}", status.message)))
         })

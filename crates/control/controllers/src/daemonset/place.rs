@@ -5,7 +5,8 @@ use std::sync::Arc;
 use meta::{Str, thin_vec};
 use types::apps::v1::DaemonSet;
 use types::core::v1::{
-    Affinity, Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Toleration,
+    Affinity, Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec,
+    Toleration,
 };
 
 use super::ByNode;
@@ -39,9 +40,11 @@ pub(super) fn node_of(pod: &Pod) -> Str {
         return pod.spec.node_name.clone();
     }
     let affinity = pod.spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
-    let required = affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
+    let required =
+        affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
     let terms = required.into_iter().flat_map(|required| required.node_selector_terms.iter());
-    let mut names = terms.flat_map(|term| term.match_fields.iter()).filter(|field| field.key == "metadata.name");
+    let mut names =
+        terms.flat_map(|term| term.match_fields.iter()).filter(|field| field.key == "metadata.name");
     names.next().and_then(|field| field.values.first().cloned()).unwrap_or_default()
 }
 
@@ -59,13 +62,20 @@ pub(super) fn fits(set: &DaemonSet, node: &Node) -> (bool, bool) {
     (stays && tolerates_all(&spec.tolerations, node, &["NoSchedule"]), stays)
 }
 
-pub(super) fn decide(set: &DaemonSet, nodes: &[Arc<Node>], by_node: &ByNode, hash: &str, now: i64) -> Changes {
+pub(super) fn decide(
+    set: &DaemonSet,
+    nodes: &[Arc<Node>],
+    by_node: &ByNode,
+    hash: &str,
+    now: i64,
+) -> Changes {
     let mut changes = Changes::default();
     let surge = super::update::max_surge(set, nodes);
     for node in nodes {
         let here = by_node.get(&node.metadata.name).map_or(&[][..], |pods| &pods[..]);
         let (should_run, may_stay) = fits(set, node);
-        let live: Vec<&Arc<Pod>> = here.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect();
+        let live: Vec<&Arc<Pod>> =
+            here.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect();
         if here.is_empty() {
             if should_run {
                 changes.create.push(node.metadata.name.clone());
@@ -77,7 +87,9 @@ pub(super) fn decide(set: &DaemonSet, nodes: &[Arc<Node>], by_node: &ByNode, has
             continue;
         }
         // A pod that failed is replaced; its place is free when it is gone.
-        changes.delete.extend(live.iter().filter(|pod| pod.status.phase == "Failed").map(|pod| (*pod).clone()));
+        changes
+            .delete
+            .extend(live.iter().filter(|pod| pod.status.phase == "Failed").map(|pod| (*pod).clone()));
         let mut running: Vec<Arc<Pod>> =
             live.iter().filter(|pod| pod.status.phase != "Failed").map(|pod| (*pod).clone()).collect();
         let mut allowed = 1;
@@ -89,7 +101,9 @@ pub(super) fn decide(set: &DaemonSet, nodes: &[Arc<Node>], by_node: &ByNode, has
             if new.is_some() && old && !serves {
                 allowed = 2;
             } else if new.is_some() && old {
-                changes.delete.extend(running.iter().filter(|pod| pod.metadata.label(HASH_LABEL) != hash).cloned());
+                changes
+                    .delete
+                    .extend(running.iter().filter(|pod| pod.metadata.label(HASH_LABEL) != hash).cloned());
                 continue;
             }
         }
@@ -97,7 +111,8 @@ pub(super) fn decide(set: &DaemonSet, nodes: &[Arc<Node>], by_node: &ByNode, has
             running.sort_by_key(|pod| (pod.spec.node_name.is_empty(), rank::oldest_first(&pod.metadata)));
             changes.delete.extend(running.drain(allowed..));
         }
-        let all_ended = here.iter().all(|pod| pods::is_finished(pod) && pod.metadata.deletion_timestamp.is_some());
+        let all_ended =
+            here.iter().all(|pod| pods::is_finished(pod) && pod.metadata.deletion_timestamp.is_some());
         if all_ended && should_run {
             changes.create.push(node.metadata.name.clone());
         }
@@ -105,7 +120,9 @@ pub(super) fn decide(set: &DaemonSet, nodes: &[Arc<Node>], by_node: &ByNode, has
     let gone = by_node.iter().filter(|(node, _)| !nodes.iter().any(|known| known.metadata.name == **node));
     for (_, pods) in gone {
         // Nobody will ever schedule these.
-        let idle = pods.iter().filter(|pod| pod.spec.node_name.is_empty() && pod.metadata.deletion_timestamp.is_none());
+        let idle = pods
+            .iter()
+            .filter(|pod| pod.spec.node_name.is_empty() && pod.metadata.deletion_timestamp.is_none());
         changes.delete.extend(idle.cloned());
     }
     changes
@@ -113,10 +130,9 @@ pub(super) fn decide(set: &DaemonSet, nodes: &[Arc<Node>], by_node: &ByNode, has
 
 fn add_tolerations(spec: &mut PodSpec) {
     let mut add = |key: &str, effect: &str| {
-        let known = spec
-            .tolerations
-            .iter()
-            .any(|toleration| toleration.key == key && toleration.effect == effect && toleration.operator == "Exists");
+        let known = spec.tolerations.iter().any(|toleration| {
+            toleration.key == key && toleration.effect == effect && toleration.operator == "Exists"
+        });
         if !known {
             spec.tolerations.push(Toleration {
                 key: key.into(),

@@ -10,7 +10,13 @@ use super::place::fits;
 use crate::common::revisions::HASH_LABEL;
 use crate::common::{pods, rank};
 
-pub(super) fn of(set: &DaemonSet, nodes: &[Arc<Node>], by_node: &ByNode, hash: &str, now: i64) -> DaemonSetStatus {
+pub(super) fn of(
+    set: &DaemonSet,
+    nodes: &[Arc<Node>],
+    by_node: &ByNode,
+    hash: &str,
+    now: i64,
+) -> DaemonSetStatus {
     let mut status = DaemonSetStatus {
         observed_generation: set.metadata.generation,
         collision_count: set.status.collision_count,

@@ -28,13 +28,20 @@ pub(super) fn max_surge(set: &DaemonSet, nodes: &[Arc<Node>]) -> i32 {
 fn max_unavailable(set: &DaemonSet, nodes: &[Arc<Node>]) -> i32 {
     let rolling = set.spec.update_strategy.rolling_update.as_deref();
     let value = rolling.and_then(|rolling| rolling.max_unavailable.as_ref());
-    let unavailable = value.map_or(Some(1), |value| scaled(value, wanted_nodes(set, nodes), true)).unwrap_or(1);
+    let unavailable =
+        value.map_or(Some(1), |value| scaled(value, wanted_nodes(set, nodes), true)).unwrap_or(1);
     // At least one side has to move.
     if unavailable == 0 && max_surge(set, nodes) == 0 { 1 } else { unavailable }
 }
 
 /// Pods to replace now. Their successors are made when they are gone, or before when a surge is allowed.
-pub(super) fn decide(set: &DaemonSet, nodes: &[Arc<Node>], by_node: &ByNode, hash: &str, now: i64) -> Changes {
+pub(super) fn decide(
+    set: &DaemonSet,
+    nodes: &[Arc<Node>],
+    by_node: &ByNode,
+    hash: &str,
+    now: i64,
+) -> Changes {
     let mut changes = Changes::default();
     if set.spec.update_strategy.type_ == "OnDelete" {
         return changes;
@@ -45,7 +52,8 @@ pub(super) fn decide(set: &DaemonSet, nodes: &[Arc<Node>], by_node: &ByNode, has
     let (mut idle, mut serving, mut doubles) = (Vec::new(), Vec::new(), Vec::new());
     for node in nodes.iter().filter(|node| fits(set, node).0) {
         let here = by_node.get(&node.metadata.name).map_or(&[][..], |pods| &pods[..]);
-        let live: Vec<&Arc<Pod>> = here.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect();
+        let live: Vec<&Arc<Pod>> =
+            here.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect();
         let is_new = |pod: &&&Arc<Pod>| pod.metadata.label(HASH_LABEL) == hash;
         let new = live.iter().find(is_new);
         let old = live.iter().find(|pod| !is_new(pod));
@@ -58,7 +66,11 @@ pub(super) fn decide(set: &DaemonSet, nodes: &[Arc<Node>], by_node: &ByNode, has
                 if surge == 0 { idle.push((*old).clone()) } else { doubles.push(node.metadata.name.clone()) }
             }
             (Some(old), None) => {
-                if surge == 0 { serving.push((*old).clone()) } else { doubles.push(node.metadata.name.clone()) }
+                if surge == 0 {
+                    serving.push((*old).clone())
+                } else {
+                    doubles.push(node.metadata.name.clone())
+                }
             }
         }
     }

@@ -25,7 +25,13 @@ pub(crate) fn get<'a>(status: &'a DeploymentStatus, type_: &str) -> Option<&'a D
     status.conditions.iter().find(|condition| condition.type_ == type_)
 }
 
-pub(crate) fn new(type_: &str, status: &str, reason: &str, message: impl Into<Str>, now: Time) -> DeploymentCondition {
+pub(crate) fn new(
+    type_: &str,
+    status: &str,
+    reason: &str,
+    message: impl Into<Str>,
+    now: Time,
+) -> DeploymentCondition {
     DeploymentCondition {
         type_: type_.into(),
         status: status.into(),

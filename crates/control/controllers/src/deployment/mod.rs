@@ -11,7 +11,6 @@ mod scale;
 mod sizes;
 mod status;
 
-
 use std::sync::Arc;
 
 use informer::Key;

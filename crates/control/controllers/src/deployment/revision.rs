@@ -32,7 +32,11 @@ const NOT_COPIED: [&str; 6] = [
 const HISTORY_MAX: usize = 2000;
 
 /// Tells the ReplicaSet of the present template from the others.
-pub(crate) fn split<'a>(deployment: &'a Deployment, mut sets: Vec<Arc<ReplicaSet>>, world: &'a World) -> View<'a> {
+pub(crate) fn split<'a>(
+    deployment: &'a Deployment,
+    mut sets: Vec<Arc<ReplicaSet>>,
+    world: &'a World,
+) -> View<'a> {
     // Several may match after a change of defaults; the oldest counts, so that the choice is stable.
     sets.sort_by_key(|set| oldest_first(&set.metadata));
     let wanted = without_hash(&deployment.spec.template);
@@ -81,7 +85,10 @@ fn annotate(view: &View<'_>, set: &Arc<ReplicaSet>, revision: i64, plan: &mut Pl
     let mut news = set_revision(&mut told, &known);
     if conditions::has_deadline(deployment) && conditions::get(&deployment.status, PROGRESSING).is_none() {
         let message = format!("Found new replica set \"{}\"", set.metadata.name);
-        conditions::set(&mut told.status, conditions::new(PROGRESSING, "True", "FoundNewReplicaSet", message, view.world.now()));
+        conditions::set(
+            &mut told.status,
+            conditions::new(PROGRESSING, "True", "FoundNewReplicaSet", message, view.world.now()),
+        );
         news = true;
     }
     if news {
@@ -141,7 +148,8 @@ fn make(view: &View<'_>, revision: i64, plan: &mut Plan) {
                     _ => None,
                 });
                 let ours = found.is_some_and(|set| {
-                    is_controlled_by(&set.metadata, &deployment.metadata) && without_hash(&set.spec.template) == template
+                    is_controlled_by(&set.metadata, &deployment.metadata)
+                        && without_hash(&set.spec.template) == template
                 });
                 if !ours {
                     let mut counted = deployment.clone();
@@ -194,7 +202,11 @@ fn take_annotations(deployment: &Deployment, set: &mut ReplicaSet, revision: i64
         }
     }
     if !exists {
-        set_sizes(annotations, sizes::wanted(deployment), sizes::wanted(deployment) + sizes::max_surge(deployment));
+        set_sizes(
+            annotations,
+            sizes::wanted(deployment),
+            sizes::wanted(deployment) + sizes::max_surge(deployment),
+        );
     }
 }
 
@@ -236,7 +248,7 @@ pub(crate) fn clean_up(view: &View<'_>, plan: &mut Plan) {
             && sizes::of(set) == 0
             && set.metadata.generation <= set.status.observed_generation
     };
-    let deletes = old.into_iter().take(surplus).filter(|set| empty(set)).map(|set| Write::delete(&**set)).collect();
+    let deletes =
+        old.into_iter().take(surplus).filter(|set| empty(set)).map(|set| Write::delete(&**set)).collect();
     plan.all(deletes);
 }
-

@@ -12,7 +12,9 @@ pub(crate) fn rolling(view: &View<'_>, plan: &mut Plan) -> Next {
     if revision::sync(view, true, plan) {
         return Next::Done;
     }
-    if !grow_new(view, plan) && !shrink_old(view, plan) && status::is_complete(view.deployment, &view.deployment.status)
+    if !grow_new(view, plan)
+        && !shrink_old(view, plan)
+        && status::is_complete(view.deployment, &view.deployment.status)
     {
         revision::clean_up(view, plan);
     }

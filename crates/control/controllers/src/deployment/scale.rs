@@ -57,7 +57,9 @@ fn scale(view: &View<'_>, plan: &mut Plan) {
 /// The new ReplicaSet has all replicas, and all of them are available.
 fn is_saturated(deployment: &Deployment, new: &ReplicaSet) -> bool {
     let wanted = sizes::wanted(deployment);
-    sizes::of(new) == wanted && annotation(new, DESIRED) == Some(wanted) && new.status.available_replicas == wanted
+    sizes::of(new) == wanted
+        && annotation(new, DESIRED) == Some(wanted)
+        && new.status.available_replicas == wanted
 }
 
 /// Spreads the difference over all active ReplicaSets by their sizes, so that a rollout under way keeps its balance and

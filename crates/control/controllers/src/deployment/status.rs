@@ -91,8 +91,13 @@ fn progress(view: &View<'_>, status: &mut DeploymentStatus, known: Option<&Deplo
         let message = format!("{subject} has successfully progressed.");
         conditions::set(status, conditions::new(PROGRESSING, "True", NEW_SET_AVAILABLE, message, now));
     } else if moves(deployment, status) {
-        let mut condition =
-            conditions::new(PROGRESSING, "True", "ReplicaSetUpdated", format!("{subject} is progressing."), now);
+        let mut condition = conditions::new(
+            PROGRESSING,
+            "True",
+            "ReplicaSetUpdated",
+            format!("{subject} is progressing."),
+            now,
+        );
         // Every step counts as an update, or the deadline would run from the first one.
         if let Some(known) = known {
             if known.status == "True" {

@@ -52,7 +52,11 @@ impl Reconciler for Disruption {
         let (expected, desired) = match expectation(&budget, &pods, world) {
             Ok(numbers) => numbers,
             Err(why) => {
-                plan.event(Note::warning(&*budget, "CalculateExpectedPodCountFailed", format!("Failed to calculate the number of expected pods: {why}")));
+                plan.event(Note::warning(
+                    &*budget,
+                    "CalculateExpectedPodCountFailed",
+                    format!("Failed to calculate the number of expected pods: {why}"),
+                ));
                 let mut told = (*budget).clone();
                 told.status.observed_generation = budget.metadata.generation;
                 told.status.disruptions_allowed = 0;
@@ -79,8 +83,11 @@ impl Reconciler for Disruption {
             expected_pods: expected,
             conditions: budget.status.conditions.clone(),
         };
-        let (value, reason) =
-            if status.disruptions_allowed > 0 { ("True", "SufficientPods") } else { ("False", "InsufficientPods") };
+        let (value, reason) = if status.disruptions_allowed > 0 {
+            ("True", "SufficientPods")
+        } else {
+            ("False", "InsufficientPods")
+        };
         put(&mut status, value, reason, "", budget.metadata.generation, now);
         if status != budget.status {
             let mut told = (*budget).clone();
@@ -91,7 +98,14 @@ impl Reconciler for Disruption {
     }
 }
 
-fn put(status: &mut PodDisruptionBudgetStatus, value: &str, reason: &str, message: &str, generation: i64, now: Time) {
+fn put(
+    status: &mut PodDisruptionBudgetStatus,
+    value: &str,
+    reason: &str,
+    message: &str,
+    generation: i64,
+    now: Time,
+) {
     let condition = Condition {
         type_: ALLOWED.into(),
         status: value.into(),
@@ -127,9 +141,8 @@ fn scale_of_all(pods: &[Arc<Pod>], world: &World) -> Result<i32, String> {
     let mut scales: std::collections::BTreeMap<meta::Str, i32> = std::collections::BTreeMap::new();
     for pod in pods {
         let name = &pod.metadata.name;
-        let owner = controller_of(&pod.metadata).ok_or_else(|| {
-            format!("found no controllers for pod \"{name}\"")
-        })?;
+        let owner =
+            controller_of(&pod.metadata).ok_or_else(|| format!("found no controllers for pod \"{name}\""))?;
         let namespace = &pod.metadata.namespace;
         let scale = match owner.kind.as_str() {
             "ReplicaSet" => world.get::<ReplicaSet>(namespace, &owner.name).map(|set| {
@@ -150,7 +163,10 @@ fn scale_of_all(pods: &[Arc<Pod>], world: &World) -> Result<i32, String> {
             kind => {
                 let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
                 let resource = Resource::new(group, "", &kind.to_lowercase());
-                return Err(format!("{}.{} does not implement the scale subresource", resource.plural, resource.group));
+                return Err(format!(
+                    "{}.{} does not implement the scale subresource",
+                    resource.plural, resource.group
+                ));
             }
         };
         // A controller that is gone already wants none.

@@ -64,7 +64,10 @@ impl Reconciler for Legacy {
         if known.is_none() {
             plan.push(Write::create(wanted).on_failure(move |status| {
                 (!namespace_ends(status)).then(|| {
-                    let message = format!("Failed to create endpoint for service {namespace}/{name}: {}", status.message);
+                    let message = format!(
+                        "Failed to create endpoint for service {namespace}/{name}: {}",
+                        status.message
+                    );
                     Note::warning(&about, "FailedToCreateEndpoint", message)
                 })
             }));
@@ -102,7 +105,11 @@ struct Place {
 
 fn collect(service: &Service, world: &World) -> Vec<Place> {
     let publish = service.spec.publish_not_ready_addresses;
-    let ipv6 = service.spec.ip_families.first().map_or(service.spec.cluster_ip.contains(':'), |family| family == "IPv6");
+    let ipv6 = service
+        .spec
+        .ip_families
+        .first()
+        .map_or(service.spec.cluster_ip.contains(':'), |family| family == "IPv6");
     let mut places = Vec::new();
     for pod in world.list::<Pod>(&service.metadata.namespace) {
         if !selects_map(&service.spec.selector, &pod.metadata.labels) || !address::takes_part(&pod, publish) {
@@ -111,7 +118,11 @@ fn collect(service: &Service, world: &World) -> Vec<Place> {
         let Some(ip) = address::addresses(&pod, ipv6).next() else { continue };
         let address = EndpointAddress {
             ip,
-            hostname: if address::has_hostname(&pod, service) { pod.spec.hostname.clone() } else { Str::new() },
+            hostname: if address::has_hostname(&pod, service) {
+                pod.spec.hostname.clone()
+            } else {
+                Str::new()
+            },
             node_name: Some(pod.spec.node_name.clone()).filter(|name| !name.is_empty()),
             target_ref: Some(Box::new(address::reference(&pod))),
         };
@@ -134,6 +145,8 @@ fn collect(service: &Service, world: &World) -> Vec<Place> {
 }
 
 type PortKey = (Str, Str, i32, Option<Str>);
+/// An address, whether it serves, and its ports.
+type Placed = (EndpointAddress, bool, BTreeMap<PortKey, EndpointPort>);
 
 fn port_key(port: &EndpointPort) -> PortKey {
     (port.name.clone(), port.protocol.clone(), port.port, port.app_protocol.clone())
@@ -142,7 +155,7 @@ fn port_key(port: &EndpointPort) -> PortKey {
 /// Groups addresses with equal sets of ports into one subset each, everything in a stable order.
 fn repack(places: Vec<Place>) -> List<EndpointSubset> {
     // Address (by ip and pod) to its ports, which are its group's key.
-    let mut ports: BTreeMap<(Str, Str), (EndpointAddress, bool, BTreeMap<PortKey, EndpointPort>)> = BTreeMap::new();
+    let mut ports: BTreeMap<(Str, Str), Placed> = BTreeMap::new();
     for place in places {
         let uid = place.address.target_ref.as_ref().map(|target| target.uid.clone()).unwrap_or_default();
         let entry = ports

@@ -23,11 +23,16 @@ const SUBSET_MAX: usize = 1000;
 
 /// Starts the controller.
 pub(crate) fn start(context: &Context) -> Running {
-    Controller::new("endpoint_slice_mirroring", "endpoint-slice-mirroring-controller", context.clone(), Mirror)
-        .of::<Endpoints>()
-        .of::<Service>()
-        .on::<EndpointSlice>(|slice, _| endpoints_of(slice).into_iter().collect())
-        .start()
+    Controller::new(
+        "endpoint_slice_mirroring",
+        "endpoint-slice-mirroring-controller",
+        context.clone(),
+        Mirror,
+    )
+    .of::<Endpoints>()
+    .of::<Service>()
+    .on::<EndpointSlice>(|slice, _| endpoints_of(slice).into_iter().collect())
+    .start()
 }
 
 fn endpoints_of(slice: &EndpointSlice) -> Option<Key> {
@@ -42,7 +47,9 @@ pub(crate) struct Mirror;
 impl Reconciler for Mirror {
     fn reconcile(&self, key: &Key, world: &World, plan: &mut Plan) -> Next {
         let mut existing = world.list::<EndpointSlice>(&key.namespace);
-        existing.retain(|slice| endpoints_of(slice).as_ref() == Some(key) && slice.metadata.deletion_timestamp.is_none());
+        existing.retain(|slice| {
+            endpoints_of(slice).as_ref() == Some(key) && slice.metadata.deletion_timestamp.is_none()
+        });
         let existing: Vec<EndpointSlice> = existing.iter().map(|slice| (**slice).clone()).collect();
         let service = world.get_key::<Service>(key).filter(|service| service.spec.selector.is_empty());
         let endpoints = world.get_key::<Endpoints>(key).filter(|endpoints| is_mirrored(&endpoints.metadata));

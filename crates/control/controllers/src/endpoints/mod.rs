@@ -9,7 +9,6 @@ mod slicing;
 #[cfg(test)]
 mod tests;
 
-
 use informer::Key;
 use reconcile::World;
 use types::core::v1::{Pod, Service};

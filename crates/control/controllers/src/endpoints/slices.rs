@@ -6,7 +6,9 @@ use informer::{Change, Key};
 use meta::{Map, ObjectMeta, Str};
 use reconcile::{Context, Controller, Next, Note, Plan, Reconciler, Running, World};
 use types::core::v1::{Node, Pod, Service};
-use types::discovery::v1::{Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice, ForNode, ForZone};
+use types::discovery::v1::{
+    Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice, ForNode, ForZone,
+};
 
 use super::slicing::{self, Changes, HEADLESS, MANAGED_BY, SERVICE_NAME, Wanted, port_key};
 use super::{address, has_ip, services_of};
@@ -58,9 +60,13 @@ impl Reconciler for Slices {
             return Next::Done;
         }
         let mut existing = world.list::<EndpointSlice>(&key.namespace);
-        existing.retain(|slice| service_of(slice).as_ref() == Some(key) && slice.metadata.deletion_timestamp.is_none());
+        existing.retain(|slice| {
+            service_of(slice).as_ref() == Some(key) && slice.metadata.deletion_timestamp.is_none()
+        });
         let mut pods = world.list::<Pod>(&key.namespace);
-        pods.retain(|pod| selects_map(&service.spec.selector, &pod.metadata.labels) && address::takes_part(pod, true));
+        pods.retain(|pod| {
+            selects_map(&service.spec.selector, &pod.metadata.labels) && address::takes_part(pod, true)
+        });
 
         let families = families(&service);
         let mut changes = Changes::default();
@@ -69,8 +75,11 @@ impl Reconciler for Slices {
             changes.delete.push((**slice).clone());
         }
         for family in families {
-            let of_family: Vec<EndpointSlice> =
-                existing.iter().filter(|slice| slice.address_type == family).map(|slice| (**slice).clone()).collect();
+            let of_family: Vec<EndpointSlice> = existing
+                .iter()
+                .filter(|slice| slice.address_type == family)
+                .map(|slice| (**slice).clone())
+                .collect();
             let mut wanted = BTreeMap::new();
             for pod in &pods {
                 let ports = ports(&service, pod);
@@ -97,7 +106,8 @@ impl Reconciler for Slices {
             Some(status) if namespace_ends(status) => Next::Done,
             Some(status) => {
                 let name = format!("{}/{}", about.metadata.namespace, about.metadata.name);
-                let message = format!("Error updating Endpoint Slices for Service {name}: {}", status.message);
+                let message =
+                    format!("Error updating Endpoint Slices for Service {name}: {}", status.message);
                 plan.event(Note::warning(&*about, "FailedToUpdateEndpointSlices", message));
                 Next::Retry
             }
@@ -129,9 +139,8 @@ fn one_family(
         // A Service without endpoints keeps one empty slice, so that readers can tell "none" from "not yet".
         let placeholder = |slice: &EndpointSlice| slice.endpoints.is_empty() && slice.ports.is_empty();
         let mut changes = Changes { delete: foreign, ..Changes::default() };
-        let kept = existing.iter().position(|slice| {
-            placeholder(slice) && slice.metadata.labels == labels(service)
-        });
+        let kept =
+            existing.iter().position(|slice| placeholder(slice) && slice.metadata.labels == labels(service));
         if let Some(kept) = kept {
             existing.remove(kept);
             changes.delete.extend(existing);
@@ -149,7 +158,8 @@ fn one_family(
         changes.delete.extend(existing);
         return changes;
     }
-    let mut changes = slicing::arrange(existing, wanted, ENDPOINTS_MAX, blank, |meta| bring_up(meta, service));
+    let mut changes =
+        slicing::arrange(existing, wanted, ENDPOINTS_MAX, blank, |meta| bring_up(meta, service));
     changes.delete.extend(foreign);
     changes
 }
@@ -226,7 +236,11 @@ fn endpoint(service: &Service, pod: &Pod, node: Option<&Node>, ipv6: bool) -> Op
     let zone = node.and_then(|node| node.metadata.labels.get(ZONE)).filter(|zone| !zone.is_empty()).cloned();
     Some(Endpoint {
         addresses,
-        conditions: EndpointConditions { ready: Some(ready), serving: Some(serving), terminating: Some(terminating) },
+        conditions: EndpointConditions {
+            ready: Some(ready),
+            serving: Some(serving),
+            terminating: Some(terminating),
+        },
         hostname: address::has_hostname(pod, service).then(|| pod.spec.hostname.clone()),
         target_ref: Some(Box::new(address::reference(pod))),
         hints: hints(service, zone.as_ref(), node_name.as_ref()),
@@ -240,7 +254,9 @@ fn endpoint(service: &Service, pod: &Pod, node: Option<&Node>, ipv6: bool) -> Op
 fn hints(service: &Service, zone: Option<&Str>, node: Option<&Str>) -> Option<Box<EndpointHints>> {
     let for_zones = || zone.map(|zone| ForZone { name: zone.clone() }).into_iter().collect();
     let hints = match service.spec.traffic_distribution.as_deref()? {
-        "PreferClose" | "PreferSameZone" => EndpointHints { for_zones: for_zones(), ..EndpointHints::default() },
+        "PreferClose" | "PreferSameZone" => {
+            EndpointHints { for_zones: for_zones(), ..EndpointHints::default() }
+        }
         "PreferSameNode" => EndpointHints {
             for_zones: for_zones(),
             for_nodes: node.map(|node| ForNode { name: node.clone() }).into_iter().collect(),

@@ -145,9 +145,11 @@ fn reuse(changes: &mut Changes) {
     while index < changes.delete.len() && !changes.create.is_empty() {
         let old = &changes.delete[index];
         let Some(new) = changes.create.last() else { break };
-        let same_owner = old.metadata.owner_references.iter().map(|owner| &owner.uid).eq(
-            new.metadata.owner_references.iter().map(|owner| &owner.uid),
-        );
+        let same_owner = old.metadata.owner_references.iter().map(|owner| &owner.uid).eq(new
+            .metadata
+            .owner_references
+            .iter()
+            .map(|owner| &owner.uid));
         if old.address_type != new.address_type || !same_owner {
             index += 1;
             continue;

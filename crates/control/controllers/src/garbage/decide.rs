@@ -86,7 +86,9 @@ impl Collector {
             return Next::Done;
         }
         // Each of them was put into the queue when the wait began; they are asked again for those that came later.
-        let late = blocking.into_iter().filter(|dependent| !dependent.waits_for_dependents && !dependent.being_deleted);
+        let late = blocking
+            .into_iter()
+            .filter(|dependent| !dependent.waits_for_dependents && !dependent.being_deleted);
         for dependent in late {
             let this = self.clone();
             plan.then(move |_, plan| this.consider(dependent, plan));
@@ -132,7 +134,8 @@ impl Collector {
                     Ok(Some(owner_object)) => {
                         let meta = owner_object.meta();
                         let foreground = meta.finalizers.iter().any(|finalizer| finalizer == FOREGROUND);
-                        let elsewhere = !meta.namespace.is_empty() && meta.namespace != object.meta().namespace;
+                        let elsewhere =
+                            !meta.namespace.is_empty() && meta.namespace != object.meta().namespace;
                         if elsewhere {
                             dangling.push(owner.uid.clone());
                         } else if meta.deletion_timestamp.is_some() && foreground {
@@ -170,7 +173,9 @@ impl Collector {
             let circle = {
                 let graph = self.graph.lock();
                 let dependents = graph.get(&node.uid).map(|node| node.dependents.clone()).unwrap_or_default();
-                dependents.iter().any(|uid| graph.get(uid).is_some_and(|dependent| dependent.waits_for_dependents))
+                dependents
+                    .iter()
+                    .any(|uid| graph.get(uid).is_some_and(|dependent| dependent.waits_for_dependents))
             };
             if circle {
                 // Two that wait for each other would wait for ever: this one stops to block its owners.
@@ -199,7 +204,11 @@ impl Collector {
     fn let_go(&self, node: Node, plan: &mut Plan) -> Next {
         let dependents: Vec<Node> = {
             let graph = self.graph.lock();
-            node.dependents.iter().filter_map(|uid| graph.get(uid).cloned()).filter(|node| node.seen).collect()
+            node.dependents
+                .iter()
+                .filter_map(|uid| graph.get(uid).cloned())
+                .filter(|node| node.seen)
+                .collect()
         };
         plan.all(dependents.iter().map(|dependent| Write::get(target(dependent)).ignore(404)).collect());
         plan.then(move |outcome, plan| {

@@ -105,7 +105,8 @@ impl Graph {
             lets_go: false,
         });
         // What named it may have been wrong about where it is.
-        (node.resource, node.namespace, node.name) = (resource.clone(), meta.namespace.clone(), meta.name.clone());
+        (node.resource, node.namespace, node.name) =
+            (resource.clone(), meta.namespace.clone(), meta.name.clone());
         let old_owners = std::mem::replace(&mut node.owners, owners.clone());
         let starts_waiting = waits && !before.as_ref().is_some_and(|before| before.waits_for_dependents);
         let starts_letting_go = lets_go && !before.as_ref().is_some_and(|before| before.lets_go);
@@ -192,7 +193,8 @@ impl Graph {
         if let Some(uids) = self.by_resource.get_mut(&node.resource) {
             uids.remove(uid);
         }
-        let mut tasks: Tasks = node.dependents.iter().map(|dependent| (Task::Delete, dependent.clone())).collect();
+        let mut tasks: Tasks =
+            node.dependents.iter().map(|dependent| (Task::Delete, dependent.clone())).collect();
         for owner in &node.owners {
             tasks.extend(self.unlink(&owner.uid, &node.uid));
         }

@@ -32,10 +32,14 @@ pub(crate) fn start(context: &Context) -> Garbage {
     let graph = Arc::new(Mutex::new(Graph::default()));
     let kinds = Arc::new(Mutex::new(Kinds::default()));
     let collector = Collector { graph: graph.clone(), kinds: kinds.clone() };
-    let controller =
-        Controller::new("garbage_collector_attempt_to_delete", "garbage-collector-controller", context.clone(), collector)
-            .reads::<CustomResourceDefinition>()
-            .workers(20);
+    let controller = Controller::new(
+        "garbage_collector_attempt_to_delete",
+        "garbage-collector-controller",
+        context.clone(),
+        collector,
+    )
+    .reads::<CustomResourceDefinition>()
+    .workers(20);
     let monitors = Monitors::start(context, graph, kinds, controller.queue().clone());
     Garbage { _running: controller.start(), _monitors: monitors }
 }

@@ -157,4 +157,3 @@ impl Sink for Feed {
 
     fn progress(&self, _revision: u64) {}
 }
-

@@ -27,13 +27,15 @@ fn has_succeeded(pod: &Pod) -> bool {
 /// waited for.
 fn has_failed(job: &Job, pod: &Pod) -> bool {
     let only_failed = job.spec.pod_replacement_policy.as_deref() == Some("Failed");
-    pod.status.phase == "Failed" || (!only_failed && pod.metadata.deletion_timestamp.is_some() && !has_succeeded(pod))
+    pod.status.phase == "Failed"
+        || (!only_failed && pod.metadata.deletion_timestamp.is_some() && !has_succeeded(pod))
 }
 
 /// Takes newly ended pods into `uncountedTerminatedPods`, and moves those whose finalizer is off into the counters.
 pub(super) fn take(job: &Job, pods: &[Arc<Pod>], status: &mut JobStatus) -> Tally {
     let mut uncounted = status.uncounted_terminated_pods.clone().unwrap_or_default();
-    let held: HashSet<&Str> = pods.iter().filter(|pod| is_tracked(pod)).map(|pod| &pod.metadata.uid).collect();
+    let held: HashSet<&Str> =
+        pods.iter().filter(|pod| is_tracked(pod)).map(|pod| &pod.metadata.uid).collect();
     let counted = |list: &mut List<Str>| {
         let before = list.len();
         list.retain(|uid| held.contains(uid));

@@ -101,8 +101,12 @@ pub(super) fn suspension(job: &Job, status: &mut JobStatus, now: Time, plan: &mu
     let told = status.conditions.iter().position(|condition| condition.type_ == "Suspended");
     let stands = told.is_some_and(|index| status.conditions[index].status == "True");
     let (condition, event, message) = match (is_suspended(job), stands) {
-        (true, false) => (new("Suspended", "True", "JobSuspended", "Job suspended", now), "Suspended", "Job suspended"),
-        (false, true) => (new("Suspended", "False", "JobResumed", "Job resumed", now), "Resumed", "Job resumed"),
+        (true, false) => {
+            (new("Suspended", "True", "JobSuspended", "Job suspended", now), "Suspended", "Job suspended")
+        }
+        (false, true) => {
+            (new("Suspended", "False", "JobResumed", "Job resumed", now), "Resumed", "Job resumed")
+        }
         _ => return,
     };
     if is_suspended(job) {

@@ -92,8 +92,15 @@ pub(super) fn decide(
 /// Seconds to wait after failures since the last success.
 fn pause(all: &[Arc<Pod>], now: Time) -> i64 {
     let ended = |pod: &Pod| {
-        let ends = pod.status.container_statuses.iter().filter_map(|status| status.state.terminated.as_ref()?.finished_at);
-        ends.max().or(pod.metadata.deletion_timestamp).or(pod.metadata.creation_timestamp).map_or(now.seconds, |time| time.seconds)
+        let ends = pod
+            .status
+            .container_statuses
+            .iter()
+            .filter_map(|status| status.state.terminated.as_ref()?.finished_at);
+        ends.max()
+            .or(pod.metadata.deletion_timestamp)
+            .or(pod.metadata.creation_timestamp)
+            .map_or(now.seconds, |time| time.seconds)
     };
     let success = all.iter().filter(|pod| pod.status.phase == "Succeeded").map(|pod| ended(pod)).max();
     let failures: Vec<i64> = all
@@ -125,15 +132,25 @@ fn create(job: &Job, index: Option<i32>) -> Write {
     }
     let (created, refused) = (job.clone(), job.clone());
     Write::create(pod)
-        .on_success(move |pod| Some(Note::normal(&created, "SuccessfulCreate", format!("Created pod: {}", pod?.meta().name))))
-        .on_failure(move |status| Some(Note::warning(&refused, "FailedCreate", format!("Error creating: {}", status.message))))
+        .on_success(move |pod| {
+            Some(Note::normal(&created, "SuccessfulCreate", format!("Created pod: {}", pod?.meta().name)))
+        })
+        .on_failure(move |status| {
+            Some(Note::warning(&refused, "FailedCreate", format!("Error creating: {}", status.message)))
+        })
 }
 
 fn index_variable() -> EnvVar {
-    let field = ObjectFieldSelector { field_path: format!("metadata.annotations['{INDEX}']").into(), ..Default::default() };
+    let field = ObjectFieldSelector {
+        field_path: format!("metadata.annotations['{INDEX}']").into(),
+        ..Default::default()
+    };
     EnvVar {
         name: "JOB_COMPLETION_INDEX".into(),
-        value_from: Some(Box::new(EnvVarSource { field_ref: Some(Box::new(field)), ..EnvVarSource::default() })),
+        value_from: Some(Box::new(EnvVarSource {
+            field_ref: Some(Box::new(field)),
+            ..EnvVarSource::default()
+        })),
         ..EnvVar::default()
     }
 }
@@ -142,5 +159,7 @@ fn delete(job: &Job, pod: &Pod) -> Write {
     let (deleted, refused, name) = (job.clone(), job.clone(), pod.metadata.name.clone());
     Write::delete(pod)
         .on_success(move |_| Some(Note::normal(&deleted, "SuccessfulDelete", format!("Deleted pod: {name}"))))
-        .on_failure(move |status| Some(Note::warning(&refused, "FailedDelete", format!("Error deleting: {}", status.message))))
+        .on_failure(move |status| {
+            Some(Note::warning(&refused, "FailedDelete", format!("Error deleting: {}", status.message)))
+        })
 }

@@ -75,8 +75,14 @@ impl Reconciler for Jobs {
         }
         let job = &*job;
         let selector = job.spec.selector.as_deref();
-        let owned =
-            claim(world.list::<Pod>(&key.namespace), &job.metadata, &controller_ref(job), selector, plan, |_| true);
+        let owned = claim(
+            world.list::<Pod>(&key.namespace),
+            &job.metadata,
+            &controller_ref(job),
+            selector,
+            plan,
+            |_| true,
+        );
         if is_finished(job) {
             plan.all(owned.iter().filter(|pod| is_tracked(pod)).map(|pod| untracked(pod)).collect());
             return Next::Done;
@@ -109,7 +115,9 @@ impl Reconciler for Jobs {
         let deadline = finish::seconds_to_deadline(job, &status, now);
         let mut next = match (wanted.wait_seconds, deadline) {
             (None, None) => Next::Done,
-            (a, b) => Next::After(Duration::from_secs(a.unwrap_or(i64::MAX).min(b.unwrap_or(i64::MAX)).max(1) as u64)),
+            (a, b) => Next::After(Duration::from_secs(
+                a.unwrap_or(i64::MAX).min(b.unwrap_or(i64::MAX)).max(1) as u64,
+            )),
         };
         plan.all(wanted.delete);
         plan.slow_start(wanted.create);

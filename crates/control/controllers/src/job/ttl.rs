@@ -25,8 +25,12 @@ impl Reconciler for Ttl {
     fn reconcile(&self, key: &Key, world: &World, plan: &mut Plan) -> Next {
         let job = world.get_key::<Job>(key).filter(|job| job.metadata.deletion_timestamp.is_none());
         let Some(job) = job else { return Next::Done };
-        let ended = condition(&job, "Complete").or(condition(&job, "Failed")).and_then(|end| end.last_transition_time);
-        let (Some(ended), Some(ttl)) = (ended, job.spec.ttl_seconds_after_finished) else { return Next::Done };
+        let ended = condition(&job, "Complete")
+            .or(condition(&job, "Failed"))
+            .and_then(|end| end.last_transition_time);
+        let (Some(ended), Some(ttl)) = (ended, job.spec.ttl_seconds_after_finished) else {
+            return Next::Done;
+        };
         let left = ended.seconds + i64::from(ttl) - world.unix_seconds();
         if left > 0 {
             return Next::After(Duration::from_secs(left as u64));

@@ -47,7 +47,8 @@ impl Findings {
         for finalizer in finalizers(items) {
             *self.finalizers.entry(finalizer.clone()).or_default() += 1;
         }
-        let grace = items.iter().filter_map(|item| item.meta().deletion_grace_period_seconds).max().unwrap_or(0);
+        let grace =
+            items.iter().filter_map(|item| item.meta().deletion_grace_period_seconds).max().unwrap_or(0);
         self.grace_seconds = self.grace_seconds.max(grace.max(0) as u64);
     }
 
@@ -67,17 +68,38 @@ impl Findings {
     /// Writes the conditions. One that would be news only in its text keeps its time.
     pub(super) fn tell(&self, status: &mut NamespaceStatus, now: Time) {
         let join = |parts: Vec<String>| parts.join(", ");
-        let remaining = join(self.remaining.iter().map(|(name, count)| format!("{name} has {count} resource instances")).collect());
-        let held = join(self.finalizers.iter().map(|(name, count)| format!("{name} in {count} resource instances")).collect());
+        let remaining = join(
+            self.remaining
+                .iter()
+                .map(|(name, count)| format!("{name} has {count} resource instances"))
+                .collect(),
+        );
+        let held = join(
+            self.finalizers
+                .iter()
+                .map(|(name, count)| format!("{name} in {count} resource instances"))
+                .collect(),
+        );
         let errors = join(self.errors.iter().map(|error| error.message.to_string()).collect());
         let left: usize = self.remaining.values().sum();
         let conditions = [
-            ("NamespaceDeletionDiscoveryFailure", None, ("ResourcesDiscovered", "All resources successfully discovered")),
-            ("NamespaceDeletionGroupVersionParsingFailure", None, ("ParsedGroupVersions", "All legacy kube types successfully parsed")),
+            (
+                "NamespaceDeletionDiscoveryFailure",
+                None,
+                ("ResourcesDiscovered", "All resources successfully discovered"),
+            ),
+            (
+                "NamespaceDeletionGroupVersionParsingFailure",
+                None,
+                ("ParsedGroupVersions", "All legacy kube types successfully parsed"),
+            ),
             (
                 "NamespaceDeletionContentFailure",
                 self.failed().then(|| {
-                    ("ContentDeletionFailed", format!("Failed to delete all resource types, {left} remaining: {errors}"))
+                    (
+                        "ContentDeletionFailed",
+                        format!("Failed to delete all resource types, {left} remaining: {errors}"),
+                    )
                 }),
                 ("ContentDeleted", "All content successfully deleted, may be waiting on finalization"),
             ),
@@ -90,7 +112,10 @@ impl Findings {
             (
                 "NamespaceFinalizersRemaining",
                 (!self.finalizers.is_empty()).then(|| {
-                    ("SomeFinalizersRemain", format!("Some content in the namespace has finalizers remaining: {held}"))
+                    (
+                        "SomeFinalizersRemain",
+                        format!("Some content in the namespace has finalizers remaining: {held}"),
+                    )
                 }),
                 ("ContentHasNoFinalizers", "All content-preserving finalizers finished"),
             ),
@@ -120,7 +145,10 @@ fn put(status: &mut NamespaceStatus, condition: NamespaceCondition) {
         status.conditions.push(condition);
         return;
     };
-    if known.status != condition.status || known.message != condition.message || known.reason != condition.reason {
+    if known.status != condition.status
+        || known.message != condition.message
+        || known.reason != condition.reason
+    {
         *known = condition;
     }
 }

@@ -6,7 +6,6 @@
 
 mod conditions;
 
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,7 +74,8 @@ impl Reconciler for Namespaces {
 /// Every namespaced resource that can be deleted, each once.
 fn resources(world: &World) -> Vec<Resource> {
     let mut known: BTreeMap<(String, String), Resource> = BTreeMap::new();
-    let whole = |verbs: &[&str]| ["list", "delete", "deletecollection"].iter().all(|verb| verbs.contains(verb));
+    let whole =
+        |verbs: &[&str]| ["list", "delete", "deletecollection"].iter().all(|verb| verbs.contains(verb));
     for entry in scheme::RESOURCES.iter().filter(|entry| entry.namespaced && whole(entry.verbs)) {
         // Events have two names and one store.
         if entry.group == "events.k8s.io" || (entry.group.is_empty() && entry.plural == "pods") {
@@ -137,7 +137,9 @@ fn conclude(namespace: Arc<Namespace>, findings: Findings, now: meta::Time, plan
             return outcome.verdict();
         }
         let mut last = match outcome.results.last() {
-            Some(Ok(Answer::Object(stored))) => meta::downcast::<Namespace>(stored.clone()).map_or(told, |ns| (*ns).clone()),
+            Some(Ok(Answer::Object(stored))) => {
+                meta::downcast::<Namespace>(stored.clone()).map_or(told, |ns| (*ns).clone())
+            }
             _ => told,
         };
         last.spec.finalizers.retain(|finalizer| finalizer != FINALIZER);

@@ -75,7 +75,11 @@ impl Reconciler for Eviction {
         self.since.lock().remove(uid);
         plan.event(Note::normal(&*pod, "TaintManagerEviction", format!("Marking for deletion Pod {key}")));
         let mut told = (*pod).clone();
-        let why = disruption("DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint", world.now());
+        let why = disruption(
+            "DeletionByTaintManager",
+            "Taint manager: deleting due to NoExecute taint",
+            world.now(),
+        );
         if pods::set_condition(&mut told, why, world.now()) {
             plan.push(Write::update_status(told).ignore(404));
         }
@@ -87,7 +91,8 @@ impl Reconciler for Eviction {
 fn stay(pod: &Pod, evicting: &[&Taint]) -> Stay {
     let mut least: Option<i64> = None;
     for taint in evicting {
-        let mut tolerated = pod.spec.tolerations.iter().filter(|toleration| tolerates(toleration, taint)).peekable();
+        let mut tolerated =
+            pod.spec.tolerations.iter().filter(|toleration| tolerates(toleration, taint)).peekable();
         if tolerated.peek().is_none() {
             return Stay::Seconds(0);
         }

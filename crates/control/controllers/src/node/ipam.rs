@@ -28,9 +28,9 @@ pub(crate) struct Ipam {
 
 impl Reconciler for Ipam {
     fn reconcile(&self, key: &Key, world: &World, plan: &mut Plan) -> Next {
-        let node = world.get_key::<Node>(key).filter(|node| {
-            node.spec.pod_cidr.is_empty() && node.metadata.deletion_timestamp.is_none()
-        });
+        let node = world
+            .get_key::<Node>(key)
+            .filter(|node| node.spec.pod_cidr.is_empty() && node.metadata.deletion_timestamp.is_none());
         let Some(node) = node else { return Next::Done };
         let taken: BTreeSet<Ipv4Addr> = world
             .list_all::<Node>()
@@ -39,15 +39,18 @@ impl Reconciler for Ipam {
             .filter_map(|range| range.parse::<Ipv4Net>().ok())
             .map(|range| range.network())
             .collect();
-        let free = self.cluster.subnets(NODE_PREFIX).ok().and_then(|mut ranges| {
-            ranges.find(|range| !taken.contains(&range.network()))
-        });
+        let free = self
+            .cluster
+            .subnets(NODE_PREFIX)
+            .ok()
+            .and_then(|mut ranges| ranges.find(|range| !taken.contains(&range.network())));
         let Some(range) = free else {
             let message = format!("Node {} status is now: CIDRNotAvailable", key.name);
             plan.event(Note::normal(&*node, "CIDRNotAvailable", message));
             return Next::Retry;
         };
-        let document = serde_json::json!({ "spec": { "podCIDR": range.to_string(), "podCIDRs": [range.to_string()] } });
+        let document =
+            serde_json::json!({ "spec": { "podCIDR": range.to_string(), "podCIDRs": [range.to_string()] } });
         let document = Bytes::from(document.to_string());
         plan.push(Write::patch::<Node>("", &key.name, "", PatchKind::Strategic, document).ignore(404));
         Next::Done

@@ -9,7 +9,6 @@ mod taints;
 #[cfg(test)]
 mod tests;
 
-
 pub(crate) use eviction::start as start_taint_eviction;
 pub(crate) use ipam::start as start_ipam;
 pub(crate) use lifecycle::start as start_lifecycle;
@@ -40,5 +39,9 @@ fn disruption(reason: &str, message: &str, now: Time) -> PodCondition {
 
 /// Status of a node's condition, empty when it is not told.
 fn condition<'a>(node: &'a Node, type_: &str) -> &'a str {
-    node.status.conditions.iter().find(|condition| condition.type_ == type_).map_or("", |condition| &condition.status)
+    node.status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == type_)
+        .map_or("", |condition| &condition.status)
 }

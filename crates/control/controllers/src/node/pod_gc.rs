@@ -29,7 +29,8 @@ pub(crate) fn start(context: &Context) -> Running {
     Controller::new("pod_gc", "pod-garbage-collector", context.clone(), PodGc::default())
         .index::<Pod>(BY_NODE, node_of)
         .on::<Pod>(move |pod, world| {
-            let orphan = !pod.spec.node_name.is_empty() && world.get::<Node>("", &pod.spec.node_name).is_none();
+            let orphan =
+                !pod.spec.node_name.is_empty() && world.get::<Node>("", &pod.spec.node_name).is_none();
             let unbound = pod.metadata.deletion_timestamp.is_some() && pod.spec.node_name.is_empty();
             if orphan || unbound { whole() } else { Vec::new() }
         })

@@ -32,14 +32,16 @@ pub(super) fn no_schedule(node: &Node, now: Time) -> List<Taint> {
         wanted.push(UNSCHEDULABLE);
     }
     let managed = |taint: &Taint| {
-        taint.effect == NO_SCHEDULE && (taint.key == UNSCHEDULABLE || TABLE.iter().any(|(_, _, key)| taint.key == *key))
+        taint.effect == NO_SCHEDULE
+            && (taint.key == UNSCHEDULABLE || TABLE.iter().any(|(_, _, key)| taint.key == *key))
     };
     with(&node.spec.taints, managed, &wanted, NO_SCHEDULE, now)
 }
 
 /// The node's taints with exactly `wanted` (or none) of the two that evict.
 pub(super) fn no_execute(taints: &List<Taint>, wanted: Option<&str>, now: Time) -> List<Taint> {
-    let managed = |taint: &Taint| taint.effect == NO_EXECUTE && (taint.key == NOT_READY || taint.key == UNREACHABLE);
+    let managed =
+        |taint: &Taint| taint.effect == NO_EXECUTE && (taint.key == NOT_READY || taint.key == UNREACHABLE);
     with(taints, managed, wanted.as_slice(), NO_EXECUTE, now)
 }
 
@@ -50,8 +52,11 @@ fn with(
     effect: &str,
     now: Time,
 ) -> List<Taint> {
-    let mut result: List<Taint> =
-        taints.iter().filter(|taint| !managed(taint) || wanted.contains(&taint.key.as_str())).cloned().collect();
+    let mut result: List<Taint> = taints
+        .iter()
+        .filter(|taint| !managed(taint) || wanted.contains(&taint.key.as_str()))
+        .cloned()
+        .collect();
     for key in wanted {
         if !result.iter().any(|taint| taint.key == *key && taint.effect == effect) {
             result.push(Taint {

@@ -34,7 +34,8 @@ fn conditions_become_taints() {
     expect![[r#"
         event Normal Node a RegisteredNode: Node a event: Registered Node a in Controller
         After(5s)
-    "#]].assert_eq(&look_at("True"));
+    "#]]
+    .assert_eq(&look_at("True"));
 }
 
 #[test]
@@ -61,10 +62,12 @@ fn pods_leave_when_they_do_not_tolerate() {
     "#]].assert_eq(&look_at(json!([])));
     expect![[r#"
         Done
-    "#]].assert_eq(&look_at(json!([{"key": "bad", "operator": "Exists"}])));
+    "#]]
+    .assert_eq(&look_at(json!([{"key": "bad", "operator": "Exists"}])));
     expect![[r#"
         After(60s)
-    "#]].assert_eq(&look_at(json!([{"key": "bad", "operator": "Exists", "tolerationSeconds": 60}])));
+    "#]]
+    .assert_eq(&look_at(json!([{"key": "bad", "operator": "Exists", "tolerationSeconds": 60}])));
 }
 
 #[test]
@@ -74,7 +77,8 @@ fn ranges_are_given_once() {
     expect![[r#"
         patch /api/v1/nodes/b {"spec":{"podCIDR":"10.244.1.0/24","podCIDRs":["10.244.1.0/24"]}}
         Done
-    "#]].assert_eq(&look(&ipam, ("", "b"), &[taken, node("b", "True", json!({}))]));
+    "#]]
+    .assert_eq(&look(&ipam, ("", "b"), &[taken, node("b", "True", json!({}))]));
 }
 
 #[test]

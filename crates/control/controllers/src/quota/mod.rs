@@ -8,7 +8,8 @@ use informer::Key;
 use meta::{Map, Quantity, Str};
 use reconcile::{Context, Controller, Next, Plan, Reconciler, Running, World, Write};
 use types::core::v1::{
-    ConfigMap, PersistentVolumeClaim, Pod, ReplicationController, ResourceQuota, Secret, Service, ServiceAccount,
+    ConfigMap, PersistentVolumeClaim, Pod, ReplicationController, ResourceQuota, Secret, Service,
+    ServiceAccount,
 };
 
 /// Everything is counted anew this often, upstream's resync period.
@@ -35,7 +36,8 @@ pub(crate) struct Quotas;
 
 impl Reconciler for Quotas {
     fn reconcile(&self, key: &Key, world: &World, plan: &mut Plan) -> Next {
-        let quota = world.get_key::<ResourceQuota>(key).filter(|quota| quota.metadata.deletion_timestamp.is_none());
+        let quota =
+            world.get_key::<ResourceQuota>(key).filter(|quota| quota.metadata.deletion_timestamp.is_none());
         let Some(quota) = quota else { return Next::Done };
         let mut used: Map<Quantity> = Map::new();
         for name in quota.spec.hard.keys() {

@@ -13,7 +13,8 @@ use crate::common::pods;
 pub(super) fn of(name: &str, quota: &ResourceQuota, world: &World) -> Option<Quantity> {
     let namespace = quota.metadata.namespace.as_str();
     let number = |count: usize| Some(Quantity::new(count as i64, Quantity::zero().format()));
-    let services = |type_: &str| world.list::<Service>(namespace).iter().filter(|s| s.spec.type_ == type_).count();
+    let services =
+        |type_: &str| world.list::<Service>(namespace).iter().filter(|s| s.spec.type_ == type_).count();
     match name {
         "pods" | "count/pods" => {
             let live = pods_of(quota, world).filter(|pod| name == "count/pods" || !pods::is_finished(pod));
@@ -41,7 +42,12 @@ pub(super) fn of(name: &str, quota: &ResourceQuota, world: &World) -> Option<Qua
             Some((class, "requests.storage")) => Some(storage(namespace, Some(class), world)),
             Some((class, "persistentvolumeclaims")) => {
                 let claims = world.list::<PersistentVolumeClaim>(namespace);
-                number(claims.iter().filter(|claim| claim.spec.storage_class_name.as_deref() == Some(class)).count())
+                number(
+                    claims
+                        .iter()
+                        .filter(|claim| claim.spec.storage_class_name.as_deref() == Some(class))
+                        .count(),
+                )
             }
             _ => compute(name, quota, world),
         },
@@ -54,7 +60,8 @@ fn count<K: Kind>(namespace: &str, world: &World) -> usize {
 
 fn storage(namespace: &str, class: Option<&str>, world: &World) -> Quantity {
     let claims = world.list::<PersistentVolumeClaim>(namespace);
-    let within = claims.iter().filter(|claim| class.is_none() || claim.spec.storage_class_name.as_deref() == class);
+    let within =
+        claims.iter().filter(|claim| class.is_none() || claim.spec.storage_class_name.as_deref() == class);
     sum(within.filter_map(|claim| claim.spec.resources.requests.get("storage").copied()))
 }
 

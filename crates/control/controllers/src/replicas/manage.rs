@@ -14,7 +14,13 @@ use crate::common::{pods, rank};
 const BURST: usize = 500;
 
 /// Plans creations or deletions so that `active` becomes as many as wanted.
-pub(crate) fn plan<K: Replicated>(object: &K, set: &Set, active: &[Arc<Pod>], world: &World, plan: &mut Plan) {
+pub(crate) fn plan<K: Replicated>(
+    object: &K,
+    set: &Set,
+    active: &[Arc<Pod>],
+    world: &World,
+    plan: &mut Plan,
+) {
     let wanted = set.replicas.max(0) as usize;
     if active.len() < wanted {
         let missing = (wanted - active.len()).min(BURST);
@@ -38,8 +44,9 @@ fn create<K: Replicated>(object: &K, set: &Set) -> Write {
             Some(Note::normal(&created, "SuccessfulCreate", format!("Created pod: {}", pod?.meta().name)))
         })
         .on_failure(move |status| {
-            (!namespace_ends(status))
-                .then(|| Note::warning(&refused, "FailedCreate", format!("Error creating: {}", status.message)))
+            (!namespace_ends(status)).then(|| {
+                Note::warning(&refused, "FailedCreate", format!("Error creating: {}", status.message))
+            })
         })
 }
 
@@ -62,5 +69,8 @@ fn related<K: Replicated>(object: &K, active: &[Arc<Pod>], world: &World) -> Vec
 
 /// Whether `status` says that nothing can be created because the namespace is being deleted.
 pub(crate) fn namespace_ends(status: &Status) -> bool {
-    status.details.as_ref().is_some_and(|details| details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating"))
+    status
+        .details
+        .as_ref()
+        .is_some_and(|details| details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating"))
 }

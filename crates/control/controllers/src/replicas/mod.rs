@@ -3,13 +3,11 @@
 //! Both kinds are one controller over [`Set`], which is what they have in common.
 
 mod manage;
-pub(crate) use manage::namespace_ends;
 mod set;
 mod status;
 
 #[cfg(test)]
 mod tests;
-
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +23,7 @@ use crate::common::owners::controller_of;
 use crate::common::pods;
 use crate::common::selector::selects;
 
+pub(crate) use manage::namespace_ends;
 use set::{Replicated, Set};
 
 /// Starts the controller of ReplicaSets.
@@ -71,7 +70,8 @@ impl<K: Replicated> Reconciler for Replicas<K> {
         let Some(object) = world.get_key::<K>(key) else { return Next::Done };
         let set = Set::of(&*object);
         let candidates = world.list::<Pod>(&key.namespace);
-        let owned = claim(candidates, object.meta(), &set.owner, set.selector.as_ref(), plan, pods::is_active);
+        let owned =
+            claim(candidates, object.meta(), &set.owner, set.selector.as_ref(), plan, pods::is_active);
         let terminating = owned.iter().filter(|pod| pods::is_terminating(pod)).count();
         let active: Vec<Arc<Pod>> = owned.into_iter().filter(|pod| pods::is_active(pod)).collect();
 
@@ -84,7 +84,7 @@ impl<K: Replicated> Reconciler for Replicas<K> {
         plan.then(move |outcome, plan| {
             let failure = outcome.error().cloned();
             let counts = status::count(&set, &active, terminating, now.seconds);
-            let changed = status::update(&*object, &set, &counts, difference, failure.as_ref(), now);
+            let changed = status::update(&*object, &counts, difference, failure.as_ref(), now);
             if let Some(changed) = changed {
                 plan.push(reconcile::Write::update_status(changed).ignore(404));
             }

@@ -59,7 +59,11 @@ impl Replicated for ReplicaSet {
 
     fn failure(&self) -> Option<Failure> {
         let known = self.status.conditions.iter().find(|condition| condition.type_ == Failure::TYPE)?;
-        Some(Failure { reason: known.reason.clone(), message: known.message.clone(), since: known.last_transition_time })
+        Some(Failure {
+            reason: known.reason.clone(),
+            message: known.message.clone(),
+            since: known.last_transition_time,
+        })
     }
 
     fn with_status(&self, counts: &Counts, failure: Option<Failure>) -> Self {
@@ -89,7 +93,10 @@ impl Replicated for ReplicationController {
             owner: controller_ref(self),
             replicas: self.spec.replicas.unwrap_or(1),
             min_ready_seconds: self.spec.min_ready_seconds,
-            selector: Some(LabelSelector { match_labels: self.spec.selector.clone(), ..LabelSelector::default() }),
+            selector: Some(LabelSelector {
+                match_labels: self.spec.selector.clone(),
+                ..LabelSelector::default()
+            }),
             template: self.spec.template.clone().unwrap_or_default(),
         }
     }
@@ -108,7 +115,11 @@ impl Replicated for ReplicationController {
 
     fn failure(&self) -> Option<Failure> {
         let known = self.status.conditions.iter().find(|condition| condition.type_ == Failure::TYPE)?;
-        Some(Failure { reason: known.reason.clone(), message: known.message.clone(), since: known.last_transition_time })
+        Some(Failure {
+            reason: known.reason.clone(),
+            message: known.message.clone(),
+            since: known.last_transition_time,
+        })
     }
 
     fn with_status(&self, counts: &Counts, failure: Option<Failure>) -> Self {

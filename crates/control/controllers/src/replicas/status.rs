@@ -47,7 +47,6 @@ pub(crate) fn count(set: &Set, active: &[Arc<Pod>], terminating: usize, now: i64
 /// The object with its new state, `None` when that is what is recorded.
 pub(crate) fn update<K: Replicated>(
     object: &K,
-    set: &Set,
     counts: &Counts,
     difference: i64,
     error: Option<&Status>,
@@ -65,7 +64,6 @@ pub(crate) fn update<K: Replicated>(
         }),
         (None, _) => None,
     };
-    let _ = set;
     let counts = Counts {
         observed_generation: object.meta().generation,
         // Kinds without the field report it neither way.

@@ -48,7 +48,8 @@ fn the_least_useful_pods_go_first() {
         delete /api/v1/namespaces/default/pods/not-ready
         then ...
         Done
-    "#]].assert_eq(&look_at(&objects));
+    "#]]
+    .assert_eq(&look_at(&objects));
 }
 
 #[test]

@@ -9,14 +9,19 @@ use crate::common::selector::selects;
 
 /// Starts the controller.
 pub(crate) fn start(context: &Context) -> Running {
-    Controller::new("ClusterRoleAggregator", "clusterrole-aggregation-controller", context.clone(), Aggregation)
-        // Any role may be part of any sum.
-        .on::<ClusterRole>(|_, world| {
-            let mut sums = world.list_all::<ClusterRole>();
-            sums.retain(|role| role.aggregation_rule.is_some());
-            sums.iter().map(|role| Key::of(&**role)).collect()
-        })
-        .start()
+    Controller::new(
+        "ClusterRoleAggregator",
+        "clusterrole-aggregation-controller",
+        context.clone(),
+        Aggregation,
+    )
+    // Any role may be part of any sum.
+    .on::<ClusterRole>(|_, world| {
+        let mut sums = world.list_all::<ClusterRole>();
+        sums.retain(|role| role.aggregation_rule.is_some());
+        sums.iter().map(|role| Key::of(&**role)).collect()
+    })
+    .start()
 }
 
 pub(crate) struct Aggregation;
@@ -28,7 +33,8 @@ impl Reconciler for Aggregation {
         let mut rules: List<PolicyRule> = List::new();
         for selector in &rule.cluster_role_selectors {
             for part in world.list_all::<ClusterRole>() {
-                if part.metadata.name == role.metadata.name || !selects(Some(selector), &part.metadata.labels) {
+                if part.metadata.name == role.metadata.name || !selects(Some(selector), &part.metadata.labels)
+                {
                     continue;
                 }
                 for rule in &part.rules {

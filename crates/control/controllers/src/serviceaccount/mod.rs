@@ -2,7 +2,6 @@
 
 mod root_ca;
 
-
 use informer::Key;
 use reconcile::{Context, Controller, Next, Plan, Reconciler, Running, World, Write};
 use types::core::v1::{Namespace, ServiceAccount};

@@ -17,13 +17,18 @@ const ABOUT_TEXT: &str = "Contains a CA bundle that can be used to verify the ku
 
 /// Starts the controller that publishes `root_ca`, PEM certificates.
 pub(crate) fn start(context: &Context, root_ca: Arc<str>) -> Running {
-    Controller::new("root_ca_cert_publisher", "root-ca-cert-publisher", context.clone(), RootCa { pem: Str::from(&*root_ca) })
-        .on::<Namespace>(|namespace, _| vec![Key::of(namespace)])
-        .on::<ConfigMap>(|map, _| match map.metadata.name.as_str() {
-            NAME => vec![Key::new("", &map.metadata.namespace)],
-            _ => Vec::new(),
-        })
-        .start()
+    Controller::new(
+        "root_ca_cert_publisher",
+        "root-ca-cert-publisher",
+        context.clone(),
+        RootCa { pem: Str::from(&*root_ca) },
+    )
+    .on::<Namespace>(|namespace, _| vec![Key::of(namespace)])
+    .on::<ConfigMap>(|map, _| match map.metadata.name.as_str() {
+        NAME => vec![Key::new("", &map.metadata.namespace)],
+        _ => Vec::new(),
+    })
+    .start()
 }
 
 pub(crate) struct RootCa {

@@ -42,7 +42,12 @@ pub(super) fn pod(set: &StatefulSet, ordinal: i32, template: &PodTemplateSpec, r
         })),
         ..Volume::default()
     });
-    let others = pod.spec.volumes.iter().filter(|known| !claims.iter().any(|(volume, _)| *volume == known.name)).cloned();
+    let others = pod
+        .spec
+        .volumes
+        .iter()
+        .filter(|known| !claims.iter().any(|(volume, _)| *volume == known.name))
+        .cloned();
     pod.spec.volumes = own.chain(others).collect();
     pod
 }

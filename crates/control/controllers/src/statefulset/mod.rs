@@ -127,7 +127,8 @@ impl Reconciler for StatefulSets {
             history.clean_up(
                 set.spec.revision_history_limit.unwrap_or(10),
                 |revision| {
-                    revision.metadata.name == *current || used.iter().any(|name| *name == revision.metadata.name.as_str())
+                    revision.metadata.name == *current
+                        || used.iter().any(|name| *name == revision.metadata.name.as_str())
                 },
                 plan,
             );
@@ -156,7 +157,8 @@ fn create(set: &Arc<StatefulSet>, pod: Pod) -> Write {
         })
         .on_failure(move |status| {
             let set = &refused.metadata.name;
-            let message = format!("create Pod {refused_name} in StatefulSet {set} failed error: {}", status.message);
+            let message =
+                format!("create Pod {refused_name} in StatefulSet {set} failed error: {}", status.message);
             Some(Note::warning(&*refused, "FailedCreate", message))
         })
 }
@@ -164,7 +166,8 @@ fn create(set: &Arc<StatefulSet>, pod: Pod) -> Write {
 fn create_claim(set: &Arc<StatefulSet>, claim: PersistentVolumeClaim, pod: &str) -> Write {
     let (created, name, pod) = (set.clone(), claim.metadata.name.clone(), pod.to_owned());
     Write::create(claim).ignore(409).on_success(move |_| {
-        let message = format!("create Claim {name} Pod {pod} in StatefulSet {} success", created.metadata.name);
+        let message =
+            format!("create Claim {name} Pod {pod} in StatefulSet {} success", created.metadata.name);
         Some(Note::normal(&*created, "SuccessfulCreate", message))
     })
 }
@@ -179,7 +182,8 @@ fn delete(set: &Arc<StatefulSet>, pod: &Arc<Pod>) -> Write {
         })
         .on_failure(move |status| {
             let set = &refused.metadata.name;
-            let message = format!("delete Pod {refused_name} in StatefulSet {set} failed error: {}", status.message);
+            let message =
+                format!("delete Pod {refused_name} in StatefulSet {set} failed error: {}", status.message);
             Some(Note::warning(&*refused, "FailedDelete", message))
         })
 }

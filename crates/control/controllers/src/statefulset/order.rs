@@ -42,8 +42,10 @@ pub(super) fn decide(set: &StatefulSet, owned: &[Arc<Pod>], templates: &Template
     let (first, wanted) = (identity::start(set), set.spec.replicas.unwrap_or(1));
     let in_range = |ordinal: i32| ordinal >= first && ordinal < first + wanted;
     let at = |ordinal: i32| owned.iter().find(|pod| identity::ordinal(set, pod) == Some(ordinal));
-    let mut condemned: Vec<&Arc<Pod>> =
-        owned.iter().filter(|pod| identity::ordinal(set, pod).is_some_and(|ordinal| !in_range(ordinal))).collect();
+    let mut condemned: Vec<&Arc<Pod>> = owned
+        .iter()
+        .filter(|pod| identity::ordinal(set, pod).is_some_and(|ordinal| !in_range(ordinal)))
+        .collect();
     condemned.sort_by_key(|pod| Reverse(identity::ordinal(set, pod)));
     changes.condemned = condemned.iter().map(|pod| pod.metadata.uid.clone()).collect();
     if set.metadata.deletion_timestamp.is_some() {
@@ -95,7 +97,8 @@ pub(super) fn decide(set: &StatefulSet, owned: &[Arc<Pod>], templates: &Template
             return changes;
         }
     }
-    if set.spec.update_strategy.type_ != "OnDelete" && changes.create.is_empty() && changes.delete.is_empty() {
+    if set.spec.update_strategy.type_ != "OnDelete" && changes.create.is_empty() && changes.delete.is_empty()
+    {
         roll(set, templates, first, wanted, at, now, &mut changes);
     }
     changes
@@ -150,7 +153,9 @@ pub(super) fn is_of_current(set: &StatefulSet, ordinal: i32) -> bool {
 
 fn new_pod(set: &StatefulSet, ordinal: i32, templates: &Templates) -> Pod {
     match &templates.current {
-        Some(current) if is_of_current(set, ordinal) => identity::pod(set, ordinal, current, &templates.current_name),
+        Some(current) if is_of_current(set, ordinal) => {
+            identity::pod(set, ordinal, current, &templates.current_name)
+        }
         _ => identity::pod(set, ordinal, &set.spec.template, &templates.update_name),
     }
 }

@@ -29,7 +29,11 @@ pub(super) fn claims(set: &StatefulSet, pod: &str) -> Vec<(Str, PersistentVolume
 }
 
 fn reference<K: Kind>(object: &K) -> OwnerReference {
-    OwnerReference { controller: None, block_owner_deletion: None, ..crate::common::owners::controller_ref(object) }
+    OwnerReference {
+        controller: None,
+        block_owner_deletion: None,
+        ..crate::common::owners::controller_ref(object)
+    }
 }
 
 /// Who takes the claim along when it goes: nobody, the set, or the pod that is being scaled away.
@@ -51,7 +55,9 @@ pub(super) fn keep(set: &StatefulSet, owned: &[Arc<Pod>], changes: &Changes, wor
         let condemned = changes.condemned.iter().any(|uid| *uid == pod.metadata.uid);
         let wanted = owner(set, condemned.then_some(&**pod));
         for (_, claim) in claims(set, &pod.metadata.name) {
-            let Some(known) = world.get::<PersistentVolumeClaim>(&set.metadata.namespace, &claim.metadata.name) else {
+            let Some(known) =
+                world.get::<PersistentVolumeClaim>(&set.metadata.namespace, &claim.metadata.name)
+            else {
                 continue;
             };
             let mut changed = (*known).clone();

@@ -43,7 +43,9 @@ pub(crate) fn start(context: &Context) -> Running {
         })
         .on::<StorageClass>(|class, world| {
             let mut waiting = world.list_all::<PersistentVolumeClaim>();
-            waiting.retain(|claim| claim.spec.volume_name.is_empty() && class_of(claim) == class.metadata.name.as_str());
+            waiting.retain(|claim| {
+                claim.spec.volume_name.is_empty() && class_of(claim) == class.metadata.name.as_str()
+            });
             waiting.iter().map(|claim| Key::of(&**claim)).collect()
         })
         // One at a time, so that two claims never choose one volume.
@@ -105,10 +107,17 @@ fn sync_claim(claim: &Arc<PersistentVolumeClaim>, world: &World, plan: &mut Plan
     }
     phase(claim, "Pending", plan);
     if delayed(claim, class.as_deref()) {
-        plan.event(Note::normal(&**claim, "WaitForFirstConsumer", "waiting for first consumer to be created before binding"));
+        plan.event(Note::normal(
+            &**claim,
+            "WaitForFirstConsumer",
+            "waiting for first consumer to be created before binding",
+        ));
         return;
     }
-    let provisioner = class.as_ref().map(|class| class.provisioner.as_str()).filter(|name| *name != "kubernetes.io/no-provisioner");
+    let provisioner = class
+        .as_ref()
+        .map(|class| class.provisioner.as_str())
+        .filter(|name| *name != "kubernetes.io/no-provisioner");
     match (class_of(claim), provisioner) {
         ("", _) => plan.event(Note::normal(
             &**claim,
@@ -120,13 +129,18 @@ fn sync_claim(claim: &Arc<PersistentVolumeClaim>, world: &World, plan: &mut Plan
             let message = format!("storageclass.storage.k8s.io \"{name}\" not found");
             plan.event(Note::warning(&**claim, "ProvisioningFailed", message));
         }
-        _ => plan.event(Note::normal(&**claim, "FailedBinding", "no persistent volumes available for this claim and no storage class is set")),
+        _ => plan.event(Note::normal(
+            &**claim,
+            "FailedBinding",
+            "no persistent volumes available for this claim and no storage class is set",
+        )),
     }
 }
 
 /// Whether the claim waits for a pod to be placed.
 fn delayed(claim: &PersistentVolumeClaim, class: Option<&StorageClass>) -> bool {
-    let waits = class.is_some_and(|class| class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"));
+    let waits =
+        class.is_some_and(|class| class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"));
     waits && !claim.metadata.annotations.contains_key(SELECTED_NODE)
 }
 
@@ -144,15 +158,22 @@ fn ask(claim: &Arc<PersistentVolumeClaim>, provisioner: &str, plan: &mut Plan) {
 }
 
 /// The volume for a claim: one reserved for it, or else the smallest that is large enough.
-fn choose(claim: &PersistentVolumeClaim, world: &World, only_reserved: bool) -> Option<Arc<PersistentVolume>> {
+fn choose(
+    claim: &PersistentVolumeClaim,
+    world: &World,
+    only_reserved: bool,
+) -> Option<Arc<PersistentVolume>> {
     let volumes = world.list_all::<PersistentVolume>();
     if let Some(reserved) = volumes.iter().find(|volume| is_for(volume, claim) && fits(volume, claim)) {
         return Some(reserved.clone());
     }
     let free = |volume: &&Arc<PersistentVolume>| {
-        volume.spec.claim_ref.is_none() && volume.metadata.deletion_timestamp.is_none() && volume.status.phase == "Available"
+        volume.spec.claim_ref.is_none()
+            && volume.metadata.deletion_timestamp.is_none()
+            && volume.status.phase == "Available"
     };
-    let size = |volume: &Arc<PersistentVolume>| volume.spec.capacity.get("storage").map_or(0, |size| size.value());
+    let size =
+        |volume: &Arc<PersistentVolume>| volume.spec.capacity.get("storage").map_or(0, |size| size.value());
     let fitting = volumes.iter().filter(free).filter(|volume| !only_reserved && fits(volume, claim));
     fitting.min_by_key(|volume| (size(volume), volume.metadata.name.clone())).cloned()
 }
@@ -160,12 +181,18 @@ fn choose(claim: &PersistentVolumeClaim, world: &World, only_reserved: bool) -> 
 fn fits(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
     let wanted = claim.spec.resources.requests.get("storage").map_or(0, |size| size.value());
     let size = volume.spec.capacity.get("storage").map_or(0, |size| size.value());
-    let mode = |mode: &Option<Str>| mode.clone().filter(|mode| !mode.is_empty()).unwrap_or_else(|| "Filesystem".into());
+    let mode = |mode: &Option<Str>| {
+        mode.clone().filter(|mode| !mode.is_empty()).unwrap_or_else(|| "Filesystem".into())
+    };
     size >= wanted
         && volume.spec.storage_class_name == class_of(claim)
         && mode(&volume.spec.volume_mode) == mode(&claim.spec.volume_mode)
         && claim.spec.access_modes.iter().all(|wanted| volume.spec.access_modes.contains(wanted))
-        && claim.spec.selector.as_ref().is_none_or(|selector| selects(Some(selector), &volume.metadata.labels))
+        && claim
+            .spec
+            .selector
+            .as_ref()
+            .is_none_or(|selector| selects(Some(selector), &volume.metadata.labels))
 }
 
 /// Writes the claim into the volume. What follows is another look, when the cache shows it.
@@ -264,7 +291,9 @@ fn sync_volume(volume: &Arc<PersistentVolume>, world: &World, plan: &mut Plan) {
     }
     let claim = world.get::<PersistentVolumeClaim>(&reference.namespace, &reference.name);
     match claim.filter(|claim| claim.metadata.uid == reference.uid) {
-        Some(claim) if claim.spec.volume_name.is_empty() || claim.spec.volume_name == volume.metadata.name => {
+        Some(claim)
+            if claim.spec.volume_name.is_empty() || claim.spec.volume_name == volume.metadata.name =>
+        {
             // The claim's own look completes the binding.
         }
         Some(_) => {
@@ -287,7 +316,10 @@ fn release(volume: &Arc<PersistentVolume>, now: Time, plan: &mut Plan) {
     }
     // Deleting what is behind the volume is its provisioner's task; volumes made by hand have none.
     let provisioned = volume.metadata.annotations.contains_key("pv.kubernetes.io/provisioned-by");
-    if volume.spec.persistent_volume_reclaim_policy == "Delete" && !provisioned && volume.status.phase == "Released" {
+    if volume.spec.persistent_volume_reclaim_policy == "Delete"
+        && !provisioned
+        && volume.status.phase == "Released"
+    {
         let message = "error getting deleter volume plugin for volume: no deletable volume plugin matched";
         plan.event(Note::warning(&**volume, "VolumeFailedDelete", message));
         volume_phase(volume, "Failed", message, now, plan);

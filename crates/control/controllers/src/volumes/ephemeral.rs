@@ -42,7 +42,8 @@ impl Reconciler for Ephemeral {
                 }
                 continue;
             }
-            let mut claim = PersistentVolumeClaim { spec: template.spec.clone(), ..PersistentVolumeClaim::default() };
+            let mut claim =
+                PersistentVolumeClaim { spec: template.spec.clone(), ..PersistentVolumeClaim::default() };
             claim.metadata.namespace = key.namespace.clone();
             claim.metadata.name = name;
             claim.metadata.labels = template.metadata.labels.clone();
@@ -50,7 +51,11 @@ impl Reconciler for Ephemeral {
             claim.metadata.owner_references.push(controller_ref(&*pod));
             let about = pod.clone();
             plan.push(Write::create(claim).on_failure(move |status| {
-                Some(Note::warning(&*about, "FailedBinding", format!("ephemeral volume: create PVC: {}", status.message)))
+                Some(Note::warning(
+                    &*about,
+                    "FailedBinding",
+                    format!("ephemeral volume: create PVC: {}", status.message),
+                ))
             }));
         }
         plan.then(|outcome, _| match outcome.error() {

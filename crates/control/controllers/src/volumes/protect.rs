@@ -40,7 +40,11 @@ impl Reconciler for Claims {
     fn reconcile(&self, key: &Key, world: &World, plan: &mut Plan) -> Next {
         let Some(claim) = world.get_key::<PersistentVolumeClaim>(key) else { return Next::Done };
         let used = || {
-            let uses = |pod: &Pod| !pod.spec.node_name.is_empty() && !pods::is_finished(pod) && claims_of(pod).any(|name| name == key.name);
+            let uses = |pod: &Pod| {
+                !pod.spec.node_name.is_empty()
+                    && !pods::is_finished(pod)
+                    && claims_of(pod).any(|name| name == key.name)
+            };
             world.list::<Pod>(&key.namespace).iter().any(|pod| uses(pod))
         };
         protect(&*claim, CLAIM, used, plan);

@@ -28,7 +28,8 @@ impl Health {
     /// Takes in what the caches show.
     pub(super) fn observe(seen: Option<Health>, node: &Node, lease: Option<&Lease>, now: i64) -> Health {
         let ready = node.status.conditions.iter().find(|condition| condition.type_ == "Ready").cloned();
-        let renewed = lease.and_then(|lease| lease.spec.renew_time.as_ref()).map(|time| Str::from(time.to_string()));
+        let renewed =
+            lease.and_then(|lease| lease.spec.renew_time.as_ref()).map(|time| Str::from(time.to_string()));
         let created = node.metadata.creation_timestamp.map_or(now, |time| time.seconds);
         let Some(seen) = seen else {
             let heard = if ready.is_some() { now } else { created };

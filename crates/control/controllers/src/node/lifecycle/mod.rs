@@ -40,7 +40,12 @@ pub(crate) fn start(context: &Context) -> Running {
                 Change::Added(_) | Change::Deleted(_) => true,
             };
             if turned {
-                world.list_all::<Node>().iter().map(|node| Key::of(&**node)).chain([Key::of(&**node)]).collect()
+                world
+                    .list_all::<Node>()
+                    .iter()
+                    .map(|node| Key::of(&**node))
+                    .chain([Key::of(&**node)])
+                    .collect()
             } else {
                 vec![Key::of(&**node)]
             }
@@ -136,9 +141,12 @@ fn pods_not_ready(node: &Node, world: &World, plan: &mut Plan) {
             condition.last_transition_time = Some(world.now());
         }
         let about = pod.clone();
-        writes.push(Write::update_status(changed).ignore(404).ignore(409).on_success(move |_| {
-            Some(Note::warning(&*about, "NodeNotReady", "Node is not ready"))
-        }));
+        writes.push(
+            Write::update_status(changed)
+                .ignore(404)
+                .ignore(409)
+                .on_success(move |_| Some(Note::warning(&*about, "NodeNotReady", "Node is not ready"))),
+        );
     }
     plan.all(writes);
 }
@@ -158,6 +166,9 @@ fn label(node: &Node, plan: &mut Plan) {
     }
     if !missing.is_empty() {
         let document = serde_json::json!({ "metadata": { "labels": missing } }).to_string();
-        plan.push(Write::patch::<Node>("", &node.metadata.name, "", PatchKind::Strategic, Bytes::from(document)).ignore(404));
+        plan.push(
+            Write::patch::<Node>("", &node.metadata.name, "", PatchKind::Strategic, Bytes::from(document))
+                .ignore(404),
+        );
     }
 }
