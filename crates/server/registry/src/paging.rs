@@ -4,11 +4,16 @@
 //! a client may go on at another server of the same store.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
 use meta::Status;
 use serde_json::json;
 
 use crate::errors;
+
+/// Decodes as Go does: what is left over in the last letter is ignored.
+const LENIENT: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::URL_SAFE, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true).with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent));
 
 /// Where a page starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,9 +39,8 @@ impl Page {
     /// Reads a token.
     pub fn decode(token: &str) -> Result<Self, Status> {
         let refuse = |why: String| errors::bad_request(format!("invalid continue token: {why}"));
-        let bytes = URL_SAFE_NO_PAD
+        let bytes = LENIENT
             .decode(token.trim_end_matches('='))
-            .or_else(|_| STANDARD_NO_PAD.decode(token))
             .map_err(|e| refuse(format!("continue key is not valid: {e}")))?;
         let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(|_| {
             let text = String::from_utf8_lossy(&bytes);

@@ -287,6 +287,8 @@ fn keep_allocated(new: &mut ServiceSpec, old: &ServiceSpec) {
         new.cluster_ips.clear();
         new.ip_families.clear();
         new.ip_family_policy = None;
+        new.internal_traffic_policy = None;
+        new.external_traffic_policy = Str::new();
     }
     let exposed = |spec: &ServiceSpec| matches!(spec.type_.as_str(), "NodePort" | "LoadBalancer");
     if exposed(new) && exposed(old) {

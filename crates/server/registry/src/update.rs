@@ -5,6 +5,7 @@ use bytes::Bytes;
 use call::{DryRun, PatchKind, WriteOptions};
 use meta::{FieldError, FieldErrorKind, Object, Status, Str};
 use rules::Subresource;
+use types::core::v1::Namespace;
 
 use crate::commit::Committed;
 use crate::create::same_namespace;
@@ -230,6 +231,12 @@ impl Registry {
 
 /// Whether an update is the end of an object whose deletion only waited for its finalizers.
 fn ends(new: &dyn Object, old: &dyn Object) -> bool {
+    if let Some(namespace) = meta::downcast_ref::<Namespace>(new) {
+        // A namespace also waits for its content, which the finalizers of its spec stand for.
+        return old.meta().deletion_timestamp.is_some()
+            && namespace.metadata.finalizers.is_empty()
+            && namespace.spec.finalizers.is_empty();
+    }
     let (new, old) = (new.meta(), old.meta());
     new.deletion_timestamp.is_some()
         && new.finalizers.is_empty()

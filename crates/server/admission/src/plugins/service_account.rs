@@ -44,7 +44,9 @@ impl Plugin for ServiceAccount {
             return Ok(());
         }
         if pod.spec.service_account_name.is_empty() {
-            pod.spec.service_account_name = "default".into();
+            // The deprecated field is an alias of the other; both are always answered.
+            let alias = pod.spec.service_account.clone();
+            pod.spec.service_account_name = if alias.is_empty() { "default".into() } else { alias };
         }
         // The old name of the field holds the same value, or the first update would look like a change of it.
         pod.spec.service_account = pod.spec.service_account_name.clone();

@@ -98,7 +98,9 @@ async fn service(server: &Server, namespace: &str, named: &Named<'_>) -> Result<
     });
     let unavailable =
         || Status::service_unavailable(format!("no endpoints available for service {:?}", named.name));
-    let port = port.ok_or_else(unavailable)?;
+    let port = port.ok_or_else(|| {
+        Status::service_unavailable(format!("no service port {} found for service {:?}", named.port, named.name))
+    })?;
     let slices = Served::find("discovery.k8s.io", "v1", "endpointslices").ok_or_else(errors::no_such_resource)?;
     let mut backends = Vec::new();
     for stored in server.registry.all(slices, namespace).await? {

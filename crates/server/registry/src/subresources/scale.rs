@@ -22,6 +22,12 @@ impl Registry {
             }
             Action::Update(body, options) => {
                 let scale = super::body_of::<Scale>(body)?;
+                let (given, name) = (&scale.metadata.name, &request.target.name);
+                if !given.is_empty() && given != name {
+                    return Err(errors::bad_request(format!(
+                        "the name of the object ({given}) does not match the name on the URL ({name})"
+                    )));
+                }
                 let compute = move |old: &dyn Object| scaled(old, &scale);
                 self.rescale(request, Box::new(compute), &options).await
             }

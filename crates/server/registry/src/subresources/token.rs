@@ -32,10 +32,13 @@ impl Registry {
         let target = request.target;
         let named = &body.metadata.name;
         if !named.is_empty() && *named != target.name {
-            return Err(errors::bad_request(format!(
-                "must match the service account name {:?} in URL",
-                target.name.as_str()
-            )));
+            let problem = FieldError {
+                kind: FieldErrorKind::Invalid,
+                field: "metadata.name".into(),
+                value: named.into(),
+                detail: "must match the service account name if specified".into(),
+            };
+            return Err(errors::invalid("authentication.k8s.io", "TokenRequest", &target.name, vec![problem]));
         }
         let account = self.find_object(request.served, &target.namespace, &target.name).await?;
         let account = account.ok_or_else(|| request.not_found())?.object().clone();
@@ -110,7 +113,7 @@ impl Registry {
                 "the UID in the bound object reference ({}) does not match the UID in record. The object might have been deleted and then recreated",
                 wanted.uid
             );
-            return Err(errors::conflict("", plural, &wanted.name, &why));
+            return Err(errors::conflict("", &wanted.kind, &wanted.name, &why));
         }
         let name = wanted.name.clone();
         if let Some(pod) = meta::downcast_ref::<Pod>(&**object) {
