@@ -79,6 +79,19 @@ fn unprocessable(served: &Served, name: &str) -> Status {
     status
 }
 
+/// A patch that makes another kind of the object: a 422 that shows the whole of it.
+fn other_kind(value: &Value) -> Status {
+    let text = value.to_string();
+    let (kind, version) = (value["kind"].as_str().unwrap_or_default(), value["apiVersion"].as_str().unwrap_or_default());
+    let problem = meta::FieldError {
+        kind: meta::FieldErrorKind::Invalid,
+        field: "patch".into(),
+        value: meta::BadValue::Text(text),
+        detail: format!("no kind {kind:?} is registered for version {version:?} in scheme"),
+    };
+    errors::invalid("", "", "", vec![problem])
+}
+
 /// Reads the patched document as its kind again.
 fn decode(
     served: &Served,
@@ -95,6 +108,9 @@ fn decode(
     };
     let mut context = DecodeContext::new(validation);
     let kind = served.resource.kind;
+    if value["kind"] != kind || value["apiVersion"] != served.api_version().as_str() {
+        return Err(other_kind(value));
+    }
     let object = (served.resource.object.decode_json)(&json, &mut context).map_err(|error| {
         let problem = meta::FieldError {
             kind: meta::FieldErrorKind::Invalid,

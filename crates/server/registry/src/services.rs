@@ -282,13 +282,20 @@ fn keep_allocated(new: &mut ServiceSpec, old: &ServiceSpec) {
             new.ip_family_policy = old.ip_family_policy.clone();
         }
     }
+    if addressed(old) && !addressed(new) {
+        // What belongs to an address goes with it, unless the client says otherwise.
+        if new.internal_traffic_policy == old.internal_traffic_policy {
+            new.internal_traffic_policy = None;
+        }
+        if new.external_traffic_policy == old.external_traffic_policy {
+            new.external_traffic_policy = Str::new();
+        }
+    }
     if addressed(old) && !addressed(new) && new.cluster_ip == old.cluster_ip {
         new.cluster_ip = Str::new();
         new.cluster_ips.clear();
         new.ip_families.clear();
         new.ip_family_policy = None;
-        new.internal_traffic_policy = None;
-        new.external_traffic_policy = Str::new();
     }
     let exposed = |spec: &ServiceSpec| matches!(spec.type_.as_str(), "NodePort" | "LoadBalancer");
     if exposed(new) && exposed(old) {

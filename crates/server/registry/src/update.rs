@@ -78,6 +78,7 @@ impl Registry {
             let context = self.context(request);
             (served.rules.prepare_update)(&context, mutated.object(), &*old, part);
             mutated.object().meta_mut().self_link = Str::new();
+            crate::subresources::stamp_conditions(mutated.object(), &*old, self.now_s());
             crate::managed::on_write(
                 mutated.object(),
                 Some(&*old),

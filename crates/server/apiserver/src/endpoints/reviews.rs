@@ -30,6 +30,7 @@ pub(crate) fn perform(
     let result = if let Some(review) = any.downcast_mut::<TokenReview>() {
         token(server, review)
     } else if let Some(review) = any.downcast_mut::<SelfSubjectReview>() {
+        review.metadata = Default::default();
         review.metadata.creation_timestamp = Some(Time::from_unix(server.now_s()));
         review.status.user_info = user_info(user);
         Ok(())
@@ -41,7 +42,7 @@ pub(crate) fn perform(
         let spec = &review.spec;
         let asked = question(spec.resource_attributes.as_deref(), spec.non_resource_attributes.as_deref());
         asked
-            .map_err(|why| invalid("SelfSubjectAccessReview", why))
+            .map_err(|why| invalid(why))
             .map(|attributes| review.status = decide(server, user, &attributes))
     } else if let Some(review) = any.downcast_mut::<SelfSubjectRulesReview>() {
         rules(server, user, review)
@@ -83,15 +84,16 @@ fn user_info(user: &User) -> UserInfo {
     }
 }
 
-fn invalid(kind: &str, why: (&str, &str)) -> Status {
+fn invalid(why: (&str, &str)) -> Status {
     let (field, detail) = why;
     let problem = meta::FieldError {
         kind: meta::FieldErrorKind::Invalid,
         field: field.into(),
-        value: meta::BadValue::Omitted,
+        value: meta::BadValue::Plain("null".into()),
         detail: detail.into(),
     };
-    errors::invalid("authorization.k8s.io", kind, "", vec![problem])
+    // Upstream leaves the kind out here.
+    errors::invalid("authorization.k8s.io", "", "", vec![problem])
 }
 
 /// The attributes that a review asks about.
@@ -141,9 +143,9 @@ fn decide(server: &Server, user: &User, attributes: &Attributes) -> SubjectAcces
 
 fn subject_access(server: &Server, spec: &SubjectAccessReviewSpec) -> Result<SubjectAccessReviewStatus, Status> {
     let attributes = question(spec.resource_attributes.as_deref(), spec.non_resource_attributes.as_deref())
-        .map_err(|why| invalid("SubjectAccessReview", why))?;
+        .map_err(|why| invalid(why))?;
     if spec.user.is_empty() && spec.groups.is_empty() {
-        return Err(invalid("SubjectAccessReview", ("spec.user", "at least one of user or group must be specified")));
+        return Err(invalid(("spec.user", "at least one of user or group must be specified")));
     }
     let mut user = User::new(spec.user.clone(), &[]);
     user.uid = spec.uid.clone();
@@ -155,6 +157,7 @@ fn subject_access(server: &Server, spec: &SubjectAccessReviewSpec) -> Result<Sub
 }
 
 fn local_access(server: &Server, review: &mut LocalSubjectAccessReview, namespace: &str) -> Result<(), Status> {
+    review.metadata.namespace = namespace.into();
     let asked = review.spec.resource_attributes.as_ref().map(|r| r.namespace.as_str()).unwrap_or_default();
     if review.spec.resource_attributes.is_some() && asked != namespace {
         let why = format!("spec.resourceAttributes.namespace must match namespace: {namespace}");

@@ -3,10 +3,13 @@
 //! Most of them (`status`, `finalize`, `approval`, `resize`, `ephemeralcontainers`) read and write the object itself
 //! under other rules. Those that speak another kind have a file each.
 
+mod approval;
 mod binding;
 mod eviction;
 mod scale;
 mod token;
+
+pub(crate) use approval::stamp_conditions;
 
 use call::Action;
 use meta::{Object, Status};
