@@ -6,7 +6,10 @@
 //! object, a warning, or a refusal.
 //!
 //! [`Mutated`] and [`Admitted`] are the proofs: only this crate makes them, and the registry commits nothing else.
-#![expect(clippy::result_large_err, reason = "refusals are values that travel on; boxing them would cost each an allocation")]
+#![expect(
+    clippy::result_large_err,
+    reason = "refusals are values that travel on; boxing them would cost each an allocation"
+)]
 
 mod chain;
 mod plugins;

@@ -25,7 +25,11 @@ pub struct Charge {
 }
 
 /// What the change must be charged, or a refusal.
-pub fn over_quota(review: &Review<'_>, object: &dyn Object, world: &dyn World) -> Result<Vec<Charge>, Status> {
+pub fn over_quota(
+    review: &Review<'_>,
+    object: &dyn Object,
+    world: &dyn World,
+) -> Result<Vec<Charge>, Status> {
     let relevant = match review.operation {
         Operation::Create => review.target.subresource.is_empty(),
         Operation::Update => {
@@ -34,7 +38,11 @@ pub fn over_quota(review: &Review<'_>, object: &dyn Object, world: &dyn World) -
         }
         _ => false,
     };
-    if !relevant || review.namespace().is_empty() || review.on("", "events") || review.on("events.k8s.io", "events") {
+    if !relevant
+        || review.namespace().is_empty()
+        || review.on("", "events")
+        || review.on("events.k8s.io", "events")
+    {
         return Ok(Vec::new());
     }
     let mut quotas = world.list::<ResourceQuota>(review.namespace());
@@ -46,9 +54,9 @@ pub fn over_quota(review: &Review<'_>, object: &dyn Object, world: &dyn World) -
     if let Some(old) = review.old.filter(|_| review.operation == Operation::Update) {
         for (name, before) in usage(review, old).iter() {
             let Some(now) = wanted.get(name).cloned() else { continue };
-            wanted.insert(name.clone(), now - before.clone());
+            wanted.insert(name.clone(), now - *before);
         }
-        wanted = wanted.iter().filter(|(_, v)| v.milli_value() > 0).map(|(k, v)| (k.clone(), v.clone())).collect();
+        wanted = wanted.iter().filter(|(_, v)| v.milli_value() > 0).map(|(k, v)| (k.clone(), *v)).collect();
     }
     let mut charges = Vec::new();
     for quota in quotas {
@@ -64,7 +72,7 @@ pub fn over_quota(review: &Review<'_>, object: &dyn Object, world: &dyn World) -
         let touched: Map<Quantity> = wanted
             .iter()
             .filter(|(name, _)| quota.spec.hard.contains_key(name))
-            .map(|(k, v)| (k.clone(), v.clone()))
+            .map(|(k, v)| (k.clone(), *v))
             .collect();
         if touched.is_empty() {
             continue;
@@ -72,14 +80,17 @@ pub fn over_quota(review: &Review<'_>, object: &dyn Object, world: &dyn World) -
         let unknown: Vec<&str> =
             touched.iter().map(|(k, _)| k.as_str()).filter(|k| !hard.contains_key(k)).collect();
         if !unknown.is_empty() {
-            let why =
-                format!("status unknown for quota: {}, resources: {}", quota.metadata.name, unknown.join(","));
+            let why = format!(
+                "status unknown for quota: {}, resources: {}",
+                quota.metadata.name,
+                unknown.join(",")
+            );
             return Err(forbidden(review, Some(object), &why));
         }
         let mut used = quota.status.used.clone();
         let mut exceeded = Vec::new();
         for (name, amount) in touched.iter() {
-            let sum = used.get(name).cloned().unwrap_or_default() + amount.clone();
+            let sum = used.get(name).cloned().unwrap_or_default() + *amount;
             if hard.get(name).is_some_and(|limit| sum > *limit) {
                 exceeded.push(name.clone());
             }
@@ -122,29 +133,37 @@ fn usage(review: &Review<'_>, object: &dyn Object) -> Map<Quantity> {
     let mut used = Map::default();
     let one = || count(1);
     let (group, resource) = (review.target.group.as_str(), review.target.resource.as_str());
-    let counted = if group.is_empty() { format!("count/{resource}") } else { format!("count/{resource}.{group}") };
+    let counted =
+        if group.is_empty() { format!("count/{resource}") } else { format!("count/{resource}.{group}") };
     used.insert(Str::from(counted), one());
-    let plain = ["configmaps", "secrets", "services", "replicationcontrollers", "resourcequotas", "persistentvolumeclaims"];
+    let plain = [
+        "configmaps",
+        "secrets",
+        "services",
+        "replicationcontrollers",
+        "resourcequotas",
+        "persistentvolumeclaims",
+    ];
     if group.is_empty() && plain.contains(&resource) {
         used.insert(Str::from(resource), one());
     }
     if let Some(pod) = as_ref::<Pod>(object) {
         used.insert("pods", one());
         for (name, amount) in pod_requests(pod).iter() {
-            used.insert(format!("requests.{name}"), amount.clone());
-            used.insert(name.clone(), amount.clone());
+            used.insert(format!("requests.{name}"), *amount);
+            used.insert(name.clone(), *amount);
         }
         for (name, amount) in pod_limits(pod).iter() {
-            used.insert(format!("limits.{name}"), amount.clone());
+            used.insert(format!("limits.{name}"), *amount);
         }
     }
     if let Some(claim) = as_ref::<PersistentVolumeClaim>(object)
         && let Some(size) = claim.spec.resources.requests.get("storage")
     {
-        used.insert("requests.storage", size.clone());
+        used.insert("requests.storage", *size);
         if let Some(class) = claim.spec.storage_class_name.as_ref().filter(|c| !c.is_empty()) {
             let prefix = format!("{class}.storageclass.storage.k8s.io");
-            used.insert(format!("{prefix}/requests.storage"), size.clone());
+            used.insert(format!("{prefix}/requests.storage"), *size);
             used.insert(format!("{prefix}/persistentvolumeclaims"), one());
         }
     }
@@ -190,7 +209,8 @@ fn unspecified(review: &Review<'_>, object: &dyn Object, hard: &Map<Quantity>) -
             continue;
         }
         let containers = pod.spec.containers.iter().chain(pod.spec.init_containers.iter());
-        let names: Vec<&str> = containers.filter(|c| !states(&c.resources)).map(|c| c.name.as_str()).collect();
+        let names: Vec<&str> =
+            containers.filter(|c| !states(&c.resources)).map(|c| c.name.as_str()).collect();
         if !names.is_empty() {
             missing.push(format!("{name} for: {}", names.join(",")));
         }
@@ -240,7 +260,9 @@ fn crosses_namespaces(pod: &Pod) -> bool {
     };
     let affinity_terms = affinity.pod_affinity.iter().any(|a| {
         a.required_during_scheduling_ignored_during_execution.iter().any(crosses)
-            || a.preferred_during_scheduling_ignored_during_execution.iter().any(|w| crosses(&w.pod_affinity_term))
+            || a.preferred_during_scheduling_ignored_during_execution
+                .iter()
+                .any(|w| crosses(&w.pod_affinity_term))
     });
     affinity_terms
         || affinity.pod_anti_affinity.iter().any(|a| {
@@ -262,17 +284,20 @@ pub(crate) fn pod_limits(pod: &Pod) -> Map<Quantity> {
     total(pod, |r| &r.limits)
 }
 
-fn total(pod: &Pod, pick: impl Fn(&types::core::v1::ResourceRequirements) -> &Map<Quantity>) -> Map<Quantity> {
+fn total(
+    pod: &Pod,
+    pick: impl Fn(&types::core::v1::ResourceRequirements) -> &Map<Quantity>,
+) -> Map<Quantity> {
     let add = |sum: &mut Map<Quantity>, more: &Map<Quantity>| {
         for (name, amount) in more.iter() {
             let before = sum.get(name).cloned().unwrap_or_default();
-            sum.insert(name.clone(), before + amount.clone());
+            sum.insert(name.clone(), before + *amount);
         }
     };
     let raise = |most: &mut Map<Quantity>, other: &Map<Quantity>| {
         for (name, amount) in other.iter() {
             if most.get(name).is_none_or(|m| m < amount) {
-                most.insert(name.clone(), amount.clone());
+                most.insert(name.clone(), *amount);
             }
         }
     };
@@ -293,7 +318,7 @@ fn total(pod: &Pod, pick: impl Fn(&types::core::v1::ResourceRequirements) -> &Ma
     raise(&mut sum, &peak);
     if let Some(whole) = &pod.spec.resources {
         for (name, amount) in pick(whole).iter() {
-            sum.insert(name.clone(), amount.clone());
+            sum.insert(name.clone(), *amount);
         }
     }
     if !sum.is_empty() || !pod.spec.overhead.is_empty() {

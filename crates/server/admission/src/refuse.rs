@@ -26,6 +26,10 @@ pub fn forbidden_because(
 ) -> Status {
     let mut status = forbidden(review, object, why);
     let (reason, field, message) = cause;
-    status.details_mut().causes.push(meta::StatusCause { reason: reason.into(), message: message.into(), field: field.into() });
+    status.details_mut().causes.push(meta::StatusCause {
+        reason: reason.into(),
+        message: message.into(),
+        field: field.into(),
+    });
     status
 }

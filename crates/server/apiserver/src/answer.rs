@@ -125,7 +125,9 @@ fn refused(status: &Status, writer: &Writer) -> Response<Body> {
     let format = accepted.map_or(Format::Json, |a| a.format);
     let pretty = accepted.is_some_and(|a| a.pretty);
     let code = u16::try_from(status.code).ok().filter(|c| *c >= 100).unwrap_or(500);
-    let body = encode::value(&status.to_json(), format, pretty, || proto_envelope("v1", "Status", &status.to_proto()));
+    let body = encode::value(&status.to_json(), format, pretty, || {
+        proto_envelope("v1", "Status", &status.to_proto())
+    });
     let mut response = respond(code, format.name(), Body::full(body));
     if code == 401 && !writer.accept.is_empty() {
         response.headers_mut().remove(header::WWW_AUTHENTICATE);
@@ -178,7 +180,9 @@ fn stored_response(stored: &Stored, code: u16, writer: &Writer) -> Result<Respon
             proto_envelope(&served.api_version(), served.resource.kind, &stored.protobuf())
         }
         (Shape::Object, format) => encode::value(&stored.json(), format, accepted.pretty, Bytes::new),
-        (shape, format) => encode::shaped(&**stored.object(), shape, format, accepted.pretty, writer.include_object),
+        (shape, format) => {
+            encode::shaped(&**stored.object(), shape, format, accepted.pretty, writer.include_object)
+        }
     };
     Ok(compressed(respond(code, accepted.format.name(), Body::full(body)), writer))
 }

@@ -47,7 +47,13 @@ fn indented(value: &Value) -> Bytes {
 }
 
 /// One object as a Table or as its metadata.
-pub(crate) fn shaped(object: &dyn Object, shape: Shape, format: Format, pretty: bool, include: Include) -> Bytes {
+pub(crate) fn shaped(
+    object: &dyn Object,
+    shape: Shape,
+    format: Format,
+    pretty: bool,
+    include: Include,
+) -> Bytes {
     let made = match shape {
         Shape::Table => table::of_objects(&[object], include, &object.meta().resource_version, "", None),
         _ => {
@@ -66,7 +72,13 @@ pub(crate) fn metadata(object: &dyn Object) -> Value {
 }
 
 /// A collection as a Table or as metadata.
-pub(crate) fn shaped_list(listing: &Listing, shape: Shape, format: Format, pretty: bool, include: Include) -> Bytes {
+pub(crate) fn shaped_list(
+    listing: &Listing,
+    shape: Shape,
+    format: Format,
+    pretty: bool,
+    include: Include,
+) -> Bytes {
     let objects: Vec<&dyn Object> = listing.items.iter().map(|item| &**item.object()).collect();
     let version = listing.revision.to_string();
     let made = match shape {

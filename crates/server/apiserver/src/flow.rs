@@ -30,7 +30,10 @@ pub(crate) struct Admission {
 
 impl Limits {
     pub(crate) fn new() -> Self {
-        Limits { reading: Arc::new(Semaphore::new(READING_MAX)), writing: Arc::new(Semaphore::new(WRITING_MAX)) }
+        Limits {
+            reading: Arc::new(Semaphore::new(READING_MAX)),
+            writing: Arc::new(Semaphore::new(WRITING_MAX)),
+        }
     }
 
     /// Takes a place, or refuses with 429.

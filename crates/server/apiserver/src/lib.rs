@@ -3,7 +3,10 @@
 //! [`ApiServer::start`] opens the registry over a store, writes the objects that every cluster starts with and serves
 //! until [`ApiServerHandle::shutdown`]. `pipeline.rs` is the list of stages that each request passes; `endpoints` has
 //! one file per family of paths; [`ApiServerHandle::transport`] is the way in for components of the same process.
-#![expect(clippy::result_large_err, reason = "Status is what every stage answers with; boxing it would cost each refusal an allocation")]
+#![expect(
+    clippy::result_large_err,
+    reason = "Status is what every stage answers with; boxing it would cost each refusal an allocation"
+)]
 
 mod answer;
 mod clock;

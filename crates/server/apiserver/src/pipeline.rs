@@ -76,7 +76,11 @@ impl Decoded {
 }
 
 impl Service for Server {
-    async fn serve(self: Arc<Self>, connection: Arc<Connection>, request: Request<Incoming>) -> Response<Body> {
+    async fn serve(
+        self: Arc<Self>,
+        connection: Arc<Connection>,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
         let started = std::time::Instant::now();
         let decoded = self.decode(&request);
         let writer = Writer::new(&decoded, self.next_audit_id());
@@ -88,7 +92,10 @@ impl Service for Server {
         } else {
             match tokio::time::timeout(REQUEST_TIMEOUT, handled).await {
                 Ok(answer) => answer,
-                Err(_) => Answer::Refused(Status::timeout("request did not complete within the allotted timeout", 0)),
+                Err(_) => Answer::Refused(Status::timeout(
+                    "request did not complete within the allotted timeout",
+                    0,
+                )),
             }
         };
         let response = write(answer, &writer, &self.shared);
@@ -105,12 +112,7 @@ impl Server {
         Decoded { path, query, info, headers: request.headers().clone(), method: request.method().clone() }
     }
 
-    async fn handle(
-        &self,
-        connection: &Connection,
-        decoded: &Decoded,
-        request: Request<Incoming>,
-    ) -> Answer {
+    async fn handle(&self, connection: &Connection, decoded: &Decoded, request: Request<Incoming>) -> Answer {
         match self.admit(connection, decoded) {
             Ok((authorized, _seat)) => endpoints::route(self, authorized, decoded, request).await,
             Err(status) => Answer::Refused(status),
@@ -146,7 +148,8 @@ impl Server {
         for question in crate::impersonation::questions(&wanted) {
             let user = identified.user();
             if !self.authorizer.allows(user, &question) {
-                let refused = authz::Forbidden { user: user.clone(), attributes: question, reason: String::new() };
+                let refused =
+                    authz::Forbidden { user: user.clone(), attributes: question, reason: String::new() };
                 return Err(refusal(&refused));
             }
         }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use authn::{Authenticator, Identified, Issuer, KeyError, SigningKey, TokenFile, TokenFileError, Tokens, User};
+use authn::{
+    Authenticator, Identified, Issuer, KeyError, SigningKey, TokenFile, TokenFileError, Tokens, User,
+};
 use authz::Authorizer;
 use call::Transport;
 use env::Env;

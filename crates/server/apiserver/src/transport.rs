@@ -46,7 +46,9 @@ fn attributes(call: &Call) -> Attributes {
     if target.resource == "namespaces" && target.group.is_empty() && !target.name.is_empty() {
         attributes.namespace = target.name.clone();
     }
-    if let Action::List(options) | Action::Watch(options) | Action::DeleteCollection(options, _) = &call.action {
+    if let Action::List(options) | Action::Watch(options) | Action::DeleteCollection(options, _) =
+        &call.action
+    {
         let terms = meta::FieldSelector::parse(&options.field_selector).map(|s| s.terms).unwrap_or_default();
         attributes.fields = terms
             .into_iter()

@@ -25,7 +25,12 @@ const LINE_IDS: [(EventType, u64); 3] =
     [(EventType::Added, 0x6c_01), (EventType::Modified, 0x6c_02), (EventType::Deleted, 0x6c_03)];
 
 /// Answers a watch with its stream.
-pub(crate) fn respond(watching: Watching, accepted: Accepted, include: Include, shared: &Shared) -> Response<Body> {
+pub(crate) fn respond(
+    watching: Watching,
+    accepted: Accepted,
+    include: Include,
+    shared: &Shared,
+) -> Response<Body> {
     let stop = shared.stopping.clone();
     let state = State { changes: watching.changes, accepted, include, first: true, done: false, stop };
     let body = Body::stream(stream::unfold(state, step));

@@ -90,10 +90,7 @@ impl Impersonation {
                 self.extra.iter().map(|(k, v)| format!("{:?}:{}", k.as_str(), list(v))).collect();
             format!("map[string][]string{{{}}}", entries.join(", "))
         };
-        format!(
-            "&user.DefaultInfo{{Name:\"\", UID:{:?}, Groups:{groups}, Extra:{extra}}}",
-            self.uid.as_str()
-        )
+        format!("&user.DefaultInfo{{Name:\"\", UID:{:?}, Groups:{groups}, Extra:{extra}}}", self.uid.as_str())
     }
 }
 

@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 
 /// DER prefix of a P-256 SubjectPublicKeyInfo up to its 65-byte point (RFC 5480).
 const P256_SPKI_PREFIX: [u8; 26] = [
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
-    0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
+    0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
 /// DER of the AlgorithmIdentifier rsaEncryption (RFC 3279).
 const RSA_ALGORITHM: [u8; 15] =
@@ -78,9 +78,9 @@ impl SigningKey {
         let random = SystemRandom::new();
         let unsupported = |e: &dyn std::fmt::Display| KeyError::Unsupported(e.to_string());
         let pair = match &key {
-            PrivateKeyDer::Pkcs1(der) => {
-                Pair::Rsa(Box::new(RsaKeyPair::from_der(der.secret_pkcs1_der()).map_err(|e| unsupported(&e))?))
-            }
+            PrivateKeyDer::Pkcs1(der) => Pair::Rsa(Box::new(
+                RsaKeyPair::from_der(der.secret_pkcs1_der()).map_err(|e| unsupported(&e))?,
+            )),
             PrivateKeyDer::Pkcs8(der) => match RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()) {
                 Ok(pair) => Pair::Rsa(Box::new(pair)),
                 Err(_) => Pair::Ec(Box::new(
@@ -116,7 +116,8 @@ impl SigningKey {
 
     /// Signs `payload` (a JSON document) as a compact JWS.
     pub fn sign(&self, payload: &[u8]) -> Result<String, KeyError> {
-        let header = format!("{{\"alg\":\"{}\",\"kid\":\"{}\"}}", self.public.algorithm.name(), self.public.id);
+        let header =
+            format!("{{\"alg\":\"{}\",\"kid\":\"{}\"}}", self.public.algorithm.name(), self.public.id);
         let mut token = B64.encode(header);
         token.push('.');
         B64.encode_string(payload, &mut token);
@@ -163,9 +164,11 @@ impl VerifyingKey {
     /// Whether `signature` is this key's over `message`.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         match self.algorithm {
-            Algorithm::Rs256 => UnparsedPublicKey::new(&signature::RSA_PKCS1_2048_8192_SHA256, &self.material)
-                .verify(message, signature)
-                .is_ok(),
+            Algorithm::Rs256 => {
+                UnparsedPublicKey::new(&signature::RSA_PKCS1_2048_8192_SHA256, &self.material)
+                    .verify(message, signature)
+                    .is_ok()
+            }
             Algorithm::Es256 => UnparsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, &self.material)
                 .verify(message, signature)
                 .is_ok(),

@@ -18,7 +18,9 @@ mod token_file;
 mod user;
 
 pub use certificate::{AnyClientCertificate, CertificateAuthority};
-pub use identify::{Authenticator, CertificateVerdict, Credentials, Identified, Method, TokenCheck, Unauthorized};
+pub use identify::{
+    Authenticator, CertificateVerdict, Credentials, Identified, Method, TokenCheck, Unauthorized,
+};
 pub use impersonate::{Impersonation, ImpersonationError, header_value_to_key};
 pub use keys::{Algorithm, KeyError, SigningKey, VerifyingKey};
 pub use service_account::{Bound, Claims, Directory, Issuer, PodFacts, TokenError, TokenIssue, Tokens};

@@ -197,7 +197,8 @@ impl Tokens {
     /// Whether the text looks like a token of this issuer, so that no other method should be asked about it.
     fn is_ours(&self, token: &str) -> bool {
         let mut parts = token.split('.');
-        let (Some(_), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+        let (Some(_), Some(payload), Some(_), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
         else {
             return false;
         };
@@ -394,7 +395,10 @@ mod tests {
         let alive = One { pod_uid: "pod-uid" };
         let (user, _) = tokens.check(&token, &wanted, &alive, 1100).unwrap().unwrap();
         assert_eq!(user.name, "system:serviceaccount:ns:default");
-        assert_eq!(tokens.check(&token, &wanted, &One { pod_uid: "new" }, 1100), Err(TokenError::Invalidated));
+        assert_eq!(
+            tokens.check(&token, &wanted, &One { pod_uid: "new" }, 1100),
+            Err(TokenError::Invalidated)
+        );
         assert_eq!(tokens.check(&token, &wanted, &alive, 1600), Err(TokenError::Expired));
         let error = tokens.check(&token, &["other".into()], &alive, 1100).unwrap_err();
         assert_eq!(

@@ -11,7 +11,9 @@ use crate::user::{AUTHENTICATED, User};
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum TokenFileError {
     /// A line has fewer than three columns.
-    #[error("token file line {line}: must have at least 3 columns (token, user name, user uid), found {found}")]
+    #[error(
+        "token file line {line}: must have at least 3 columns (token, user name, user uid), found {found}"
+    )]
     Columns {
         /// Line number, from 1.
         line: usize,
@@ -55,7 +57,8 @@ impl TokenFile {
             let mut user = User::new(name, &[]);
             user.uid = columns[2].trim().into();
             if let Some(groups) = columns.get(3) {
-                user.groups = groups.split(',').map(str::trim).filter(|g| !g.is_empty()).map(Into::into).collect();
+                user.groups =
+                    groups.split(',').map(str::trim).filter(|g| !g.is_empty()).map(Into::into).collect();
             }
             if !user.in_group(AUTHENTICATED) {
                 user.groups.push(AUTHENTICATED.into());

@@ -93,6 +93,9 @@ mod tests {
         user.add_extra("b", "1");
         user.add_extra("a", "2");
         user.add_extra("b", "3");
-        assert_eq!(user.extra, vec![("a".into(), vec!["2".into()]), ("b".into(), vec!["1".into(), "3".into()])]);
+        assert_eq!(
+            user.extra,
+            vec![("a".into(), vec!["2".into()]), ("b".into(), vec!["1".into(), "3".into()])]
+        );
     }
 }

@@ -6,7 +6,10 @@
 //!
 //! Decisions are pure functions over two indexes that follow the store's objects: [`rbac::Policy`] (bindings by
 //! subject) and [`node::Graph`] (what the pods of a node refer to). The server feeds both from its watch cache.
-#![expect(clippy::result_large_err, reason = "refusals are values that travel on; boxing them would cost each an allocation")]
+#![expect(
+    clippy::result_large_err,
+    reason = "refusals are values that travel on; boxing them would cost each an allocation"
+)]
 
 mod attributes;
 pub mod bootstrap;

@@ -206,7 +206,9 @@ pub fn decide(graph: &Graph, node: &str, request: &Attributes) -> Decision {
                 let writes = matches!(verb, "get" | "update" | "patch");
                 return by_graph(graph, node, Kind::Claim, writes, request);
             }
-            ("", "persistentvolumeclaims") => return by_graph(graph, node, Kind::Claim, verb == "get", request),
+            ("", "persistentvolumeclaims") => {
+                return by_graph(graph, node, Kind::Claim, verb == "get", request);
+            }
             ("", "persistentvolumes") => return by_graph(graph, node, Kind::Volume, verb == "get", request),
             ("resource.k8s.io", "resourceclaims") => {
                 return by_graph(graph, node, Kind::ResourceClaim, verb == "get", request);
@@ -222,7 +224,9 @@ pub fn decide(graph: &Graph, node: &str, request: &Attributes) -> Decision {
             }
             ("", "serviceaccounts") => return by_graph(graph, node, Kind::Account, verb == "get", request),
             ("coordination.k8s.io", "leases") => lease(node, request),
-            ("storage.k8s.io", "csinodes") => own(node, request, "CSINode", &["get", "create", "update", "patch", "delete"]),
+            ("storage.k8s.io", "csinodes") => {
+                own(node, request, "CSINode", &["get", "create", "update", "patch", "delete"])
+            }
             ("resource.k8s.io", "resourceslices") => return slices(node, request),
             ("", "nodes") => nodes(node, request),
             ("", "pods") => pods(node, request),
@@ -241,8 +245,10 @@ pub fn decide(graph: &Graph, node: &str, request: &Attributes) -> Decision {
 fn by_graph(graph: &Graph, node: &str, kind: Kind, verb_fits: bool, request: &Attributes) -> Decision {
     let namespaced = !matches!(kind, Kind::Volume | Kind::Attachment);
     let lists = matches!(kind, Kind::Secret | Kind::ConfigMap);
-    let subresource_fits =
-        matches!((kind, request.subresource.as_str()), (_, "") | (Kind::Claim, "status") | (Kind::Account, "token"));
+    let subresource_fits = matches!(
+        (kind, request.subresource.as_str()),
+        (_, "") | (Kind::Claim, "status") | (Kind::Account, "token")
+    );
     let refusal = if !verb_fits && lists {
         "can only read resources of this type".to_owned()
     } else if !verb_fits && request.subresource == "status" {
@@ -310,7 +316,9 @@ fn slices(node: &str, request: &Attributes) -> Decision {
 fn nodes(node: &str, request: &Attributes) -> Option<String> {
     match (request.verb.as_str(), request.subresource.as_str()) {
         ("create", "") | ("update" | "patch", "" | "status") => None,
-        ("get" | "list" | "watch", "") if request.name.as_str() == node || request.pinned("metadata.name", node) => {
+        ("get" | "list" | "watch", "")
+            if request.name.as_str() == node || request.pinned("metadata.name", node) =>
+        {
             None
         }
         ("get" | "list" | "watch", "") => {
@@ -354,13 +362,9 @@ mod tests {
         let allowed = Decision::Allow(String::new());
         assert_eq!(ask(&graph, "get", "secrets", "env"), allowed);
         assert_eq!(ask(&graph, "watch", "configmaps", "cfg"), allowed);
-        let unrelated =
-            Decision::NoOpinion("no relationship found between node 'n1' and this object".into());
+        let unrelated = Decision::NoOpinion("no relationship found between node 'n1' and this object".into());
         assert_eq!(ask(&graph, "get", "secrets", "other"), unrelated);
-        assert_eq!(
-            ask(&graph, "list", "configmaps", ""),
-            Decision::NoOpinion("No Object name found".into())
-        );
+        assert_eq!(ask(&graph, "list", "configmaps", ""), Decision::NoOpinion("No Object name found".into()));
         graph.pod(&pod("n2"));
         assert_eq!(ask(&graph, "get", "secrets", "env"), unrelated);
     }

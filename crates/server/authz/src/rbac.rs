@@ -135,8 +135,9 @@ pub struct Policy {
 impl Policy {
     /// Takes over a change.
     pub fn apply(&mut self, change: Change<'_>) {
-        let rules =
-            |rules: &[types::rbac::v1::PolicyRule]| Arc::new(rules.iter().map(Rule::from).collect::<Vec<_>>());
+        let rules = |rules: &[types::rbac::v1::PolicyRule]| {
+            Arc::new(rules.iter().map(Rule::from).collect::<Vec<_>>())
+        };
         match change {
             Change::ClusterRole(role) => {
                 self.cluster_roles.insert(role.metadata.name.clone(), rules(&role.rules));

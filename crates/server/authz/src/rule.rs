@@ -76,11 +76,7 @@ impl Rule {
         }
         for path in &self.paths {
             for verb in &self.verbs {
-                pieces.push(Rule {
-                    verbs: vec![verb.clone()],
-                    paths: vec![path.clone()],
-                    ..Rule::default()
-                });
+                pieces.push(Rule { verbs: vec![verb.clone()], paths: vec![path.clone()], ..Rule::default() });
             }
         }
         pieces
@@ -119,7 +115,9 @@ impl Rule {
 }
 
 fn path_matches(pattern: &str, path: &str) -> bool {
-    pattern == "*" || pattern == path || pattern.strip_suffix('*').is_some_and(|prefix| path.starts_with(prefix))
+    pattern == "*"
+        || pattern == path
+        || pattern.strip_suffix('*').is_some_and(|prefix| path.starts_with(prefix))
 }
 
 impl From<&types::rbac::v1::PolicyRule> for Rule {

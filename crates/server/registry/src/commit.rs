@@ -46,7 +46,9 @@ impl Registry {
     /// Charges a quota. A quota that changed meanwhile fails the request with a conflict that the caller retries.
     async fn charge(&self, charge: Charge) -> Result<(), Status> {
         let served = Served::find("", "v1", "resourcequotas").ok_or_else(errors::no_such_resource)?;
-        let Some(current) = self.find_object(served, &charge.namespace, &charge.name).await? else { return Ok(()) };
+        let Some(current) = self.find_object(served, &charge.namespace, &charge.name).await? else {
+            return Ok(());
+        };
         let conflict = || errors::conflict("", "resourcequotas", &charge.name, errors::MODIFIED);
         if current.revision().to_string() != charge.resource_version.as_str() {
             return Err(conflict());
@@ -83,7 +85,10 @@ impl Registry {
         }
         match self.store.replace(put, expected).await.map_err(errors::from_store)? {
             TxnResponse::Committed { mut results, .. } => {
-                let kv = results.pop().and_then(|r| r.kv).ok_or_else(|| errors::internal("a put answered no key"))?;
+                let kv = results
+                    .pop()
+                    .and_then(|r| r.kv)
+                    .ok_or_else(|| errors::internal("a put answered no key"))?;
                 let carried = kv.payload.as_ref().and_then(|p| p.downcast_ref::<Arc<dyn Object>>().cloned());
                 let object = match (carried, kept) {
                     (Some(object), _) => object,

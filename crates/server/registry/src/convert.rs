@@ -151,12 +151,12 @@ fn to_hpa1(hpa: &hpa2::HorizontalPodAutoscaler) -> hpa1::HorizontalPodAutoscaler
 fn to_hpa2(hpa: &hpa1::HorizontalPodAutoscaler) -> hpa2::HorizontalPodAutoscaler {
     let mut kept = serde_json::json!({ "spec": {}, "status": {} });
     let mut metadata = hpa.metadata.clone();
-    let places =
-        [(METRICS, "spec", "metrics"), (BEHAVIOR, "spec", "behavior"), (CONDITIONS, "status", "conditions"), (
-            CURRENT,
-            "status",
-            "currentMetrics",
-        )];
+    let places = [
+        (METRICS, "spec", "metrics"),
+        (BEHAVIOR, "spec", "behavior"),
+        (CONDITIONS, "status", "conditions"),
+        (CURRENT, "status", "currentMetrics"),
+    ];
     for (key, part, field) in places {
         let Some(text) = metadata.annotations.remove(key) else { continue };
         // A text that a user spoiled is dropped, as upstream drops it.

@@ -34,7 +34,8 @@ impl Registry {
         loop {
             attempt += 1;
             let last = attempt >= attempts;
-            let again = if last && quota_attempts >= QUOTA_ATTEMPTS { None } else { Some(object.clone_object()) };
+            let again =
+                if last && quota_attempts >= QUOTA_ATTEMPTS { None } else { Some(object.clone_object()) };
             let candidate = again.unwrap_or_else(|| object.clone_object());
             match self.create_once(request, candidate, options).await {
                 Err(status) if !last && status.is_already_exists() => {}
@@ -52,7 +53,8 @@ impl Registry {
 
     fn generated_name_taken(&self, request: &Request<'_>, status: Status) -> Status {
         let name = status.details.as_ref().map(|d| d.name.clone()).unwrap_or_default();
-        let resource = meta::GroupResource::new(request.target.group.clone(), request.target.resource.clone());
+        let resource =
+            meta::GroupResource::new(request.target.group.clone(), request.target.resource.clone());
         Status::generate_name_conflict(&resource, &name, 1)
     }
 

@@ -44,7 +44,11 @@ enum Plan {
 
 impl Registry {
     /// DELETE of one object.
-    pub(crate) async fn delete(&self, request: &mut Request<'_>, options: DeleteOptions) -> Result<Outcome, Status> {
+    pub(crate) async fn delete(
+        &self,
+        request: &mut Request<'_>,
+        options: DeleteOptions,
+    ) -> Result<Outcome, Status> {
         let (served, target) = (request.served, request.target);
         for _ in 0..ATTEMPTS {
             let current = self.find_object(served, &target.namespace, &target.name).await?;

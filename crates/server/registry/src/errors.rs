@@ -49,7 +49,8 @@ pub fn no_such_resource() -> Status {
 
 /// 405.
 pub fn method_not_allowed() -> Status {
-    let mut status = failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource");
+    let mut status =
+        failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource");
     status.details = Some(Box::default());
     status
 }

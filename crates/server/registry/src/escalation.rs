@@ -34,7 +34,11 @@ impl Registry {
             let same = old
                 .and_then(meta::downcast_ref::<RoleBinding>)
                 .is_some_and(|o| o.role_ref == binding.role_ref && o.subjects == binding.subjects);
-            return if same { Ok(()) } else { self.check_binding(request, &binding.role_ref, namespace, new) };
+            return if same {
+                Ok(())
+            } else {
+                self.check_binding(request, &binding.role_ref, namespace, new)
+            };
         }
         if let Some(binding) = meta::downcast_ref::<ClusterRoleBinding>(new) {
             let same = old
@@ -84,7 +88,11 @@ impl Registry {
         if escalation::uncovered(&held, &[all]).is_empty() {
             return Ok(());
         }
-        Err(forbidden(request, &role.metadata.name, "must have cluster-admin privileges to use the aggregationRule"))
+        Err(forbidden(
+            request,
+            &role.metadata.name,
+            "must have cluster-admin privileges to use the aggregationRule",
+        ))
     }
 
     fn check_binding(
@@ -105,12 +113,21 @@ impl Registry {
         }
         let rules = self.authorizer.policy.read().role(reference, namespace);
         let Some(rules) = rules else {
-            return Err(Status::not_found(&GroupResource::new(GROUP, request.target.resource.clone()), &reference.name));
+            return Err(Status::not_found(
+                &GroupResource::new(GROUP, request.target.resource.clone()),
+                &reference.name,
+            ));
         };
         self.check_held(request, &new.meta().name, namespace, &rules)
     }
 
-    fn check_held(&self, request: &Request<'_>, name: &str, namespace: &str, wanted: &[Rule]) -> Result<(), Status> {
+    fn check_held(
+        &self,
+        request: &Request<'_>,
+        name: &str,
+        namespace: &str,
+        wanted: &[Rule],
+    ) -> Result<(), Status> {
         let user = request.authorized.user();
         let (held, errors) = self.authorizer.policy.read().rules_for(user, namespace);
         let missing = escalation::uncovered(&held, wanted);

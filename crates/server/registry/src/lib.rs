@@ -6,7 +6,10 @@
 //! store goes through `commit`, whose input only the admission chain can make.
 //!
 //! Start at [`Registry::perform`].
-#![expect(clippy::result_large_err, reason = "refusals are values that travel on; boxing them would cost each an allocation")]
+#![expect(
+    clippy::result_large_err,
+    reason = "refusals are values that travel on; boxing them would cost each an allocation"
+)]
 
 mod allocate;
 mod commit;
@@ -21,7 +24,6 @@ mod outcome;
 mod paging;
 mod patch;
 mod read;
-#[expect(clippy::module_inception, reason = "the registry is what this crate is about")]
 mod registry;
 mod selection;
 mod served;

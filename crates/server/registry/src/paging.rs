@@ -12,8 +12,12 @@ use serde_json::json;
 use crate::errors;
 
 /// Decodes as Go does: what is left over in the last letter is ignored.
-const LENIENT: GeneralPurpose =
-    GeneralPurpose::new(&alphabet::URL_SAFE, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true).with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent));
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
+);
 
 /// Where a page starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,19 +54,28 @@ impl Page {
             } else {
                 format!("'{bad}'")
             };
-            refuse(format!("continue key is not valid: invalid character {shown} looking for beginning of value"))
+            refuse(format!(
+                "continue key is not valid: invalid character {shown} looking for beginning of value"
+            ))
         })?;
         if value["v"] != "meta.k8s.io/v1" {
             let found = value["v"].as_str().unwrap_or_default();
-            return Err(refuse(format!("continue key is not valid: server does not recognize this encoded version {found:?}")));
+            return Err(refuse(format!(
+                "continue key is not valid: server does not recognize this encoded version {found:?}"
+            )));
         }
         let revision = value["rv"].as_i64().unwrap_or_default();
         let start = value["start"].as_str().unwrap_or_default().to_owned();
         if revision == 0 {
-            return Err(refuse("continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)".into()));
+            return Err(refuse(
+                "continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)"
+                    .into(),
+            ));
         }
         if start.is_empty() {
-            return Err(refuse("continue key is not valid: encoded start key empty (version meta.k8s.io/v1)".into()));
+            return Err(refuse(
+                "continue key is not valid: encoded start key empty (version meta.k8s.io/v1)".into(),
+            ));
         }
         if start.split(['/', '\0']).any(|part| part == "..") || start.starts_with('/') {
             return Err(refuse(format!("continue key is not valid: {start}")));

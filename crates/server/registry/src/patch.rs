@@ -69,11 +69,8 @@ fn refused(served: &Served, name: &str, error: PatchError) -> Status {
 
 /// The generic 422 of a patch that does not fit the object.
 fn unprocessable(served: &Served, name: &str) -> Status {
-    let mut status = errors::failure(
-        422,
-        "Invalid",
-        "the server rejected our request due to an error in our request",
-    );
+    let mut status =
+        errors::failure(422, "Invalid", "the server rejected our request due to an error in our request");
     status.details = Some(Box::new(meta::StatusDetails::default()));
     let _ = (served, name);
     status
@@ -82,7 +79,8 @@ fn unprocessable(served: &Served, name: &str) -> Status {
 /// A patch that makes another kind of the object: a 422 that shows the whole of it.
 fn other_kind(value: &Value) -> Status {
     let text = value.to_string();
-    let (kind, version) = (value["kind"].as_str().unwrap_or_default(), value["apiVersion"].as_str().unwrap_or_default());
+    let (kind, version) =
+        (value["kind"].as_str().unwrap_or_default(), value["apiVersion"].as_str().unwrap_or_default());
     let problem = meta::FieldError {
         kind: meta::FieldErrorKind::Invalid,
         field: "patch".into(),

@@ -79,7 +79,12 @@ impl Registry {
     }
 
     /// One object at its newest state.
-    pub async fn find_object(&self, served: Served, namespace: &str, name: &str) -> Result<Option<Stored>, Status> {
+    pub async fn find_object(
+        &self,
+        served: Served,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Stored>, Status> {
         let snapshot = self.newest(served).await?;
         let entry = snapshot.get(&served.key(namespace, name)).cloned();
         Ok(entry.map(|entry| Stored::entry(served, entry)))
@@ -114,7 +119,9 @@ impl Registry {
         if !options.continue_token.is_empty() {
             let page = Page::decode(&options.continue_token)?;
             if matches!(version, Version::At(_)) {
-                return Err(errors::bad_request("specifying resource version is not allowed when using continue"));
+                return Err(errors::bad_request(
+                    "specifying resource version is not allowed when using continue",
+                ));
             }
             exact = (page.revision > 0).then_some(page.revision);
             range.start = [&prefix[..], page.start.as_bytes()].concat().into();
@@ -142,7 +149,9 @@ impl Registry {
                     let page = page.map_err(|error| too_old(error, options, &range, &prefix))?;
                     sink.take(page.entries.iter());
                     match page.entries.last() {
-                        Some(last) if page.remaining > 0 && sink.cut.is_none() => rest = rest.after(last.key()),
+                        Some(last) if page.remaining > 0 && sink.cut.is_none() => {
+                            rest = rest.after(last.key())
+                        }
                         _ => {
                             if sink.cut.is_some() {
                                 sink.more |= page.remaining > 0;
@@ -164,7 +173,8 @@ impl Registry {
         if let Some(last) = sink.cut.filter(|_| sink.more) {
             let relative = String::from_utf8_lossy(&last[prefix.len()..]).into_owned();
             listing.continue_token = Page::after(revision, &relative).encode();
-            listing.remaining = (selection.is_everything() && sink.remaining > 0).then_some(sink.remaining as i64);
+            listing.remaining =
+                (selection.is_everything() && sink.remaining > 0).then_some(sink.remaining as i64);
         }
         Ok(listing)
     }
@@ -256,7 +266,10 @@ pub(crate) fn validate(options: &ListOptions, watch: bool) -> Result<(), Status>
             }
         }
         (Some(_), true) if options.send_initial_events.is_none() => {
-            forbid(matching, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+            forbid(
+                matching,
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            );
         }
         _ => {}
     }

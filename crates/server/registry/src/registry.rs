@@ -132,7 +132,9 @@ impl Registry {
             return self.subresource(&mut request, action).await;
         }
         match action {
-            Action::Get { resource_version } => self.get(&request, &resource_version).await.map(Outcome::Stored),
+            Action::Get { resource_version } => {
+                self.get(&request, &resource_version).await.map(Outcome::Stored)
+            }
             Action::List(options) => self.list(&request, &options).await.map(Outcome::List),
             Action::Watch(options) => self.watch(&request, &options).await.map(Outcome::Watch),
             Action::Create(object, options) if served.resource.plural == "bindings" => {
@@ -146,7 +148,9 @@ impl Registry {
                 self.update(&mut request, Source::Patch(kind, body), &options).await
             }
             Action::Delete(options) => self.delete(&mut request, options).await,
-            Action::DeleteCollection(list, options) => self.delete_collection(&mut request, &list, options).await,
+            Action::DeleteCollection(list, options) => {
+                self.delete_collection(&mut request, &list, options).await
+            }
         }
     }
 

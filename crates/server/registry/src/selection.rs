@@ -23,8 +23,8 @@ impl Selection {
             selection.labels = Some(parsed);
         }
         if !options.field_selector.is_empty() {
-            let parsed =
-                FieldSelector::parse(&options.field_selector).map_err(|e| errors::bad_request(e.to_string()))?;
+            let parsed = FieldSelector::parse(&options.field_selector)
+                .map_err(|e| errors::bad_request(e.to_string()))?;
             for term in &parsed.terms {
                 let label: &Str = &term.field;
                 let known = matches!(label.as_str(), "metadata.name" | "metadata.namespace")
@@ -51,9 +51,7 @@ impl Selection {
         // Field labels are those of the version that is served.
         let converted = self.fields.as_ref().and_then(|_| crate::convert::to_served(served, object));
         let object = converted.as_deref().unwrap_or(object);
-        self.fields.as_ref().is_none_or(|fields| {
-                fields.matches(|label| (served.rules.field)(object, label))
-            })
+        self.fields.as_ref().is_none_or(|fields| fields.matches(|label| (served.rules.field)(object, label)))
     }
 
     /// The one name that the field selector pins, if it does.
@@ -70,7 +68,9 @@ impl Selection {
 /// Upstream's two texts: kinds with conversion functions of their own name the kind differently.
 fn unknown_field(served: &Served, label: &str) -> String {
     if served.rules.field_labels.is_empty() {
-        return format!("{label:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"");
+        return format!(
+            "{label:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+        );
     }
     format!("field label not supported: {label}")
 }

@@ -78,7 +78,8 @@ impl Served {
 
     /// The store's key of an object.
     pub fn key(&self, namespace: &str, name: &str) -> Bytes {
-        let mut key = String::with_capacity(self.resource.key_prefix.len() + namespace.len() + name.len() + 1);
+        let mut key =
+            String::with_capacity(self.resource.key_prefix.len() + namespace.len() + name.len() + 1);
         key.push_str(self.resource.key_prefix);
         if self.resource.namespaced {
             key.push_str(namespace);

@@ -43,8 +43,14 @@ impl Leases {
             return;
         };
         let (kept_ips, kept_ports) = (addresses(&new.spec), ports(&new.spec));
-        addresses(&old.spec).iter().filter(|ip| !kept_ips.contains(ip)).for_each(|ip| registry.services.free(*ip));
-        ports(&old.spec).iter().filter(|p| !kept_ports.contains(p)).for_each(|p| registry.services.ports.release(*p));
+        addresses(&old.spec)
+            .iter()
+            .filter(|ip| !kept_ips.contains(ip))
+            .for_each(|ip| registry.services.free(*ip));
+        ports(&old.spec)
+            .iter()
+            .filter(|p| !kept_ports.contains(p))
+            .for_each(|p| registry.services.ports.release(*p));
     }
 }
 
@@ -87,7 +93,9 @@ impl Services {
         let own: Vec<&str> = self.ranges.iter().map(|r| family(r.range().addr())).collect();
         let default = own.first().copied().unwrap_or("IPv4");
         for ip in addresses(spec) {
-            if spec.ip_families.len() < addresses(spec).len() && !spec.ip_families.iter().any(|f| f == family(ip)) {
+            if spec.ip_families.len() < addresses(spec).len()
+                && !spec.ip_families.iter().any(|f| f == family(ip))
+            {
                 spec.ip_families.push(family(ip).into());
             }
         }
@@ -111,7 +119,11 @@ impl Services {
     }
 
     /// Fills in what is missing; what was asked for must be free or already `held` by the Service itself.
-    fn allocate(&self, spec: &mut ServiceSpec, held: Option<&ServiceSpec>) -> Result<Leases, Vec<FieldError>> {
+    fn allocate(
+        &self,
+        spec: &mut ServiceSpec,
+        held: Option<&ServiceSpec>,
+    ) -> Result<Leases, Vec<FieldError>> {
         let mut leases = Leases::default();
         if spec.cluster_ips.is_empty() && !spec.cluster_ip.is_empty() {
             spec.cluster_ips.push(spec.cluster_ip.clone());
@@ -139,7 +151,8 @@ impl Services {
         leases: &mut Leases,
     ) -> Result<(), Vec<FieldError>> {
         let held = held.map(addresses).unwrap_or_default();
-        let shown = serde_json::json!(spec.cluster_ips.iter().map(Str::as_str).collect::<Vec<_>>()).to_string();
+        let shown =
+            serde_json::json!(spec.cluster_ips.iter().map(Str::as_str).collect::<Vec<_>>()).to_string();
         let refuse = |ip: &str, why: String| {
             let what = if ip.is_empty() { String::new() } else { format!(" {ip}") };
             vec![FieldError {
@@ -195,8 +208,10 @@ impl Services {
                     if balanced && !allocates {
                         continue;
                     }
-                    let lease =
-                        self.ports.take_any(self.random.u64()).map_err(|e| refuse(field(), 0, e.to_string()))?;
+                    let lease = self
+                        .ports
+                        .take_any(self.random.u64())
+                        .map_err(|e| refuse(field(), 0, e.to_string()))?;
                     port.node_port = i32::from(self.ports.port(&lease));
                     leases.0.push(lease);
                 } else if let Ok(number) = u16::try_from(port.node_port) {
@@ -212,7 +227,8 @@ impl Services {
         if balanced && spec.external_traffic_policy == "Local" {
             if spec.health_check_node_port == 0 {
                 let field = "spec.healthCheckNodePort".to_owned();
-                let lease = self.ports.take_any(self.random.u64()).map_err(|e| refuse(field, 0, e.to_string()))?;
+                let lease =
+                    self.ports.take_any(self.random.u64()).map_err(|e| refuse(field, 0, e.to_string()))?;
                 spec.health_check_node_port = i32::from(self.ports.port(&lease));
                 leases.0.push(lease);
             } else if let Ok(number) = u16::try_from(spec.health_check_node_port)
@@ -241,13 +257,19 @@ impl Registry {
 
     /// Takes what a new Service needs; other kinds need nothing.
     pub(crate) fn allocate_for_new(&self, object: &mut dyn Object) -> Result<Leases, Status> {
-        let Some(service) = object.as_any_mut().downcast_mut::<Service>() else { return Ok(Leases::default()) };
+        let Some(service) = object.as_any_mut().downcast_mut::<Service>() else {
+            return Ok(Leases::default());
+        };
         let name = service.metadata.name.clone();
         self.services.allocate(&mut service.spec, None).map_err(|e| errors::invalid("", "Service", &name, e))
     }
 
     /// Takes what a changed Service needs beyond what it has; what the client left out stays as it was.
-    pub(crate) fn allocate_for_changed(&self, object: &mut dyn Object, old: &dyn Object) -> Result<Leases, Status> {
+    pub(crate) fn allocate_for_changed(
+        &self,
+        object: &mut dyn Object,
+        old: &dyn Object,
+    ) -> Result<Leases, Status> {
         let (Some(service), Some(old)) =
             (object.as_any_mut().downcast_mut::<Service>(), meta::downcast_ref::<Service>(old))
         else {

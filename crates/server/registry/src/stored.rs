@@ -30,7 +30,10 @@ impl Stored {
     pub fn entry(served: Served, entry: Arc<Entry<dyn Object>>) -> Self {
         if let Some(converted) = crate::convert::to_served(&served, &**entry.object()) {
             let (key, revision) = (entry.key().clone(), entry.revision());
-            return Stored { served, form: Form::Fresh { key, revision, object: converted.into(), json: None } };
+            return Stored {
+                served,
+                form: Form::Fresh { key, revision, object: converted.into(), json: None },
+            };
         }
         Stored { served, form: Form::Entry(entry) }
     }
@@ -39,7 +42,10 @@ impl Stored {
     pub(crate) fn fresh(served: Served, kv: &KeyValue, object: Arc<dyn Object>) -> Self {
         let (key, revision) = (kv.key.clone(), kv.mod_revision);
         if let Some(converted) = crate::convert::to_served(&served, &*object) {
-            return Stored { served, form: Form::Fresh { key, revision, object: converted.into(), json: None } };
+            return Stored {
+                served,
+                form: Form::Fresh { key, revision, object: converted.into(), json: None },
+            };
         }
         let json = kv.value.starts_with(b"{").then(|| kv.value.clone());
         Stored { served, form: Form::Fresh { key, revision, object, json } }

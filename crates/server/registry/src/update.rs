@@ -17,6 +17,9 @@ use crate::stored::Stored;
 /// Attempts of a write that named no version.
 const ATTEMPTS: usize = 64;
 
+/// Makes a new state of the current one.
+pub(crate) type Compute = Box<dyn Fn(&dyn Object) -> Result<Box<dyn Object>, Status> + Send + Sync>;
+
 /// Where the new state comes from.
 pub(crate) enum Source {
     /// The client sent all of it.
@@ -24,7 +27,7 @@ pub(crate) enum Source {
     /// The client sent a change.
     Patch(PatchKind, Bytes),
     /// A subresource computes it from the current state.
-    Compute(Box<dyn Fn(&dyn Object) -> Result<Box<dyn Object>, Status> + Send + Sync>),
+    Compute(Compute),
 }
 
 impl Registry {
@@ -135,7 +138,12 @@ impl Registry {
     }
 
     fn modified(&self, request: &Request<'_>) -> Status {
-        errors::conflict(&request.target.group, &request.target.resource, &request.target.name, errors::MODIFIED)
+        errors::conflict(
+            &request.target.group,
+            &request.target.resource,
+            &request.target.name,
+            errors::MODIFIED,
+        )
     }
 
     async fn update_missing(
@@ -208,9 +216,9 @@ impl Registry {
         }
         let wanted = match new.meta().resource_version.as_str() {
             "" => 0,
-            text => text.parse::<u64>().map_err(|_| {
-                errors::bare(format!("strconv.ParseUint: parsing {text:?}: invalid syntax"))
-            })?,
+            text => text
+                .parse::<u64>()
+                .map_err(|_| errors::bare(format!("strconv.ParseUint: parsing {text:?}: invalid syntax")))?,
         };
         if wanted == 0 && !request.served.rules.unconditional_update {
             let problem = FieldError {

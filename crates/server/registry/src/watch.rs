@@ -47,7 +47,11 @@ pub struct Changes {
 
 impl Registry {
     /// WATCH.
-    pub(crate) async fn watch(&self, request: &Request<'_>, options: &ListOptions) -> Result<Watching, Status> {
+    pub(crate) async fn watch(
+        &self,
+        request: &Request<'_>,
+        options: &ListOptions,
+    ) -> Result<Watching, Status> {
         validate(options, true)?;
         let served = request.served;
         let selection = Selection::parse(&served, options)?;
@@ -97,7 +101,10 @@ impl Registry {
     ) -> Result<Watcher<dyn Object>, Status> {
         let feed = self.feeds.of(served)?;
         loop {
-            let options = WatchOptions { capacity: QUEUED_MAX, ..WatchOptions::new(Scope::All, Start::After(revision)) };
+            let options = WatchOptions {
+                capacity: QUEUED_MAX,
+                ..WatchOptions::new(Scope::All, Start::After(revision))
+            };
             match feed.watch(options).await {
                 Ok(watcher) => return Ok(watcher),
                 // The feed itself waits some seconds before it says so.

@@ -29,9 +29,9 @@ fn old<'a>(review: &'a Review<'_>, subresource: &str) -> Option<&'a CertificateS
 /// Whether the user holds `verb` on `signers` for this signer, by full name or by its domain.
 fn may(review: &Review<'_>, world: &dyn World, verb: &str, signer: &Str) -> bool {
     let domain = signer.split('/').next().unwrap_or_default();
-    [signer.to_string(), format!("{domain}/*")].iter().any(|name| {
-        world.allows(review.user, &Attributes::resource(verb, GROUP, "signers", "", name))
-    })
+    [signer.to_string(), format!("{domain}/*")]
+        .iter()
+        .any(|name| world.allows(review.user, &Attributes::resource(verb, GROUP, "signers", "", name)))
 }
 
 impl Plugin for CertificateApproval {
@@ -39,7 +39,12 @@ impl Plugin for CertificateApproval {
         "CertificateApproval"
     }
 
-    fn validate(&self, review: &Review<'_>, object: Option<&dyn Object>, world: &dyn World) -> Result<(), Status> {
+    fn validate(
+        &self,
+        review: &Review<'_>,
+        object: Option<&dyn Object>,
+        world: &dyn World,
+    ) -> Result<(), Status> {
         let Some(request) = old(review, "approval") else { return Ok(()) };
         let signer = &request.spec.signer_name;
         if may(review, world, "approve", signer) {
@@ -55,13 +60,19 @@ impl Plugin for CertificateSigning {
         "CertificateSigning"
     }
 
-    fn validate(&self, review: &Review<'_>, object: Option<&dyn Object>, world: &dyn World) -> Result<(), Status> {
+    fn validate(
+        &self,
+        review: &Review<'_>,
+        object: Option<&dyn Object>,
+        world: &dyn World,
+    ) -> Result<(), Status> {
         let (Some(old), Some(new)) =
             (old(review, "status"), object.and_then(as_ref::<CertificateSigningRequest>))
         else {
             return Ok(());
         };
-        if old.status.certificate == new.status.certificate && old.status.conditions == new.status.conditions {
+        if old.status.certificate == new.status.certificate && old.status.conditions == new.status.conditions
+        {
             return Ok(());
         }
         let signer = &old.spec.signer_name;
@@ -78,7 +89,12 @@ impl Plugin for CertificateSubjectRestriction {
         "CertificateSubjectRestriction"
     }
 
-    fn validate(&self, review: &Review<'_>, object: Option<&dyn Object>, _: &dyn World) -> Result<(), Status> {
+    fn validate(
+        &self,
+        review: &Review<'_>,
+        object: Option<&dyn Object>,
+        _: &dyn World,
+    ) -> Result<(), Status> {
         if !review.is(Operation::Create, GROUP, "certificatesigningrequests") {
             return Ok(());
         }

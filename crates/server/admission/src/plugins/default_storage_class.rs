@@ -34,9 +34,12 @@ impl Plugin for DefaultStorageClass {
             return Ok(());
         }
         let is_default = |class: &StorageClass| {
-            ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"]
-                .iter()
-                .any(|key| class.metadata.annotations.get(key).is_some_and(|v| v == "true"))
+            [
+                "storageclass.kubernetes.io/is-default-class",
+                "storageclass.beta.kubernetes.io/is-default-class",
+            ]
+            .iter()
+            .any(|key| class.metadata.annotations.get(key).is_some_and(|v| v == "true"))
         };
         let mut classes = world.list::<StorageClass>("");
         classes.retain(|class| is_default(class));

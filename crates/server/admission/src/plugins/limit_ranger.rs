@@ -1,7 +1,9 @@
 //! LimitRanger: containers get the namespace's default requests and limits, and stay within its bounds.
 
 use meta::{Map, Object, Quantity, Status, Str};
-use types::core::v1::{Container, LimitRange, LimitRangeItem, PersistentVolumeClaim, Pod, ResourceRequirements};
+use types::core::v1::{
+    Container, LimitRange, LimitRangeItem, PersistentVolumeClaim, Pod, ResourceRequirements,
+};
 
 use super::Plugin;
 use crate::quota::{pod_limits, pod_requests};
@@ -37,7 +39,12 @@ impl Plugin for LimitRanger {
         Ok(())
     }
 
-    fn validate(&self, review: &Review<'_>, object: Option<&dyn Object>, world: &dyn World) -> Result<(), Status> {
+    fn validate(
+        &self,
+        review: &Review<'_>,
+        object: Option<&dyn Object>,
+        world: &dyn World,
+    ) -> Result<(), Status> {
         let writes = matches!(review.operation, Operation::Create | Operation::Update);
         if !writes || !review.target.subresource.is_empty() {
             return Ok(());
@@ -57,7 +64,13 @@ impl Plugin for LimitRanger {
                 if let Some(claim) = claim.filter(|_| item.type_ == "PersistentVolumeClaim") {
                     let resources = &claim.spec.resources;
                     item.min.iter().for_each(|(name, bound)| {
-                        errors.extend(below(&item.type_, name, bound, &resources.requests, &resources.limits));
+                        errors.extend(below(
+                            &item.type_,
+                            name,
+                            bound,
+                            &resources.requests,
+                            &resources.limits,
+                        ));
                     });
                     item.max.iter().for_each(|(name, bound)| {
                         errors.extend(request_above(&item.type_, name, bound, &resources.requests));
@@ -90,12 +103,14 @@ fn set_defaults(pod: &mut Pod, range: &LimitRange) {
     {
         for Container { name, resources, .. } in containers.iter_mut() {
             let ResourceRequirements { requests: own_requests, limits: own_limits, .. } = resources;
-            for (what, own, defaults) in [("request", own_requests, &requests), ("limit", own_limits, &limits)] {
+            for (what, own, defaults) in
+                [("request", own_requests, &requests), ("limit", own_limits, &limits)]
+            {
                 let missing: Vec<Str> =
                     defaults.iter().filter(|(k, _)| !own.contains_key(k)).map(|(k, _)| k.clone()).collect();
                 for key in &missing {
                     if let Some(value) = defaults.get(key) {
-                        own.insert(key.clone(), value.clone());
+                        own.insert(key.clone(), *value);
                     }
                 }
                 if !missing.is_empty() {

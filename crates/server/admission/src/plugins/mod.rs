@@ -37,7 +37,12 @@ pub trait Plugin: Send + Sync {
     }
 
     /// Refuses the final object, or the deletion of the old one (then `object` is `None`).
-    fn validate(&self, review: &Review<'_>, object: Option<&dyn Object>, world: &dyn World) -> Result<(), Status> {
+    fn validate(
+        &self,
+        review: &Review<'_>,
+        object: Option<&dyn Object>,
+        world: &dyn World,
+    ) -> Result<(), Status> {
         let _ = (review, object, world);
         Ok(())
     }

@@ -30,7 +30,12 @@ impl Plugin for NamespaceLifecycle {
         check(review, Some(object), world)
     }
 
-    fn validate(&self, review: &Review<'_>, object: Option<&dyn Object>, _: &dyn World) -> Result<(), Status> {
+    fn validate(
+        &self,
+        review: &Review<'_>,
+        object: Option<&dyn Object>,
+        _: &dyn World,
+    ) -> Result<(), Status> {
         if review.is(Operation::Delete, "", "namespaces") && IMMORTAL.contains(&review.target.name.as_str()) {
             return Err(forbidden(review, object, "this namespace may not be deleted"));
         }
@@ -55,7 +60,11 @@ fn check(review: &Review<'_>, object: Option<&dyn Object>, world: &dyn World) ->
             review,
             object,
             &format!("unable to create new content in namespace {namespace} because it is being terminated"),
-            ("NamespaceTerminating", "metadata.namespace", &format!("namespace {namespace} is being terminated")),
+            (
+                "NamespaceTerminating",
+                "metadata.namespace",
+                &format!("namespace {namespace} is being terminated"),
+            ),
         ));
     }
     Ok(())

@@ -44,7 +44,12 @@ impl Plugin for NodeRestriction {
         check(review, Some(object), world)
     }
 
-    fn validate(&self, review: &Review<'_>, object: Option<&dyn Object>, world: &dyn World) -> Result<(), Status> {
+    fn validate(
+        &self,
+        review: &Review<'_>,
+        object: Option<&dyn Object>,
+        world: &dyn World,
+    ) -> Result<(), Status> {
         // Deletions have no object to mutate, so they are checked here.
         if review.operation == Operation::Delete { check(review, object, world) } else { Ok(()) }
     }
@@ -91,7 +96,9 @@ fn pod(review: &Review<'_>, node: &str, object: Option<&dyn Object>) -> Option<S
                 return Some(format!("node {node:?} can only create pods with spec.nodeName set to itself"));
             }
             if pod.metadata.owner_references.iter().any(|o| o.kind != "Node" || o.name.as_str() != node) {
-                return Some(format!("node {node:?} can only create pods with an owner reference set to itself"));
+                return Some(format!(
+                    "node {node:?} can only create pods with an owner reference set to itself"
+                ));
             }
             if !pod.spec.service_account_name.is_empty() {
                 return Some(format!("node {node:?} can not create pods that reference a service account"));
@@ -115,7 +122,9 @@ fn pod(review: &Review<'_>, node: &str, object: Option<&dyn Object>) -> Option<S
             (pod.spec.node_name.as_str() != node)
                 .then(|| format!("node {node:?} can only delete pods with spec.nodeName set to itself"))
         }
-        _ => Some(format!("unexpected operation UPDATE, node {node:?} can only create and delete mirror pods")),
+        _ => {
+            Some(format!("unexpected operation UPDATE, node {node:?} can only create and delete mirror pods"))
+        }
     }
 }
 
@@ -124,8 +133,9 @@ fn pod_status(review: &Review<'_>, node: &str) -> Option<String> {
         return None;
     }
     let old = review.old.and_then(as_ref::<Pod>)?;
-    (old.spec.node_name.as_str() != node)
-        .then(|| format!("node {node:?} can only update pod status for pods with spec.nodeName set to itself"))
+    (old.spec.node_name.as_str() != node).then(|| {
+        format!("node {node:?} can only update pod status for pods with spec.nodeName set to itself")
+    })
 }
 
 fn eviction(review: &Review<'_>, node: &str, world: &dyn World) -> Option<String> {
@@ -173,7 +183,8 @@ fn forbidden_labels(new: &Map<Str>, old: &Map<Str>) -> Vec<String> {
 
 fn label_allowed(key: &str) -> bool {
     let Some((domain, _)) = key.split_once('/') else { return true };
-    let within = |parent: &str| domain == parent || domain.strip_suffix(parent).is_some_and(|p| p.ends_with('.'));
+    let within =
+        |parent: &str| domain == parent || domain.strip_suffix(parent).is_some_and(|p| p.ends_with('.'));
     if within("node-restriction.kubernetes.io") {
         return false;
     }
@@ -197,9 +208,18 @@ fn slice(review: &Review<'_>, node: &str, object: Option<&dyn Object>) -> Option
         as_ref::<types::resource::v1::ResourceSlice>(o).map(|s| s.spec.node_name.clone().unwrap_or_default())
     };
     let (found, text) = match review.operation {
-        Operation::Create => (object.and_then(of), "can only create ResourceSlice with the same NodeName as the requesting node"),
-        Operation::Delete => (review.old.and_then(of), "can only delete ResourceSlice with the same NodeName as the requesting node"),
-        _ => (review.old.and_then(of), "can only update ResourceSlice with the same NodeName as the requesting node"),
+        Operation::Create => (
+            object.and_then(of),
+            "can only create ResourceSlice with the same NodeName as the requesting node",
+        ),
+        Operation::Delete => (
+            review.old.and_then(of),
+            "can only delete ResourceSlice with the same NodeName as the requesting node",
+        ),
+        _ => (
+            review.old.and_then(of),
+            "can only update ResourceSlice with the same NodeName as the requesting node",
+        ),
     };
     (found? != node).then(|| text.to_owned())
 }
@@ -234,10 +254,21 @@ mod tests {
 
     #[test]
     fn labels_a_kubelet_may_set() {
-        for key in ["x", "example.com/x", "kubernetes.io/hostname", "a.node.kubernetes.io/b", "kubelet.kubernetes.io/c"] {
+        for key in [
+            "x",
+            "example.com/x",
+            "kubernetes.io/hostname",
+            "a.node.kubernetes.io/b",
+            "kubelet.kubernetes.io/c",
+        ] {
             assert!(label_allowed(key), "{key}");
         }
-        for key in ["node-restriction.kubernetes.io/x", "a.node-restriction.kubernetes.io/x", "kubernetes.io/x", "k8s.io/y"] {
+        for key in [
+            "node-restriction.kubernetes.io/x",
+            "a.node-restriction.kubernetes.io/x",
+            "kubernetes.io/x",
+            "k8s.io/y",
+        ] {
             assert!(!label_allowed(key), "{key}");
         }
     }

@@ -78,7 +78,12 @@ impl Plugin for Priority {
         Ok(())
     }
 
-    fn validate(&self, review: &Review<'_>, object: Option<&dyn Object>, world: &dyn World) -> Result<(), Status> {
+    fn validate(
+        &self,
+        review: &Review<'_>,
+        object: Option<&dyn Object>,
+        world: &dyn World,
+    ) -> Result<(), Status> {
         let writes = matches!(review.operation, Operation::Create | Operation::Update);
         if !writes || !review.on("scheduling.k8s.io", "priorityclasses") {
             return Ok(());

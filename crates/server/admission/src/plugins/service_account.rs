@@ -2,9 +2,9 @@
 
 use meta::{Object, Status};
 use types::core::v1::{
-    ConfigMapProjection, Container, DownwardAPIProjection, DownwardAPIVolumeFile, KeyToPath, ObjectFieldSelector, Pod,
-    ProjectedVolumeSource, ServiceAccount as Account, ServiceAccountTokenProjection, Volume, VolumeMount,
-    VolumeProjection,
+    ConfigMapProjection, Container, DownwardAPIProjection, DownwardAPIVolumeFile, KeyToPath,
+    ObjectFieldSelector, Pod, ProjectedVolumeSource, ServiceAccount as Account,
+    ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
 };
 
 use super::Plugin;
@@ -69,7 +69,12 @@ impl Plugin for ServiceAccount {
         Ok(())
     }
 
-    fn validate(&self, review: &Review<'_>, object: Option<&dyn Object>, world: &dyn World) -> Result<(), Status> {
+    fn validate(
+        &self,
+        review: &Review<'_>,
+        object: Option<&dyn Object>,
+        world: &dyn World,
+    ) -> Result<(), Status> {
         let Some(pod) = object.and_then(as_ref::<Pod>) else { return Ok(()) };
         if !review.is(Operation::Create, "", "pods") {
             return Ok(());
@@ -96,10 +101,11 @@ impl Plugin for ServiceAccount {
 
 /// Adds the volume, and a mount to every container that has nothing there.
 fn mount(pod: &mut Pod, world: &dyn World) {
-    let existing = pod.spec.volumes.iter().find(|v| v.name.starts_with(VOLUME_PREFIX)).map(|v| v.name.clone());
-    let name = existing.clone().unwrap_or_else(|| {
-        meta::Str::from(format!("{VOLUME_PREFIX}{}", world.random().name_suffix(5)))
-    });
+    let existing =
+        pod.spec.volumes.iter().find(|v| v.name.starts_with(VOLUME_PREFIX)).map(|v| v.name.clone());
+    let name = existing
+        .clone()
+        .unwrap_or_else(|| meta::Str::from(format!("{VOLUME_PREFIX}{}", world.random().name_suffix(5))));
     let mut mounted = false;
     let add = |container: &mut Container, mounted: &mut bool| {
         if container.volume_mounts.iter().any(|m| m.mount_path == MOUNT_PATH) {
@@ -143,7 +149,9 @@ fn volume(name: meta::Str) -> Volume {
     });
     let ca = VolumeProjection { config_map: Some(Box::new(ca)), ..Default::default() };
     let files = VolumeProjection { downward_api: Some(Box::new(files)), ..Default::default() };
-    let projected =
-        ProjectedVolumeSource { default_mode: Some(0o644), sources: [token, ca, files].into_iter().collect() };
+    let projected = ProjectedVolumeSource {
+        default_mode: Some(0o644),
+        sources: [token, ca, files].into_iter().collect(),
+    };
     Volume { name, projected: Some(Box::new(projected)), ..Default::default() }
 }

@@ -17,7 +17,12 @@ impl Plugin for PersistentVolumeClaimResize {
         "PersistentVolumeClaimResize"
     }
 
-    fn validate(&self, review: &Review<'_>, object: Option<&dyn Object>, world: &dyn World) -> Result<(), Status> {
+    fn validate(
+        &self,
+        review: &Review<'_>,
+        object: Option<&dyn Object>,
+        world: &dyn World,
+    ) -> Result<(), Status> {
         if !review.is(Operation::Update, "", "persistentvolumeclaims") {
             return Ok(());
         }
@@ -35,7 +40,8 @@ impl Plugin for PersistentVolumeClaimResize {
         if old.status.phase != "Bound" {
             return Err(forbidden(review, object, "Only bound persistent volume claims can be expanded"));
         }
-        let class = claim.spec.storage_class_name.as_deref().and_then(|name| world.get::<StorageClass>("", name));
+        let class =
+            claim.spec.storage_class_name.as_deref().and_then(|name| world.get::<StorageClass>("", name));
         if class.is_some_and(|c| c.allow_volume_expansion == Some(true)) {
             return Ok(());
         }

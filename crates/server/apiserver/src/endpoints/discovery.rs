@@ -62,7 +62,8 @@ fn wants_aggregated(decoded: &Decoded) -> bool {
     // The first clause that this endpoint can satisfy decides.
     for clause in decoded.header(header::ACCEPT).split(',') {
         let mut parts = clause.split(';').map(str::trim);
-        let json = parts.next().is_some_and(|m| m == "application/json" || m == "*/*" || m == "application/*");
+        let json =
+            parts.next().is_some_and(|m| m == "application/json" || m == "*/*" || m == "application/*");
         if !json {
             continue;
         }
@@ -154,7 +155,8 @@ fn aggregated(core: bool) -> Answer {
         groups::all()
             .iter()
             .map(|group| {
-                let versions: Vec<Value> = group.versions.iter().map(|v| aggregated_version(group.name, v)).collect();
+                let versions: Vec<Value> =
+                    group.versions.iter().map(|v| aggregated_version(group.name, v)).collect();
                 json!({ "metadata": { "name": group.name }, "versions": versions })
             })
             .collect()
@@ -175,12 +177,14 @@ fn aggregated(core: bool) -> Answer {
 }
 
 fn aggregated_version(group: &str, version: &str) -> Value {
-    let resources: Vec<Value> = groups::resources(group, version).into_iter().map(aggregated_resource).collect();
+    let resources: Vec<Value> =
+        groups::resources(group, version).into_iter().map(aggregated_resource).collect();
     json!({ "version": version, "resources": resources, "freshness": "Current" })
 }
 
 fn aggregated_resource(resource: &Resource) -> Value {
-    let kind = |group: &str, version: &str, kind: &str| json!({ "group": group, "version": version, "kind": kind });
+    let kind =
+        |group: &str, version: &str, kind: &str| json!({ "group": group, "version": version, "kind": kind });
     let mut entry = json!({
         "resource": resource.plural, "responseKind": kind("", "", resource.kind),
         "scope": if resource.namespaced { "Namespaced" } else { "Cluster" },

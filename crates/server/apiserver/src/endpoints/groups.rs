@@ -40,7 +40,8 @@ pub(crate) struct Group {
 /// All named groups.
 pub(crate) fn all() -> &'static [Group] {
     static GROUPS: LazyLock<Vec<Group>> = LazyLock::new(|| {
-        let mut names: Vec<&str> = scheme::RESOURCES.iter().map(|r| r.group).filter(|g| !g.is_empty()).collect();
+        let mut names: Vec<&str> =
+            scheme::RESOURCES.iter().map(|r| r.group).filter(|g| !g.is_empty()).collect();
         names.sort_unstable();
         names.dedup();
         names.sort_by_key(|name| ORDER.iter().position(|o| o == name).unwrap_or(ORDER.len()));

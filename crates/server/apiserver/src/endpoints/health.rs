@@ -32,7 +32,9 @@ pub(super) async fn serve(server: &Server, decoded: &Decoded, path: &str) -> Ans
         let Some(name) = names.iter().find(|n| **n == one) else { return page_not_found() };
         return match check(server, name).await {
             Ok(()) => text(StatusCode::OK, "ok".into()),
-            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("internal server error: {error}\n")),
+            Err(error) => {
+                text(StatusCode::INTERNAL_SERVER_ERROR, format!("internal server error: {error}\n"))
+            }
         };
     }
     let excluded: Vec<&str> = decoded.query.all("exclude").collect();

@@ -44,7 +44,9 @@ pub(super) fn serve(decoded: &Decoded, path: &str) -> Answer {
     }
     if rest.is_empty() {
         let mut response = Response::new(Body::full(PUBLISHED.index.clone()));
-        response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
         return Answer::Raw(response);
     }
     let Some((document, hash)) = PUBLISHED.documents.get(rest.trim_start_matches('/')) else {

@@ -47,8 +47,14 @@ pub(super) fn write(decoded: &Decoded, kind: &str) -> Result<WriteOptions, Statu
     };
     let given = query.get("fieldManager").unwrap_or_default();
     check_manager(given, kind)?;
-    let field_manager = if given.is_empty() { agent_name(decoded.header(header::USER_AGENT)) } else { given.into() };
-    Ok(WriteOptions { dry_run: dry_run(query, kind)?, field_manager, field_validation, force: query.flag("force") })
+    let field_manager =
+        if given.is_empty() { agent_name(decoded.header(header::USER_AGENT)) } else { given.into() };
+    Ok(WriteOptions {
+        dry_run: dry_run(query, kind)?,
+        field_manager,
+        field_validation,
+        force: query.flag("force"),
+    })
 }
 
 /// The longest manager name.
@@ -78,7 +84,8 @@ fn check_manager(name: &str, kind: &str) -> Result<(), Status> {
 
 /// The manager of a client that names none: its user agent up to the slash.
 fn agent_name(agent: &str) -> Str {
-    let name: String = agent.split('/').next().unwrap_or_default().chars().filter(|c| !c.is_control()).collect();
+    let name: String =
+        agent.split('/').next().unwrap_or_default().chars().filter(|c| !c.is_control()).collect();
     let name: String = name.chars().take(MANAGER_MAX).collect();
     if name.is_empty() { "unknown".into() } else { name.into() }
 }

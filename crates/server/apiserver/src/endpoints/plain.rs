@@ -113,8 +113,10 @@ fn jwks(server: &Server, decoded: &Decoded) -> Answer {
     let kind = "application/jwk-set+json";
     let wanted = decoded.header(header::ACCEPT);
     let fits = wanted.is_empty()
-        || wanted.split(',').any(|m| matches!(m.split(';').next().map(str::trim), Some("*/*" | "application/*"))
-            || m.split(';').next().map(str::trim) == Some(kind));
+        || wanted.split(',').any(|m| {
+            matches!(m.split(';').next().map(str::trim), Some("*/*" | "application/*"))
+                || m.split(';').next().map(str::trim) == Some(kind)
+        });
     if !fits {
         return Answer::Refused(unavailable_representation(kind));
     }

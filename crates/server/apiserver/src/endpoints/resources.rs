@@ -69,7 +69,9 @@ fn find(decoded: &Decoded) -> Result<Served, Answer> {
     let resource = served.resource;
     let placed = path_has_namespace(&decoded.path);
     let is_namespace = resource.plural == "namespaces" && resource.group.is_empty();
-    if (!resource.namespaced && placed && !is_namespace) || !info.rest.is_empty() && info.subresource != "proxy" {
+    if (!resource.namespaced && placed && !is_namespace)
+        || !info.rest.is_empty() && info.subresource != "proxy"
+    {
         return refused(errors::no_such_resource());
     }
     // A collection narrowed to one name by a selector has a name, but its path has none.
@@ -78,7 +80,9 @@ fn find(decoded: &Decoded) -> Result<Served, Answer> {
         return refused(errors::no_such_resource());
     }
     let allowed = if !info.subresource.is_empty() {
-        let Some(sub) = served.subresource(&info.subresource) else { return refused(errors::no_such_resource()) };
+        let Some(sub) = served.subresource(&info.subresource) else {
+            return refused(errors::no_such_resource());
+        };
         sub.verbs.contains(&info.verb)
     } else if decoded.method == Method::HEAD || info.verb.is_empty() {
         false
@@ -98,7 +102,9 @@ fn find(decoded: &Decoded) -> Result<Served, Answer> {
 fn path_has_namespace(path: &str) -> bool {
     let mut parts = path.trim_matches('/').split('/').skip(2);
     let first = parts.next();
-    first == Some("namespaces") || parts.next() == Some("namespaces") || (first == Some("watch") && parts.next() == Some("namespaces"))
+    first == Some("namespaces")
+        || parts.next() == Some("namespaces")
+        || (first == Some("watch") && parts.next() == Some("namespaces"))
 }
 
 /// Whether the path itself, and not a selector, names an object.
@@ -107,16 +113,18 @@ fn path_names_object(decoded: &Decoded) -> bool {
         return false;
     }
     !matches!(decoded.info.verb, "list" | "deletecollection")
-        && (decoded.info.verb != "watch" || decoded.path.trim_end_matches('/').ends_with(decoded.info.name.as_str()))
+        && (decoded.info.verb != "watch"
+            || decoded.path.trim_end_matches('/').ends_with(decoded.info.name.as_str()))
 }
 
 /// Upstream's routes refuse media types before any handler runs.
 fn wrong_representation(decoded: &Decoded) -> Option<Answer> {
     let accepted = decoded.header(header::ACCEPT);
     let offer = Offer::OBJECT;
-    let known = accepted.is_empty() || accepted.split(',').any(|clause| {
-        accept(clause.split(';').next().unwrap_or_default(), offer, false).is_some()
-    });
+    let known = accepted.is_empty()
+        || accepted
+            .split(',')
+            .any(|clause| accept(clause.split(';').next().unwrap_or_default(), offer, false).is_some());
     if known {
         return None;
     }
@@ -130,7 +138,9 @@ fn wrong_representation(decoded: &Decoded) -> Option<Answer> {
 /// The warning of kinds that are on their way out.
 fn deprecation(decoded: &Decoded) -> Option<&'static str> {
     match (decoded.info.group.as_str(), decoded.info.resource.as_str()) {
-        ("", "endpoints") => Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+        ("", "endpoints") => {
+            Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
+        }
         ("", "componentstatuses") => Some("v1 ComponentStatus is deprecated in v1.19+"),
         _ => None,
     }
@@ -204,7 +214,8 @@ async fn read(request: Request<Incoming>) -> Result<Bytes, Status> {
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|e| errors::bad_request(format!("unable to read the request body: {e}")))?;
+        let frame =
+            frame.map_err(|e| errors::bad_request(format!("unable to read the request body: {e}")))?;
         let Ok(data) = frame.into_data() else { continue };
         if first.len() + whole.len() + data.len() > BODY_BYTES_MAX {
             return Err(Status::request_entity_too_large(&format!("limit is {BODY_BYTES_MAX}")));
@@ -233,8 +244,8 @@ async fn read_json(decoded: &Decoded, request: Request<Incoming>) -> Result<Byte
         Format::Protobuf => {
             use meta::Codec as _;
             let envelope = Envelope::decode(&body).map_err(|e| errors::bad_request(e.to_string()))?;
-            let options =
-                meta::DeleteOptions::from_proto(envelope.raw).map_err(|e| errors::bad_request(e.to_string()))?;
+            let options = meta::DeleteOptions::from_proto(envelope.raw)
+                .map_err(|e| errors::bad_request(e.to_string()))?;
             Ok(options.to_json().into())
         }
         Format::Yaml => yaml_to_json(&body),
@@ -277,9 +288,8 @@ async fn read_object(
         return (object.decode_proto)(envelope.raw).map_err(|e| errors::bad_request(e.to_string()));
     }
     let json = if format == Format::Yaml { yaml_to_json(&body)? } else { body };
-    let header = meta::read_type_meta(&json).map_err(|e| {
-        errors::bad_request(format!("couldn't get version/kind; json parse error: {e}"))
-    })?;
+    let header = meta::read_type_meta(&json)
+        .map_err(|e| errors::bad_request(format!("couldn't get version/kind; json parse error: {e}")))?;
     same_kind(&header.api_version, &header.kind, &api_version, kind)?;
     let validation = match options.field_validation {
         call::FieldValidation::Ignore => meta::FieldValidation::Ignore,

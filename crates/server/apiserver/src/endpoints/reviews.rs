@@ -41,9 +41,7 @@ pub(crate) fn perform(
     } else if let Some(review) = any.downcast_mut::<SelfSubjectAccessReview>() {
         let spec = &review.spec;
         let asked = question(spec.resource_attributes.as_deref(), spec.non_resource_attributes.as_deref());
-        asked
-            .map_err(|why| invalid(why))
-            .map(|attributes| review.status = decide(server, user, &attributes))
+        asked.map_err(invalid).map(|attributes| review.status = decide(server, user, &attributes))
     } else if let Some(review) = any.downcast_mut::<SelfSubjectRulesReview>() {
         rules(server, user, review)
     } else {
@@ -102,10 +100,9 @@ fn question(
     path: Option<&NonResourceAttributes>,
 ) -> Result<Attributes, (&'static str, &'static str)> {
     match (resource, path) {
-        (Some(_), Some(_)) => Err((
-            "spec.nonResourceAttributes",
-            "cannot be specified in combination with resourceAttributes",
-        )),
+        (Some(_), Some(_)) => {
+            Err(("spec.nonResourceAttributes", "cannot be specified in combination with resourceAttributes"))
+        }
         (None, None) => Err((
             "spec.resourceAttributes",
             "exactly one of nonResourceAttributes or resourceAttributes must be specified",
@@ -116,7 +113,8 @@ fn question(
             attributes.version = r.version.clone();
             attributes.subresource = r.subresource.clone();
             if let Some(selector) = &r.field_selector {
-                let raw = meta::FieldSelector::parse(&selector.raw_selector).map(|s| s.terms).unwrap_or_default();
+                let raw =
+                    meta::FieldSelector::parse(&selector.raw_selector).map(|s| s.terms).unwrap_or_default();
                 attributes.fields = raw
                     .into_iter()
                     .filter(|term| term.equal)
@@ -141,9 +139,12 @@ fn decide(server: &Server, user: &User, attributes: &Attributes) -> SubjectAcces
     SubjectAccessReviewStatus { allowed, denied, reason: reason.into(), ..Default::default() }
 }
 
-fn subject_access(server: &Server, spec: &SubjectAccessReviewSpec) -> Result<SubjectAccessReviewStatus, Status> {
+fn subject_access(
+    server: &Server,
+    spec: &SubjectAccessReviewSpec,
+) -> Result<SubjectAccessReviewStatus, Status> {
     let attributes = question(spec.resource_attributes.as_deref(), spec.non_resource_attributes.as_deref())
-        .map_err(|why| invalid(why))?;
+        .map_err(invalid)?;
     if spec.user.is_empty() && spec.groups.is_empty() {
         return Err(invalid(("spec.user", "at least one of user or group must be specified")));
     }
@@ -156,7 +157,11 @@ fn subject_access(server: &Server, spec: &SubjectAccessReviewSpec) -> Result<Sub
     Ok(decide(server, &user, &attributes))
 }
 
-fn local_access(server: &Server, review: &mut LocalSubjectAccessReview, namespace: &str) -> Result<(), Status> {
+fn local_access(
+    server: &Server,
+    review: &mut LocalSubjectAccessReview,
+    namespace: &str,
+) -> Result<(), Status> {
     review.metadata.namespace = namespace.into();
     let asked = review.spec.resource_attributes.as_ref().map(|r| r.namespace.as_str()).unwrap_or_default();
     if review.spec.resource_attributes.is_some() && asked != namespace {
@@ -174,7 +179,12 @@ fn rules(server: &Server, user: &User, review: &mut SelfSubjectRulesReview) -> R
     let (mut held, found_errors) = server.authorizer.policy.read().rules_for(user, &review.spec.namespace);
     if user.in_group(authn::MASTERS) {
         let everything = || vec![Str::from("*")];
-        let resources = authz::Rule { verbs: everything(), groups: everything(), resources: everything(), ..Default::default() };
+        let resources = authz::Rule {
+            verbs: everything(),
+            groups: everything(),
+            resources: everything(),
+            ..Default::default()
+        };
         let paths = authz::Rule { verbs: everything(), paths: everything(), ..Default::default() };
         if !held.contains(&resources) {
             held.insert(0, resources);

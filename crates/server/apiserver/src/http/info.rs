@@ -164,7 +164,14 @@ mod tests {
             let info = RequestInfo::parse(&method.parse().unwrap(), path, &Query::parse(query));
             let found = format!(
                 "{} {}/{} {} {}/{}/{} {}",
-                info.verb, info.group, info.version, info.namespace, info.resource, info.name, info.subresource, info.rest
+                info.verb,
+                info.group,
+                info.version,
+                info.namespace,
+                info.resource,
+                info.name,
+                info.subresource,
+                info.rest
             );
             assert_eq!(found, expected, "{uri}");
         }

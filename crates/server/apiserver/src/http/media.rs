@@ -22,7 +22,9 @@ impl Format {
     }
 
     fn named(name: &str) -> Option<Self> {
-        [Format::Json, Format::Yaml, Format::Protobuf].into_iter().find(|f| f.name().eq_ignore_ascii_case(name))
+        [Format::Json, Format::Yaml, Format::Protobuf]
+            .into_iter()
+            .find(|f| f.name().eq_ignore_ascii_case(name))
     }
 }
 
@@ -168,8 +170,14 @@ mod tests {
             ("", Some((Format::Json, Shape::Object))),
             ("*/*", Some((Format::Json, Shape::Object))),
             ("application/vnd.kubernetes.protobuf,application/json", Some((Format::Protobuf, Shape::Object))),
-            ("application/json;as=Table;v=v1;g=meta.k8s.io,application/json", Some((Format::Json, Shape::Table))),
-            ("application/json;as=Nonsense;v=v1;g=meta.k8s.io,application/json", Some((Format::Json, Shape::Object))),
+            (
+                "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
+                Some((Format::Json, Shape::Table)),
+            ),
+            (
+                "application/json;as=Nonsense;v=v1;g=meta.k8s.io,application/json",
+                Some((Format::Json, Shape::Object)),
+            ),
             ("application/json;q=0.5,application/yaml", Some((Format::Yaml, Shape::Object))),
             ("text/html", None),
             ("application/json;as=Table;v=v9;g=meta.k8s.io", None),

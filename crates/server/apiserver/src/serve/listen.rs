@@ -99,9 +99,11 @@ async fn connection<S: Service>(
     let (_, session) = stream.get_ref();
     let http2 = session.alpn_protocol() == Some(b"h2");
     let certificate = match (session.peer_certificates(), &tls.client_authority) {
-        (Some(chain), Some(authority)) => authority.user(chain, crate::clock::now_s() as u64).map_err(|error| {
-            tracing::info!(%peer, %error, "a client certificate does not hold");
-        }),
+        (Some(chain), Some(authority)) => {
+            authority.user(chain, crate::clock::now_s() as u64).map_err(|error| {
+                tracing::info!(%peer, %error, "a client certificate does not hold");
+            })
+        }
         _ => Ok(None),
     };
     let connection = Arc::new(Connection { certificate });

@@ -65,7 +65,11 @@ async fn aggregate(server: &Arc<Server>, served: Served) -> Result<(), Status> {
 }
 
 /// The rules of all roles that any selector matches, by role name, each rule once.
-fn union(own: &ClusterRole, selectors: &[meta::LabelSelector], roles: &[Arc<ClusterRole>]) -> Vec<PolicyRule> {
+fn union(
+    own: &ClusterRole,
+    selectors: &[meta::LabelSelector],
+    roles: &[Arc<ClusterRole>],
+) -> Vec<PolicyRule> {
     let (mut rules, mut seen): (Vec<PolicyRule>, HashSet<String>) = Default::default();
     for selector in selectors {
         let Ok(selector) = Selector::from_label_selector(Some(selector)) else { continue };

@@ -60,7 +60,7 @@ pub(crate) async fn write_first_objects(server: &Arc<Server>, files: &TlsFiles) 
 
 /// A kind from a short YAML text.
 fn document<K: Kind + Codec>(yaml: &str) -> Result<K, Status> {
-    let value: serde_json::Value = serde_norway::from_str(yaml).map_err(|e| Status::internal_error(e))?;
+    let value: serde_json::Value = serde_norway::from_str(yaml).map_err(Status::internal_error)?;
     meta::from_value(value).map_err(Status::internal_error)
 }
 
@@ -103,7 +103,8 @@ impl<'a> Writer<'a> {
 
     async fn current<K: Kind + Object>(&self, object: &K) -> Result<Option<Arc<K>>, Status> {
         let Some(served) = Served::find(K::GROUP, K::VERSION, K::PLURAL) else { return Ok(None) };
-        let found = self.server.registry.find_object(served, &object.meta().namespace, &object.meta().name).await?;
+        let found =
+            self.server.registry.find_object(served, &object.meta().namespace, &object.meta().name).await?;
         Ok(found.and_then(|stored| meta::downcast::<K>(stored.object().clone())))
     }
 
@@ -162,10 +163,7 @@ impl<'a> Writer<'a> {
         let port = self.server.address.port();
         let ranges = self.server.registry.service_ranges();
         let cidrs: Vec<String> = ranges.iter().map(|r| format!("\"{r}\"")).collect();
-        let cidr = format!(
-            "metadata: {{name: kubernetes}}\nspec: {{cidrs: [{}]}}",
-            cidrs.join(", ")
-        );
+        let cidr = format!("metadata: {{name: kubernetes}}\nspec: {{cidrs: [{}]}}", cidrs.join(", "));
         self.ensure(document::<ServiceCIDR>(&cidr)?).await?;
         let ip = address.map(|a| a.to_string()).unwrap_or_default();
         let service = format!(

@@ -92,7 +92,8 @@ fn apply(server: &Server, object: &dyn Object, gone: bool) {
             if gone { Change::ClusterRoleBindingGone(name) } else { Change::ClusterRoleBinding(binding) };
         server.authorizer.policy.write().apply(change);
     } else if let Some(binding) = meta::downcast_ref::<RoleBinding>(object) {
-        let change = if gone { Change::RoleBindingGone(namespace, name) } else { Change::RoleBinding(binding) };
+        let change =
+            if gone { Change::RoleBindingGone(namespace, name) } else { Change::RoleBinding(binding) };
         server.authorizer.policy.write().apply(change);
     } else if let Some(pod) = meta::downcast_ref::<Pod>(object) {
         let mut graph = server.authorizer.graph.write();

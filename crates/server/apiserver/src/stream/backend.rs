@@ -24,8 +24,15 @@ use crate::http::body::Body;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Headers that belong to one hop (RFC 9110, section 7.6.1).
-const HOP_HEADERS: [&str; 7] =
-    ["connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding"];
+const HOP_HEADERS: [&str; 7] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+];
 
 /// Why a backend did not answer. All may be retried by the client.
 #[derive(Debug, thiserror::Error)]
@@ -70,12 +77,16 @@ impl Backend {
     async fn connect(&self) -> Result<Box<dyn Socket>, BackendError> {
         let failed = |why: String| BackendError::Connect { address: self.authority(), why };
         let connecting = async {
-            let socket = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|e| failed(reason(&e)))?;
+            let socket =
+                TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|e| failed(reason(&e)))?;
             // A proxy that cannot switch off Nagle's algorithm still proxies.
             let _ = socket.set_nodelay(true);
             let Some(tls) = &self.tls else { return Ok(Box::new(socket) as Box<dyn Socket>) };
             let name = ServerName::try_from(self.host.clone()).map_err(|e| failed(e.to_string()))?;
-            let stream = TlsConnector::from(tls.clone()).connect(name, socket).await.map_err(|e| failed(reason(&e)))?;
+            let stream = TlsConnector::from(tls.clone())
+                .connect(name, socket)
+                .await
+                .map_err(|e| failed(reason(&e)))?;
             Ok(Box::new(stream) as Box<dyn Socket>)
         };
         tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| failed("i/o timeout".into()))?
@@ -83,7 +94,11 @@ impl Backend {
 
     /// Sends `request` on with another path, and brings the answer back. `path` starts with a slash and may have a
     /// query. Credentials of the client stay here.
-    pub async fn forward(&self, mut request: Request<Incoming>, path: &str) -> Result<Response<Body>, BackendError> {
+    pub async fn forward(
+        &self,
+        mut request: Request<Incoming>,
+        path: &str,
+    ) -> Result<Response<Body>, BackendError> {
         let socket = self.connect().await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await?;
         tokio::spawn(async move {

@@ -38,7 +38,9 @@ pub(crate) async fn backend(server: &Server, name: &str) -> Result<Backend, Stat
     let address = ADDRESS_ORDER
         .iter()
         .find_map(|kind| node.status.addresses.iter().find(|a| a.type_ == *kind && !a.address.is_empty()))
-        .ok_or_else(|| errors::internal(format!("no preferred addresses found; known addresses: [] of node {name}")))?;
+        .ok_or_else(|| {
+            errors::internal(format!("no preferred addresses found; known addresses: [] of node {name}"))
+        })?;
     let port = node.status.daemon_endpoints.kubelet_endpoint.port;
     let port = u16::try_from(port).ok().filter(|p| *p != 0).unwrap_or(KUBELET_PORT);
     let tls = server.kubelet_client.as_ref().map(|client| client.config.clone());
@@ -82,8 +84,10 @@ fn container(pod: &Pod, wanted: &str) -> Result<String, Status> {
         }
         many => {
             let all: Vec<&str> = many.iter().map(|c| c.name.as_str()).collect();
-            let mut text =
-                format!("a container name must be specified for pod {pod_name}, choose one of: [{}]", all.join(" "));
+            let mut text = format!(
+                "a container name must be specified for pod {pod_name}, choose one of: [{}]",
+                all.join(" ")
+            );
             if !spec.init_containers.is_empty() {
                 let init: Vec<&str> = spec.init_containers.iter().map(|c| c.name.as_str()).collect();
                 text.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
@@ -153,8 +157,16 @@ pub(crate) async fn log(
         return Ok(Answer::Raw(no_content()));
     }
     let backend = backend(server, &pod.spec.node_name).await?;
-    let names =
-        ["follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes", "stream"];
+    let names = [
+        "follow",
+        "previous",
+        "sinceSeconds",
+        "sinceTime",
+        "timestamps",
+        "tailLines",
+        "limitBytes",
+        "stream",
+    ];
     let path = format!(
         "/containerLogs/{}/{}/{}{}",
         encode(&pod.metadata.namespace),
@@ -188,7 +200,8 @@ pub(crate) async fn stream(
     let what = decoded.info.subresource.as_str();
     let mut path_container = String::new();
     if what != "portforward" {
-        path_container = format!("/{}", encode(&container(&pod, decoded.query.get("container").unwrap_or_default())?));
+        path_container =
+            format!("/{}", encode(&container(&pod, decoded.query.get("container").unwrap_or_default())?));
     }
     if pod.spec.node_name.is_empty() {
         return Err(errors::bad_request(format!("pod {} does not have a host assigned", pod.metadata.name)));
@@ -221,4 +234,3 @@ pub(crate) async fn forward(
         .await
         .map_err(|error| errors::internal(format!("error dialing backend: {error}")))
 }
-

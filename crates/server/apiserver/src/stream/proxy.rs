@@ -32,7 +32,11 @@ fn split(text: &str) -> Option<Named<'_>> {
 }
 
 /// Serves a proxy subresource.
-pub(crate) async fn serve(server: &Server, decoded: &Decoded, request: Request<Incoming>) -> Result<Answer, Status> {
+pub(crate) async fn serve(
+    server: &Server,
+    decoded: &Decoded,
+    request: Request<Incoming>,
+) -> Result<Answer, Status> {
     let info = &decoded.info;
     let bad = || errors::bad_request(format!("invalid {} request {:?}", &info.resource, info.name.as_str()));
     let named = split(&info.name).ok_or_else(bad)?;
@@ -81,7 +85,9 @@ async fn pod(server: &Server, namespace: &str, named: &Named<'_>) -> Result<Back
 fn forbidden(host: &str) -> bool {
     match host.parse::<std::net::IpAddr>() {
         Ok(std::net::IpAddr::V4(ip)) => ip.is_loopback() || ip.is_link_local() || ip.is_unspecified(),
-        Ok(std::net::IpAddr::V6(ip)) => ip.is_loopback() || ip.is_unspecified() || (ip.segments()[0] & 0xffc0) == 0xfe80,
+        Ok(std::net::IpAddr::V6(ip)) => {
+            ip.is_loopback() || ip.is_unspecified() || (ip.segments()[0] & 0xffc0) == 0xfe80
+        }
         Err(_) => true,
     }
 }
@@ -99,9 +105,13 @@ async fn service(server: &Server, namespace: &str, named: &Named<'_>) -> Result<
     let unavailable =
         || Status::service_unavailable(format!("no endpoints available for service {:?}", named.name));
     let port = port.ok_or_else(|| {
-        Status::service_unavailable(format!("no service port {} found for service {:?}", named.port, named.name))
+        Status::service_unavailable(format!(
+            "no service port {} found for service {:?}",
+            named.port, named.name
+        ))
     })?;
-    let slices = Served::find("discovery.k8s.io", "v1", "endpointslices").ok_or_else(errors::no_such_resource)?;
+    let slices =
+        Served::find("discovery.k8s.io", "v1", "endpointslices").ok_or_else(errors::no_such_resource)?;
     let mut backends = Vec::new();
     for stored in server.registry.all(slices, namespace).await? {
         let Some(slice) = meta::downcast_ref::<EndpointSlice>(&**stored.object()) else { continue };

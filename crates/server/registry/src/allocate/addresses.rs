@@ -49,7 +49,11 @@ impl Addresses {
             IpNet::V6(_) => all.saturating_sub(1),
         };
         let size = usable.clamp(1, SIZE_MAX) as u32;
-        Addresses { base: to_number(range.addr()) + 1, range, numbers: Numbers::new(size, band(size, 16, 256, 16)) }
+        Addresses {
+            base: to_number(range.addr()) + 1,
+            range,
+            numbers: Numbers::new(size, band(size, 16, 256, 16)),
+        }
     }
 
     /// The range.

@@ -72,7 +72,6 @@ impl Numbers {
             Some(number) => self.take(number).or_else(|| self.take_any(start.wrapping_add(1))),
         }
     }
-
 }
 
 /// A taken number. Dropping it gives the number back; [`Lease::keep`] makes it permanent.

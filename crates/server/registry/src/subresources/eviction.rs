@@ -31,10 +31,8 @@ impl Registry {
         let dry_run = options.dry_run == DryRun::All;
         let mut precondition = Precondition::default();
         if let Some(wanted) = eviction.delete_options.as_ref().and_then(|o| o.preconditions.as_deref()) {
-            precondition = Precondition {
-                uid: wanted.uid.clone(),
-                resource_version: wanted.resource_version.clone(),
-            };
+            precondition =
+                Precondition { uid: wanted.uid.clone(), resource_version: wanted.resource_version.clone() };
         }
         let ended = matches!(pod.status.phase.as_str(), "Succeeded" | "Failed" | "Pending");
         if !ended && pod.metadata.deletion_timestamp.is_none() {
@@ -56,7 +54,11 @@ impl Registry {
         Ok(Outcome::Done(created(), 201))
     }
 
-    async fn mark_disrupted(&self, request: &Request<'_>, pod: &std::sync::Arc<dyn Object>) -> Result<(), Status> {
+    async fn mark_disrupted(
+        &self,
+        request: &Request<'_>,
+        pod: &std::sync::Arc<dyn Object>,
+    ) -> Result<(), Status> {
         let now = Time::from_unix(self.now_s());
         let name = &pod.meta().name;
         let mark = |object: &mut dyn Object| {
@@ -92,7 +94,8 @@ impl Registry {
                 meta::downcast_ref::<PodDisruptionBudget>(&**stored.object()).is_some_and(|budget| {
                     let selector = budget.spec.selector.as_deref();
                     selector.is_some()
-                        && Selector::from_label_selector(selector).is_ok_and(|s| s.matches(&pod.metadata.labels))
+                        && Selector::from_label_selector(selector)
+                            .is_ok_and(|s| s.matches(&pod.metadata.labels))
                 })
             })
             .collect();
@@ -105,10 +108,13 @@ impl Registry {
                 ));
             }
         };
-        let Some(found) = meta::downcast_ref::<PodDisruptionBudget>(&**budget.object()) else { return Ok(()) };
+        let Some(found) = meta::downcast_ref::<PodDisruptionBudget>(&**budget.object()) else {
+            return Ok(());
+        };
         let ready = pod.status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True");
         let always = found.spec.unhealthy_pod_eviction_policy.as_deref() == Some("AlwaysAllow");
-        let healthy = found.status.current_healthy >= found.status.desired_healthy && found.status.desired_healthy > 0;
+        let healthy =
+            found.status.current_healthy >= found.status.desired_healthy && found.status.desired_healthy > 0;
         if !ready && (always || healthy) {
             return Ok(());
         }
@@ -144,7 +150,11 @@ fn refused(name: &str, cause: String, retry_after_s: i32) -> Status {
 fn take(budget: &mut PodDisruptionBudget, pod: &str, now: Time) -> Result<(), Status> {
     let name = budget.metadata.name.clone();
     if budget.status.observed_generation < budget.metadata.generation {
-        return Err(refused(&name, format!("The disruption budget {name} is still being processed by the server."), 10));
+        return Err(refused(
+            &name,
+            format!("The disruption budget {name} is still being processed by the server."),
+            10,
+        ));
     }
     if budget.status.disruptions_allowed < 0 {
         return Err(Status::forbidden(
@@ -162,7 +172,8 @@ fn take(budget: &mut PodDisruptionBudget, pod: &str, now: Time) -> Result<(), St
     }
     if budget.status.disruptions_allowed == 0 {
         let (needs, has) = (budget.status.desired_healthy, budget.status.current_healthy);
-        let cause = format!("The disruption budget {name} needs {needs} healthy pods and has {has} currently");
+        let cause =
+            format!("The disruption budget {name} needs {needs} healthy pods and has {has} currently");
         return Err(refused(&name, cause, 0));
     }
     budget.status.disruptions_allowed -= 1;

@@ -28,14 +28,22 @@ const ATTEMPTS: usize = 64;
 
 impl Registry {
     /// Performs a call on a subresource.
-    pub(crate) async fn subresource(&self, request: &mut Request<'_>, action: Action) -> Result<Outcome, Status> {
+    pub(crate) async fn subresource(
+        &self,
+        request: &mut Request<'_>,
+        action: Action,
+    ) -> Result<Outcome, Status> {
         let name = request.target.subresource.clone();
         let sub = request.served.subresource(&name).ok_or_else(errors::no_such_resource)?;
         match (name.as_str(), action) {
             ("scale", action) => self.scale(request, action).await,
             ("binding", Action::Create(body, options)) => self.bind(request, body_of(body)?, &options).await,
-            ("eviction", Action::Create(body, options)) => self.evict(request, body_of(body)?, &options).await,
-            ("token", Action::Create(body, options)) => self.issue_token(request, body_of(body)?, &options).await,
+            ("eviction", Action::Create(body, options)) => {
+                self.evict(request, body_of(body)?, &options).await
+            }
+            ("token", Action::Create(body, options)) => {
+                self.issue_token(request, body_of(body)?, &options).await
+            }
             (_, Action::Get { resource_version }) if sub.verbs.contains(&"get") => {
                 self.get(request, &resource_version).await.map(Outcome::Stored)
             }
@@ -61,8 +69,12 @@ impl Registry {
         target.resource = "pods".into();
         target.name = binding.metadata.name.clone();
         let served = Served::find("", "v1", "pods").ok_or_else(errors::no_such_resource)?;
-        let mut inner =
-            Request { authorized: request.authorized, target: &target, served, warnings: &mut *request.warnings };
+        let mut inner = Request {
+            authorized: request.authorized,
+            target: &target,
+            served,
+            warnings: &mut *request.warnings,
+        };
         self.bind(&mut inner, binding, options).await
     }
 
@@ -77,8 +89,8 @@ impl Registry {
     ) -> Result<Stored, Status> {
         for _ in 0..ATTEMPTS {
             let current = self.find_object(served, namespace, name).await?;
-            let current =
-                current.ok_or_else(|| errors::not_found(served.resource.group, served.resource.plural, name))?;
+            let current = current
+                .ok_or_else(|| errors::not_found(served.resource.group, served.resource.plural, name))?;
             let mut object = current.object().clone_object();
             change(&mut *object)?;
             if object.eq_object(&**current.object()) {

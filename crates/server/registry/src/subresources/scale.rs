@@ -1,7 +1,7 @@
 //! `scale`: the number of replicas of any workload, as one kind.
 
-use call::{Action, PatchKind, WriteOptions};
 use bytes::Bytes;
+use call::{Action, PatchKind, WriteOptions};
 use meta::{BadValue, FieldError, FieldErrorKind, Map, Object, Selector, Status, Str};
 use serde_json::Value;
 use types::apps::v1::{Deployment, ReplicaSet, StatefulSet};
@@ -11,7 +11,7 @@ use types::core::v1::ReplicationController;
 use crate::errors;
 use crate::outcome::Outcome;
 use crate::registry::{Registry, Request};
-use crate::update::Source;
+use crate::update::{Compute, Source};
 
 impl Registry {
     pub(super) async fn scale(&self, request: &mut Request<'_>, action: Action) -> Result<Outcome, Status> {
@@ -45,10 +45,11 @@ impl Registry {
     async fn rescale(
         &self,
         request: &mut Request<'_>,
-        compute: Box<dyn Fn(&dyn Object) -> Result<Box<dyn Object>, Status> + Send + Sync>,
+        compute: Compute,
         options: &WriteOptions,
     ) -> Result<Outcome, Status> {
-        let updated = self.update_part(request, Source::Compute(compute), options, rules::Subresource::Main).await?;
+        let updated =
+            self.update_part(request, Source::Compute(compute), options, rules::Subresource::Main).await?;
         match &updated {
             Outcome::Stored(stored) | Outcome::Created(stored) => answer(&**stored.object()),
             Outcome::Made(object, _) => answer(&**object),
@@ -67,11 +68,17 @@ fn patched(before: &Scale, kind: PatchKind, body: &Bytes) -> Result<Scale, Statu
     let done = match kind {
         PatchKind::Json => schema::patch::json_patch(&mut value, body),
         PatchKind::Merge => schema::patch::merge_patch(&mut value, body),
-        PatchKind::Strategic => {
-            schema::patch::strategic_merge_patch(&mut value, body, crate::shape::of(<Scale as meta::Struct>::INFO))
-        }
+        PatchKind::Strategic => schema::patch::strategic_merge_patch(
+            &mut value,
+            body,
+            crate::shape::of(<Scale as meta::Struct>::INFO),
+        ),
         PatchKind::Apply => {
-            return Err(errors::failure(415, "UnsupportedMediaType", "scale cannot be applied on this server"));
+            return Err(errors::failure(
+                415,
+                "UnsupportedMediaType",
+                "scale cannot be applied on this server",
+            ));
         }
     };
     done.map_err(|e| errors::bad_request(e.to_string()))?;

@@ -38,7 +38,12 @@ impl Registry {
                 value: named.into(),
                 detail: "must match the service account name if specified".into(),
             };
-            return Err(errors::invalid("authentication.k8s.io", "TokenRequest", &target.name, vec![problem]));
+            return Err(errors::invalid(
+                "authentication.k8s.io",
+                "TokenRequest",
+                &target.name,
+                vec![problem],
+            ));
         }
         let account = self.find_object(request.served, &target.namespace, &target.name).await?;
         let account = account.ok_or_else(|| request.not_found())?.object().clone();
