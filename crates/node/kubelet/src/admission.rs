@@ -10,14 +10,26 @@ use crate::pod::resources::requests;
 use crate::pod::status::Verdict;
 
 /// Decides about `pod`, given the pods that the node has taken already.
-pub fn admit(pod: &Pod, others: &[Arc<Pod>], node: &Node, allocatable: &Map<Quantity>, max_pods: i64) -> Result<(), Verdict> {
+pub fn admit(
+    pod: &Pod,
+    others: &[Arc<Pod>],
+    node: &Node,
+    allocatable: &Map<Quantity>,
+    max_pods: i64,
+) -> Result<(), Verdict> {
     let refuse = |reason: &str, message: String| Err(Verdict { reason: reason.into(), message });
     if pod.spec.os.as_deref().is_some_and(|os| os.name != "linux" && !os.name.is_empty()) {
-        return refuse("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS".into());
+        return refuse(
+            "PodOSNotSupported",
+            "Failed to admit pod as the OS field doesn't match node OS".into(),
+        );
     }
     for (key, value) in pod.spec.node_selector.iter() {
         if node.metadata.labels.get(key) != Some(value) {
-            return refuse("NodeAffinity", "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector".into());
+            return refuse(
+                "NodeAffinity",
+                "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector".into(),
+            );
         }
     }
     let count = others.len() as i64;
@@ -38,7 +50,10 @@ pub fn admit(pod: &Pod, others: &[Arc<Pod>], node: &Node, allocatable: &Map<Quan
         }
     }
     if ports_conflict(pod, others) {
-        return refuse("NodePorts", "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports".into());
+        return refuse(
+            "NodePorts",
+            "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports".into(),
+        );
     }
     Ok(())
 }
@@ -89,11 +104,15 @@ mod tests {
         let mut node = Node::default();
         node.metadata.labels.insert("disk", "ssd".into());
         let taken = [Arc::new(pod("1500m", 80))];
-        let check = |p: &Pod, max| admit(p, &taken, &node, &allocatable, max).map_err(|v| (v.reason, v.message));
+        let check =
+            |p: &Pod, max| admit(p, &taken, &node, &allocatable, max).map_err(|v| (v.reason, v.message));
         assert_eq!(check(&pod("500m", 81), 110), Ok(()));
         let (reason, message) = check(&pod("501m", 0), 110).unwrap_err();
         assert_eq!(reason, "OutOfcpu");
-        assert_eq!(message, "Node didn't have enough resource: cpu, requested: 501, used: 1500, capacity: 2000");
+        assert_eq!(
+            message,
+            "Node didn't have enough resource: cpu, requested: 501, used: 1500, capacity: 2000"
+        );
         assert_eq!(check(&pod("0", 80), 110).unwrap_err().0, "NodePorts");
         assert_eq!(check(&pod("0", 0), 1).unwrap_err().0, "OutOfpods");
         let mut selective = pod("0", 0);

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use runtime::{
-    AttachRequest, CgroupStats, Container, ContainerConfig, ExecOutput, ExecRequest, Exit, Resources, RuntimeEvent, Sandbox,
-    SandboxConfig, SandboxStats, Session,
+    AttachRequest, CgroupStats, Container, ContainerConfig, ExecOutput, ExecRequest, Exit, Resources,
+    RuntimeEvent, Sandbox, SandboxConfig, SandboxStats, Session,
 };
 use tokio::sync::broadcast;
 

@@ -30,7 +30,10 @@ impl DirWatch {
     /// The directory is not there, or there are too many watches.
     pub fn new(dir: &Path) -> std::io::Result<DirWatch> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-        let what = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVE | AddWatchFlags::IN_DELETE;
+        let what = AddWatchFlags::IN_MODIFY
+            | AddWatchFlags::IN_CREATE
+            | AddWatchFlags::IN_MOVE
+            | AddWatchFlags::IN_DELETE;
         inotify.add_watch(dir, what)?;
         // SAFETY: `Source` owns its descriptor, always answers the same one, and closes it only when it is dropped.
         let source = unsafe { AsyncFd::register(Source(inotify)) };

@@ -62,7 +62,9 @@ async fn collect_images(shared: &Shared, down_to: f64) {
             return;
         }
         match shared.runtime.remove_image(&image.id).await {
-            Ok(bytes) => tracing::info!(image = %image.id, bytes, "removed an unused image to free disk space"),
+            Ok(bytes) => {
+                tracing::info!(image = %image.id, bytes, "removed an unused image to free disk space")
+            }
             Err(error) => tracing::debug!(image = %image.id, %error, "cannot remove an image"),
         }
     }
@@ -73,11 +75,15 @@ async fn evict(shared: &Shared, pods: &Pods, pressure: Pressure) {
     let mut candidates = vec![];
     let sandboxes = shared.runtime.sandboxes();
     for pod in pods.list() {
-        let ended = matches!(pod.status.phase.as_str(), "Succeeded" | "Failed") || pod.metadata.deletion_timestamp.is_some();
+        let ended = matches!(pod.status.phase.as_str(), "Succeeded" | "Failed")
+            || pod.metadata.deletion_timestamp.is_some();
         if ended || pod.spec.priority.unwrap_or(0) >= 2_000_000_000 || crate::pod::is_static(&pod) {
             continue;
         }
-        let Some(sandbox) = sandboxes.iter().find(|s| s.ready && pod.metadata.uid == s.config.uid.as_str()) else { continue };
+        let Some(sandbox) = sandboxes.iter().find(|s| s.ready && pod.metadata.uid == s.config.uid.as_str())
+        else {
+            continue;
+        };
         let Ok(stats) = shared.runtime.sandbox_stats(&sandbox.id).await else { continue };
         let used = if pressure.memory {
             stats.cgroup.map_or(0, |c| c.memory_working_set_bytes as i64)

@@ -56,7 +56,9 @@ pub async fn run(
     if let Some(tcp) = &handler.tcp_socket {
         let (host, port) = (host_or(&tcp.host, ip), port(&tcp.port, container)?);
         let connected = tokio::net::TcpStream::connect((host.as_str(), port)).await;
-        return connected.map(drop).map_err(|e| format!("dial tcp {}: {}", address(&host, port), connect_error(&e)));
+        return connected
+            .map(drop)
+            .map_err(|e| format!("dial tcp {}: {}", address(&host, port), connect_error(&e)));
     }
     if let Some(sleep) = &handler.sleep {
         env.sleep(Duration::from_secs(u64::try_from(sleep.seconds).unwrap_or(0))).await;

@@ -113,14 +113,21 @@ fn credential(auth: Auth) -> Option<Credential> {
     let decoded = base64::engine::general_purpose::STANDARD.decode(auth.auth).ok()?;
     let text = String::from_utf8(decoded).ok()?;
     let (username, password) = text.split_once(':')?;
-    Some(Credential::Basic { username: username.to_owned(), password: password.trim_end_matches('\0').to_owned() })
+    Some(Credential::Basic {
+        username: username.to_owned(),
+        password: password.trim_end_matches('\0').to_owned(),
+    })
 }
 
 /// Pulls, and words what goes wrong.
 ///
 /// # Errors
 /// As `state.waiting` shows it.
-pub async fn pull(runtime: &dyn ContainerRuntime, reference: &str, credentials: Vec<Credential>) -> Result<ImageInfo, PullError> {
+pub async fn pull(
+    runtime: &dyn ContainerRuntime,
+    reference: &str,
+    credentials: Vec<Credential>,
+) -> Result<ImageInfo, PullError> {
     runtime.pull(reference, credentials).await.map_err(|error| match error {
         BackendError::Invalid(why) => PullError {
             reason: "InvalidImageName",
@@ -161,9 +168,13 @@ impl ImageVolumes {
     pub async fn mount(&self, pod: &Pod, reference: &str, policy: &str) -> Result<PathBuf, String> {
         let present = self.runtime.image(reference);
         let image = match (decide(policy, reference, present.is_some()), present) {
-            (Decision::Never, _) => return Err(format!("image {reference:?} is not present with pull policy of Never")),
+            (Decision::Never, _) => {
+                return Err(format!("image {reference:?} is not present with pull policy of Never"));
+            }
             (Decision::Use, Some(image)) => image,
-            _ => pull(&*self.runtime, reference, vec![]).await.map_err(|e| format!("{}: {}", e.reason, e.message))?,
+            _ => pull(&*self.runtime, reference, vec![])
+                .await
+                .map_err(|e| format!("{}: {}", e.reason, e.message))?,
         };
         let layers = self.runtime.image_layers(&image.id);
         let hash = image.id.rsplit(':').next().unwrap_or_default().chars().take(16).collect::<String>();
@@ -183,8 +194,15 @@ fn mount_layers(dir: &std::path::Path, layers: &[PathBuf]) -> Result<(), String>
     let result = match layers {
         [] => return Err("the image has no layers".into()),
         // An overlay wants at least two lower directories.
-        [only] => mount(Some(only), dir, None::<&str>, MsFlags::MS_BIND, None::<&str>)
-            .and_then(|()| mount(None::<&str>, dir, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REMOUNT | read_only, None::<&str>)),
+        [only] => mount(Some(only), dir, None::<&str>, MsFlags::MS_BIND, None::<&str>).and_then(|()| {
+            mount(
+                None::<&str>,
+                dir,
+                None::<&str>,
+                MsFlags::MS_BIND | MsFlags::MS_REMOUNT | read_only,
+                None::<&str>,
+            )
+        }),
         many => {
             let lower: Vec<_> = many.iter().map(|p| p.display().to_string()).collect();
             let options = format!("lowerdir={}", lower.join(":"));

@@ -159,8 +159,12 @@ pub fn run(config: Config) -> Result<KubeletHandle, StartError> {
     let max_pods = i64::from(config.max_pods);
     let (object_tx, object_rx) = mpsc::unbounded_channel();
     let image_volumes = images::ImageVolumes::new(config.runtime.clone(), config.root_dir.join("pods"));
-    let objects =
-        Arc::new(objects::ObjectStore::new(config.client.clone(), config.env.clone(), image_volumes, object_tx));
+    let objects = Arc::new(objects::ObjectStore::new(
+        config.client.clone(),
+        config.env.clone(),
+        image_volumes,
+        object_tx,
+    ));
     let services: Arc<Cache<Service>> = Arc::new(Cache::new());
     let shared = Arc::new(Shared {
         node_name: config.node_name.clone(),
@@ -194,7 +198,8 @@ pub fn run(config: Config) -> Result<KubeletHandle, StartError> {
     let mut tasks = vec![];
     let (address, served) = match (config.listener, config.tls) {
         (Some(listener), Some(tls)) => {
-            let server = server::Server::new(shared.clone(), pods.clone(), &tls, max_pods).map_err(StartError::Server)?;
+            let server = server::Server::new(shared.clone(), pods.clone(), &tls, max_pods)
+                .map_err(StartError::Server)?;
             let address = listener.local_addr().map_err(|e| StartError::Server(e.to_string()))?;
             (Some(address), Some(server.listen(listener).map_err(StartError::Server)?))
         }
@@ -236,7 +241,8 @@ async fn pod_source(
     news: mpsc::UnboundedSender<News>,
 ) {
     let what = Reflection::of(Target::of::<Service>(""));
-    let _services = env::spawn("services", reflect(shared.client.clone(), what, shared.env.clone(), services.clone()));
+    let _services =
+        env::spawn("services", reflect(shared.client.clone(), what, shared.env.clone(), services.clone()));
     services.synced().await;
     // Admission looks at the node's labels. The sender lives as long as the kubelet.
     let _ = registered.wait_for(|registered| *registered).await;
@@ -245,7 +251,9 @@ async fn pod_source(
     pods.subscribe(move |change| {
         let change = match change {
             informer::Change::Added(pod) => informer::Change::Added(pod.clone()),
-            informer::Change::Updated { old, new } => informer::Change::Updated { old: old.clone(), new: new.clone() },
+            informer::Change::Updated { old, new } => {
+                informer::Change::Updated { old: old.clone(), new: new.clone() }
+            }
             informer::Change::Deleted(pod) => informer::Change::Deleted(pod.clone()),
         };
         // The manager lives as long as the kubelet.

@@ -270,7 +270,8 @@ async fn clear(shared: &Shared, uid: &str, sandboxes: Vec<runtime::Sandbox>) {
     for sandbox in &sandboxes {
         let containers = shared.runtime.containers().into_iter().filter(|c| c.sandbox_id == sandbox.id);
         let stops = containers.map(|c| {
-            let seconds = c.config.annotations.get(config::GRACE_PERIOD).and_then(|s| s.parse().ok()).unwrap_or(30);
+            let seconds =
+                c.config.annotations.get(config::GRACE_PERIOD).and_then(|s| s.parse().ok()).unwrap_or(30);
             async move { shared.runtime.stop_container(&c.id, Duration::from_secs(seconds)).await }
         });
         futures::future::join_all(stops).await;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use images::{Credentials, Image, PullOptions, Store};
 use runtime::{
-    AttachRequest, CgroupStats, Container, ContainerConfig, ExecOutput, ExecRequest, Exit, Resources, Runtime, RuntimeEvent,
-    Sandbox, SandboxConfig, SandboxStats, Session,
+    AttachRequest, CgroupStats, Container, ContainerConfig, ExecOutput, ExecRequest, Exit, Resources,
+    Runtime, RuntimeEvent, Sandbox, SandboxConfig, SandboxStats, Session,
 };
 use tokio::sync::broadcast;
 
@@ -105,7 +105,10 @@ impl ContainerRuntime for Native {
     }
 
     async fn create_container(&self, sandbox: &str, config: ContainerConfig, image: &str) -> Result<String> {
-        let image = self.images.get(image).ok_or_else(|| BackendError::NotFound(format!("image {image:?}: not found")))?;
+        let image = self
+            .images
+            .get(image)
+            .ok_or_else(|| BackendError::NotFound(format!("image {image:?}: not found")))?;
         self.runtime.create_container(sandbox, config, &image).await.map_err(failed)
     }
 

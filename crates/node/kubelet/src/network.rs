@@ -54,7 +54,8 @@ const NOT_READY: &str = "container runtime network not ready: NetworkReady=false
 
 /// Host ports of a pod, as the network wants them.
 pub fn host_ports(pod: &Pod) -> Vec<cni::HostPort> {
-    let ports = pod.spec.containers.iter().chain(pod.spec.init_containers.iter()).flat_map(|c| c.ports.iter());
+    let ports =
+        pod.spec.containers.iter().chain(pod.spec.init_containers.iter()).flat_map(|c| c.ports.iter());
     ports
         .filter(|p| p.host_port > 0)
         .filter_map(|p| {

@@ -46,7 +46,12 @@ struct Watch<K: Kind> {
 
 impl ObjectStore {
     /// `changed` is told the UIDs of the pods that refer to an object that changed.
-    pub fn new(client: Client, env: Env, images: ImageVolumes, changed: mpsc::UnboundedSender<String>) -> ObjectStore {
+    pub fn new(
+        client: Client,
+        env: Env,
+        images: ImageVolumes,
+        changed: mpsc::UnboundedSender<String>,
+    ) -> ObjectStore {
         ObjectStore {
             client,
             env,
@@ -102,12 +107,18 @@ impl ObjectStore {
         });
         let mut what = Reflection::of(Target::of::<K>(namespace));
         what.field_selector = format!("metadata.name={name}").into();
-        let task = env::spawn("object-watch", reflect(self.client.clone(), what, self.env.clone(), cache.clone()));
+        let task =
+            env::spawn("object-watch", reflect(self.client.clone(), what, self.env.clone(), cache.clone()));
         watches.insert(key, Watch { cache, users, _task: task });
     }
 
     /// From the watch if it has the object, else from the API: a watch that has not caught up is no proof of absence.
-    async fn get<K: Kind>(&self, watches: &Mutex<Watches<K>>, namespace: &str, name: &str) -> Result<Option<Arc<K>>> {
+    async fn get<K: Kind>(
+        &self,
+        watches: &Mutex<Watches<K>>,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Arc<K>>> {
         let key = (namespace.to_owned(), name.to_owned());
         let cached = watches.lock().get(&key).and_then(|watch| watch.cache.get(namespace, name));
         match cached {
@@ -156,7 +167,9 @@ impl Objects for ObjectStore {
 
     async fn trust_bundle(&self, name: &str) -> Result<Option<String>> {
         // Off by default upstream, and this API server does not serve the kind.
-        Err(Error::Object(format!("cannot project ClusterTrustBundle \"{name}\": the server could not find the requested resource")))
+        Err(Error::Object(format!(
+            "cannot project ClusterTrustBundle \"{name}\": the server could not find the requested resource"
+        )))
     }
 
     async fn image_dir(&self, pod: &Pod, reference: &str, policy: &str) -> Result<PathBuf> {

@@ -81,7 +81,15 @@ impl Shared {
     }
 
     /// Records an event about a container of a pod.
-    pub fn container_event(&self, pod: &Pod, role: Role, name: &str, event_type: EventType, reason: &str, message: impl Into<String>) {
+    pub fn container_event(
+        &self,
+        pod: &Pod,
+        role: Role,
+        name: &str,
+        event_type: EventType,
+        reason: &str,
+        message: impl Into<String>,
+    ) {
         let list = match role {
             Role::Init | Role::Sidecar => "initContainers",
             Role::Regular => "containers",

@@ -92,7 +92,11 @@ fn parse(bytes: &[u8], path: &Path, node: &str) -> Result<Pod, String> {
     if pod.metadata.name.is_empty() || pod.spec.containers.is_empty() {
         return Err("a name and a container are required".into());
     }
-    let hash = Sha256::new().chain_update(node).chain_update(path.as_os_str().as_encoded_bytes()).chain_update(bytes).finalize();
+    let hash = Sha256::new()
+        .chain_update(node)
+        .chain_update(path.as_os_str().as_encoded_bytes())
+        .chain_update(bytes)
+        .finalize();
     let uid = hex_string(&hash[..16]);
     pod.metadata.name = format!("{}-{node}", pod.metadata.name).into();
     if pod.metadata.namespace.is_empty() {
@@ -125,7 +129,8 @@ fn defaults(pod: &mut Pod) {
         if container.termination_message_path.is_empty() {
             container.termination_message_path = "/dev/termination-log".into();
         }
-        let probes = [&mut container.liveness_probe, &mut container.readiness_probe, &mut container.startup_probe];
+        let probes =
+            [&mut container.liveness_probe, &mut container.readiness_probe, &mut container.startup_probe];
         for probe in probes.into_iter().flatten() {
             let or = |value: &mut i32, default| {
                 if *value == 0 {
@@ -161,13 +166,11 @@ pub async fn create_mirror(shared: &Shared, pod: &Pod) {
         let result = api.create(mirror.clone()).await;
         match result {
             Ok(_) => return,
-            Err(status) if status.code == 409 => {
-                match api.get_optional(&pod.metadata.name).await {
-                    Ok(Some(have)) if have.metadata.annotations.get(MIRROR) == Some(&hash) => return,
-                    Ok(Some(_)) => delete_mirror(shared, pod).await,
-                    _ => {}
-                }
-            }
+            Err(status) if status.code == 409 => match api.get_optional(&pod.metadata.name).await {
+                Ok(Some(have)) if have.metadata.annotations.get(MIRROR) == Some(&hash) => return,
+                Ok(Some(_)) => delete_mirror(shared, pod).await,
+                _ => {}
+            },
             Err(status) => {
                 // The node's namespace or account may not be there yet; the pod itself runs meanwhile.
                 tracing::debug!(status = %status.message, "cannot create a mirror pod");
@@ -198,7 +201,8 @@ mod tests {
 
     #[test]
     fn manifests() {
-        let yaml = b"apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: a, image: b}]}\n";
+        let yaml =
+            b"apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: a, image: b}]}\n";
         let pod = parse(yaml, Path::new("/x/web.yaml"), "n1").unwrap();
         assert_eq!((pod.metadata.name.as_str(), pod.metadata.namespace.as_str()), ("web-n1", "default"));
         assert_eq!(pod.metadata.uid.len(), 32);

@@ -14,17 +14,23 @@ pub static PROBES: LazyLock<CounterFamily> = LazyLock::new(|| {
 });
 
 /// Pods that have a sandbox that is up; measured when asked.
-pub static RUNNING_PODS: LazyLock<GaugeFamily> =
-    LazyLock::new(|| telemetry::gauge("kubelet_running_pods", "Number of pods that have a running pod sandbox", &[]));
+pub static RUNNING_PODS: LazyLock<GaugeFamily> = LazyLock::new(|| {
+    telemetry::gauge("kubelet_running_pods", "Number of pods that have a running pod sandbox", &[])
+});
 
 /// Containers by state; measured when asked.
 pub static RUNNING_CONTAINERS: LazyLock<GaugeFamily> = LazyLock::new(|| {
-    telemetry::gauge("kubelet_running_containers", "Number of containers currently running", &["container_state"])
+    telemetry::gauge(
+        "kubelet_running_containers",
+        "Number of containers currently running",
+        &["container_state"],
+    )
 });
 
 /// Name of the node.
-pub static NODE_NAME: LazyLock<GaugeFamily> =
-    LazyLock::new(|| telemetry::gauge("kubelet_node_name", "The node's name. The count is always 1.", &["node"]));
+pub static NODE_NAME: LazyLock<GaugeFamily> = LazyLock::new(|| {
+    telemetry::gauge("kubelet_node_name", "The node's name. The count is always 1.", &["node"])
+});
 
 /// From first sight of a pod to its first Running.
 pub static POD_START: LazyLock<HistogramFamily> = LazyLock::new(|| {
@@ -38,10 +44,18 @@ pub static POD_START: LazyLock<HistogramFamily> = LazyLock::new(|| {
 
 /// Requests to the kubelet's own API.
 pub static HTTP_REQUESTS: LazyLock<CounterFamily> = LazyLock::new(|| {
-    telemetry::counter("kubelet_http_requests_total", "Number of the http requests received since the server started", &["method", "path", "server_type"])
+    telemetry::counter(
+        "kubelet_http_requests_total",
+        "Number of the http requests received since the server started",
+        &["method", "path", "server_type"],
+    )
 });
 
 /// Pods ended for want of resources.
 pub static EVICTIONS: LazyLock<CounterFamily> = LazyLock::new(|| {
-    telemetry::counter("kubelet_evictions", "Cumulative number of pod evictions by eviction signal", &["eviction_signal"])
+    telemetry::counter(
+        "kubelet_evictions",
+        "Cumulative number of pod evictions by eviction signal",
+        &["eviction_signal"],
+    )
 });

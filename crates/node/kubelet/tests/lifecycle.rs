@@ -3,7 +3,9 @@
 mod support;
 
 use support::{Bench, is, pod};
-use types::core::v1::{ConfigMap, Container, EnvVar, EnvVarSource, ConfigMapKeySelector, Event, ExecAction, Node, Pod, Probe};
+use types::core::v1::{
+    ConfigMap, ConfigMapKeySelector, Container, EnvVar, EnvVarSource, Event, ExecAction, Node, Pod, Probe,
+};
 
 fn waiting(pod: &Pod) -> String {
     let status = pod.status.container_statuses.first();
@@ -24,7 +26,9 @@ async fn a_pod_runs_and_is_deleted() {
     assert_eq!(ready.status.pod_ip, "127.0.0.1");
     assert_eq!(ready.status.host_ip, "192.0.2.1");
     assert_eq!(ready.status.qos_class, "BestEffort");
-    assert!(is(&ready, "PodReadyToStartContainers") && is(&ready, "Initialized") && is(&ready, "PodScheduled"));
+    assert!(
+        is(&ready, "PodReadyToStartContainers") && is(&ready, "Initialized") && is(&ready, "PodScheduled")
+    );
     let status = &ready.status.container_statuses[0];
     assert!(status.container_id.starts_with("fake://c"));
     assert_eq!(bench.api.event("Started").await, "Container started");
@@ -45,14 +49,37 @@ async fn a_crash_is_restarted_at_once_and_then_backs_off() {
     bench.api.create(pod("web", |_| {}));
     bench.api.pod("web", "ready", |p| p.is_some_and(|p| is(p, "Ready"))).await;
     bench.runtime.exit("main", 1);
-    bench.api.pod("web", "restarted", |p| p.is_some_and(|p| p.status.container_statuses[0].restart_count == 1 && is(p, "Ready"))).await;
+    bench
+        .api
+        .pod("web", "restarted", |p| {
+            p.is_some_and(|p| p.status.container_statuses[0].restart_count == 1 && is(p, "Ready"))
+        })
+        .await;
     bench.runtime.exit("main", 1);
-    let crashed = bench.api.pod("web", "in back-off", |p| p.is_some_and(|p| waiting(p) == "CrashLoopBackOff")).await.unwrap();
+    let crashed = bench
+        .api
+        .pod("web", "in back-off", |p| p.is_some_and(|p| waiting(p) == "CrashLoopBackOff"))
+        .await
+        .unwrap();
     let status = &crashed.status.container_statuses[0];
     assert_eq!(status.last_state.terminated.as_ref().unwrap().exit_code, 1);
-    assert!(status.state.waiting.as_ref().unwrap().message.starts_with("back-off 10s restarting failed container=main pod=web_default("));
+    assert!(
+        status
+            .state
+            .waiting
+            .as_ref()
+            .unwrap()
+            .message
+            .starts_with("back-off 10s restarting failed container=main pod=web_default(")
+    );
     assert_eq!(crashed.status.phase, "Running");
-    assert!(bench.api.event("BackOff").await.starts_with("Back-off restarting failed container main in pod web_default("));
+    assert!(
+        bench
+            .api
+            .event("BackOff")
+            .await
+            .starts_with("Back-off restarting failed container main in pod web_default(")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,7 +88,11 @@ async fn a_job_ends() {
     bench.api.create(pod("job", |p| p.spec.restart_policy = "Never".into()));
     bench.api.pod("job", "running", |p| p.is_some_and(|p| p.status.phase == "Running")).await;
     bench.runtime.exit("main", 0);
-    let ended = bench.api.pod("job", "succeeded", |p| p.is_some_and(|p| p.status.phase == "Succeeded")).await.unwrap();
+    let ended = bench
+        .api
+        .pod("job", "succeeded", |p| p.is_some_and(|p| p.status.phase == "Succeeded"))
+        .await
+        .unwrap();
     assert_eq!(ended.status.container_statuses[0].state.terminated.as_ref().unwrap().reason, "Completed");
     bench.api.create(pod("bad", |p| p.spec.restart_policy = "Never".into()));
     bench.api.pod("bad", "running", |p| p.is_some_and(|p| p.status.phase == "Running")).await;
@@ -83,7 +114,9 @@ async fn init_containers_and_sidecars_come_first_and_sidecars_go_last() {
         p.spec.init_containers.push(container("init", None));
     }));
     let pending = bench.api.pod("web", "initializing", |p| {
-        p.is_some_and(|p| p.status.init_container_statuses.iter().any(|s| s.name == "init" && s.state.running.is_some()))
+        p.is_some_and(|p| {
+            p.status.init_container_statuses.iter().any(|s| s.name == "init" && s.state.running.is_some())
+        })
     });
     let pending = pending.await.unwrap();
     assert_eq!(pending.status.phase, "Pending");
@@ -92,7 +125,10 @@ async fn init_containers_and_sidecars_come_first_and_sidecars_go_last() {
     bench.api.pod("web", "ready", |p| p.is_some_and(|p| is(p, "Ready"))).await;
     bench.api.delete_pod("web", 1);
     bench.api.pod("web", "gone", |p| p.is_none()).await;
-    assert_eq!(bench.runtime.log(), ["start side#0", "start init#0", "start main#0", "stop main#0", "stop side#0"]);
+    assert_eq!(
+        bench.runtime.log(),
+        ["start side#0", "start init#0", "start main#0", "stop main#0", "stop side#0"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -100,7 +136,14 @@ async fn probes_decide_readiness_and_restarts() {
     let bench = Bench::start();
     let probe = |command: &str| {
         let exec = ExecAction { command: [command.into()].into_iter().collect() };
-        let probe = Probe { exec: Some(Box::new(exec)), period_seconds: 1, timeout_seconds: 1, failure_threshold: 1, success_threshold: 1, ..Default::default() };
+        let probe = Probe {
+            exec: Some(Box::new(exec)),
+            period_seconds: 1,
+            timeout_seconds: 1,
+            failure_threshold: 1,
+            success_threshold: 1,
+            ..Default::default()
+        };
         Some(Box::new(probe))
     };
     bench.runtime.set_exec("ready", 1);
@@ -108,13 +151,17 @@ async fn probes_decide_readiness_and_restarts() {
         p.spec.containers[0].readiness_probe = probe("ready");
         p.spec.containers[0].liveness_probe = probe("alive");
     }));
-    let unready = bench.api.pod("web", "running", |p| p.is_some_and(|p| p.status.phase == "Running")).await.unwrap();
+    let unready =
+        bench.api.pod("web", "running", |p| p.is_some_and(|p| p.status.phase == "Running")).await.unwrap();
     assert!(!is(&unready, "Ready"));
     assert!(bench.api.event("Unhealthy").await.starts_with("Readiness probe failed:"));
     bench.runtime.set_exec("ready", 0);
     bench.api.pod("web", "ready", |p| p.is_some_and(|p| is(p, "Ready"))).await;
     bench.runtime.set_exec("alive", 1);
-    bench.api.pod("web", "restarted", |p| p.is_some_and(|p| p.status.container_statuses[0].restart_count == 1)).await;
+    bench
+        .api
+        .pod("web", "restarted", |p| p.is_some_and(|p| p.status.container_statuses[0].restart_count == 1))
+        .await;
     assert_eq!(bench.api.event("Killing").await, "Container main failed liveness probe, will be restarted");
 }
 
@@ -123,11 +170,18 @@ async fn a_failing_pull_is_told_and_retried() {
     let bench = Bench::start();
     bench.runtime.fail_pulls(Some("no such image"));
     bench.api.create(pod("web", |p| p.spec.containers[0].image = "nginx:9".into()));
-    let failed = bench.api.pod("web", "failing", |p| p.is_some_and(|p| waiting(p) == "ErrImagePull")).await.unwrap();
+    let failed =
+        bench.api.pod("web", "failing", |p| p.is_some_and(|p| waiting(p) == "ErrImagePull")).await.unwrap();
     assert_eq!(failed.status.phase, "Pending");
     bench.api.pod("web", "backing off", |p| p.is_some_and(|p| waiting(p) == "ImagePullBackOff")).await;
     assert_eq!(bench.api.event("BackOff").await, "Back-off pulling image \"nginx:9\"");
-    let failures: Vec<_> = bench.api.list::<Event>().into_iter().filter(|e| e.reason == "Failed").map(|e| e.message.to_string()).collect();
+    let failures: Vec<_> = bench
+        .api
+        .list::<Event>()
+        .into_iter()
+        .filter(|e| e.reason == "Failed")
+        .map(|e| e.message.to_string())
+        .collect();
     assert!(failures.contains(&"Failed to pull image \"nginx:9\": no such image".to_owned()), "{failures:?}");
     assert!(failures.contains(&"Error: ErrImagePull".to_owned()), "{failures:?}");
 }
@@ -138,7 +192,11 @@ async fn a_missing_config_map_holds_the_container_until_it_comes() {
     bench.api.create(pod("web", |p| {
         let key = ConfigMapKeySelector { name: "settings".into(), key: "color".into(), optional: None };
         let from = EnvVarSource { config_map_key_ref: Some(Box::new(key)), ..Default::default() };
-        p.spec.containers[0].env.push(EnvVar { name: "COLOR".into(), value_from: Some(Box::new(from)), ..Default::default() });
+        p.spec.containers[0].env.push(EnvVar {
+            name: "COLOR".into(),
+            value_from: Some(Box::new(from)),
+            ..Default::default()
+        });
     }));
     bench.api.pod("web", "waiting", |p| p.is_some_and(|p| waiting(p) == "CreateContainerConfigError")).await;
     let mut map = ConfigMap::default();
@@ -179,9 +237,15 @@ async fn what_does_not_fit_is_refused() {
     bench.api.create(pod("big", |p| {
         p.spec.containers[0].resources.requests.insert("cpu", "1000".parse().unwrap());
     }));
-    let refused = bench.api.pod("big", "refused", |p| p.is_some_and(|p| p.status.phase == "Failed")).await.unwrap();
+    let refused =
+        bench.api.pod("big", "refused", |p| p.is_some_and(|p| p.status.phase == "Failed")).await.unwrap();
     assert_eq!(refused.status.reason, "OutOfcpu");
-    assert!(refused.status.message.starts_with("Pod was rejected: Node didn't have enough resource: cpu, requested: 1000000"));
+    assert!(
+        refused
+            .status
+            .message
+            .starts_with("Pod was rejected: Node didn't have enough resource: cpu, requested: 1000000")
+    );
     assert!(bench.runtime.log().is_empty());
 }
 
@@ -196,7 +260,8 @@ async fn a_resize_needs_no_restart() {
         p.spec.containers[0].resources.requests.insert("cpu", "200m".parse().unwrap());
     });
     let resized = bench.api.pod("web", "resized", |p| {
-        let shown = |p: &Pod| p.status.container_statuses[0].allocated_resources.get("cpu").map(|q| q.milli_value());
+        let shown =
+            |p: &Pod| p.status.container_statuses[0].allocated_resources.get("cpu").map(|q| q.milli_value());
         p.is_some_and(|p| shown(p) == Some(200) && p.status.observed_generation == 2)
     });
     assert_eq!(resized.await.unwrap().status.container_statuses[0].restart_count, 0);

@@ -2,6 +2,8 @@
 //!
 //! Without libtest's harness: this program is also the runtime's helper, which must be single-threaded from the start.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::fs;
@@ -20,7 +22,8 @@ use nix::sched::{CloneFlags, unshare};
 use runtime::{Runtime, RuntimeConfig};
 use support::{Api, config, is, pod};
 use types::core::v1::{
-    ConfigMap, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, HTTPGetAction, Pod, Probe, Volume, VolumeMount,
+    ConfigMap, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, HTTPGetAction, Pod, Probe, Volume,
+    VolumeMount,
 };
 
 fn main() {
@@ -40,7 +43,12 @@ fn main() {
     mount(None::<&str>, "/", None::<&str>, shared, None::<&str>).expect("mounts here stay here");
     let up = std::process::Command::new("/usr/bin/busybox").args(["ip", "link", "set", "lo", "up"]).status();
     assert!(up.is_ok_and(|s| s.success()), "loopback comes up");
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(test());
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(test());
     println!("test a_real_pod ... ok");
 }
 
@@ -64,7 +72,12 @@ fn layout(dir: &Path) -> PathBuf {
 
 fn web(pod: &mut Pod) {
     let script = "echo started; cat /etc/settings/color; echo said > /dev/termination-log; exec httpd -f -p 8080 -h /www";
-    let get = HTTPGetAction { path: "/".into(), port: IntOrString::Int(8080), scheme: "HTTP".into(), ..Default::default() };
+    let get = HTTPGetAction {
+        path: "/".into(),
+        port: IntOrString::Int(8080),
+        scheme: "HTTP".into(),
+        ..Default::default()
+    };
     let container = &mut pod.spec.containers[0];
     container.command = ["sh", "-c", script].into_iter().map(Into::into).collect();
     container.readiness_probe = Some(Box::new(Probe {
@@ -75,13 +88,25 @@ fn web(pod: &mut Pod) {
         failure_threshold: 3,
         ..Default::default()
     }));
-    let at = |name: &str, path: &str| VolumeMount { name: name.into(), mount_path: path.into(), ..Default::default() };
+    let at = |name: &str, path: &str| VolumeMount {
+        name: name.into(),
+        mount_path: path.into(),
+        ..Default::default()
+    };
     container.volume_mounts.push(at("settings", "/etc/settings"));
     container.volume_mounts.push(at("scratch", "/scratch"));
     let map = ConfigMapVolumeSource { name: "settings".into(), ..Default::default() };
-    pod.spec.volumes.push(Volume { name: "settings".into(), config_map: Some(Box::new(map)), ..Default::default() });
+    pod.spec.volumes.push(Volume {
+        name: "settings".into(),
+        config_map: Some(Box::new(map)),
+        ..Default::default()
+    });
     let empty = EmptyDirVolumeSource { medium: "Memory".into(), ..Default::default() };
-    pod.spec.volumes.push(Volume { name: "scratch".into(), empty_dir: Some(Box::new(empty)), ..Default::default() });
+    pod.spec.volumes.push(Volume {
+        name: "scratch".into(),
+        empty_dir: Some(Box::new(empty)),
+        ..Default::default()
+    });
 }
 
 async fn test() {
@@ -129,14 +154,26 @@ async fn test() {
     println!("pod created to Ready: {:?}", began.elapsed());
     assert!(ready.status.pod_ip.starts_with("10.244.9."), "{:?}", ready.status);
     let id = ready.status.container_statuses[0].container_id.trim_start_matches("ferrokube://").to_owned();
-    let log = fs::read_to_string(runtime.container_status(&id).unwrap().log_path).unwrap();
-    assert!(log.contains(" stdout F started\n") && log.contains(" stdout F blue\n"), "{log}");
-
+    logged(&runtime, &id).await;
     live_update(&api, &runtime, &id).await;
     restart(&api, &runtime, &network, handle, dir.path(), &images, &id).await;
     let left = fs::read_to_string("/proc/self/mounts").unwrap();
     assert!(!left.contains("/kubelet/pods/"), "volumes are left: {left}");
     runtime.cleanup_all().await.unwrap();
+}
+
+/// The log is written beside the container, so its lines may come a moment after the pod is ready.
+async fn logged(runtime: &Runtime, id: &str) {
+    let path = runtime.container_status(id).unwrap().log_path;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let log = fs::read_to_string(&path).unwrap();
+        if log.contains(" stdout F started\n") && log.contains(" stdout F blue\n") {
+            return;
+        }
+        assert!(Instant::now() < deadline, "the log is not complete: {log}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 async fn live_update(api: &Arc<Api>, runtime: &Runtime, id: &str) {

@@ -55,7 +55,9 @@ pub fn write(dir: &Path, payload: &Payload, owner: Owner, now: SystemTime) -> Re
 fn check_path(path: &str) -> Result<()> {
     let p = Path::new(path);
     if path.is_empty() || path.len() > 4096 {
-        return Err(Error::Invalid(format!("invalid path: must not be empty and at most 4096 characters: {path:?}")));
+        return Err(Error::Invalid(format!(
+            "invalid path: must not be empty and at most 4096 characters: {path:?}"
+        )));
     }
     if p.is_absolute() {
         return Err(Error::Invalid(format!("invalid path: must be relative path: {path}")));
@@ -108,7 +110,11 @@ fn fill(dir: &Path, payload: &Payload, owner: Owner) -> Result<()> {
     for (name, file) in payload {
         let path = dir.join(name);
         if let Some(parent) = path.parent() {
-            fs::DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(Error::io("cannot create", parent))?;
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o755)
+                .create(parent)
+                .map_err(Error::io("cannot create", parent))?;
         }
         fs::write(&path, &file.data).map_err(Error::io("cannot write", &path))?;
         set_mode(&path, file.mode)?;
@@ -121,7 +127,8 @@ fn fill(dir: &Path, payload: &Payload, owner: Owner) -> Result<()> {
 }
 
 fn set_mode(path: &Path, mode: u32) -> Result<()> {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(Error::io("cannot change the mode of", path))
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .map_err(Error::io("cannot change the mode of", path))
 }
 
 fn same(dir: &Path, payload: &Payload, owner: Owner) -> bool {
@@ -220,7 +227,10 @@ mod tests {
         assert!(write(dir, &two, Owner::default(), at(2)).unwrap());
         assert_eq!(fs::read_to_string(dir.join("a")).unwrap(), "3");
         assert!(fs::symlink_metadata(dir.join("gone")).is_err());
-        let stamped = fs::read_dir(dir).unwrap().flatten().filter(|e| e.file_name().to_string_lossy().starts_with("..1970"));
+        let stamped = fs::read_dir(dir)
+            .unwrap()
+            .flatten()
+            .filter(|e| e.file_name().to_string_lossy().starts_with("..1970"));
         assert_eq!(stamped.count(), 1, "old content is gone");
         assert!(write(dir, &payload(&[]), Owner::default(), at(3)).unwrap());
         assert!(!dir.join("a").exists());
@@ -241,7 +251,10 @@ mod tests {
     fn bad_paths_are_refused() {
         let tmp = tempfile::tempdir().unwrap();
         for bad in ["", "/etc/passwd", "../x", "a/../../x", "..hidden"] {
-            assert!(write(tmp.path(), &payload(&[(bad, "", 0o644)]), Owner::default(), at(0)).is_err(), "{bad}");
+            assert!(
+                write(tmp.path(), &payload(&[(bad, "", 0o644)]), Owner::default(), at(0)).is_err(),
+                "{bad}"
+            );
         }
         assert_eq!(civil(1_767_225_599), "2025_12_31_23_59_59");
     }

@@ -9,10 +9,9 @@ use crate::setup::Objects;
 /// The directory behind a claim, and whether its files may be given to the pod's group (not for `hostPath`).
 pub async fn resolve(namespace: &str, name: &str, objects: &dyn Objects) -> Result<(PathBuf, bool)> {
     let context = |why: &str| Error::Object(format!("error processing PVC {namespace}/{name}: {why}"));
-    let claim = objects
-        .claim(namespace, name)
-        .await?
-        .ok_or_else(|| context(&format!("failed to fetch PVC from API server: persistentvolumeclaims \"{name}\" not found")))?;
+    let claim = objects.claim(namespace, name).await?.ok_or_else(|| {
+        context(&format!("failed to fetch PVC from API server: persistentvolumeclaims \"{name}\" not found"))
+    })?;
     if claim.metadata.deletion_timestamp.is_some() {
         return Err(context("PVC is being deleted"));
     }
@@ -20,10 +19,11 @@ pub async fn resolve(namespace: &str, name: &str, objects: &dyn Objects) -> Resu
     if claim.status.phase != "Bound" || volume_name.is_empty() {
         return Err(context("PVC is not bound"));
     }
-    let volume = objects
-        .persistent_volume(volume_name)
-        .await?
-        .ok_or_else(|| context(&format!("failed to fetch PV {volume_name} from API server: persistentvolumes \"{volume_name}\" not found")))?;
+    let volume = objects.persistent_volume(volume_name).await?.ok_or_else(|| {
+        context(&format!(
+            "failed to fetch PV {volume_name} from API server: persistentvolumes \"{volume_name}\" not found"
+        ))
+    })?;
     let bound_here = volume.spec.claim_ref.as_deref().is_some_and(|r| r.uid == claim.metadata.uid);
     if !bound_here {
         return Err(context(&format!("PV {volume_name} is bound to another claim")));

@@ -24,8 +24,8 @@ pub fn field(pod: &Pod, host: &Host, reference: &ObjectFieldSelector) -> Result<
         "status.podIP" => host.pod_ips.first().cloned().unwrap_or_default(),
         "status.podIPs" => list(&host.pod_ips),
         _ => {
-            let (map, key) = subscript(path)
-                .ok_or_else(|| Error::Invalid(format!("unsupported fieldPath: {path}")))?;
+            let (map, key) =
+                subscript(path).ok_or_else(|| Error::Invalid(format!("unsupported fieldPath: {path}")))?;
             let map = match map {
                 "metadata.labels" => &pod.metadata.labels,
                 "metadata.annotations" => &pod.metadata.annotations,
@@ -81,7 +81,7 @@ pub fn resource(container: &Container, host: &Host, reference: &ResourceFieldSel
     let limits = list == "limits";
     let have = if limits { &container.resources.limits } else { &container.resources.requests };
     let quantity: Option<Quantity> = match have.get(name) {
-        Some(q) if !(limits && q.value() == 0) => Some(q.clone()),
+        Some(q) if !(limits && q.value() == 0) => Some(*q),
         _ if limits => host.allocatable.get(name).cloned(),
         _ => None,
     };
@@ -179,8 +179,11 @@ mod tests {
             ("limits.cpu", "1", "4"),
             ("requests.memory", "1", "0"),
         ] {
-            let reference =
-                ResourceFieldSelector { resource: path.into(), divisor: quantity(divisor), ..Default::default() };
+            let reference = ResourceFieldSelector {
+                resource: path.into(),
+                divisor: quantity(divisor),
+                ..Default::default()
+            };
             assert_eq!(resource(&container, &host, &reference).unwrap(), want, "{path} / {divisor}");
         }
     }

@@ -12,7 +12,8 @@ use crate::mounts::is_mount_point;
 /// Makes a directory that everybody may write to.
 pub fn on_disk(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).map_err(Error::io("cannot create", dir))?;
-    fs::set_permissions(dir, fs::Permissions::from_mode(0o777)).map_err(Error::io("cannot change the mode of", dir))
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o777))
+        .map_err(Error::io("cannot change the mode of", dir))
 }
 
 /// Mounts a tmpfs, at most `size_bytes` large. Done twice is done once.

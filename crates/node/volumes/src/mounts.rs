@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 /// Every mount point at or below `dir`, in the order in which they can be unmounted (deepest and newest first).
 pub fn mounts_under(dir: &Path) -> Vec<PathBuf> {
     let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mut found: Vec<PathBuf> = text.lines().filter_map(mount_point).filter(|p| p.starts_with(dir)).collect();
+    let mut found: Vec<PathBuf> =
+        text.lines().filter_map(mount_point).filter(|p| p.starts_with(dir)).collect();
     found.reverse();
     found
 }

@@ -11,7 +11,10 @@ use crate::error::{Error, Result};
 /// directory is right already is taken to be right all through.
 pub fn apply(dir: &Path, gid: u32, read_only: bool, on_root_mismatch: bool) -> Result<()> {
     let meta = fs::symlink_metadata(dir).map_err(Error::io("cannot read", dir))?;
-    if on_root_mismatch && meta.gid() == gid && meta.mode() & wanted(true, read_only) == wanted(true, read_only) {
+    if on_root_mismatch
+        && meta.gid() == gid
+        && meta.mode() & wanted(true, read_only) == wanted(true, read_only)
+    {
         return Ok(());
     }
     walk(dir, gid, read_only)
@@ -29,7 +32,8 @@ fn walk(path: &Path, gid: u32, read_only: bool) -> Result<()> {
         return Ok(());
     }
     let mode = meta.mode() & 0o7777 | wanted(meta.is_dir(), read_only);
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(Error::io("cannot change the mode of", path))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .map_err(Error::io("cannot change the mode of", path))?;
     if meta.is_dir() {
         for entry in fs::read_dir(path).map_err(Error::io("cannot read", path))?.flatten() {
             walk(&entry.path(), gid, read_only)?;

@@ -34,7 +34,12 @@ pub fn mode_or(mode: Option<i32>, default: Option<i32>) -> u32 {
 }
 
 /// Files of a ConfigMap. `None` for the map means that it does not exist and is optional.
-pub fn config_map(map: Option<&ConfigMap>, items: &List<KeyToPath>, default_mode: Option<i32>, optional: bool) -> Result<Payload> {
+pub fn config_map(
+    map: Option<&ConfigMap>,
+    items: &List<KeyToPath>,
+    default_mode: Option<i32>,
+    optional: bool,
+) -> Result<Payload> {
     let Some(map) = map else { return Ok(Payload::new()) };
     let text = map.data.iter().map(|(k, v)| (k.to_string(), v.as_bytes().to_vec()));
     let bytes = map.binary_data.iter().map(|(k, v)| (k.to_string(), v.0.clone()));
@@ -42,7 +47,12 @@ pub fn config_map(map: Option<&ConfigMap>, items: &List<KeyToPath>, default_mode
 }
 
 /// Files of a Secret. `None` for the secret means that it does not exist and is optional.
-pub fn secret(secret: Option<&Secret>, items: &List<KeyToPath>, default_mode: Option<i32>, optional: bool) -> Result<Payload> {
+pub fn secret(
+    secret: Option<&Secret>,
+    items: &List<KeyToPath>,
+    default_mode: Option<i32>,
+    optional: bool,
+) -> Result<Payload> {
     let Some(secret) = secret else { return Ok(Payload::new()) };
     let data = secret.data.iter().map(|(k, v)| (k.to_string(), v.0.clone())).collect();
     select(data, items, default_mode, optional, "secret", "secret")

@@ -28,7 +28,8 @@ pub async fn payload(
         }
         if let Some(s) = &part.config_map {
             let optional = s.optional.unwrap_or(false);
-            let object = found(objects.config_map(namespace, &s.name).await?, optional, "configmap", &s.name)?;
+            let object =
+                found(objects.config_map(namespace, &s.name).await?, optional, "configmap", &s.name)?;
             out.extend(payload::config_map(object.as_deref(), &s.items, mode, optional)?);
         }
         if let Some(s) = &part.downward_api {
@@ -52,7 +53,9 @@ pub async fn payload(
         if let Some(s) = &part.cluster_trust_bundle {
             let name = s.name.as_deref().unwrap_or_default();
             if name.is_empty() {
-                return Err(Error::Invalid("ClusterTrustBundle projection by signer name is not supported".into()));
+                return Err(Error::Invalid(
+                    "ClusterTrustBundle projection by signer name is not supported".into(),
+                ));
             }
             match objects.trust_bundle(name).await? {
                 Some(pem) => {
@@ -79,7 +82,9 @@ fn restrict(pod: &Pod, file: &mut File) {
     let all = pod.spec.init_containers.iter().chain(pod.spec.containers.iter());
     let mut users = all.map(|c| c.security_context.as_deref().and_then(|s| s.run_as_user).or(of_pod));
     let Some(Some(first)) = users.next() else { return };
-    if users.all(|user| user == Some(first)) && let Ok(uid) = u32::try_from(first) {
+    if users.all(|user| user == Some(first))
+        && let Ok(uid) = u32::try_from(first)
+    {
         file.mode = 0o600;
         file.uid = Some(uid);
     }

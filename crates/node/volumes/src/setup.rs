@@ -114,7 +114,14 @@ pub fn volume_dir(pod_dir: &Path, plugin: &str, name: &str) -> PathBuf {
 ///
 /// # Errors
 /// The text is what belongs behind `MountVolume.SetUp failed for volume "x" : `.
-pub async fn set_up(pod: &Pod, volume: &Volume, pod_dir: &Path, host: &Host, objects: &dyn Objects, now: SystemTime) -> Result<Mounted> {
+pub async fn set_up(
+    pod: &Pod,
+    volume: &Volume,
+    pod_dir: &Path,
+    host: &Host,
+    objects: &dyn Objects,
+    now: SystemTime,
+) -> Result<Mounted> {
     let name = volume.name.as_str();
     let namespace = pod.metadata.namespace.as_str();
     let security = pod.spec.security_context.as_deref();
@@ -148,7 +155,8 @@ pub async fn set_up(pod: &Pod, volume: &Volume, pod_dir: &Path, host: &Host, obj
     }
     if let Some(source) = &volume.config_map {
         let optional = source.optional.unwrap_or(false);
-        let map = found(objects.config_map(namespace, &source.name).await?, optional, "configmap", &source.name)?;
+        let map =
+            found(objects.config_map(namespace, &source.name).await?, optional, "configmap", &source.name)?;
         let payload = payload::config_map(map.as_deref(), &source.items, source.default_mode, optional)?;
         let dir = dir("kubernetes.io~configmap");
         empty_dir::on_disk(&dir)?;
@@ -156,7 +164,12 @@ pub async fn set_up(pod: &Pod, volume: &Volume, pod_dir: &Path, host: &Host, obj
     }
     if let Some(source) = &volume.secret {
         let optional = source.optional.unwrap_or(false);
-        let secret = found(objects.secret(namespace, &source.secret_name).await?, optional, "secret", &source.secret_name)?;
+        let secret = found(
+            objects.secret(namespace, &source.secret_name).await?,
+            optional,
+            "secret",
+            &source.secret_name,
+        )?;
         let payload = payload::secret(secret.as_deref(), &source.items, source.default_mode, optional)?;
         let dir = dir("kubernetes.io~secret");
         empty_dir::in_memory(&dir, memory_bound(pod, host))?;
@@ -176,7 +189,10 @@ pub async fn set_up(pod: &Pod, volume: &Volume, pod_dir: &Path, host: &Host, obj
     }
     if let Some(source) = &volume.persistent_volume_claim {
         let (path, own) = claim::resolve(namespace, source.claim_name.as_str(), objects).await?;
-        if own && !source.read_only && let Some(gid) = fs_group {
+        if own
+            && !source.read_only
+            && let Some(gid) = fs_group
+        {
             ownership::apply(&path, gid, false, on_root_mismatch)?;
         }
         return Ok(Mounted { path, read_only: source.read_only, refresh_at: None });
@@ -189,7 +205,12 @@ pub async fn set_up(pod: &Pod, volume: &Volume, pod_dir: &Path, host: &Host, obj
 }
 
 /// `None` from the API is an error unless the pod says that it does not mind.
-pub(crate) fn found<T>(object: Option<Arc<T>>, optional: bool, kind: &str, name: &str) -> Result<Option<Arc<T>>> {
+pub(crate) fn found<T>(
+    object: Option<Arc<T>>,
+    optional: bool,
+    kind: &str,
+    name: &str,
+) -> Result<Option<Arc<T>>> {
     match object {
         None if !optional => Err(Error::Object(format!("{kind} \"{name}\" not found"))),
         other => Ok(other),
@@ -200,11 +221,20 @@ pub(crate) fn found<T>(object: Option<Arc<T>>, optional: bool, kind: &str, name:
 fn memory_bound(pod: &Pod, host: &Host) -> Option<i64> {
     let limits: Option<Vec<i64>> =
         pod.spec.containers.iter().map(|c| c.resources.limits.get("memory").map(|q| q.value())).collect();
-    limits.map(|l| l.iter().sum()).or_else(|| host.allocatable.get("memory").map(|q| q.value())).filter(|v| *v > 0)
+    limits
+        .map(|l| l.iter().sum())
+        .or_else(|| host.allocatable.get("memory").map(|q| q.value()))
+        .filter(|v| *v > 0)
 }
 
 /// Puts the files in place. Their group is `fsGroup`, which may always read them.
-fn write(dir: PathBuf, mut payload: Payload, fs_group: Option<u32>, now: SystemTime, refresh_at: Option<SystemTime>) -> Result<Mounted> {
+fn write(
+    dir: PathBuf,
+    mut payload: Payload,
+    fs_group: Option<u32>,
+    now: SystemTime,
+    refresh_at: Option<SystemTime>,
+) -> Result<Mounted> {
     if fs_group.is_some() {
         for file in payload.values_mut() {
             file.mode |= 0o440;
@@ -212,7 +242,8 @@ fn write(dir: PathBuf, mut payload: Payload, fs_group: Option<u32>, now: SystemT
     }
     atomic::write(&dir, &payload, Owner { uid: None, gid: fs_group }, now)?;
     if let Some(gid) = fs_group {
-        std::os::unix::fs::chown(&dir, None, Some(gid)).map_err(Error::io("cannot change the owner of", &dir))?;
+        std::os::unix::fs::chown(&dir, None, Some(gid))
+            .map_err(Error::io("cannot change the owner of", &dir))?;
     }
     Ok(Mounted { path: dir, read_only: false, refresh_at })
 }

@@ -29,15 +29,26 @@ pub fn open(volume: &Path, sub: &str) -> Result<OwnedFd> {
     }
     let mut at = PathBuf::new();
     for part in Path::new(sub).components() {
-        let parent = beneath(&root, if at.as_os_str().is_empty() { Path::new(".") } else { &at })
-            .map_err(|e| if matches!(e, Errno::EXDEV | Errno::ELOOP) { escape() } else { Error::io("cannot open", &volume.join(&at))(e) })?;
+        let parent =
+            beneath(&root, if at.as_os_str().is_empty() { Path::new(".") } else { &at }).map_err(|e| {
+                if matches!(e, Errno::EXDEV | Errno::ELOOP) {
+                    escape()
+                } else {
+                    Error::io("cannot open", &volume.join(&at))(e)
+                }
+            })?;
         match mkdirat(parent.as_fd(), part.as_os_str(), Mode::from_bits_truncate(0o750)) {
             Ok(()) | Err(Errno::EEXIST) => at.push(part),
             Err(e) => return Err(Error::io("cannot create", &volume.join(&at).join(part))(e)),
         }
     }
-    beneath(&root, Path::new(sub))
-        .map_err(|e| if matches!(e, Errno::EXDEV | Errno::ELOOP) { escape() } else { Error::io("cannot open", &volume.join(sub))(e) })
+    beneath(&root, Path::new(sub)).map_err(|e| {
+        if matches!(e, Errno::EXDEV | Errno::ELOOP) {
+            escape()
+        } else {
+            Error::io("cannot open", &volume.join(sub))(e)
+        }
+    })
 }
 
 fn beneath(root: &OwnedFd, path: &Path) -> nix::Result<OwnedFd> {

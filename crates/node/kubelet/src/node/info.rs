@@ -102,7 +102,10 @@ impl Machine {
         let mut out = self.capacity(max_pods);
         let huge: i64 = self.huge_pages.values().sum();
         out.insert("memory", kibi((self.memory_bytes - (100 << 20) - huge).max(0)));
-        out.insert("ephemeral-storage", Quantity::new(self.storage_bytes - self.storage_bytes / 10, Default::default()));
+        out.insert(
+            "ephemeral-storage",
+            Quantity::new(self.storage_bytes - self.storage_bytes / 10, Default::default()),
+        );
         out
     }
 }
@@ -115,7 +118,8 @@ fn huge_pages() -> BTreeMap<i64, i64> {
     let mut out = BTreeMap::new();
     for entry in std::fs::read_dir("/sys/kernel/mm/hugepages").into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let size = name.to_str().and_then(|n| n.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse::<i64>().ok());
+        let size =
+            name.to_str().and_then(|n| n.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse::<i64>().ok());
         let count = read(&entry.path().join("nr_hugepages").display().to_string()).parse::<i64>();
         if let (Some(size), Ok(count)) = (size, count) {
             out.insert(size * 1024, count * size * 1024);

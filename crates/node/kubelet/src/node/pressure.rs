@@ -59,7 +59,8 @@ mod tests {
 
     #[test]
     fn thresholds() {
-        let good = Sample { memory_available: 1 << 30, node_fs: [100, 50, 100, 50], image_fs: [100, 50, 0, 0] };
+        let good =
+            Sample { memory_available: 1 << 30, node_fs: [100, 50, 100, 50], image_fs: [100, 50, 0, 0] };
         assert_eq!(good.pressure(), Pressure::default());
         assert!(Sample { memory_available: 99 << 20, ..good }.pressure().memory);
         assert!(Sample { node_fs: [100, 9, 100, 50], ..good }.pressure().disk);

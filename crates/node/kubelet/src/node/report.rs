@@ -110,7 +110,9 @@ impl Reporter {
         for (key, value) in &self.labels {
             node.metadata.labels.insert(key.as_str(), value.as_str().into());
         }
-        node.metadata.annotations.insert("volumes.kubernetes.io/controller-managed-attach-detach", "true".into());
+        node.metadata
+            .annotations
+            .insert("volumes.kubernetes.io/controller-managed-attach-detach", "true".into());
         node.spec.taints = self.taints.iter().cloned().collect();
         node
     }
@@ -127,7 +129,14 @@ impl Reporter {
             let labels: serde_json::Map<String, serde_json::Value> =
                 wanted.metadata.labels.iter().map(|(k, v)| (k.to_string(), v.as_str().into())).collect();
             let body = serde_json::json!({ "metadata": { "labels": labels } }).to_string();
-            return api.patch(&self.shared.node_name, PatchKind::Strategic, Bytes::from(body), &WriteOptions::default()).await;
+            return api
+                .patch(
+                    &self.shared.node_name,
+                    PatchKind::Strategic,
+                    Bytes::from(body),
+                    &WriteOptions::default(),
+                )
+                .await;
         }
         wanted.status = self.status(&wanted);
         match api.create(wanted).await {
@@ -161,6 +170,12 @@ impl Reporter {
         let Some(changes) = status_changes(&node.status, &status) else { return Ok(Arc::new(node.clone())) };
         let body = serde_json::json!({ "status": changes }).to_string();
         let api = self.shared.client.all::<Node>();
-        api.patch_status(&self.shared.node_name, PatchKind::Strategic, Bytes::from(body), &WriteOptions::default()).await
+        api.patch_status(
+            &self.shared.node_name,
+            PatchKind::Strategic,
+            Bytes::from(body),
+            &WriteOptions::default(),
+        )
+        .await
     }
 }

@@ -5,7 +5,8 @@ use std::time::SystemTime;
 
 use meta::{List, Time};
 use types::core::v1::{
-    ContainerImage, Node, NodeAddress, NodeCondition, NodeFeatures, NodeRuntimeHandler, NodeRuntimeHandlerFeatures, NodeStatus,
+    ContainerImage, Node, NodeAddress, NodeCondition, NodeFeatures, NodeRuntimeHandler,
+    NodeRuntimeHandlerFeatures, NodeStatus,
 };
 
 use super::info::Machine;
@@ -60,7 +61,8 @@ pub fn node_status(facts: &Facts<'_>, old: &Node) -> NodeStatus {
     status.capacity = facts.machine.capacity(facts.max_pods);
     status.allocatable = facts.machine.allocatable(facts.max_pods);
     let address = |type_: &str, address: String| NodeAddress { type_: type_.into(), address: address.into() };
-    let mut addresses: List<NodeAddress> = facts.ips.iter().map(|ip| address("InternalIP", ip.to_string())).collect();
+    let mut addresses: List<NodeAddress> =
+        facts.ips.iter().map(|ip| address("InternalIP", ip.to_string())).collect();
     addresses.push(address("Hostname", facts.name.to_owned()));
     status.addresses = addresses;
     status.daemon_endpoints.kubelet_endpoint.port = i32::from(facts.port);
@@ -69,7 +71,8 @@ pub fn node_status(facts: &Facts<'_>, old: &Node) -> NodeStatus {
     info.container_runtime_version = facts.runtime_version.into();
     *status.node_info = info;
     status.images = images(facts.images);
-    let features = NodeRuntimeHandlerFeatures { recursive_read_only_mounts: Some(true), user_namespaces: Some(false) };
+    let features =
+        NodeRuntimeHandlerFeatures { recursive_read_only_mounts: Some(true), user_namespaces: Some(false) };
     let handler = NodeRuntimeHandler { name: Default::default(), features: Some(Box::new(features)) };
     status.runtime_handlers = [handler].into_iter().collect();
     status.features = Some(Box::new(NodeFeatures { supplemental_groups_policy: Some(true) }));

@@ -93,7 +93,12 @@ pub fn ready(pod: &Pod, containers_ready: &PodCondition, others: &[PodCondition]
 }
 
 /// Initialized: init containers have ended well and sidecars have started.
-pub fn initialized(pod: &Pod, statuses: &[&ContainerStatus], phase: &str, regular_started: bool) -> PodCondition {
+pub fn initialized(
+    pod: &Pod,
+    statuses: &[&ContainerStatus],
+    phase: &str,
+    regular_started: bool,
+) -> PodCondition {
     const TYPE: &str = "Initialized";
     if statuses.is_empty() && !pod.spec.init_containers.is_empty() {
         return condition(pod, TYPE, false, "UnknownContainerStatuses", String::new());
@@ -142,16 +147,19 @@ pub fn with_times(conditions: &mut [PodCondition], old: &[PodCondition], now: Ti
         let before = old.iter().find(|c| c.type_ == condition.type_);
         match before {
             Some(before) if before.status == condition.status => {
-                condition.last_transition_time = before.last_transition_time.clone();
-                condition.last_probe_time = before.last_probe_time.clone();
+                condition.last_transition_time = before.last_transition_time;
+                condition.last_probe_time = before.last_probe_time;
             }
-            _ => condition.last_transition_time = Some(now.clone()),
+            _ => condition.last_transition_time = Some(now),
         }
     }
 }
 
 /// The first condition of that type.
-pub fn find<'a>(conditions: impl IntoIterator<Item = &'a PodCondition>, type_: &str) -> Option<&'a PodCondition> {
+pub fn find<'a>(
+    conditions: impl IntoIterator<Item = &'a PodCondition>,
+    type_: &str,
+) -> Option<&'a PodCondition> {
     conditions.into_iter().find(|c| c.type_ == type_)
 }
 
@@ -184,7 +192,7 @@ mod tests {
         assert_eq!(good.status, "True");
 
         let mut gated = pod();
-        gated.spec.readiness_gates.push(PodReadinessGate { condition_type: "x/y".into(), ..Default::default() });
+        gated.spec.readiness_gates.push(PodReadinessGate { condition_type: "x/y".into() });
         let got = ready(&gated, &good, &[]);
         assert_eq!(got.reason, "ReadinessGatesNotReady");
         assert_eq!(got.message, "corresponding condition of pod readiness gate \"x/y\" does not exist.");

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use runtime::{ContainerConfig, DnsConfig, LogLimits, Mount, NetworkMode, PidMode, Propagation, SandboxConfig};
+use runtime::{
+    ContainerConfig, DnsConfig, LogLimits, Mount, NetworkMode, PidMode, Propagation, SandboxConfig,
+};
 use types::core::v1::{Container, Pod, VolumeMount};
 
 use super::expand::expand;
@@ -56,7 +58,14 @@ fn labels(pod: &Pod) -> BTreeMap<String, String> {
 }
 
 /// The sandbox of a pod.
-pub fn sandbox(pod: &Pod, attempt: u32, hostname: String, dns: Option<DnsConfig>, hosts: String, node: &NodeSettings) -> SandboxConfig {
+pub fn sandbox(
+    pod: &Pod,
+    attempt: u32,
+    hostname: String,
+    dns: Option<DnsConfig>,
+    hosts: String,
+    node: &NodeSettings,
+) -> SandboxConfig {
     let spec = &pod.spec;
     let sysctls = spec.security_context.iter().flat_map(|s| s.sysctls.iter());
     SandboxConfig {
@@ -95,7 +104,14 @@ pub struct Prepared {
 }
 
 /// One container of a pod.
-pub fn container(pod: &Pod, container: &Container, role: Role, attempt: u32, prepared: Prepared, node: &NodeSettings) -> ContainerConfig {
+pub fn container(
+    pod: &Pod,
+    container: &Container,
+    role: Role,
+    attempt: u32,
+    prepared: Prepared,
+    node: &NodeSettings,
+) -> ContainerConfig {
     let env = &prepared.env;
     let lookup = |name: &str| env.get(name).map(String::as_str);
     let words = |list: &meta::List<meta::Str>| list.iter().map(|w| expand(w, lookup)).collect();
@@ -134,7 +150,11 @@ pub fn container(pod: &Pod, container: &Container, role: Role, attempt: u32, pre
         stdin: container.stdin,
         stdin_once: container.stdin_once,
         tty: container.tty,
-        resources: if role == Role::Ephemeral { Default::default() } else { resources::container_cgroup(container) },
+        resources: if role == Role::Ephemeral {
+            Default::default()
+        } else {
+            resources::container_cgroup(container)
+        },
         oom_score_adj: Some(resources::oom_score_adj(pod, container, node.memory_capacity_bytes)),
         security: security::effective(pod, container, node.seccomp_default),
         rlimits: vec![],
@@ -149,7 +169,8 @@ pub fn mount(mount: &VolumeMount, source: PathBuf, volume_read_only: bool) -> Mo
         host_path: source,
         container_path: absolute(&mount.mount_path),
         readonly,
-        recursive_readonly: readonly && matches!(mount.recursive_read_only.as_deref(), Some("Enabled" | "IfPossible")),
+        recursive_readonly: readonly
+            && matches!(mount.recursive_read_only.as_deref(), Some("Enabled" | "IfPossible")),
         propagation: match mount.mount_propagation.as_deref() {
             Some("HostToContainer") => Propagation::HostToContainer,
             Some("Bidirectional") => Propagation::Bidirectional,

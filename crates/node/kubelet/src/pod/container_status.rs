@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use meta::{List, Str, Time};
 use runtime::{Container as Running, ContainerState as State};
 use types::core::v1::{
-    Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
-    ContainerUser, LinuxContainerUser, Pod, ResourceRequirements, VolumeMountStatus,
+    Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
+    ContainerStatus, ContainerUser, LinuxContainerUser, Pod, ResourceRequirements, VolumeMountStatus,
 };
 
 use super::Role;
@@ -51,7 +51,11 @@ pub fn api_time(at: SystemTime) -> Time {
 
 /// Statuses of `containers` (of one role, or init and sidecars together) in name order as upstream sorts them:
 /// regular ones by name, init containers in the order of the pod.
-pub fn statuses(facts: &Facts<'_>, containers: &[(Role, &Container)], old: &[ContainerStatus]) -> List<ContainerStatus> {
+pub fn statuses(
+    facts: &Facts<'_>,
+    containers: &[(Role, &Container)],
+    old: &[ContainerStatus],
+) -> List<ContainerStatus> {
     let mut out: Vec<ContainerStatus> = containers
         .iter()
         .map(|(role, container)| one(facts, *role, container, old.iter().find(|s| s.name == container.name)))
@@ -62,7 +66,12 @@ pub fn statuses(facts: &Facts<'_>, containers: &[(Role, &Container)], old: &[Con
     out.into_iter().collect()
 }
 
-fn one(facts: &Facts<'_>, role: Role, container: &Container, old: Option<&ContainerStatus>) -> ContainerStatus {
+fn one(
+    facts: &Facts<'_>,
+    role: Role,
+    container: &Container,
+    old: Option<&ContainerStatus>,
+) -> ContainerStatus {
     let mut mine = facts.view.containers.iter().filter(|c| c.config.name == container.name.as_str());
     let mut status = match mine.next() {
         Some(latest) => {
@@ -88,7 +97,8 @@ fn one(facts: &Facts<'_>, role: Role, container: &Container, old: Option<&Contai
         }
     } else {
         status.started = Some(false);
-        status.ready = role == Role::Init && status.state.terminated.as_ref().is_some_and(|t| t.exit_code == 0);
+        status.ready =
+            role == Role::Init && status.state.terminated.as_ref().is_some_and(|t| t.exit_code == 0);
     }
     status
 }

@@ -10,7 +10,12 @@ fn running(name: &str, attempt: u32, state: State) -> Running {
     Running {
         id: format!("{name}{attempt}"),
         sandbox_id: "sb".into(),
-        config: Arc::new(ContainerConfig { name: name.into(), attempt, image: "img".into(), ..Default::default() }),
+        config: Arc::new(ContainerConfig {
+            name: name.into(),
+            attempt,
+            image: "img".into(),
+            ..Default::default()
+        }),
         image_id: "sha256:1".into(),
         image_ref: "img@sha256:1".into(),
         state,
@@ -34,7 +39,11 @@ fn ended(code: i32) -> State {
 
 const RUNNING: State = State::Running { pid: 1, started_at_ns: 5_000_000_000 };
 
-fn check(containers: Vec<Running>, waiting: Option<(&str, &str)>, old: Option<ContainerStatus>) -> ContainerStatus {
+fn check(
+    containers: Vec<Running>,
+    waiting: Option<(&str, &str)>,
+    old: Option<ContainerStatus>,
+) -> ContainerStatus {
     let mut pod = Pod::default();
     pod.spec.restart_policy = "Always".into();
     let container = Container { name: "a".into(), image: "img".into(), ..Default::default() };

@@ -39,7 +39,12 @@ pub fn references(container: &Container) -> (BTreeSet<String>, BTreeSet<String>)
 ///
 /// # Errors
 /// The message of `CreateContainerConfigError`.
-pub fn environment(pod: &Pod, container: &Container, host: &Host, objects: &Objects) -> Result<BTreeMap<String, String>, String> {
+pub fn environment(
+    pod: &Pod,
+    container: &Container,
+    host: &Host,
+    objects: &Objects,
+) -> Result<BTreeMap<String, String>, String> {
     let links = pod.spec.enable_service_links.unwrap_or(true);
     let services = service_env(&pod.metadata.namespace, links, &objects.services);
     let mut out: BTreeMap<String, String> = BTreeMap::new();
@@ -51,15 +56,15 @@ pub fn environment(pod: &Pod, container: &Container, host: &Host, objects: &Obje
                 out.insert(name, value);
             }
         };
-        if let Some(r) = &from.config_map_ref {
-            if let Some(map) = config_map(objects, &r.name, r.optional.unwrap_or(false))? {
-                map.data.iter().for_each(|(k, v)| put(k, v.to_string()));
-            }
+        if let Some(r) = &from.config_map_ref
+            && let Some(map) = config_map(objects, &r.name, r.optional.unwrap_or(false))?
+        {
+            map.data.iter().for_each(|(k, v)| put(k, v.to_string()));
         }
-        if let Some(r) = &from.secret_ref {
-            if let Some(secret) = secret(objects, &r.name, r.optional.unwrap_or(false))? {
-                secret.data.iter().for_each(|(k, v)| put(k, String::from_utf8_lossy(&v.0).into_owned()));
-            }
+        if let Some(r) = &from.secret_ref
+            && let Some(secret) = secret(objects, &r.name, r.optional.unwrap_or(false))?
+        {
+            secret.data.iter().for_each(|(k, v)| put(k, String::from_utf8_lossy(&v.0).into_owned()));
         }
     }
     for var in &container.env {
@@ -73,7 +78,11 @@ pub fn environment(pod: &Pod, container: &Container, host: &Host, objects: &Obje
     Ok(out)
 }
 
-fn config_map<'a>(objects: &'a Objects, name: &str, optional: bool) -> Result<Option<&'a Arc<ConfigMap>>, String> {
+fn config_map<'a>(
+    objects: &'a Objects,
+    name: &str,
+    optional: bool,
+) -> Result<Option<&'a Arc<ConfigMap>>, String> {
     match objects.config_maps.get(name).and_then(Option::as_ref) {
         None if !optional => Err(format!("configmap \"{name}\" not found")),
         found => Ok(found),
@@ -109,7 +118,10 @@ fn value(
         let named = pod.spec.containers.iter().chain(pod.spec.init_containers.iter());
         let target = match r.container_name.as_str() {
             "" => container,
-            name => named.into_iter().find(|c| c.name == name).ok_or_else(|| format!("container {name} not found"))?,
+            name => named
+                .into_iter()
+                .find(|c| c.name == name)
+                .ok_or_else(|| format!("container {name} not found"))?,
         };
         return downward::resource(target, host, r).map(Some).map_err(|e| e.to_string());
     }
@@ -133,7 +145,8 @@ fn value(
     }
     if let Some(r) = &from.file_key_ref {
         let optional = r.optional.unwrap_or(false);
-        let content = objects.files.get(&(r.volume_name.to_string(), r.path.to_string())).and_then(Option::as_ref);
+        let content =
+            objects.files.get(&(r.volume_name.to_string(), r.path.to_string())).and_then(Option::as_ref);
         let found = content.and_then(|text| file_key(text, &r.key));
         return match found {
             Some(value) => Ok(Some(value)),

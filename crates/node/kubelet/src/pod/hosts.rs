@@ -94,11 +94,15 @@ mod tests {
     fn file() {
         let mut pod = Pod::default();
         pod.metadata.name = "web".into();
-        let alias = HostAlias { ip: "1.2.3.4".into(), hostnames: ["a".into(), "b".into()].into_iter().collect() };
+        let alias =
+            HostAlias { ip: "1.2.3.4".into(), hostnames: ["a".into(), "b".into()].into_iter().collect() };
         pod.spec.host_aliases.push(alias);
         let text = hosts_file(&pod, &["10.0.0.2".into()], "cluster.local", "");
         assert!(text.contains("127.0.0.1\tlocalhost\n"));
-        assert!(text.ends_with("10.0.0.2\tweb\n\n# Entries added by HostAliases.\n1.2.3.4\ta\tb\n"), "{text}");
+        assert!(
+            text.ends_with("10.0.0.2\tweb\n\n# Entries added by HostAliases.\n1.2.3.4\ta\tb\n"),
+            "{text}"
+        );
         pod.spec.host_network = true;
         assert!(hosts_file(&pod, &[], "", "127.0.0.1 node\n").contains("\n127.0.0.1 node\n"));
     }

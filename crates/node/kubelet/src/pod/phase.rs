@@ -9,7 +9,9 @@ use super::{Role, init_role, is_static};
 enum Stand {
     Unknown,
     Waiting,
-    Running { started: bool },
+    Running {
+        started: bool,
+    },
     /// Ended with that code, or waits to be started again after it.
     Ended(i32),
 }

@@ -193,7 +193,12 @@ fn start_ephemeral(world: &World<'_>, plan: &mut Plan) {
 
 /// True when a container's last failed start need not rest any more.
 fn rested(world: &World<'_>, name: &str, plan: &mut Plan) -> bool {
-    match world.resting.get(name).and_then(|until| until.duration_since(world.now).ok()).filter(|d| !d.is_zero()) {
+    match world
+        .resting
+        .get(name)
+        .and_then(|until| until.duration_since(world.now).ok())
+        .filter(|d| !d.is_zero())
+    {
         Some(rest) => {
             plan.wake(rest);
             false

@@ -19,9 +19,9 @@ type List = BTreeMap<String, Quantity>;
 fn add(into: &mut List, from: &Map<Quantity>) {
     for (name, quantity) in from.iter() {
         match into.get_mut(name.as_str()) {
-            Some(have) => *have = have.clone() + quantity.clone(),
+            Some(have) => *have += *quantity,
             None => {
-                into.insert(name.to_string(), quantity.clone());
+                into.insert(name.to_string(), *quantity);
             }
         }
     }
@@ -29,7 +29,7 @@ fn add(into: &mut List, from: &Map<Quantity>) {
 
 fn add_list(into: &mut List, from: &List) {
     for (name, quantity) in from {
-        let sum = into.get(name).cloned().map_or_else(|| quantity.clone(), |have| have + quantity.clone());
+        let sum = into.get(name).map_or(*quantity, |have| *have + *quantity);
         into.insert(name.clone(), sum);
     }
 }
@@ -37,7 +37,7 @@ fn add_list(into: &mut List, from: &List) {
 fn max(into: &mut List, from: &List) {
     for (name, quantity) in from {
         if into.get(name).is_none_or(|have| have < quantity) {
-            into.insert(name.clone(), quantity.clone());
+            into.insert(name.clone(), *quantity);
         }
     }
 }
@@ -65,7 +65,7 @@ fn total(pod: &Pod, pick: impl Fn(&ResourceRequirements) -> &Map<Quantity>) -> L
     max(&mut sum, &worst);
     if let Some(own) = &pod.spec.resources {
         for (name, quantity) in pick(own).iter() {
-            sum.insert(name.to_string(), quantity.clone());
+            sum.insert(name.to_string(), *quantity);
         }
     }
     sum
@@ -83,7 +83,7 @@ pub fn limits(pod: &Pod) -> List {
     let mut sum = total(pod, |r| &r.limits);
     for (name, quantity) in pod.spec.overhead.iter() {
         if let Some(have) = sum.get_mut(name.as_str()) {
-            *have = have.clone() + quantity.clone();
+            *have += *quantity;
         }
     }
     sum
@@ -101,10 +101,14 @@ pub fn qos(pod: &Pod) -> QosClass {
     let positive = |map: &Map<Quantity>, name: &str| map.get(name).filter(|q| q.milli_value() > 0).cloned();
     let lists: Vec<&ResourceRequirements> = match &pod.spec.resources {
         Some(own) if !own.requests.is_empty() || !own.limits.is_empty() => vec![own],
-        _ => pod.spec.init_containers.iter().chain(pod.spec.containers.iter()).map(|c| &c.resources).collect(),
+        _ => {
+            pod.spec.init_containers.iter().chain(pod.spec.containers.iter()).map(|c| &c.resources).collect()
+        }
     };
     let any = lists.iter().any(|r| {
-        ["cpu", "memory"].iter().any(|n| positive(&r.requests, n).is_some() || positive(&r.limits, n).is_some())
+        ["cpu", "memory"]
+            .iter()
+            .any(|n| positive(&r.requests, n).is_some() || positive(&r.limits, n).is_some())
     });
     if !any {
         return QosClass::BestEffort;
@@ -143,7 +147,7 @@ pub fn container_cgroup(container: &Container) -> Resources {
     cgroup(
         |name| container.resources.requests.get(name).cloned(),
         |name| container.resources.limits.get(name).cloned(),
-        container.resources.limits.iter().map(|(k, v)| (k.to_string(), v.clone())).collect(),
+        container.resources.limits.iter().map(|(k, v)| (k.to_string(), *v)).collect(),
     )
 }
 
@@ -170,7 +174,11 @@ pub fn pod_cgroup(pod: &Pod, pids_limit: Option<i64>) -> Resources {
     out
 }
 
-fn cgroup(request: impl Fn(&str) -> Option<Quantity>, limit: impl Fn(&str) -> Option<Quantity>, limits: List) -> Resources {
+fn cgroup(
+    request: impl Fn(&str) -> Option<Quantity>,
+    limit: impl Fn(&str) -> Option<Quantity>,
+    limits: List,
+) -> Resources {
     let milli = |q: Option<Quantity>| q.map_or(0, |q| q.milli_value());
     let cpu_limit = milli(limit("cpu"));
     // A limit without a request means a request of the same size.
@@ -233,7 +241,11 @@ mod tests {
         let list = |l: &[(&str, &str)]| l.iter().map(|(k, v)| (*k, q(v))).collect();
         Container {
             name: name.into(),
-            resources: ResourceRequirements { requests: list(requests), limits: list(limits), ..Default::default() },
+            resources: ResourceRequirements {
+                requests: list(requests),
+                limits: list(limits),
+                ..Default::default()
+            },
             ..Default::default()
         }
     }
@@ -267,7 +279,10 @@ mod tests {
         let init = container("i", &[("cpu", "1")], &[]);
         let p = pod(vec![sidecar, init], vec![container("a", &[("cpu", "200m")], &[])]);
         assert_eq!(requests(&p)["cpu"], q("1100m"));
-        let mut p = pod(vec![], vec![container("a", &[("cpu", "200m")], &[]), container("b", &[("cpu", "300m")], &[])]);
+        let mut p = pod(
+            vec![],
+            vec![container("a", &[("cpu", "200m")], &[]), container("b", &[("cpu", "300m")], &[])],
+        );
         assert_eq!(requests(&p)["cpu"], q("500m"));
         p.spec.overhead.insert("cpu", q("50m"));
         assert_eq!(requests(&p)["cpu"], q("550m"));
@@ -282,7 +297,11 @@ mod tests {
         assert_eq!((r.cpu_shares, r.cpu_quota_us, r.memory_limit_bytes), (Some(2), None, None));
         assert_eq!(quota_us(1), Some(1000));
         let half = pod(vec![], vec![container("a", &[], &[("cpu", "1")]), container("b", &[], &[])]);
-        assert_eq!(pod_cgroup(&half, None).cpu_quota_us, None, "an unlimited container makes the pod unlimited");
+        assert_eq!(
+            pod_cgroup(&half, None).cpu_quota_us,
+            None,
+            "an unlimited container makes the pod unlimited"
+        );
     }
 
     #[test]

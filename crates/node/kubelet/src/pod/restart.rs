@@ -60,7 +60,11 @@ mod tests {
             let mut pod = Pod::default();
             pod.spec.restart_policy = pod_policy.into();
             let container = Container { restart_policy: own.map(Into::into), ..Default::default() };
-            assert_eq!(should_restart(&pod, &container, role, code), want, "{pod_policy} {own:?} {role:?} {code}");
+            assert_eq!(
+                should_restart(&pod, &container, role, code),
+                want,
+                "{pod_policy} {own:?} {role:?} {code}"
+            );
         }
     }
 
@@ -68,7 +72,8 @@ mod tests {
     fn rules_come_before_the_policy() {
         let mut pod = Pod::default();
         pod.spec.restart_policy = "Never".into();
-        let codes = ContainerRestartRuleOnExitCodes { operator: "In".into(), values: [42].into_iter().collect() };
+        let codes =
+            ContainerRestartRuleOnExitCodes { operator: "In".into(), values: [42].into_iter().collect() };
         let rule = ContainerRestartRule { action: "Restart".into(), exit_codes: Some(Box::new(codes)) };
         let container = Container {
             restart_policy: Some("Never".into()),

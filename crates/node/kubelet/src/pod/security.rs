@@ -30,10 +30,13 @@ pub fn effective(pod: &Pod, container: &Container, seccomp_default: bool) -> Sec
     let of_pod = pod.spec.security_context.as_deref();
     let own = container.security_context.as_deref();
     let capabilities = own.and_then(|s| s.capabilities.as_deref());
-    let names = |list: Option<&meta::List<meta::Str>>| list.map(|l| l.iter().map(|c| c.to_string()).collect()).unwrap_or_default();
+    let names = |list: Option<&meta::List<meta::Str>>| {
+        list.map(|l| l.iter().map(|c| c.to_string()).collect()).unwrap_or_default()
+    };
     let privileged = own.and_then(|s| s.privileged).unwrap_or(false);
     let unmasked = own.and_then(|s| s.proc_mount.as_deref()) == Some("Unmasked");
-    let mut groups: Vec<i64> = of_pod.map(|s| s.supplemental_groups.iter().copied().collect()).unwrap_or_default();
+    let mut groups: Vec<i64> =
+        of_pod.map(|s| s.supplemental_groups.iter().copied().collect()).unwrap_or_default();
     groups.extend(of_pod.and_then(|s| s.fs_group));
     let profile = own
         .and_then(|s| s.seccomp_profile.as_deref())
@@ -98,7 +101,8 @@ mod tests {
         let mut pod = Pod::default();
         let of_pod = PodSecurityContext { run_as_user: Some(1000), fs_group: Some(7), ..Default::default() };
         pod.spec.security_context = Some(Box::new(of_pod));
-        let own = Own { run_as_user: Some(2000), allow_privilege_escalation: Some(false), ..Default::default() };
+        let own =
+            Own { run_as_user: Some(2000), allow_privilege_escalation: Some(false), ..Default::default() };
         let container = Container { security_context: Some(Box::new(own)), ..Default::default() };
         let got = effective(&pod, &container, false);
         assert_eq!((got.run_as_user, got.supplemental_groups, got.no_new_privs), (Some(2000), vec![7], true));

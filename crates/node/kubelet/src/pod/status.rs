@@ -60,7 +60,7 @@ pub fn pod_status(facts: &Facts<'_>, around: &Surroundings<'_>) -> PodStatus {
         status.message = verdict.message.as_str().into();
     }
     addresses(facts, around, &mut status);
-    status.start_time = old.start_time.clone().or_else(|| Some(api_time(around.now)));
+    status.start_time = old.start_time.or_else(|| Some(api_time(around.now)));
     status.observed_generation = pod.metadata.generation;
     status.nominated_node_name = pod.status.nominated_node_name.clone();
     status.resource_claim_statuses = pod.status.resource_claim_statuses.clone();
@@ -91,7 +91,11 @@ fn addresses(facts: &Facts<'_>, around: &Surroundings<'_>, status: &mut PodStatu
     let ips: Vec<String> = if facts.pod.spec.host_network {
         around.host_ips.to_vec()
     } else {
-        facts.view.ready_sandbox().map(|s| s.ips.iter().map(|ip| ip.to_string()).collect()).unwrap_or_default()
+        facts
+            .view
+            .ready_sandbox()
+            .map(|s| s.ips.iter().map(|ip| ip.to_string()).collect())
+            .unwrap_or_default()
     };
     if !ips.is_empty() {
         status.pod_ip = ips[0].as_str().into();
@@ -105,8 +109,13 @@ fn addresses(facts: &Facts<'_>, around: &Surroundings<'_>, status: &mut PodStatu
 
 fn all_conditions(facts: &Facts<'_>, around: &Surroundings<'_>, status: &PodStatus) -> List<PodCondition> {
     let pod = facts.pod;
-    let mut out: Vec<PodCondition> =
-        pod.status.conditions.iter().filter(|c| !conditions::OWNED.contains(&c.type_.as_str())).cloned().collect();
+    let mut out: Vec<PodCondition> = pod
+        .status
+        .conditions
+        .iter()
+        .filter(|c| !conditions::OWNED.contains(&c.type_.as_str()))
+        .cloned()
+        .collect();
     if let Some(target) = conditions::find(around.old.conditions.iter(), "DisruptionTarget")
         && !out.iter().any(|c| c.type_ == "DisruptionTarget")
     {

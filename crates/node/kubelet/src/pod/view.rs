@@ -23,7 +23,9 @@ impl PodView {
 
     /// The sandbox in which containers can run, if the newest one is such: it is up and has its network.
     pub fn ready_sandbox(&self) -> Option<&Sandbox> {
-        self.sandboxes.first().filter(|s| s.ready && (s.config.network == NetworkMode::Node || !s.ips.is_empty()))
+        self.sandboxes
+            .first()
+            .filter(|s| s.ready && (s.config.network == NetworkMode::Node || !s.ips.is_empty()))
     }
 
     /// The newest container of that name.

@@ -122,7 +122,9 @@ pub fn truncate(text: &mut String, max: usize) {
 async fn tcp_check(host: &str, port: u16, timeout: Duration) -> Outcome {
     match tokio::time::timeout(timeout, TcpStream::connect((host, port))).await {
         Ok(Ok(_)) => Outcome::Success(String::new()),
-        Ok(Err(error)) => Outcome::Failure(format!("dial tcp {}: {}", address(host, port), connect_error(&error))),
+        Ok(Err(error)) => {
+            Outcome::Failure(format!("dial tcp {}: {}", address(host, port), connect_error(&error)))
+        }
         Err(_) => Outcome::Failure(format!("dial tcp {}: i/o timeout", address(host, port))),
     }
 }
@@ -149,7 +151,11 @@ mod tests {
     #[test]
     fn ports_by_name_and_number() {
         let mut container = Container::default();
-        container.ports.push(ContainerPort { name: "web".into(), container_port: 8080, ..Default::default() });
+        container.ports.push(ContainerPort {
+            name: "web".into(),
+            container_port: 8080,
+            ..Default::default()
+        });
         assert_eq!(port(&IntOrString::Int(80), &container), Ok(80));
         assert_eq!(port(&IntOrString::String("web".into()), &container), Ok(8080));
         assert!(port(&IntOrString::String("none".into()), &container).is_err());

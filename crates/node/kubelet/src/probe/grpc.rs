@@ -16,12 +16,19 @@ const SERVING: u64 = 1;
 pub async fn probe(ip: IpAddr, port: u16, service: &str, timeout: Duration) -> Outcome {
     let to = address(&ip.to_string(), port);
     match tokio::time::timeout(timeout, ask(ip, port, service)).await {
-        Err(_) => Outcome::Failure(format!("timeout: health rpc did not complete within {}s", timeout.as_secs())),
-        Ok(Err(Failed::Connect(why))) => Outcome::Failure(format!("timeout: failed to connect service {to:?} within {}s: {why}", timeout.as_secs())),
-        Ok(Err(Failed::Status(12))) => {
-            Outcome::Failure("this server does not implement the grpc health protocol (grpc.health.v1.Health)".into())
+        Err(_) => {
+            Outcome::Failure(format!("timeout: health rpc did not complete within {}s", timeout.as_secs()))
         }
-        Ok(Err(Failed::Status(code))) => Outcome::Failure(format!("service {to:?} health rpc failed: code {code}")),
+        Ok(Err(Failed::Connect(why))) => Outcome::Failure(format!(
+            "timeout: failed to connect service {to:?} within {}s: {why}",
+            timeout.as_secs()
+        )),
+        Ok(Err(Failed::Status(12))) => Outcome::Failure(
+            "this server does not implement the grpc health protocol (grpc.health.v1.Health)".into(),
+        ),
+        Ok(Err(Failed::Status(code))) => {
+            Outcome::Failure(format!("service {to:?} health rpc failed: code {code}"))
+        }
         Ok(Err(Failed::Other(why))) => Outcome::Failure(format!("rpc failed: {why}")),
         Ok(Ok(SERVING)) => Outcome::Success("service healthy".into()),
         Ok(Ok(status)) => {
@@ -44,23 +51,28 @@ enum Failed {
 async fn ask(ip: IpAddr, port: u16, service: &str) -> Result<u64, Failed> {
     let other = |e: hyper::Error| Failed::Other(e.to_string());
     let stream = TcpStream::connect((ip, port)).await.map_err(|e| Failed::Connect(connect_error(&e)))?;
-    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-        .await
-        .map_err(|e| Failed::Connect(e.to_string()))?;
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .map_err(|e| Failed::Connect(e.to_string()))?;
     let _task = env::spawn("probe-grpc", async move {
         let _ = connection.await;
     });
-    let request = hyper::Request::post(format!("http://{}/grpc.health.v1.Health/Check", address(&ip.to_string(), port)))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .header("user-agent", "kube-probe/1.36")
-        .body(Full::new(Bytes::from(frame(service))))
-        .map_err(|e| Failed::Other(e.to_string()))?;
+    let request = hyper::Request::post(format!(
+        "http://{}/grpc.health.v1.Health/Check",
+        address(&ip.to_string(), port)
+    ))
+    .header("content-type", "application/grpc")
+    .header("te", "trailers")
+    .header("user-agent", "kube-probe/1.36")
+    .body(Full::new(Bytes::from(frame(service))))
+    .map_err(|e| Failed::Other(e.to_string()))?;
     let response = sender.send_request(request).await.map_err(other)?;
     if let Some(code) = status(response.headers()).filter(|c| *c != 0) {
         return Err(Failed::Status(code));
     }
-    let body = Limited::new(response.into_body(), 4096).collect().await.map_err(|e| Failed::Other(e.to_string()))?;
+    let body =
+        Limited::new(response.into_body(), 4096).collect().await.map_err(|e| Failed::Other(e.to_string()))?;
     if let Some(code) = body.trailers().and_then(status).filter(|c| *c != 0) {
         return Err(Failed::Status(code));
     }

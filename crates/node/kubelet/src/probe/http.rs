@@ -79,7 +79,9 @@ pub async fn probe(request: &Request, timeout: Duration) -> Outcome {
         )),
         Ok(Err(why)) => Outcome::Failure(format!("Get \"{}\": {why}", request.url())),
         Ok(Ok(response)) if (200..400).contains(&response.status) => Outcome::Success(response.body),
-        Ok(Ok(response)) => Outcome::Failure(format!("HTTP probe failed with statuscode: {}", response.status)),
+        Ok(Ok(response)) => {
+            Outcome::Failure(format!("HTTP probe failed with statuscode: {}", response.status))
+        }
     }
 }
 
@@ -87,10 +89,15 @@ pub async fn probe(request: &Request, timeout: Duration) -> Outcome {
 async fn follow(mut request: Request) -> Result<Response, String> {
     for _ in 0..MAX_REDIRECTS {
         let response = get(&request).await?;
-        let Some(location) = response.location.as_deref().filter(|_| (300..400).contains(&response.status)) else {
+        let Some(location) = response.location.as_deref().filter(|_| (300..400).contains(&response.status))
+        else {
             return Ok(response);
         };
-        let own = format!("{}://{}", if request.tls { "https" } else { "http" }, address(&request.host, request.port));
+        let own = format!(
+            "{}://{}",
+            if request.tls { "https" } else { "http" },
+            address(&request.host, request.port)
+        );
         match location.strip_prefix(&own).unwrap_or(location) {
             path if path.starts_with('/') && !path.starts_with("//") => request.path = path.to_owned(),
             _ => return Ok(response),
@@ -115,20 +122,29 @@ pub async fn get(request: &Request) -> Result<Response, String> {
     }
     static TLS: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| Arc::new(tls_config()));
     let name = ServerName::try_from(request.host.clone()).map_err(|e| e.to_string())?;
-    let stream = tokio_rustls::TlsConnector::from(TLS.clone()).connect(name, stream).await.map_err(|e| e.to_string())?;
+    let stream = tokio_rustls::TlsConnector::from(TLS.clone())
+        .connect(name, stream)
+        .await
+        .map_err(|e| e.to_string())?;
     send(request, stream).await
 }
 
-async fn send<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(request: &Request, stream: S) -> Result<Response, String> {
+async fn send<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    request: &Request,
+    stream: S,
+) -> Result<Response, String> {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
     let task = env::spawn("probe-http", async move {
         let _ = connection.await;
     });
-    let mut message = hyper::Request::get(request.path.as_str()).body(Empty::<Bytes>::new()).map_err(|e| e.to_string())?;
+    let mut message =
+        hyper::Request::get(request.path.as_str()).body(Empty::<Bytes>::new()).map_err(|e| e.to_string())?;
     let headers = message.headers_mut();
     for (name, value) in &request.headers {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value.as_str())) {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value.as_str()))
+        {
             headers.append(name, value);
         }
     }
@@ -146,7 +162,11 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(request: &Requ
     let status = response.status().as_u16();
     let location = response.headers().get("location").and_then(|v| v.to_str().ok()).map(str::to_owned);
     // A longer body is no failure: only its beginning is of interest.
-    let body = Limited::new(response.into_body(), MAX_BODY).collect().await.map(|b| b.to_bytes()).unwrap_or_default();
+    let body = Limited::new(response.into_body(), MAX_BODY)
+        .collect()
+        .await
+        .map(|b| b.to_bytes())
+        .unwrap_or_default();
     drop(task);
     let mut body = String::from_utf8_lossy(&body).into_owned();
     truncate(&mut body, MAX_BODY);
@@ -240,7 +260,10 @@ mod tests {
         let bad = "HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n";
         assert_eq!(look(vec![bad]).await, Outcome::Failure("HTTP probe failed with statuscode: 500".into()));
         let moved = "HTTP/1.1 302 Found\r\nlocation: /next\r\ncontent-length: 0\r\n\r\n";
-        assert_eq!(look(vec![moved, bad]).await, Outcome::Failure("HTTP probe failed with statuscode: 500".into()));
+        assert_eq!(
+            look(vec![moved, bad]).await,
+            Outcome::Failure("HTTP probe failed with statuscode: 500".into())
+        );
         let away = "HTTP/1.1 302 Found\r\nlocation: http://example.com/\r\ncontent-length: 0\r\n\r\n";
         assert!(look(vec![away]).await.is_success());
     }

@@ -77,7 +77,11 @@ impl Prober {
             self.env.sleep(rest).await;
         } else if age > period {
             // After a restart of the kubelet all probes would come at once.
-            self.env.sleep(self.env.random.jitter(Duration::ZERO, 0.0) + period.mul_f64(self.env.random.fraction())).await;
+            self.env
+                .sleep(
+                    self.env.random.jitter(Duration::ZERO, 0.0) + period.mul_f64(self.env.random.fraction()),
+                )
+                .await;
         } else if self.kind != Kind::Liveness && self.warm_up(period).await {
             self.env.sleep(period).await;
         }

@@ -62,7 +62,11 @@ pub fn negotiate(offered: &[String], known: &[Protocol]) -> Option<Protocol> {
 /// Whether a request wants to become a WebSocket.
 pub fn is_websocket(request: &Request) -> bool {
     let has = |name: header::HeaderName, want: &str| {
-        request.headers().get(name).and_then(|v| v.to_str().ok()).is_some_and(|v| v.to_ascii_lowercase().contains(want))
+        request
+            .headers()
+            .get(name)
+            .and_then(|v| v.to_str().ok())
+            .is_some_and(|v| v.to_ascii_lowercase().contains(want))
     };
     has(header::UPGRADE, "websocket") && has(header::CONNECTION, "upgrade")
 }
@@ -71,9 +75,13 @@ pub fn is_websocket(request: &Request) -> bool {
 ///
 /// # Errors
 /// The request is no WebSocket handshake.
-pub fn accept(request: &mut Request, protocol: &str) -> Result<(Response<Body>, OnUpgrade), Box<Response<Body>>> {
+pub fn accept(
+    request: &mut Request,
+    protocol: &str,
+) -> Result<(Response<Body>, OnUpgrade), Box<Response<Body>>> {
     let bad = |why: &str| Box::new(text(StatusCode::BAD_REQUEST, why));
-    let key = request.headers().get(header::SEC_WEBSOCKET_KEY).ok_or_else(|| bad("missing Sec-WebSocket-Key"))?;
+    let key =
+        request.headers().get(header::SEC_WEBSOCKET_KEY).ok_or_else(|| bad("missing Sec-WebSocket-Key"))?;
     let accept = derive_accept_key(key.as_bytes());
     let mut response = Response::builder()
         .status(StatusCode::SWITCHING_PROTOCOLS)
@@ -92,7 +100,8 @@ pub fn accept(request: &mut Request, protocol: &str) -> Result<(Response<Body>, 
 /// # Errors
 /// The connection broke.
 pub async fn socket(upgrade: OnUpgrade) -> Result<Socket, hyper::Error> {
-    let config = WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
+    let config =
+        WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
     Ok(WebSocketStream::from_raw_socket(TokioIo::new(upgrade.await?), Role::Server, Some(config)).await)
 }
 
@@ -135,7 +144,10 @@ mod tests {
         let offer = |names: &[&str]| names.iter().map(|n| n.to_string()).collect::<Vec<_>>();
         let got = negotiate(&offer(&["v5.channel.k8s.io", "v4.channel.k8s.io"]), &STREAMS).unwrap();
         assert_eq!(got.name, "v5.channel.k8s.io");
-        assert_eq!(negotiate(&offer(&["x", "v4.base64.channel.k8s.io"]), &STREAMS).unwrap().name, "v4.base64.channel.k8s.io");
+        assert_eq!(
+            negotiate(&offer(&["x", "v4.base64.channel.k8s.io"]), &STREAMS).unwrap().name,
+            "v4.base64.channel.k8s.io"
+        );
         assert_eq!(negotiate(&offer(&["x"]), &STREAMS), None);
         assert_eq!(negotiate(&[], &STREAMS), Some(UNNAMED));
     }

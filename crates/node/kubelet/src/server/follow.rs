@@ -159,7 +159,9 @@ async fn changed(watch: Option<&DirWatch>) {
 }
 
 async fn replaced(file: &File, path: &Path) -> bool {
-    let (Ok(open), Ok(named)) = (file.metadata().await, tokio::fs::metadata(path).await) else { return false };
+    let (Ok(open), Ok(named)) = (file.metadata().await, tokio::fs::metadata(path).await) else {
+        return false;
+    };
     open.ino() != named.ino()
 }
 

@@ -10,14 +10,21 @@ use super::route::query;
 use super::{Body, Request, Server, streamed, text};
 
 /// Serves a log.
-pub fn serve(server: &Server, request: &Request, namespace: &str, name: &str, container: &str) -> Response<Body> {
+pub fn serve(
+    server: &Server,
+    request: &Request,
+    namespace: &str,
+    name: &str,
+    container: &str,
+) -> Response<Body> {
     let Some(pod) = server.pods.find(namespace, name) else {
         return text(StatusCode::NOT_FOUND, &format!("pod \"{name}\" does not exist\n"));
     };
     let (mut selection, mut follow, mut previous) = (Selection::default(), false, false);
     for (key, value) in query(request) {
         let flag = || matches!(value.as_str(), "true" | "1");
-        let bad = |why: &str| text(StatusCode::BAD_REQUEST, &format!("{{\"message\": \"invalid {key}: {why}\"}}"));
+        let bad =
+            |why: &str| text(StatusCode::BAD_REQUEST, &format!("{{\"message\": \"invalid {key}: {why}\"}}"));
         match key.as_str() {
             "follow" => follow = flag(),
             "previous" => previous = flag(),
@@ -45,7 +52,10 @@ pub fn serve(server: &Server, request: &Request, namespace: &str, name: &str, co
         Err(why) => return text(StatusCode::BAD_REQUEST, &why),
     };
     let Ok(have) = server.shared.runtime.container(&id) else {
-        return text(StatusCode::BAD_REQUEST, &format!("unable to retrieve container logs for {}://{id}", server.shared.runtime.name()));
+        return text(
+            StatusCode::BAD_REQUEST,
+            &format!("unable to retrieve container logs for {}://{id}", server.shared.runtime.name()),
+        );
     };
     let (parts_tx, parts) = mpsc::channel::<Bytes>(16);
     let job = Follow { path: have.log_path.clone(), selection, out: parts_tx };
@@ -65,7 +75,11 @@ pub fn serve(server: &Server, request: &Request, namespace: &str, name: &str, co
 fn which(pod: &Pod, container: &str, previous: bool) -> Result<String, String> {
     let name = &pod.metadata.name;
     let status = &pod.status;
-    let all = status.container_statuses.iter().chain(&status.init_container_statuses).chain(&status.ephemeral_container_statuses);
+    let all = status
+        .container_statuses
+        .iter()
+        .chain(&status.init_container_statuses)
+        .chain(&status.ephemeral_container_statuses);
     let status: &ContainerStatus = all
         .into_iter()
         .find(|s| s.name == container)
@@ -73,10 +87,13 @@ fn which(pod: &Pod, container: &str, previous: bool) -> Result<String, String> {
     let bare = |id: &str| id.split_once("://").map(|(_, id)| id.to_owned()).filter(|id| !id.is_empty());
     let last = status.last_state.terminated.as_ref().and_then(|t| bare(&t.container_id));
     if previous {
-        return last.ok_or_else(|| format!("previous terminated container \"{container}\" in pod \"{name}\" not found"));
+        return last.ok_or_else(|| {
+            format!("previous terminated container \"{container}\" in pod \"{name}\" not found")
+        });
     }
     if status.state.running.is_some() {
-        return bare(&status.container_id).ok_or_else(|| format!("container \"{container}\" in pod \"{name}\" has no id"));
+        return bare(&status.container_id)
+            .ok_or_else(|| format!("container \"{container}\" in pod \"{name}\" has no id"));
     }
     if let Some(ended) = &status.state.terminated {
         let id = bare(&ended.container_id).or(last);
@@ -89,7 +106,11 @@ fn which(pod: &Pod, container: &str, previous: bool) -> Result<String, String> {
     let why = match waits {
         "ErrImagePull" => "image can't be pulled",
         "ImagePullBackOff" => "trying and failing to pull image",
-        "" => return Err(format!("container \"{container}\" in pod \"{name}\" is waiting to start - no logs yet")),
+        "" => {
+            return Err(format!(
+                "container \"{container}\" in pod \"{name}\" is waiting to start - no logs yet"
+            ));
+        }
         reason => reason,
     };
     Err(format!("container \"{container}\" in pod \"{name}\" is waiting to start: {why}"))
@@ -104,7 +125,11 @@ mod tests {
     fn which_container() {
         let mut pod = Pod::default();
         pod.metadata.name = "p".into();
-        let mut status = ContainerStatus { name: "a".into(), container_id: "ferrokube://now".into(), ..Default::default() };
+        let mut status = ContainerStatus {
+            name: "a".into(),
+            container_id: "ferrokube://now".into(),
+            ..Default::default()
+        };
         let check = |status: &ContainerStatus, previous| {
             let mut pod = pod.clone();
             pod.status.container_statuses.push(status.clone());

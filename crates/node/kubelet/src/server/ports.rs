@@ -39,7 +39,8 @@ impl Ports {
     /// # Errors
     /// In the words that kubectl shows.
     pub async fn connect(&self, port: u16) -> Result<tokio::net::TcpStream, String> {
-        let failed = |why: String| format!("error forwarding port {port} to pod {}, uid : {why}", self.sandbox);
+        let failed =
+            |why: String| format!("error forwarding port {port} to pod {}, uid : {why}", self.sandbox);
         self.runtime.port_forward(&self.sandbox, port).await.map_err(|e| failed(e.to_string()))
     }
 }

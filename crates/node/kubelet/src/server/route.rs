@@ -54,16 +54,22 @@ pub async fn route(server: Arc<Server>, request: Request) -> Response<Body> {
         ["metrics", "probes"] if get => metrics::probes(),
         ["metrics", "resource"] if get => metrics::resource(&server).await,
         ["metrics", "cadvisor"] if get => metrics::cadvisor(&server).await,
-        ["containerLogs", namespace, pod, container] if get => logs::serve(&server, &request, namespace, pod, container),
-        ["exec" | "attach" | "run", namespace, pod, container] | ["exec" | "attach" | "run", namespace, pod, _, container] => {
-            let (verb, namespace, pod, container) = (parts[0].to_owned(), namespace.to_string(), pod.to_string(), container.to_string());
+        ["containerLogs", namespace, pod, container] if get => {
+            logs::serve(&server, &request, namespace, pod, container)
+        }
+        ["exec" | "attach" | "run", namespace, pod, container]
+        | ["exec" | "attach" | "run", namespace, pod, _, container] => {
+            let (verb, namespace, pod, container) =
+                (parts[0].to_owned(), namespace.to_string(), pod.to_string(), container.to_string());
             streams::serve(server, request, &verb, &namespace, &pod, &container).await
         }
         ["portForward", namespace, pod] | ["portForward", namespace, pod, _] => {
             let (namespace, pod) = (namespace.to_string(), pod.to_string());
             ports::serve(server, request, &namespace, &pod)
         }
-        _ if !get && request.method() != Method::POST => text(StatusCode::METHOD_NOT_ALLOWED, "405: Method Not Allowed"),
+        _ if !get && request.method() != Method::POST => {
+            text(StatusCode::METHOD_NOT_ALLOWED, "405: Method Not Allowed")
+        }
         _ => text(StatusCode::NOT_FOUND, "404 page not found\n"),
     }
 }

@@ -60,7 +60,14 @@ pub fn wish(query: Vec<(String, String)>) -> Wish {
 }
 
 /// Serves one of the three.
-pub async fn serve(server: Arc<Server>, mut request: Request, verb: &str, namespace: &str, pod: &str, container: &str) -> Response<Body> {
+pub async fn serve(
+    server: Arc<Server>,
+    mut request: Request,
+    verb: &str,
+    namespace: &str,
+    pod: &str,
+    container: &str,
+) -> Response<Body> {
     let mut wish = wish(query(&request));
     let Some(found) = server.pods.find(namespace, pod) else {
         return text(StatusCode::NOT_FOUND, "pod does not exist\n");
@@ -119,7 +126,8 @@ async fn run(runtime: &dyn ContainerRuntime, id: &str, wish: Wish) -> Response<B
         Ok(output) => {
             let mut body = output.stdout;
             body.extend(output.stderr);
-            let status = if output.exit_code == 0 { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
+            let status =
+                if output.exit_code == 0 { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
             answer(status, "text/plain; charset=utf-8", body)
         }
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
@@ -146,7 +154,8 @@ impl Job {
     pub async fn open(&self) -> Result<Session, BackendError> {
         let wish = &self.wish;
         if self.attach {
-            let request = AttachRequest { stdin: wish.stdin, stdout: wish.stdout, stderr: wish.stderr, size: None };
+            let request =
+                AttachRequest { stdin: wish.stdin, stdout: wish.stdout, stderr: wish.stderr, size: None };
             return self.runtime.attach(&self.id, request).await;
         }
         let request = ExecRequest {
@@ -194,7 +203,13 @@ async fn over_websocket(socket: Socket, protocol: Protocol, job: Job) {
     let (sink, messages) = socket.split();
     let (out, queue) = mpsc::channel::<Message>(32);
     let writer = env::spawn("kubelet-streams-writer", write(sink, queue));
-    let lowest = if job.wish.stdout { STDOUT } else if job.wish.stderr { STDERR } else { ERROR };
+    let lowest = if job.wish.stdout {
+        STDOUT
+    } else if job.wish.stderr {
+        STDERR
+    } else {
+        ERROR
+    };
     // Tells the client that the connection stands.
     let _ = out.send(protocol.encode(lowest, &[])).await;
     let result = match job.open().await {
@@ -314,15 +329,23 @@ async fn take_input(
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn wishes() {
-        let pairs = |list: &[(&str, &str)]| list.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect::<Vec<_>>();
-        let got = wish(pairs(&[("command", "ls"), ("command", "-l"), ("input", "1"), ("output", "1"), ("tty", "1"), ("error", "1")]));
+        let pairs = |list: &[(&str, &str)]| {
+            list.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect::<Vec<_>>()
+        };
+        let got = wish(pairs(&[
+            ("command", "ls"),
+            ("command", "-l"),
+            ("input", "1"),
+            ("output", "1"),
+            ("tty", "1"),
+            ("error", "1"),
+        ]));
         assert_eq!(got.command, ["ls", "-l"]);
         assert!(got.stdin && got.stdout && got.tty && !got.stderr);
         assert!(wish(pairs(&[("stderr", "true")])).stderr);

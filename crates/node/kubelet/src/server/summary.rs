@@ -26,11 +26,15 @@ pub async fn measure(server: &Server) -> Vec<Measured> {
     let mut out = vec![];
     for sandbox in runtime.sandboxes().into_iter().filter(|s| s.ready) {
         let pods = server.pods.list();
-        let Some(pod) = pods.into_iter().find(|p| p.metadata.uid == sandbox.config.uid.as_str()) else { continue };
+        let Some(pod) = pods.into_iter().find(|p| p.metadata.uid == sandbox.config.uid.as_str()) else {
+            continue;
+        };
         let Ok(stats) = runtime.sandbox_stats(&sandbox.id).await else { continue };
         let mine = containers.iter().filter(|c| c.sandbox_id == sandbox.id);
         let names = mine.filter_map(|c| match c.state {
-            runtime::ContainerState::Running { started_at_ns, .. } => Some((c.id.clone(), c.config.name.clone(), started_at_ns)),
+            runtime::ContainerState::Running { started_at_ns, .. } => {
+                Some((c.id.clone(), c.config.name.clone(), started_at_ns))
+            }
             _ => None,
         });
         out.push(Measured { pod, containers: names.collect(), stats });
@@ -48,7 +52,8 @@ fn cpu(stats: &CgroupStats) -> Value {
 }
 
 fn memory_stats(stats: &CgroupStats) -> Value {
-    let available = stats.memory_limit_bytes.map(|limit| limit.saturating_sub(stats.memory_working_set_bytes));
+    let available =
+        stats.memory_limit_bytes.map(|limit| limit.saturating_sub(stats.memory_working_set_bytes));
     let mut out = json!({
         "time": time(stats.at_ns),
         "usageBytes": stats.memory_usage_bytes,
@@ -93,8 +98,7 @@ pub async fn summary(server: &Server) -> Value {
         node["cpu"] = json!({ "time": now, "usageCoreNanoSeconds": nanos });
     }
     if let Ok(stats) = shared.runtime.pods_stats().await {
-        node["systemContainers"] =
-            json!([{ "name": "pods", "startTime": boot_time(), "cpu": cpu(&stats), "memory": memory_stats(&stats) }]);
+        node["systemContainers"] = json!([{ "name": "pods", "startTime": boot_time(), "cpu": cpu(&stats), "memory": memory_stats(&stats) }]);
     }
     json!({ "node": node, "pods": pods })
 }
@@ -152,15 +156,18 @@ fn proc_stat() -> String {
 
 fn boot_time() -> String {
     let text = proc_stat();
-    let seconds = text.lines().find_map(|l| l.strip_prefix("btime ")?.trim().parse::<i64>().ok()).unwrap_or(0);
+    let seconds =
+        text.lines().find_map(|l| l.strip_prefix("btime ")?.trim().parse::<i64>().ok()).unwrap_or(0);
     time(seconds * 1_000_000_000)
 }
 
 /// Busy time of all processors since boot.
 pub fn node_cpu_ns() -> Option<u64> {
     let text = proc_stat();
-    let fields: Vec<u64> = text.lines().next()?.split_whitespace().skip(1).filter_map(|f| f.parse().ok()).collect();
+    let fields: Vec<u64> =
+        text.lines().next()?.split_whitespace().skip(1).filter_map(|f| f.parse().ok()).collect();
     // user nice system idle iowait irq softirq steal, in hundredths of a second.
-    let busy: u64 = fields.iter().enumerate().filter(|(i, _)| !matches!(i, 3 | 4) && *i < 8).map(|(_, v)| v).sum();
+    let busy: u64 =
+        fields.iter().enumerate().filter(|(i, _)| !matches!(i, 3 | 4) && *i < 8).map(|(_, v)| v).sum();
     Some(busy * 10_000_000)
 }

@@ -116,7 +116,12 @@ impl Job {
             .map(|c| {
                 let known = container(&self.pod, &c.config.name);
                 let (role, spec) = known.map_or_else(
-                    || (Role::Regular, Container { name: c.config.name.as_str().into(), ..Default::default() }),
+                    || {
+                        (
+                            Role::Regular,
+                            Container { name: c.config.name.as_str().into(), ..Default::default() },
+                        )
+                    },
                     |(role, spec)| (role, spec.into_owned()),
                 );
                 (c.id.clone(), role, spec)
@@ -184,7 +189,10 @@ pub fn remove_logs(log: &Path) {
     let (Some(dir), Some(name)) = (log.parent(), log.file_name().and_then(|n| n.to_str())) else { return };
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let other = entry.file_name();
-        if other.to_str().is_some_and(|o| o == name || o.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'))) {
+        if other
+            .to_str()
+            .is_some_and(|o| o == name || o.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
+        {
             let _ = std::fs::remove_file(entry.path());
         }
     }

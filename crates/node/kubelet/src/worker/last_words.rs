@@ -79,7 +79,8 @@ mod tests {
     fn the_end_of_a_log() {
         let tmp = tempfile::tempdir().unwrap();
         let path = tmp.path().join("0.log");
-        let lines: String = (0..100).map(|i| format!("2026-01-01T00:00:00.000000000Z stdout F line {i}\n")).collect();
+        let lines: String =
+            (0..100).map(|i| format!("2026-01-01T00:00:00.000000000Z stdout F line {i}\n")).collect();
         std::fs::write(&path, lines).unwrap();
         let text = tail(&path);
         assert!(text.starts_with("line 20\n") && text.ends_with("line 99\n"), "{text}");

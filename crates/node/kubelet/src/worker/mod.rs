@@ -167,7 +167,12 @@ pub struct Worker {
 }
 
 impl Worker {
-    fn new(shared: Arc<Shared>, seed: Seed, inbox: mpsc::WeakUnboundedSender<Msg>, published: watch::Sender<Arc<Pod>>) -> Worker {
+    fn new(
+        shared: Arc<Shared>,
+        seed: Seed,
+        inbox: mpsc::WeakUnboundedSender<Msg>,
+        published: watch::Sender<Arc<Pod>>,
+    ) -> Worker {
         let pod = seed.pod;
         let ended = matches!(pod.status.phase.as_str(), "Succeeded" | "Failed");
         let rejected = seed.rejected.is_some();
@@ -276,7 +281,8 @@ impl Worker {
                 self.refresh_rests = None;
                 self.set_up_rests = None;
                 // Whoever waits for a ConfigMap or Secret need not wait any longer; pulls keep their own back-off.
-                let config = |w: Option<&Waiting>| w.is_some_and(|w| w.reason == "CreateContainerConfigError");
+                let config =
+                    |w: Option<&Waiting>| w.is_some_and(|w| w.reason == "CreateContainerConfigError");
                 let waiting = &self.waiting;
                 self.resting.retain(|name, _| !config(waiting.get(name)));
             }
@@ -307,7 +313,9 @@ impl Worker {
             self.shared.objects.register(&self.uid, &pod.metadata.namespace, &maps, &secrets);
             self.resize.forget_failure();
         }
-        if pod.metadata.labels != self.pod.metadata.labels || pod.metadata.annotations != self.pod.metadata.annotations {
+        if pod.metadata.labels != self.pod.metadata.labels
+            || pod.metadata.annotations != self.pod.metadata.annotations
+        {
             // The downward API shows them.
             self.volumes_stale = true;
         }
@@ -399,7 +407,8 @@ impl Worker {
             Err(failed) => {
                 failed.tell(&self.shared, &self.pod);
                 // 500 ms doubling to about two minutes, as mounts are retried upstream; news of objects cuts it short.
-                let pause = Duration::from_millis(500 << self.set_up_failures.min(8)).min(Duration::from_secs(122));
+                let pause =
+                    Duration::from_millis(500 << self.set_up_failures.min(8)).min(Duration::from_secs(122));
                 self.set_up_failures += 1;
                 self.set_up_rests = Some(self.now() + pause);
             }

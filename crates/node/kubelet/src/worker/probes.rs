@@ -84,7 +84,14 @@ impl Worker {
     }
 
     /// Liveness and readiness wait for startup.
-    fn begin_rest(&self, watched: &mut Watched, id: &str, role: Role, spec: &Arc<Container>, started_ns: i64) {
+    fn begin_rest(
+        &self,
+        watched: &mut Watched,
+        id: &str,
+        role: Role,
+        spec: &Arc<Container>,
+        started_ns: i64,
+    ) {
         if !std::mem::replace(&mut watched.rest_begun, true) {
             for kind in [Kind::Liveness, Kind::Readiness] {
                 watched.tasks.extend(self.prober(kind, id, role, spec, started_ns));
@@ -92,7 +99,14 @@ impl Worker {
         }
     }
 
-    fn prober(&self, kind: Kind, id: &str, role: Role, spec: &Arc<Container>, started_ns: i64) -> Option<(Kind, env::Task)> {
+    fn prober(
+        &self,
+        kind: Kind,
+        id: &str,
+        role: Role,
+        spec: &Arc<Container>,
+        started_ns: i64,
+    ) -> Option<(Kind, env::Task)> {
         let probe = kind.of(spec)?.clone();
         let target = Target {
             runtime: self.shared.runtime.clone(),
@@ -102,7 +116,11 @@ impl Worker {
         };
         let (inbox, told) = (self.inbox.clone(), id.to_owned());
         let (shared, pod, name) = (self.shared.clone(), self.pod.clone(), spec.name.clone());
-        let labels = [self.pod.metadata.namespace.clone(), self.pod.metadata.name.clone(), self.pod.metadata.uid.clone()];
+        let labels = [
+            self.pod.metadata.namespace.clone(),
+            self.pod.metadata.name.clone(),
+            self.pod.metadata.uid.clone(),
+        ];
         let counted = spec.name.clone();
         let prober = Prober {
             kind,
@@ -115,7 +133,9 @@ impl Worker {
                     let _ = inbox.send(Msg::Probe { id: told.clone(), kind, verdict });
                 }
             }),
-            unhealthy: Box::new(move |text| shared.container_event(&pod, role, &name, Warning, "Unhealthy", text)),
+            unhealthy: Box::new(move |text| {
+                shared.container_event(&pod, role, &name, Warning, "Unhealthy", text)
+            }),
             count: Arc::new(move |result| {
                 PROBES.with(&[kind.title(), result, &counted, &labels[1], &labels[0], &labels[2]]).inc();
             }),

@@ -39,7 +39,11 @@ impl State {
             status.state.running.as_ref()?;
             status.resources.as_deref().cloned()
         };
-        let granted = pod.spec.containers.iter().map(|c| (c.name.to_string(), of_status(c).unwrap_or_else(|| c.resources.clone())));
+        let granted = pod
+            .spec
+            .containers
+            .iter()
+            .map(|c| (c.name.to_string(), of_status(c).unwrap_or_else(|| c.resources.clone())));
         State { granted: granted.collect(), ..State::default() }
     }
 
@@ -56,18 +60,24 @@ impl State {
 
 /// Requests and limits of CPU and memory decide; anything else cannot be resized.
 fn differs(a: &ResourceRequirements, b: &ResourceRequirements) -> bool {
-    let differ = |name: &str| a.requests.get(name) != b.requests.get(name) || a.limits.get(name) != b.limits.get(name);
+    let differ =
+        |name: &str| a.requests.get(name) != b.requests.get(name) || a.limits.get(name) != b.limits.get(name);
     differ("cpu") || differ("memory")
 }
 
 /// Whether the pod as a whole still fits the node: the larger of its requests against what the node can give.
 fn impossible(pod: &Pod, allocatable: &meta::Map<meta::Quantity>) -> Option<String> {
     let requests = resources::requests(pod);
-    let over = ["cpu", "memory"].into_iter().find(|name| match (requests.get(*name), allocatable.get(*name)) {
-        (Some(want), Some(have)) => want > have,
-        _ => false,
-    })?;
-    Some(format!("Node didn't have enough capacity: {over}, requested: {}, capacity: {}", shown(&requests, over), allocatable.get(over).map(|q| amount(over, q)).unwrap_or_default()))
+    let over =
+        ["cpu", "memory"].into_iter().find(|name| match (requests.get(*name), allocatable.get(name)) {
+            (Some(want), Some(have)) => want > have,
+            _ => false,
+        })?;
+    Some(format!(
+        "Node didn't have enough capacity: {over}, requested: {}, capacity: {}",
+        shown(&requests, over),
+        allocatable.get(over).map(|q| amount(over, q)).unwrap_or_default()
+    ))
 }
 
 fn amount(name: &str, quantity: &meta::Quantity) -> i64 {
@@ -89,7 +99,9 @@ impl Worker {
             .spec
             .containers
             .iter()
-            .filter(|c| self.resize.granted.get(c.name.as_str()).is_some_and(|have| differs(have, &c.resources)))
+            .filter(|c| {
+                self.resize.granted.get(c.name.as_str()).is_some_and(|have| differs(have, &c.resources))
+            })
             .filter_map(|c| {
                 let running = self.view.active(&c.name).filter(|r| is_running(r))?;
                 Some((c.name.to_string(), running.id.clone(), c.clone()))
@@ -114,7 +126,8 @@ impl Worker {
         let runtime = self.shared.runtime.clone();
         self.ops.spawn(async move {
             let mut granted = HashMap::new();
-            let mut result = runtime.update_sandbox_resources(&sandbox, &pod_limits).await.map_err(|e| e.to_string());
+            let mut result =
+                runtime.update_sandbox_resources(&sandbox, &pod_limits).await.map_err(|e| e.to_string());
             for (name, id, container) in wanted {
                 if result.is_err() {
                     break;
@@ -135,7 +148,12 @@ impl Worker {
                 self.resize.failed = None;
             }
             Err(why) => {
-                self.shared.pod_event(&self.pod, Warning, "ResizeError", format!("Error resizing pod: {why}"));
+                self.shared.pod_event(
+                    &self.pod,
+                    Warning,
+                    "ResizeError",
+                    format!("Error resizing pod: {why}"),
+                );
                 self.resize.failed = Some(why);
             }
         }

@@ -85,7 +85,10 @@ pub async fn volumes(shared: &Arc<Shared>, pod: &Pod, view: &PodView) -> Result<
                 out.mounted.insert(volume.name.to_string(), mounted);
             }
             Err(error) => {
-                failures.push(("FailedMount", format!("MountVolume.SetUp failed for volume \"{}\" : {error}", volume.name)));
+                failures.push((
+                    "FailedMount",
+                    format!("MountVolume.SetUp failed for volume \"{}\" : {error}", volume.name),
+                ));
             }
         }
     }
@@ -113,7 +116,9 @@ impl Job {
     }
 
     async fn sandbox(&self) -> Result<(), Failed> {
-        let failed = |why: String| Failed(vec![("FailedCreatePodSandBox", format!("Failed to create pod sandbox: {why}"))]);
+        let failed = |why: String| {
+            Failed(vec![("FailedCreatePodSandBox", format!("Failed to create pod sandbox: {why}"))])
+        };
         let shared = &self.shared;
         if !self.pod.spec.host_network
             && let Err(why) = shared.network.ready()
@@ -126,7 +131,12 @@ impl Job {
             Some(sandbox) => sandbox.id.clone(),
             None => {
                 if newest.is_some() {
-                    shared.pod_event(&self.pod, Normal, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
+                    shared.pod_event(
+                        &self.pod,
+                        Normal,
+                        "SandboxChanged",
+                        "Pod sandbox changed, it will be killed and re-created.",
+                    );
                     self.stop_old().await;
                 }
                 self.create().await.map_err(failed)?
@@ -172,7 +182,8 @@ impl Job {
         let hosts = hosts::hosts_file(pod, &[], &shared.dns.cluster_domain, &node_hosts);
         let attempt = self.view.next_sandbox_attempt();
         let sandbox = config::sandbox(pod, attempt, hostname, Some(self.resolver()), hosts, &shared.settings);
-        std::fs::create_dir_all(&sandbox.log_directory).map_err(|e| format!("{}: {e}", sandbox.log_directory.display()))?;
+        std::fs::create_dir_all(&sandbox.log_directory)
+            .map_err(|e| format!("{}: {e}", sandbox.log_directory.display()))?;
         shared.runtime.run_sandbox(sandbox).await.map_err(|e| e.to_string())
     }
 
@@ -200,7 +211,8 @@ impl Job {
             policy: DnsPolicy::parse(&pod.spec.dns_policy),
             config: config.unwrap_or_default(),
         };
-        let got = pod_config(&wish, &shared.dns.cluster_dns, &shared.dns.cluster_domain, &ResolvConf::parse(&node));
+        let got =
+            pod_config(&wish, &shared.dns.cluster_dns, &shared.dns.cluster_domain, &ResolvConf::parse(&node));
         for (reason, message) in got.warnings {
             shared.pod_event(pod, Warning, reason, message);
         }

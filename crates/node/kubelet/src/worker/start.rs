@@ -104,10 +104,13 @@ impl Job {
             return Err(None);
         }
         let runtime = &self.shared.runtime;
-        let id = runtime.create_container(&self.sandbox.id, wanted, &image.id).await.map_err(|error| match error {
-            BackendError::Invalid(why) => waiting("CreateContainerConfigError", why),
-            error => waiting("CreateContainerError", error),
-        })?;
+        let id =
+            runtime.create_container(&self.sandbox.id, wanted, &image.id).await.map_err(
+                |error| match error {
+                    BackendError::Invalid(why) => waiting("CreateContainerConfigError", why),
+                    error => waiting("CreateContainerError", error),
+                },
+            )?;
         self.event(Normal, "Created", "Container created");
         runtime.start_container(&id).await.map_err(|error| waiting("RunContainerError", error))?;
         self.event(Normal, "Started", "Container started");
@@ -118,7 +121,9 @@ impl Job {
         let name = self.container.image.as_str();
         match (self.decision, &self.present) {
             (Decision::Use, Some(image)) => {
-                let text = format!("Container image \"{name}\" already present on machine and can be accessed by the pod");
+                let text = format!(
+                    "Container image \"{name}\" already present on machine and can be accessed by the pod"
+                );
                 self.event(Normal, "Pulled", text);
                 return Ok(image.clone());
             }
@@ -138,7 +143,13 @@ impl Job {
             && let Some(image) = self.shared.runtime.image(name)
         {
             // Another pod has brought it while this one waited.
-            self.event(Normal, "Pulled", format!("Container image \"{name}\" already present on machine and can be accessed by the pod"));
+            self.event(
+                Normal,
+                "Pulled",
+                format!(
+                    "Container image \"{name}\" already present on machine and can be accessed by the pod"
+                ),
+            );
             return Ok(image);
         }
         self.event(Normal, "Pulling", format!("Pulling image \"{name}\""));
@@ -188,7 +199,8 @@ impl Job {
     async fn configuration(&self, image: &ImageInfo) -> Result<runtime::ContainerConfig, Option<Waiting>> {
         const REASON: &str = "CreateContainerConfigError";
         let (pod, container) = (&*self.pod, &self.container);
-        security::check_non_root(pod, container, &ImageUser::parse(&image.user)).map_err(|why| waiting(REASON, why))?;
+        security::check_non_root(pod, container, &ImageUser::parse(&image.user))
+            .map_err(|why| waiting(REASON, why))?;
         let objects = self.objects().await.map_err(|why| waiting(REASON, why))?;
         let view = PodView::new(vec![self.sandbox.clone()], vec![]);
         let host = setup::host(&self.shared, pod, &view);
@@ -196,7 +208,8 @@ impl Job {
         let mounts = self.mounts(&env).map_err(|why| waiting(REASON, why))?;
         let termination_file = self.termination_file().map_err(|why| waiting("CreateContainerError", why))?;
         let prepared = config::Prepared { env, mounts, termination_file };
-        let mut wanted = config::container(pod, container, self.role, self.attempt, prepared, &self.shared.settings);
+        let mut wanted =
+            config::container(pod, container, self.role, self.attempt, prepared, &self.shared.settings);
         if let Some(target) = &self.target {
             wanted.annotations.insert("ferrokube.io/target-container".into(), target.clone());
         }
@@ -228,7 +241,8 @@ impl Job {
         if namespace != "default" {
             out.services.extend(self.shared.services.get("default", "kubernetes"));
         }
-        for from in self.container.env.iter().filter_map(|e| e.value_from.as_deref()?.file_key_ref.as_deref()) {
+        for from in self.container.env.iter().filter_map(|e| e.value_from.as_deref()?.file_key_ref.as_deref())
+        {
             let volume = self.volumes.mounted.get(from.volume_name.as_str());
             let content = volume.and_then(|v| std::fs::read_to_string(v.path.join(from.path.as_str())).ok());
             out.files.insert((from.volume_name.to_string(), from.path.to_string()), content);
@@ -240,11 +254,9 @@ impl Job {
         let mut out = vec![];
         for (i, mount) in self.container.volume_mounts.iter().enumerate() {
             let name = mount.name.as_str();
-            let volume = self
-                .volumes
-                .mounted
-                .get(name)
-                .ok_or_else(|| format!("cannot find volume \"{name}\" to mount into container \"{}\"", self.container.name))?;
+            let volume = self.volumes.mounted.get(name).ok_or_else(|| {
+                format!("cannot find volume \"{name}\" to mount into container \"{}\"", self.container.name)
+            })?;
             let sub = match mount.sub_path_expr.as_str() {
                 "" => mount.sub_path.to_string(),
                 expr => self.expand_sub_path(expr, env)?,
@@ -254,8 +266,12 @@ impl Job {
                 sub => {
                     let dir = self.shared.pod_dir(&self.pod.metadata.uid).join("volume-subpaths");
                     let target = dir.join(name).join(self.container.name.as_str()).join(i.to_string());
-                    subpath::bind(&volume.path, sub, &target)
-                        .map_err(|e| format!("failed to prepare subPath for volumeMount \"{name}\" of container \"{}\": {e}", self.container.name))?
+                    subpath::bind(&volume.path, sub, &target).map_err(|e| {
+                        format!(
+                            "failed to prepare subPath for volumeMount \"{name}\" of container \"{}\": {e}",
+                            self.container.name
+                        )
+                    })?
                 }
             };
             out.push(config::mount(mount, source, volume.read_only));
@@ -263,7 +279,11 @@ impl Job {
         Ok(out)
     }
 
-    fn expand_sub_path(&self, expr: &str, env: &std::collections::BTreeMap<String, String>) -> Result<String, String> {
+    fn expand_sub_path(
+        &self,
+        expr: &str,
+        env: &std::collections::BTreeMap<String, String>,
+    ) -> Result<String, String> {
         let lookup = |name: &str| env.get(name).map(String::as_str);
         let unknown = expand::unknown(expr, lookup);
         match unknown.is_empty() {
@@ -277,7 +297,8 @@ impl Job {
             return Ok(None);
         }
         use std::os::unix::fs::PermissionsExt;
-        let dir = self.shared.pod_dir(&self.pod.metadata.uid).join("containers").join(self.container.name.as_str());
+        let dir =
+            self.shared.pod_dir(&self.pod.metadata.uid).join("containers").join(self.container.name.as_str());
         let path = dir.join(self.shared.env.random.name_suffix(8));
         let made = std::fs::create_dir_all(&dir)
             .and_then(|()| std::fs::write(&path, []))
@@ -287,7 +308,9 @@ impl Job {
     }
 
     async fn post_start(&self, id: &str) -> Result<(), Option<Waiting>> {
-        let Some(hook) = self.container.lifecycle.as_ref().and_then(|l| l.post_start.as_deref()) else { return Ok(()) };
+        let Some(hook) = self.container.lifecycle.as_ref().and_then(|l| l.post_start.as_deref()) else {
+            return Ok(());
+        };
         let (runtime, env) = (&*self.shared.runtime, &self.shared.env);
         let ended = runtime.wait_container(id);
         let result = tokio::select! {

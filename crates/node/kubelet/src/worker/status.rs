@@ -80,7 +80,7 @@ impl Worker {
         {
             let mut status = rejected(&self.pod, verdict, self.now());
             if self.sent.phase == "Failed" {
-                status.start_time = self.sent.start_time.clone();
+                status.start_time = self.sent.start_time;
             }
             return status;
         }
@@ -147,7 +147,11 @@ impl Worker {
 /// A pod that has ended has a final phase, and no container of it can be said to run or to wait any more once it had
 /// been running.
 fn finish(status: &mut PodStatus, is_static: bool) {
-    let lists = [&mut status.init_container_statuses, &mut status.container_statuses, &mut status.ephemeral_container_statuses];
+    let lists = [
+        &mut status.init_container_statuses,
+        &mut status.container_statuses,
+        &mut status.ephemeral_container_statuses,
+    ];
     let ran = status.phase == "Running" || status.phase == "Succeeded" || status.phase == "Failed";
     for container in lists.into_iter().flat_map(|l| l.iter_mut()) {
         container.ready &= container.state.terminated.is_some();

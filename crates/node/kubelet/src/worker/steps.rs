@@ -72,7 +72,9 @@ impl Worker {
     /// `activeDeadlineSeconds`, counted from the start on this node.
     fn deadline_passed(&mut self, wake: &mut Wake) -> bool {
         let Some(limit) = self.pod.spec.active_deadline_seconds else { return false };
-        let Some(start) = self.sent.start_time.as_ref().or(self.pod.status.start_time.as_ref()) else { return false };
+        let Some(start) = self.sent.start_time.as_ref().or(self.pod.status.start_time.as_ref()) else {
+            return false;
+        };
         let now = self.now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let end = Duration::from_secs(u64::try_from(start.seconds + limit).unwrap_or(0));
         match end.checked_sub(now).filter(|d| !d.is_zero()) {
@@ -94,8 +96,10 @@ impl Worker {
         for (name, delay) in &plan.crash_looping {
             let Some((role, _)) = container(&self.pod, name) else { continue };
             let pod = crate::pod::format(&self.pod);
-            let message =
-                format!("back-off {} restarting failed container={name} pod={pod}", images::go_duration(*delay));
+            let message = format!(
+                "back-off {} restarting failed container={name} pod={pod}",
+                images::go_duration(*delay)
+            );
             self.waiting.insert(name.clone(), Waiting { reason: "CrashLoopBackOff".into(), message });
             let attempt = self.view.latest(name).map_or(0, |c| c.config.attempt);
             if self.told_backoff.insert((name.clone(), attempt)) {
@@ -109,8 +113,11 @@ impl Worker {
         match action {
             Action::SetUp => {
                 self.in_flight.set_up = true;
-                let job =
-                    setup::Job { shared: self.shared.clone(), pod: self.pod.clone(), view: self.view.clone() };
+                let job = setup::Job {
+                    shared: self.shared.clone(),
+                    pod: self.pod.clone(),
+                    view: self.view.clone(),
+                };
                 self.ops.spawn(async move { Done::SetUp(job.run().await) });
             }
             Action::Start { name, role, attempt } => self.start(name, role, attempt),
@@ -160,7 +167,8 @@ impl Worker {
             let message = format!("Back-off pulling image \"{image}\"");
             self.shared.container_event(&self.pod, role, &name, Normal, "BackOff", message.clone());
             self.shared.container_event(&self.pod, role, &name, Warning, "Failed", "Error: ImagePullBackOff");
-            let before = self.waiting.get(&name).filter(|w| w.reason == "ErrImagePull").map(|w| w.message.clone());
+            let before =
+                self.waiting.get(&name).filter(|w| w.reason == "ErrImagePull").map(|w| w.message.clone());
             let message = match before {
                 Some(why) => format!("{message}: ErrImagePull: {why}"),
                 None => message,
@@ -201,7 +209,8 @@ impl Worker {
 
     /// The container whose process namespace an ephemeral container wants to see.
     fn target_of(&self, role: Role, name: &str) -> Option<String> {
-        let wanted = self.pod.spec.ephemeral_containers.iter().find(|c| role == Role::Ephemeral && c.name == name)?;
+        let wanted =
+            self.pod.spec.ephemeral_containers.iter().find(|c| role == Role::Ephemeral && c.name == name)?;
         self.view.active(&wanted.target_container_name).map(|c| c.id.clone())
     }
 
@@ -228,7 +237,11 @@ impl Worker {
                             self.pulls.next(&started.image, now, now);
                         }
                         // Long enough for the reason to be seen before the back-off takes its place.
-                        if why.reason == "ErrImagePull" { Duration::from_secs(2) } else { Duration::from_secs(10) }
+                        if why.reason == "ErrImagePull" {
+                            Duration::from_secs(2)
+                        } else {
+                            Duration::from_secs(10)
+                        }
                     }
                     "RunContainerError" | "PostStartHookError" => Duration::from_secs(1),
                     _ => Duration::from_secs(10),
@@ -248,7 +261,7 @@ impl Worker {
         for c in &self.view.containers {
             let dead = exit(c).is_some();
             let count = seen.entry(c.config.name.as_str()).or_default();
-            if dead && *count >= 1 + u32::from(self.view.latest(&c.config.name).is_some_and(is_running)) {
+            if dead && *count > u32::from(self.view.latest(&c.config.name).is_some_and(is_running)) {
                 old.push((c.id.clone(), c.log_path.clone()));
             }
             *count += 1;
@@ -269,7 +282,9 @@ impl Worker {
             return;
         }
         let now = self.now();
-        if let Some(rest) = self.refresh_rests.and_then(|until| until.duration_since(now).ok()).filter(|d| !d.is_zero()) {
+        if let Some(rest) =
+            self.refresh_rests.and_then(|until| until.duration_since(now).ok()).filter(|d| !d.is_zero())
+        {
             return wake.after(rest);
         }
         let due = self.volumes.refresh_at().map(|at| at.duration_since(now).unwrap_or_default());
@@ -284,7 +299,9 @@ impl Worker {
     }
 
     fn sync_ending(&mut self) {
-        let busy = self.in_flight.set_up || self.in_flight.starting.is_some() || !self.in_flight.starting_ephemeral.is_empty();
+        let busy = self.in_flight.set_up
+            || self.in_flight.starting.is_some()
+            || !self.in_flight.starting_ephemeral.is_empty();
         let Life::Ending { grace, begun } = &mut self.life else { return };
         if *begun || busy {
             return;

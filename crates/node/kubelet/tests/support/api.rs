@@ -75,7 +75,12 @@ impl Api {
     }
 
     /// Waits until the pod is as wanted (`None`: gone).
-    pub async fn pod(&self, name: &str, what: &str, wanted: impl Fn(Option<&Pod>) -> bool) -> Option<Arc<Pod>> {
+    pub async fn pod(
+        &self,
+        name: &str,
+        what: &str,
+        wanted: impl Fn(Option<&Pod>) -> bool,
+    ) -> Option<Arc<Pod>> {
         let mut events = self.events.subscribe();
         let wait = async {
             loop {
@@ -88,7 +93,11 @@ impl Api {
         };
         match tokio::time::timeout(Duration::from_secs(15), wait).await {
             Ok(pod) => pod,
-            Err(_) => panic!("{name} never became {what}: {:#?}\n{:#?}", self.get::<Pod>("default", name).map(|p| p.status.clone()), self.reasons()),
+            Err(_) => panic!(
+                "{name} never became {what}: {:#?}\n{:#?}",
+                self.get::<Pod>("default", name).map(|p| p.status.clone()),
+                self.reasons()
+            ),
         }
     }
 
@@ -103,7 +112,9 @@ impl Api {
                 let _ = events.recv().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(15), wait).await.unwrap_or_else(|_| panic!("no {reason}: {:?}", self.reasons()))
+        tokio::time::timeout(Duration::from_secs(15), wait)
+            .await
+            .unwrap_or_else(|_| panic!("no {reason}: {:?}", self.reasons()))
     }
 
     pub fn reasons(&self) -> Vec<String> {
@@ -189,7 +200,9 @@ fn merge(value: &mut Value, patch: &Value) {
             Value::Null => {
                 have.remove(key);
             }
-            Value::Object(_) => merge(have.entry(key.clone()).or_insert_with(|| Value::Object(Default::default())), new),
+            Value::Object(_) => {
+                merge(have.entry(key.clone()).or_insert_with(|| Value::Object(Default::default())), new)
+            }
             Value::Array(items) if key == "conditions" => {
                 let list = have.entry(key.clone()).or_insert_with(|| Value::Array(vec![]));
                 let list = list.as_array_mut().unwrap();
@@ -222,7 +235,10 @@ impl Transport for Api {
             }
             Action::List(options) => {
                 let state = self.state.lock();
-                let all = state.objects.iter().filter(|(k, o)| Api::matches(&target, &options.field_selector, k, &***o));
+                let all = state
+                    .objects
+                    .iter()
+                    .filter(|(k, o)| Api::matches(&target, &options.field_selector, k, &***o));
                 Ok(Reply::List {
                     items: all.map(|(_, o)| o.clone()).collect(),
                     resource_version: state.revision,
@@ -243,7 +259,9 @@ impl Transport for Api {
                         Api::matches(&target, &options.field_selector, k, &***o)
                             && o.meta().resource_version.parse::<u64>().unwrap() > from
                     });
-                    newer.map(|(_, o)| WatchEvent { event_type: EventType::Modified, object: o.clone() }).collect()
+                    newer
+                        .map(|(_, o)| WatchEvent { event_type: EventType::Modified, object: o.clone() })
+                        .collect()
                 };
                 let selector = options.field_selector.clone();
                 let live = futures::stream::unfold(events, move |mut events| {
@@ -263,7 +281,9 @@ impl Transport for Api {
             Action::Update(object, _) => {
                 Ok(Reply::Object(self.put(key(&target), Arc::from(object), EventType::Modified)))
             }
-            Action::Patch(PatchKind::Strategic, document, _) => self.patch(&target, &document).map(Reply::Object),
+            Action::Patch(PatchKind::Strategic, document, _) => {
+                self.patch(&target, &document).map(Reply::Object)
+            }
             Action::Delete(_) => {
                 let have = self.state.lock().objects.get(&key(&target)).cloned();
                 let have = have.ok_or_else(|| Status::not_found(&named(&target), &target.name))?;

@@ -42,7 +42,11 @@ fn missing(id: &str) -> BackendError {
 impl FakeRuntime {
     pub fn new() -> Arc<FakeRuntime> {
         let state = State { images: vec!["busybox:1".into()], ..State::default() };
-        Arc::new(FakeRuntime { state: Mutex::new(state), events: broadcast::channel(1024).0, removed: watch::Sender::new(()) })
+        Arc::new(FakeRuntime {
+            state: Mutex::new(state),
+            events: broadcast::channel(1024).0,
+            removed: watch::Sender::new(()),
+        })
     }
 
     /// What was asked of the runtime: `start main#0`, `stop main#0`, ...
@@ -82,8 +86,11 @@ impl FakeRuntime {
             finished_at_ns: now(),
         };
         container.state = ContainerState::Exited(exit.clone());
-        let event =
-            RuntimeEvent::ContainerExited { container_id: id.into(), sandbox_id: container.sandbox_id.clone(), exit };
+        let event = RuntimeEvent::ContainerExited {
+            container_id: id.into(),
+            sandbox_id: container.sandbox_id.clone(),
+            exit,
+        };
         drop(state);
         let _ = self.events.send(event);
     }
@@ -223,7 +230,9 @@ impl ContainerRuntime for FakeRuntime {
         Err(BackendError::Failed("no attach here".into()))
     }
     async fn port_forward(&self, _: &str, port: u16) -> Result<tokio::net::TcpStream> {
-        tokio::net::TcpStream::connect(("127.0.0.1", port)).await.map_err(|e| BackendError::Failed(e.to_string()))
+        tokio::net::TcpStream::connect(("127.0.0.1", port))
+            .await
+            .map_err(|e| BackendError::Failed(e.to_string()))
     }
     async fn sandbox_stats(&self, id: &str) -> Result<SandboxStats> {
         Ok(SandboxStats { sandbox_id: id.into(), ..SandboxStats::default() })
@@ -235,7 +244,12 @@ impl ContainerRuntime for FakeRuntime {
         let state = self.state.lock();
         let name = reference.strip_prefix("id-").unwrap_or(reference);
         let found = state.images.iter().find(|i| *i == name)?;
-        Some(ImageInfo { id: format!("id-{found}"), reference: found.clone(), size_bytes: 7, ..ImageInfo::default() })
+        Some(ImageInfo {
+            id: format!("id-{found}"),
+            reference: found.clone(),
+            size_bytes: 7,
+            ..ImageInfo::default()
+        })
     }
     fn images(&self) -> Vec<ImageInfo> {
         vec![]

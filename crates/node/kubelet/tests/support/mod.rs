@@ -1,5 +1,5 @@
 //! A node for tests: an API server, a runtime and a network in memory, and a kubelet between them.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used, clippy::result_large_err)]
 
 pub mod api;
 pub mod fake_runtime;
@@ -58,7 +58,11 @@ pub fn config(api: &Arc<Api>, runtime: Arc<dyn kubelet::backend::ContainerRuntim
         env: env::Env::real(),
         runtime,
         network: Arc::new(Loopback(watch::Sender::new(()))),
-        dns: DnsSettings { cluster_dns: vec!["10.96.0.10".into()], cluster_domain: "cluster.local".into(), ..Default::default() },
+        dns: DnsSettings {
+            cluster_dns: vec!["10.96.0.10".into()],
+            cluster_domain: "cluster.local".into(),
+            ..Default::default()
+        },
         listener: None,
         tls: None,
         max_pods: 110,

@@ -34,7 +34,11 @@ pub fn streams(mut request: Request, job: Job) -> Response<Body> {
 
 async fn converse(job: Job, mut opened: mpsc::Receiver<Stream>) {
     let wish = &job.wish;
-    let wanted = 1 + usize::from(wish.stdin) + usize::from(wish.stdout) + usize::from(wish.stderr) + usize::from(wish.tty);
+    let wanted = 1
+        + usize::from(wish.stdin)
+        + usize::from(wish.stdout)
+        + usize::from(wish.stderr)
+        + usize::from(wish.tty);
     let mut streams: HashMap<String, Stream> = HashMap::new();
     let collect = async {
         while streams.len() < wanted {

@@ -256,13 +256,17 @@ mod tests {
     fn frames_round_trip() {
         let (mut out, mut back) = (Deflater::default(), Inflater::default());
         for i in 0..3 {
-            let headers: Headers = vec![("streamtype".into(), "data".into()), ("port".into(), format!("80{i}"))];
+            let headers: Headers =
+                vec![("streamtype".into(), "data".into()), ("port".into(), format!("80{i}"))];
             let frame = read(&mut back, &out.open(2 * i + 1, &headers, false)).unwrap();
             assert_eq!(frame, Frame::Open { stream: 2 * i + 1, headers, fin: false });
         }
         let big: Headers = vec![("x".into(), "y".repeat(20_000))];
         assert!(matches!(read(&mut back, &out.open(9, &big, true)).unwrap(), Frame::Open { fin: true, .. }));
-        assert_eq!(read(&mut back, &data(5, b"hi", true)).unwrap(), Frame::Data { stream: 5, data: b"hi".to_vec(), fin: true });
+        assert_eq!(
+            read(&mut back, &data(5, b"hi", true)).unwrap(),
+            Frame::Data { stream: 5, data: b"hi".to_vec(), fin: true }
+        );
         assert_eq!(read(&mut back, &ping(7)).unwrap(), Frame::Ping(7));
         assert_eq!(read(&mut back, &reset(5)).unwrap(), Frame::Reset { stream: 5 });
     }

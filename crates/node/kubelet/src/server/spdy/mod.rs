@@ -33,7 +33,10 @@ pub fn is_upgrade(request: &Request) -> bool {
 }
 
 /// Accepts the upgrade with the first of the client's versions that is `known`.
-fn accept(request: &mut Request, known: &[&'static str]) -> Result<(Response<Body>, OnUpgrade), Box<Response<Body>>> {
+fn accept(
+    request: &mut Request,
+    known: &[&'static str],
+) -> Result<(Response<Body>, OnUpgrade), Box<Response<Body>>> {
     let offered: Vec<String> = request
         .headers()
         .get_all(VERSION_HEADER)
