@@ -9,7 +9,7 @@ use types::core::v1::Pod;
 
 use crate::manager::Pods;
 use crate::node::info::file_system;
-use crate::node::pressure::Pressure;
+use crate::node::pressure::{Pressure, Sample};
 use crate::pod::resources::{qos, requests};
 use crate::pod::status::Verdict;
 use crate::shared::Shared;
@@ -33,8 +33,11 @@ pub async fn run(shared: Arc<Shared>, pods: Arc<Pods>, mut pressure: watch::Rece
         } else {
             collect_images(&shared, LOW).await;
         }
-        if now.memory || now.disk {
-            evict(&shared, &pods, now).await;
+        // Measured anew: what was removed just now may have been enough, and a pod is worth more than an image.
+        let left = Sample::take(&shared.root_dir, &shared.runtime.image_root()).pressure();
+        let left = Pressure { memory: now.memory && left.memory, disk: now.disk && left.disk };
+        if left != Pressure::default() {
+            evict(&shared, &pods, left).await;
         }
         let pause = if now == Pressure::default() { INTERVAL } else { BETWEEN };
         tokio::select! {
@@ -90,6 +93,10 @@ async fn evict(shared: &Shared, pods: &Pods, pressure: Pressure) {
         } else {
             stats.containers.iter().map(|c| (c.writable_bytes + c.log_bytes) as i64).sum()
         };
+        // Ending a pod that takes nothing of the disk would cost its work and bring nothing back.
+        if used == 0 {
+            continue;
+        }
         candidates.push((rank(&pod, used, pressure), pod, used));
     }
     candidates.sort_by_key(|(rank, _, _)| *rank);
