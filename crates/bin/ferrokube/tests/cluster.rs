@@ -1,12 +1,11 @@
 //! The program as its user runs it: a cluster comes up, keeps what it acknowledged, runs a workload, survives being killed,
 //! and leaves nothing behind. The parts that need root say so without it.
 
-#[allow(dead_code)]
 mod machine;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use machine::Machine;
+use machine::{Machine, get};
 
 const MANIFEST: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kept}\ndata: {a: '1'}\n";
 
@@ -43,4 +42,41 @@ fn a_taken_port_is_named() {
     ]);
     assert!(refused.contains(&format!("process {}", std::process::id())) && refused.contains("--port"), "{refused}");
     drop(taken);
+}
+
+#[test]
+fn a_workload_runs_and_outlives_the_server() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: running containers needs root");
+        return;
+    }
+    let Some(root) = machine::busybox_root() else {
+        println!("skipped: busybox-static is not installed");
+        return;
+    };
+    let machine = Machine::new("workload");
+    let mut server = machine.start(&[]);
+    machine.run(&["images", "build", "localhost/web:1", "--rootfs", root.path().to_str().unwrap(), "--cmd", "/bin/web"]);
+    let node_port = machine.node_port;
+    machine.write("web.yaml", &include_str!("web.yaml").replace("NODEPORT", &node_port.to_string()));
+    machine.run(&["apply", "--wait", "-f", "web.yaml"]);
+    let first = get(node_port);
+    assert!(first.starts_with("web-"), "a pod answers with its name: {first:?}");
+    let before = machine.processes("httpd");
+    assert_eq!(before.len(), 2, "two pods run: {before:?}");
+
+    server.kill();
+    assert!(get(node_port).starts_with("web-"), "pods answer while the server is down");
+    let _second = machine.start(&[]);
+    machine.run(&["apply", "--wait", "-f", "web.yaml"]);
+    assert_eq!(machine.processes("httpd"), before, "the same processes run on");
+
+    machine.run(&["reset"]);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !machine.processes("httpd").is_empty() {
+        assert!(Instant::now() < deadline, "processes are left behind");
+        std::thread::yield_now();
+    }
+    let left = machine.leftovers();
+    assert!(left.is_empty(), "left behind: {left:?}");
 }

@@ -96,16 +96,19 @@ fn parse(text: &str, namespace: &str) -> Result<Vec<Manifest>> {
     Ok(manifests)
 }
 
+/// Looks first: a create of a Service that exists is refused for its node port, not for its name.
 async fn apply(client: &Client, manifest: &Manifest) -> Result<&'static str> {
     let text = manifest.document.to_string().into_bytes();
-    let object = scheme::decode_json(&text, &mut meta::DecodeContext::default())?;
     let api = client.dynamic(&manifest.resource, &manifest.namespace);
-    match api.create(object).await {
-        Ok(_) => Ok("created"),
-        Err(Status { code: 409, reason, .. }) if reason == "AlreadyExists" => {
+    match api.get(&manifest.name).await {
+        Ok(_) => {
             let options = WriteOptions { field_manager: "ferrokube-apply".into(), ..WriteOptions::default() };
             api.patch(&manifest.name, "", PatchKind::Strategic, text.into(), &options).await?;
             Ok("configured")
+        }
+        Err(Status { code: 404, .. }) => {
+            api.create(scheme::decode_json(&text, &mut meta::DecodeContext::default())?).await?;
+            Ok("created")
         }
         Err(status) => Err(status.into()),
     }

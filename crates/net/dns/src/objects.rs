@@ -12,7 +12,7 @@ pub const NAMESPACE: &str = "kube-system";
 /// Name of the Service.
 pub const NAME: &str = "kube-dns";
 /// Who manages the slices (label `endpointslice.kubernetes.io/managed-by`).
-pub const MANAGED_BY: &str = "ferrokube.io/dns";
+pub const MANAGED_BY: &str = "dns.ferrokube.io";
 /// Port of the Service.
 const PORT: i32 = 53;
 
