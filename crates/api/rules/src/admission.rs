@@ -6,8 +6,8 @@ pub(crate) mod webhook;
 
 use types::admissionregistration::v1::MatchCondition;
 
-use crate::check::{Errs, qualified_name};
 use crate::Path;
+use crate::check::{Errs, qualified_name};
 use meta::List;
 use std::collections::BTreeSet;
 

@@ -8,7 +8,8 @@ use crate::{Context, Path, Rules};
 use meta::{BadValue, List, Str};
 use std::collections::BTreeSet;
 use types::apiextensions::v1::{
-    CustomResourceConversion, CustomResourceDefinition, CustomResourceDefinitionNames, CustomResourceDefinitionVersion,
+    CustomResourceConversion, CustomResourceDefinition, CustomResourceDefinitionNames,
+    CustomResourceDefinitionVersion,
 };
 
 const WARNING_BYTES_MAX: usize = 256;
@@ -21,15 +22,18 @@ impl Rules for CustomResourceDefinition {
     fn default(&mut self) {
         let names = &mut self.spec.names;
         if names.singular.is_empty() {
-            names.singular = names.kind.to_lowercase().into();
+            names.singular = names.kind.to_lowercase();
         }
         if names.list_kind.is_empty() && !names.kind.is_empty() {
             names.list_kind = format!("{}List", names.kind).into();
         }
         let conversion = self.spec.conversion.get_or_insert_default();
         text(&mut conversion.strategy, "None");
-        if let Some(service) =
-            conversion.webhook.as_mut().and_then(|w| w.client_config.as_mut()).and_then(|c| c.service.as_mut())
+        if let Some(service) = conversion
+            .webhook
+            .as_mut()
+            .and_then(|w| w.client_config.as_mut())
+            .and_then(|c| c.service.as_mut())
         {
             set(&mut service.port, 443);
         }
@@ -68,7 +72,8 @@ impl Rules for CustomResourceDefinition {
 
     fn check_update(&self, old: &Self, e: &mut Errs, cx: &Context) {
         self.check(e, cx);
-        let established = old.status.conditions.iter().any(|c| c.type_ == "Established" && c.status == "True");
+        let established =
+            old.status.conditions.iter().any(|c| c.type_ == "Established" && c.status == "True");
         let at = Path::root("spec");
         if established {
             e.immutable(&at.child("scope"), &self.spec.scope, &old.spec.scope, || (&self.spec.scope).into());
@@ -145,7 +150,13 @@ fn version(e: &mut Errs, at: &Path<'_>, v: &CustomResourceDefinitionVersion) {
             e.invalid(&at, warning, "must not be an empty string");
         }
         if let Some((i, _)) = warning.char_indices().find(|(_, c)| c.is_control()) {
-            e.invalid(&at, warning, format!("must only contain printable UTF-8 characters; non-printable character found at index {i}"));
+            e.invalid(
+                &at,
+                warning,
+                format!(
+                    "must only contain printable UTF-8 characters; non-printable character found at index {i}"
+                ),
+            );
         }
     }
     let columns = at.child("additionalPrinterColumns");
@@ -160,7 +171,11 @@ fn version(e: &mut Errs, at: &Path<'_>, v: &CustomResourceDefinitionVersion) {
         }
         const FORMATS: [&str; 7] = ["", "int32", "int64", "float", "double", "byte", "date"];
         if !FORMATS.contains(&c.format.as_str()) && !["date-time", "password"].contains(&c.format.as_str()) {
-            e.invalid(&at.child("format"), &c.format, "must be one of byte,date,date-time,double,float,int32,int64,password");
+            e.invalid(
+                &at.child("format"),
+                &c.format,
+                "must be one of byte,date,date-time,double,float,int32,int64,password",
+            );
         }
         e.present(&at.child("jsonPath"), &c.json_path);
     }
@@ -191,7 +206,11 @@ fn names(e: &mut Errs, at: &Path<'_>, names: &CustomResourceDefinitionNames) {
     let mixed = |e: &mut Errs, at: &Path<'_>, value: &Str| {
         let messages = dns_1035_label(&value.to_lowercase());
         if !messages.is_empty() {
-            e.invalid(at, value, format!("may have mixed case, but should otherwise match: {}", messages.join(",")));
+            e.invalid(
+                at,
+                value,
+                format!("may have mixed case, but should otherwise match: {}", messages.join(",")),
+            );
         }
     };
     label(e, &at.child("plural"), &names.plural);
@@ -238,7 +257,14 @@ fn conversion(e: &mut Errs, at: &Path<'_>, conversion: Option<&CustomResourceCon
             (Some(url), None) => webhook::url(e, &client_at.child("url"), url),
             (None, Some(s)) => {
                 let port = s.port.unwrap_or(443);
-                webhook::service(e, &client_at.child("service"), &s.name, &s.namespace, s.path.as_deref(), port);
+                webhook::service(
+                    e,
+                    &client_at.child("service"),
+                    &s.name,
+                    &s.namespace,
+                    s.path.as_deref(),
+                    port,
+                );
             }
             _ => e.required(&client_at, "exactly one of url or service is required"),
         },

@@ -42,7 +42,8 @@ fn matches_template(e: &mut Errs, at: &Path<'_>, t: &PodTemplateSpec, chosen: Op
     let chosen = chosen.is_some_and(|s| labels::is_empty(s) || labels::matches(s, &t.metadata.labels));
     if !chosen {
         let metadata = at.child("metadata");
-        let shown = if t.metadata.labels.is_empty() { Raw("null".into()) } else { BadValue::of(&t.metadata.labels) };
+        let shown =
+            if t.metadata.labels.is_empty() { Raw("null".into()) } else { BadValue::of(&t.metadata.labels) };
         e.invalid(&metadata.child("labels"), shown, NO_MATCH);
     }
 }

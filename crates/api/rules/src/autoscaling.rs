@@ -139,7 +139,11 @@ fn scaling_rules(e: &mut Errs, at: &Path<'_>, rules: &v2::HPAScalingRules) {
             e.invalid(&seconds_at, p.period_seconds, "must be greater than zero");
         }
         if p.period_seconds > POLICY_SECONDS_MAX {
-            e.invalid(&seconds_at, p.period_seconds, format!("must be less than or equal to {POLICY_SECONDS_MAX}"));
+            e.invalid(
+                &seconds_at,
+                p.period_seconds,
+                format!("must be less than or equal to {POLICY_SECONDS_MAX}"),
+            );
         }
     }
     if let Some(tolerance) = rules.tolerance.as_ref().filter(|t| **t < Quantity::default()) {
@@ -154,7 +158,10 @@ fn metrics(e: &mut Errs, at: &Path<'_>, metrics: &List<v2::MetricSpec>, min: Opt
         metric(e, &at.index(i), m);
     }
     if min == Some(0) && !external {
-        e.forbidden(at, "must specify at least one Object or External metric to support scaling to zero replicas");
+        e.forbidden(
+            at,
+            "must specify at least one Object or External metric to support scaling to zero replicas",
+        );
     }
 }
 
@@ -240,7 +247,10 @@ fn resource_target(e: &mut Errs, at: &Path<'_>, t: &v2::MetricTarget) {
             "must set either a target raw value or a target utilization",
         ),
         (Some(_), Some(_)) => {
-            e.forbidden(&at.child("averageValue"), "may not set both a target raw value and a target utilization");
+            e.forbidden(
+                &at.child("averageValue"),
+                "may not set both a target raw value and a target utilization",
+            );
         }
         _ => {}
     }

@@ -35,7 +35,8 @@ fn plain<T: Struct>(value: &T) -> Value {
 }
 
 /// Fields that the internal pod spec keeps inside its security context.
-const IN_SECURITY_CONTEXT: [&str; 5] = ["hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace", "hostUsers"];
+const IN_SECURITY_CONTEXT: [&str; 5] =
+    ["hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace", "hostUsers"];
 
 /// The fields of a struct's internal form, each with the object that holds its value.
 fn fields<'a>(info: &'static TypeInfo, value: &'a Value) -> Vec<(&'static Field, &'a Value)> {
@@ -229,7 +230,9 @@ fn steps(old: &[String], new: &[String]) -> Vec<Step> {
             if i < a.len() && j < b.len() && a[i] == b[j] {
                 out.push(Step::Keep);
                 (i, j) = (i + 1, j + 1);
-            } else if j == b.len() || (i < a.len() && common[(i + 1) * width + j] >= common[i * width + j + 1]) {
+            } else if j == b.len()
+                || (i < a.len() && common[(i + 1) * width + j] >= common[i * width + j + 1])
+            {
                 out.push(Step::Remove);
                 i += 1;
             } else {
@@ -260,6 +263,10 @@ mod tests {
     fn host_namespaces_are_in_the_security_context() {
         let old = PodSpec { security_context: Some(Default::default()), ..Default::default() };
         let new = PodSpec { host_network: true, ..old.clone() };
-        assert!(internal(&old, &new).contains("  \"SecurityContext\": {\n-  \"HostNetwork\": false,\n+  \"HostNetwork\": true,\n"));
+        assert!(
+            internal(&old, &new).contains(
+                "  \"SecurityContext\": {\n-  \"HostNetwork\": false,\n+  \"HostNetwork\": true,\n"
+            )
+        );
     }
 }

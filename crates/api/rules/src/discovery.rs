@@ -55,7 +55,11 @@ impl Rules for EndpointSlice {
             let at = list.index(i);
             let addresses = at.child("addresses");
             out.extend(
-                endpoint.addresses.iter().enumerate().filter_map(|(i, a)| ip::address_warning(&addresses.index(i), a)),
+                endpoint
+                    .addresses
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(i, a)| ip::address_warning(&addresses.index(i), a)),
             );
         }
         out
@@ -86,7 +90,10 @@ fn endpoint(e: &mut Errs, at: &Path<'_>, endpoint: &Endpoint, kind: &str) {
                 let before = e.len();
                 let parsed = ip::address(e, &addresses.index(i), address);
                 if e.len() == before {
-                    let right = matches!((kind, parsed), ("IPv4", Some(IpAddr::V4(_))) | ("IPv6", Some(IpAddr::V6(_))));
+                    let right = matches!(
+                        (kind, parsed),
+                        ("IPv4", Some(IpAddr::V4(_))) | ("IPv6", Some(IpAddr::V6(_)))
+                    );
                     if !right {
                         e.invalid(&addresses, address, format!("must be an {kind} address"));
                     } else {

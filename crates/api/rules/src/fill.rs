@@ -34,7 +34,7 @@ pub fn number(field: &mut i32, value: i32) {
 pub fn missing(to: &mut Map<Quantity>, from: &Map<Quantity>) {
     for (name, value) in from.iter() {
         if !to.contains_key(name) {
-            to.insert(name.clone(), value.clone());
+            to.insert(name.clone(), *value);
         }
     }
 }

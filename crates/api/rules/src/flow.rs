@@ -41,7 +41,11 @@ impl Rules for FlowSchema {
             e.invalid(&precedence, spec.matching_precedence, "must be a positive value");
         }
         if spec.matching_precedence > PRECEDENCE_MAX {
-            e.invalid(&precedence, spec.matching_precedence, format!("must not be greater than {PRECEDENCE_MAX}"));
+            e.invalid(
+                &precedence,
+                spec.matching_precedence,
+                format!("must not be greater than {PRECEDENCE_MAX}"),
+            );
         }
         if spec.matching_precedence == 1 && self.metadata.name != "exempt" {
             e.invalid(&precedence, 1, "only the schema named 'exempt' may have matchingPrecedence 1");
@@ -155,10 +159,17 @@ fn resource_rule(e: &mut Errs, at: &Path<'_>, r: &ResourcePolicyRule) {
     }
     let namespaces = at.child("namespaces");
     if r.namespaces.is_empty() && !r.cluster_scope {
-        e.required(&namespaces, "resource rules that are not cluster scoped must supply at least one namespace");
+        e.required(
+            &namespaces,
+            "resource rules that are not cluster scoped must supply at least one namespace",
+        );
     } else if r.namespaces.iter().any(|n| n == "*") {
         if r.namespaces.len() > 1 {
-            e.invalid(&namespaces, BadValue::of(&r.namespaces), "\"*\" is present, must not specify other namespaces");
+            e.invalid(
+                &namespaces,
+                BadValue::of(&r.namespaces),
+                "\"*\" is present, must not specify other namespaces",
+            );
         }
     } else {
         for (i, n) in r.namespaces.iter().enumerate() {
@@ -174,7 +185,11 @@ fn other_rule(e: &mut Errs, at: &Path<'_>, r: &NonResourcePolicyRule) {
         return e.required(&urls, "nonResourceURLs must contain at least one value");
     }
     if r.non_resource_urls.len() > 1 && r.non_resource_urls.iter().any(|u| u == "*") {
-        return e.invalid(&urls, BadValue::of(&r.non_resource_urls), "if '*' is present, must not specify other non-resource URLs");
+        return e.invalid(
+            &urls,
+            BadValue::of(&r.non_resource_urls),
+            "if '*' is present, must not specify other non-resource URLs",
+        );
     }
     for (i, url) in r.non_resource_urls.iter().enumerate().filter(|(_, u)| *u != "*") {
         let at = urls.index(i);
@@ -272,9 +287,13 @@ fn limited(e: &mut Errs, at: &Path<'_>, l: &LimitedPriorityLevelConfiguration) {
     let response = at.child("limitResponse");
     let queuing_at = response.child("queuing");
     match (l.limit_response.type_.as_str(), &l.limit_response.queuing) {
-        ("Reject", Some(_)) => e.forbidden(&queuing_at, "must be nil if limited.limitResponse.type is not Limited"),
+        ("Reject", Some(_)) => {
+            e.forbidden(&queuing_at, "must be nil if limited.limitResponse.type is not Limited")
+        }
         ("Reject", None) => {}
-        ("Queue", None) => e.required(&queuing_at, "must not be empty if limited.limitResponse.type is Limited"),
+        ("Queue", None) => {
+            e.required(&queuing_at, "must not be empty if limited.limitResponse.type is Limited")
+        }
         ("Queue", Some(q)) => queuing(e, &queuing_at, q),
         (other, _) => e.unsupported(&response.child("type"), other, &["Queue", "Reject"]),
     }
@@ -301,7 +320,10 @@ fn queuing(e: &mut Errs, at: &Path<'_>, q: &QueuingConfiguration) {
         // The entropy of a hand must fit into the 64-bit hash that deals it.
         let bits: f64 = (0..q.hand_size).map(|i| f64::from(q.queues - i).log2()).sum::<f64>();
         if bits.ceil() > 60.0 {
-            let detail = format!("required entropy bits of deckSize {} and handSize {} should not be greater than 60", q.queues, q.hand_size);
+            let detail = format!(
+                "required entropy bits of deckSize {} and handSize {} should not be greater than 60",
+                q.queues, q.hand_size
+            );
             e.invalid(&hand_at, q.hand_size, detail);
         }
     }

@@ -17,7 +17,9 @@ impl Rules for PodDisruptionBudget {
             // Upstream quotes its internal form of the whole spec.
             e.invalid(&at, BadValue::json(spec), "minAvailable and maxUnavailable cannot be both set");
         }
-        for (field, value) in [("minAvailable", &spec.min_available), ("maxUnavailable", &spec.max_unavailable)] {
+        for (field, value) in
+            [("minAvailable", &spec.min_available), ("maxUnavailable", &spec.max_unavailable)]
+        {
             if let Some(value) = value {
                 count_or_percent(e, &at.child(field), value);
                 at_most_all(e, &at.child(field), value);

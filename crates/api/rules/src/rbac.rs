@@ -28,7 +28,11 @@ fn rules(e: &mut Errs, rules: &List<PolicyRule>, namespaced: bool) {
             }
             let others = [&rule.api_groups, &rule.resources, &rule.resource_names];
             if others.iter().any(|l| !l.is_empty()) {
-                e.invalid(&urls, shown(), "rules cannot apply to both regular resources and non-resource URLs");
+                e.invalid(
+                    &urls,
+                    shown(),
+                    "rules cannot apply to both regular resources and non-resource URLs",
+                );
             }
             continue;
         }
@@ -62,7 +66,10 @@ impl Rules for ClusterRole {
             let at = Path::root("aggregationRule");
             let list = at.child("clusterRoleSelectors");
             if aggregation.cluster_role_selectors.is_empty() {
-                return e.required(&list, "at least one clusterRoleSelector required if aggregationRule is non-nil");
+                return e.required(
+                    &list,
+                    "at least one clusterRoleSelector required if aggregationRule is non-nil",
+                );
             }
             for (i, selector) in aggregation.cluster_role_selectors.iter().enumerate() {
                 labels::selector(e, &list.index(i), selector);

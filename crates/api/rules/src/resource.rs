@@ -62,7 +62,11 @@ fn fully_qualified(e: &mut Errs, at: &Path<'_>, name: &str) {
         return e.required(at, "");
     }
     let Some((domain, id)) = name.split_once('/').filter(|(_, id)| !id.contains('/')) else {
-        return e.invalid(at, name, "a fully qualified name must be a domain and a name separated by a slash");
+        return e.invalid(
+            at,
+            name,
+            "a fully qualified name must be a domain and a name separated by a slash",
+        );
     };
     if domain.is_empty() {
         e.invalid(at, "", "the domain must not be empty");

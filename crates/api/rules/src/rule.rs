@@ -239,12 +239,19 @@ pub const fn row<K: Rules>() -> KindRules {
             }
         },
         prepare_update: |cx, new, old, part| {
-            if let (Some(new), Some(old)) = (new.as_any_mut().downcast_mut::<K>(), old.as_any().downcast_ref()) {
+            if let (Some(new), Some(old)) =
+                (new.as_any_mut().downcast_mut::<K>(), old.as_any().downcast_ref())
+            {
                 prepare_update::<K>(cx, new, old, part);
             }
         },
-        validate_create: |cx, o| o.as_any().downcast_ref::<K>().map_or_else(Vec::new, |k| validate_create(cx, k)),
-        validate_update: |cx, new, old, part| match (new.as_any().downcast_ref::<K>(), old.as_any().downcast_ref()) {
+        validate_create: |cx, o| {
+            o.as_any().downcast_ref::<K>().map_or_else(Vec::new, |k| validate_create(cx, k))
+        },
+        validate_update: |cx, new, old, part| match (
+            new.as_any().downcast_ref::<K>(),
+            old.as_any().downcast_ref(),
+        ) {
             (Some(new), Some(old)) => validate_update(cx, new, old, part),
             _ => Vec::new(),
         },

@@ -9,8 +9,8 @@ use crate::{Context, Path, Rules};
 use meta::{BadValue, List, Str};
 use std::collections::BTreeSet;
 use types::admissionregistration::v1::{
-    MatchResources, MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, NamedRuleWithOperations, ParamKind,
-    ParamRef, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, Validation, Variable,
+    MatchResources, MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, NamedRuleWithOperations,
+    ParamKind, ParamRef, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, Validation, Variable,
 };
 
 const MESSAGE_BYTES_MAX: usize = 5 * 1024;
@@ -111,7 +111,9 @@ impl Rules for MutatingAdmissionPolicy {
                 "ApplyConfiguration" => {
                     match &m.apply_configuration {
                         None => e.required(&apply, "must be specified when patchType is ApplyConfiguration"),
-                        Some(c) if c.expression.trim().is_empty() => e.required(&apply.child("expression"), ""),
+                        Some(c) if c.expression.trim().is_empty() => {
+                            e.required(&apply.child("expression"), "")
+                        }
                         Some(_) => {}
                     }
                     if m.json_patch.is_some() {
@@ -121,7 +123,9 @@ impl Rules for MutatingAdmissionPolicy {
                 "JSONPatch" => {
                     match &m.json_patch {
                         None => e.required(&json, "must be specified when patchType is JSONPatch"),
-                        Some(p) if p.expression.trim().is_empty() => e.required(&json.child("expression"), ""),
+                        Some(p) if p.expression.trim().is_empty() => {
+                            e.required(&json.child("expression"), "")
+                        }
                         Some(_) => {}
                     }
                     if m.apply_configuration.is_some() {
@@ -181,7 +185,13 @@ impl Rules for MutatingAdmissionPolicyBinding {
 
     fn check(&self, e: &mut Errs, _cx: &Context) {
         let spec = &self.spec;
-        binding(e, &Path::root("spec"), &spec.policy_name, spec.param_ref.as_deref(), spec.match_resources.as_deref());
+        binding(
+            e,
+            &Path::root("spec"),
+            &spec.policy_name,
+            spec.param_ref.as_deref(),
+            spec.match_resources.as_deref(),
+        );
     }
 }
 
@@ -203,7 +213,11 @@ fn param_kind(e: &mut Errs, at: &Path<'_>, kind: &ParamKind) {
     if e.present(&at.child("kind"), &kind.kind) {
         let lower = kind.kind.to_ascii_lowercase();
         for message in crate::check::dns_1035_label(&lower) {
-            e.invalid(&at.child("kind"), &kind.kind, format!("may have mixed case, but should otherwise match: {message}"));
+            e.invalid(
+                &at.child("kind"),
+                &kind.kind,
+                format!("may have mixed case, but should otherwise match: {message}"),
+            );
         }
     }
 }
@@ -228,9 +242,10 @@ fn match_resources(e: &mut Errs, at: &Path<'_>, resources: &MatchResources) {
         None => e.required(&at.child("objectSelector"), ""),
         Some(selector) => labels::selector(e, &at.child("labelSelector"), selector),
     }
-    for (field, list) in
-        [("resourceRules", &resources.resource_rules), ("excludeResourceRules", &resources.exclude_resource_rules)]
-    {
+    for (field, list) in [
+        ("resourceRules", &resources.resource_rules),
+        ("excludeResourceRules", &resources.exclude_resource_rules),
+    ] {
         let list_at = at.child(field);
         for (i, rule) in list.iter().enumerate() {
             named_rule(e, &list_at.index(i), rule);
@@ -297,7 +312,13 @@ fn validation(e: &mut Errs, at: &Path<'_>, v: &Validation) {
     }
 }
 
-fn binding(e: &mut Errs, at: &Path<'_>, policy: &Str, param: Option<&ParamRef>, resources: Option<&MatchResources>) {
+fn binding(
+    e: &mut Errs,
+    at: &Path<'_>,
+    policy: &Str,
+    param: Option<&ParamRef>,
+    resources: Option<&MatchResources>,
+) {
     if e.present(&at.child("policyName"), policy) {
         e.each(&at.child("policyName"), policy, crate::check::name_subdomain(policy, false));
     }

@@ -24,14 +24,19 @@ pub(super) fn check(e: &mut Errs, at: &Path<'_>, rule: &View<'_>, allow_sub: boo
         e.required(&operations, "");
     }
     if rule.operations.len() > 1 && wildcard(rule.operations) {
-        e.invalid(&operations, BadValue::of(rule.operations), "if '*' is present, must not specify other operations");
+        e.invalid(
+            &operations,
+            BadValue::of(rule.operations),
+            "if '*' is present, must not specify other operations",
+        );
     }
     for (i, operation) in rule.operations.iter().enumerate() {
         e.one_of(&operations.index(i), operation, &OPERATIONS);
     }
-    for (field, list, what, empty_ok) in
-        [("apiGroups", rule.api_groups, "API groups", true), ("apiVersions", rule.api_versions, "API versions", false)]
-    {
+    for (field, list, what, empty_ok) in [
+        ("apiGroups", rule.api_groups, "API groups", true),
+        ("apiVersions", rule.api_versions, "API versions", false),
+    ] {
         let at = at.child(field);
         if list.is_empty() {
             e.required(&at, "");
@@ -59,7 +64,9 @@ fn resources(e: &mut Errs, at: &Path<'_>, list: &List<Str>, allow_sub: bool) {
             e.required(&at.index(i), "");
             continue;
         }
-        let Some((resource, sub)) = name.split_once('/').filter(|_| allow_sub || name.contains('/')) else { continue };
+        let Some((resource, sub)) = name.split_once('/').filter(|_| allow_sub || name.contains('/')) else {
+            continue;
+        };
         if any_of.contains(resource) {
             e.invalid(&at.index(i), name, format!("if '{resource}/*' is present, must not specify {name}"));
         }
@@ -77,6 +84,10 @@ fn resources(e: &mut Errs, at: &Path<'_>, list: &List<Str>, allow_sub: bool) {
         e.invalid(at, BadValue::of(list), "if '*/*' is present, must not specify other resources");
     }
     if list.iter().any(|r| r == "*") && list.iter().any(|r| r != "*" && !r.contains('/')) {
-        e.invalid(at, BadValue::of(list), "if '*' is present, must not specify other resources without subresources");
+        e.invalid(
+            at,
+            BadValue::of(list),
+            "if '*' is present, must not specify other resources without subresources",
+        );
     }
 }

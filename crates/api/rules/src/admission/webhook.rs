@@ -1,7 +1,7 @@
 //! Configurations of mutating and validating webhooks.
 
-use super::rules::{self, View};
 use super::match_conditions;
+use super::rules::{self, View};
 use crate::check::{Errs, dns_subdomain, labels, port_number};
 use crate::fill::{set, text_opt};
 use crate::{Context, Path, Rules};
@@ -218,7 +218,14 @@ pub(crate) fn url(e: &mut Errs, at: &Path<'_>, text: &str) {
 }
 
 /// A service that answers a webhook.
-pub(crate) fn service(e: &mut Errs, at: &Path<'_>, name: &str, namespace: &str, path: Option<&str>, port: i32) {
+pub(crate) fn service(
+    e: &mut Errs,
+    at: &Path<'_>,
+    name: &str,
+    namespace: &str,
+    path: Option<&str>,
+    port: i32,
+) {
     if name.is_empty() {
         e.required(&at.child("name"), "service name is required");
     }

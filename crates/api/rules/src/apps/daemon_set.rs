@@ -83,7 +83,11 @@ fn strategy(e: &mut Errs, at: &Path<'_>, spec: &DaemonSetSpec) {
             let shown = |value: Option<&IntOrString>| value.map_or(Raw("0".into()), |v| v.into());
             match has {
                 (true, true) => {
-                    e.invalid(&rolling_at.child("maxSurge"), shown(surge), "may not be set when maxUnavailable is non-zero");
+                    e.invalid(
+                        &rolling_at.child("maxSurge"),
+                        shown(surge),
+                        "may not be set when maxUnavailable is non-zero",
+                    );
                 }
                 (false, false) => {
                     e.required(&rolling_at.child("maxUnavailable"), "cannot be 0 when maxSurge is 0");

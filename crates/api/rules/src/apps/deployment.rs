@@ -79,7 +79,11 @@ impl Rules for Deployment {
             ],
         );
         if s.available_replicas > s.ready_replicas {
-            e.invalid(&at.child("availableReplicas"), s.available_replicas, "cannot be greater than readyReplicas");
+            e.invalid(
+                &at.child("availableReplicas"),
+                s.available_replicas,
+                "cannot be greater than readyReplicas",
+            );
         }
         collisions(e, s.collision_count, old.status.collision_count);
     }
@@ -93,7 +97,9 @@ fn strategy(e: &mut Errs, at: &Path<'_>, deployment: &Deployment) {
     let strategy = &deployment.spec.strategy;
     let rolling_at = at.child("rollingUpdate");
     match (strategy.type_.as_str(), &strategy.rolling_update) {
-        ("Recreate", Some(_)) => e.forbidden(&rolling_at, "may not be specified when strategy `type` is 'Recreate'"),
+        ("Recreate", Some(_)) => {
+            e.forbidden(&rolling_at, "may not be specified when strategy `type` is 'Recreate'")
+        }
         ("Recreate", None) => {}
         ("RollingUpdate", None) => e.required(&rolling_at, "this should be defaulted and never be nil"),
         ("RollingUpdate", Some(rolling)) => {

@@ -48,7 +48,11 @@ impl Rules for ReplicaSet {
         );
         if s.available_replicas > s.ready_replicas {
             let at = Path::root("status");
-            e.invalid(&at.child("availableReplicas"), s.available_replicas, "cannot be greater than readyReplicas");
+            e.invalid(
+                &at.child("availableReplicas"),
+                s.available_replicas,
+                "cannot be greater than readyReplicas",
+            );
         }
     }
 

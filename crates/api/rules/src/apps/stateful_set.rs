@@ -2,9 +2,9 @@
 
 use super::{at_most_all, collisions, count_or_percent, matches_template};
 use crate::check::{Errs, Raw, dns_label, labels, name_label};
+use crate::core::claim;
 use crate::core::controller::replica_counts;
 use crate::core::pod::{default, template, warnings};
-use crate::core::claim;
 use crate::fill::{round_up, set, text};
 use crate::rule::spec_and_status;
 use crate::{Context, Path, Rules};
@@ -30,10 +30,10 @@ impl Rules for StatefulSet {
             spec.update_strategy.type_ = "RollingUpdate".into();
             spec.update_strategy.rolling_update.get_or_insert_default();
         }
-        if spec.update_strategy.type_ == "RollingUpdate" {
-            if let Some(rolling) = &mut spec.update_strategy.rolling_update {
-                set(&mut rolling.partition, 0);
-            }
+        if spec.update_strategy.type_ == "RollingUpdate"
+            && let Some(rolling) = &mut spec.update_strategy.rolling_update
+        {
+            set(&mut rolling.partition, 0);
         }
         let retention = spec.persistent_volume_claim_retention_policy.get_or_insert_default();
         text(&mut retention.when_deleted, "Retain");
@@ -55,7 +55,8 @@ impl Rules for StatefulSet {
         rest.update_strategy.clone_from(&old.spec.update_strategy);
         rest.revision_history_limit = old.spec.revision_history_limit;
         rest.min_ready_seconds = old.spec.min_ready_seconds;
-        rest.persistent_volume_claim_retention_policy.clone_from(&old.spec.persistent_volume_claim_retention_policy);
+        rest.persistent_volume_claim_retention_policy
+            .clone_from(&old.spec.persistent_volume_claim_retention_policy);
         if rest != old.spec {
             e.forbidden(&Path::root("spec"), MUTABLE);
         }
@@ -121,7 +122,11 @@ fn check(e: &mut Errs, spec: &StatefulSetSpec) {
         Some(selector) => {
             labels::selector(e, &selector_at, selector);
             if labels::is_empty(selector) {
-                e.invalid(&selector_at, BadValue::json(selector), "empty selector is invalid for statefulset");
+                e.invalid(
+                    &selector_at,
+                    BadValue::json(selector),
+                    "empty selector is invalid for statefulset",
+                );
             }
         }
     }
@@ -141,7 +146,10 @@ fn check(e: &mut Errs, spec: &StatefulSetSpec) {
         e.unsupported(&spec_at.child("restartPolicy"), &t.spec.restart_policy, &["Always"]);
     }
     if t.spec.active_deadline_seconds.is_some() {
-        e.forbidden(&spec_at.child("activeDeadlineSeconds"), "activeDeadlineSeconds in StatefulSet is not Supported");
+        e.forbidden(
+            &spec_at.child("activeDeadlineSeconds"),
+            "activeDeadlineSeconds in StatefulSet is not Supported",
+        );
     }
 }
 
@@ -151,7 +159,11 @@ fn strategy(e: &mut Errs, at: &Path<'_>, spec: &StatefulSetSpec) {
     match (strategy.type_.as_str(), &strategy.rolling_update) {
         ("", _) => e.required(at, ""),
         ("OnDelete", Some(rolling)) => {
-            e.invalid(&rolling_at, BadValue::json(&**rolling), "only allowed for updateStrategy 'RollingUpdate'");
+            e.invalid(
+                &rolling_at,
+                BadValue::json(&**rolling),
+                "only allowed for updateStrategy 'RollingUpdate'",
+            );
         }
         ("OnDelete", None) | ("RollingUpdate", None) => {}
         ("RollingUpdate", Some(rolling)) => {
@@ -167,7 +179,8 @@ fn strategy(e: &mut Errs, at: &Path<'_>, spec: &StatefulSetSpec) {
         }
         (other, rolling) => {
             let rolling = if rolling.is_some() { "{}" } else { "null" };
-            let shown = format!(r#"{{"Type":{},"RollingUpdate":{rolling}}}"#, crate::check::json_string(other));
+            let shown =
+                format!(r#"{{"Type":{},"RollingUpdate":{rolling}}}"#, crate::check::json_string(other));
             e.invalid(at, Raw(shown), "must be 'RollingUpdate' or 'OnDelete'");
         }
     }

@@ -67,16 +67,24 @@ fn spec(e: &mut Errs, spec: &CronJobSpec, old: Option<&CronJobSpec>, cx: &Contex
             );
         }
         if spec.schedule.contains("TZ") && spec.time_zone.is_some() {
-            e.invalid(&schedule_at, &spec.schedule, "cannot use both timeZone field and TZ or CRON_TZ in schedule");
+            e.invalid(
+                &schedule_at,
+                &spec.schedule,
+                "cannot use both timeZone field and TZ or CRON_TZ in schedule",
+            );
         }
     }
-    if old.is_none_or(|o| o.time_zone != spec.time_zone) {
-        if let Some(zone) = &spec.time_zone {
-            time_zone(e, &at.child("timeZone"), zone);
-        }
+    if old.is_none_or(|o| o.time_zone != spec.time_zone)
+        && let Some(zone) = &spec.time_zone
+    {
+        time_zone(e, &at.child("timeZone"), zone);
     }
     e.non_negative_opt(&at.child("startingDeadlineSeconds"), spec.starting_deadline_seconds);
-    e.required_one_of(&at.child("concurrencyPolicy"), &spec.concurrency_policy, &["Allow", "Forbid", "Replace"]);
+    e.required_one_of(
+        &at.child("concurrencyPolicy"),
+        &spec.concurrency_policy,
+        &["Allow", "Forbid", "Replace"],
+    );
     let template = at.child("jobTemplate");
     labels::labels(e, &template.child("labels"), &spec.job_template.metadata.labels);
     labels::annotations(e, &template.child("annotations"), &spec.job_template.metadata.annotations);
@@ -97,7 +105,11 @@ fn time_zone(e: &mut Errs, at: &Path<'_>, zone: &meta::Str) {
         return e.invalid(at, Raw(json_option(Some(zone))), "timeZone must be nil or non-empty string");
     }
     if zone.eq_ignore_ascii_case("local") {
-        e.invalid(at, zone, "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones");
+        e.invalid(
+            at,
+            zone,
+            "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
+        );
     }
     if !cron_schedule::is_time_zone(zone) {
         e.invalid(at, zone, format!("unknown time zone {zone}"));

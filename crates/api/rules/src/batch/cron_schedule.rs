@@ -40,13 +40,16 @@ pub(super) fn parse(schedule: &str) -> Result<(), String> {
 }
 
 fn descriptor(text: &str) -> Result<(), String> {
-    const KNOWN: [&str; 7] = ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
+    const KNOWN: [&str; 7] =
+        ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
     if KNOWN.contains(&text) {
         return Ok(());
     }
     match text.strip_prefix("@every ") {
         Some(duration) if is_duration(duration) => Ok(()),
-        Some(duration) => Err(format!("failed to parse duration {text}: time: invalid duration \"{duration}\"")),
+        Some(duration) => {
+            Err(format!("failed to parse duration {text}: time: invalid duration \"{duration}\""))
+        }
         None => Err(format!("unrecognized descriptor: {text}")),
     }
 }
@@ -63,7 +66,8 @@ fn is_duration(text: &str) -> bool {
         if digits.len() == rest.len() {
             return false;
         }
-        let Some(unit) = ["ns", "us", "µs", "ms", "s", "m", "h"].iter().find(|u| digits.starts_with(**u)) else {
+        let Some(unit) = ["ns", "us", "µs", "ms", "s", "m", "h"].iter().find(|u| digits.starts_with(**u))
+        else {
             return false;
         };
         rest = &digits[unit.len()..];
@@ -118,7 +122,9 @@ fn value(text: &str, names: &[&str]) -> Result<u32, String> {
 
 fn number(text: &str) -> Result<u32, String> {
     match text.parse::<i64>() {
-        Err(_) => Err(format!("failed to parse int from {text}: strconv.Atoi: parsing \"{text}\": invalid syntax")),
+        Err(_) => {
+            Err(format!("failed to parse int from {text}: strconv.Atoi: parsing \"{text}\": invalid syntax"))
+        }
         Ok(n) if n < 0 => Err(format!("negative number ({n}) not allowed: {text}")),
         Ok(n) => Ok(u32::try_from(n).unwrap_or(u32::MAX)),
     }

@@ -33,17 +33,17 @@ impl Rules for Job {
         job_labels::check(e, self);
         let at = Path::root("spec");
         spec(e, &at, &self.spec, cx);
-        if self.spec.completion_mode.as_deref() == Some("Indexed") {
-            if let Some(count) = self.spec.completions.filter(|c| *c > 0) {
-                let pod = format!("{}-{}", self.metadata.name, count - 1);
-                if !dns_label(&pod).is_empty() {
-                    let metadata = Path::root("metadata");
-                    e.invalid(
-                        &metadata.child("name"),
-                        &self.metadata.name,
-                        format!("will not able to create pod with invalid DNS label: {pod}"),
-                    );
-                }
+        if self.spec.completion_mode.as_deref() == Some("Indexed")
+            && let Some(count) = self.spec.completions.filter(|c| *c > 0)
+        {
+            let pod = format!("{}-{}", self.metadata.name, count - 1);
+            if !dns_label(&pod).is_empty() {
+                let metadata = Path::root("metadata");
+                e.invalid(
+                    &metadata.child("name"),
+                    &self.metadata.name,
+                    format!("will not able to create pod with invalid DNS label: {pod}"),
+                );
             }
         }
     }

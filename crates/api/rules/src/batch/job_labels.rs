@@ -61,6 +61,10 @@ pub(super) fn check(e: &mut Errs, job: &Job) {
     }
     let generated: Map<Str> = expected.into_iter().map(|(k, v)| (k, v.clone())).collect();
     if !labels::matches(selector, &generated) {
-        e.invalid(&spec.child("selector"), BadValue::json::<LabelSelector>(selector), "`selector` not auto-generated");
+        e.invalid(
+            &spec.child("selector"),
+            BadValue::json::<LabelSelector>(selector),
+            "`selector` not auto-generated",
+        );
     }
 }

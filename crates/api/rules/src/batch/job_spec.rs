@@ -26,7 +26,10 @@ pub(super) fn check(e: &mut Errs, at: &Path<'_>, spec: &JobSpec, cx: &Context) {
         let at = at.child("maxFailedIndexes");
         e.non_negative(&at, max);
         if spec.backoff_limit_per_index.is_none() {
-            e.required(&Path::root(&at_text(&at, "backoffLimitPerIndex")), "when maxFailedIndexes is specified");
+            e.required(
+                &Path::root(&at_text(&at, "backoffLimitPerIndex")),
+                "when maxFailedIndexes is specified",
+            );
         }
     }
     if let Some(manager) = &spec.managed_by {
@@ -42,9 +45,10 @@ pub(super) fn check(e: &mut Errs, at: &Path<'_>, spec: &JobSpec, cx: &Context) {
         Some(other) => e.unsupported(&at.child("completionMode"), other, &["NonIndexed", "Indexed"]),
     }
     if spec.completion_mode.as_deref() != Some("Indexed") {
-        for (field, value) in
-            [("backoffLimitPerIndex", spec.backoff_limit_per_index), ("maxFailedIndexes", spec.max_failed_indexes)]
-        {
+        for (field, value) in [
+            ("backoffLimitPerIndex", spec.backoff_limit_per_index),
+            ("maxFailedIndexes", spec.max_failed_indexes),
+        ] {
             if let Some(value) = value {
                 e.invalid(&at.child(field), value, "requires indexed completion mode");
             }
@@ -55,7 +59,11 @@ pub(super) fn check(e: &mut Errs, at: &Path<'_>, spec: &JobSpec, cx: &Context) {
     }
     if let Some(policy) = &spec.success_policy {
         if spec.completion_mode.as_deref() != Some("Indexed") {
-            e.invalid(&at.child("successPolicy"), BadValue::json(&**policy), "requires indexed completion mode");
+            e.invalid(
+                &at.child("successPolicy"),
+                BadValue::json(&**policy),
+                "requires indexed completion mode",
+            );
         } else {
             success_policy(e, &at.child("successPolicy"), spec, policy);
         }
@@ -92,10 +100,22 @@ fn completion_mode(e: &mut Errs, at: &Path<'_>, spec: &JobSpec, mode: &str) {
     }
     let over = |value: Option<i32>, max: i32| value.filter(|v| *v > max);
     if let Some(n) = over(spec.parallelism, INDEXED_PARALLELISM_MAX) {
-        e.invalid(&at.child("parallelism"), n, format!("must be less than or equal to {INDEXED_PARALLELISM_MAX} when completion mode is Indexed"));
+        e.invalid(
+            &at.child("parallelism"),
+            n,
+            format!(
+                "must be less than or equal to {INDEXED_PARALLELISM_MAX} when completion mode is Indexed"
+            ),
+        );
     }
     if let Some(n) = over(spec.completions, INDEXED_COMPLETIONS_MAX) {
-        e.invalid(&at.child("completions"), n, format!("must be less than or equal to {INDEXED_COMPLETIONS_MAX} when completion mode is Indexed"));
+        e.invalid(
+            &at.child("completions"),
+            n,
+            format!(
+                "must be less than or equal to {INDEXED_COMPLETIONS_MAX} when completion mode is Indexed"
+            ),
+        );
     }
     let (Some(max), completions) = (spec.max_failed_indexes, spec.completions.unwrap_or(0)) else { return };
     let at_max = at.child("maxFailedIndexes");
@@ -138,11 +158,9 @@ fn failure_rule(e: &mut Errs, at: &Path<'_>, spec: &JobSpec, rule: &PodFailurePo
     let action_at = at.child("action");
     match rule.action.as_str() {
         "" => e.required(&action_at, "valid values: \"Count\", \"FailIndex\", \"FailJob\", \"Ignore\""),
-        "FailIndex" if spec.backoff_limit_per_index.is_none() => e.invalid(
-            &action_at,
-            &rule.action,
-            "requires the backoffLimitPerIndex to be set",
-        ),
+        "FailIndex" if spec.backoff_limit_per_index.is_none() => {
+            e.invalid(&action_at, &rule.action, "requires the backoffLimitPerIndex to be set")
+        }
         other => e.one_of(&action_at, other, &["Count", "FailIndex", "FailJob", "Ignore"]),
     }
     if let Some(codes) = &rule.on_exit_codes {
@@ -176,8 +194,16 @@ fn failure_rule(e: &mut Errs, at: &Path<'_>, spec: &JobSpec, rule: &PodFailurePo
         }
     }
     match (rule.on_exit_codes.is_some(), rule.on_pod_conditions.is_empty()) {
-        (true, false) => e.invalid(at, BadValue::json(rule), "specifying both OnExitCodes and OnPodConditions is not supported"),
-        (false, true) => e.invalid(at, BadValue::json(rule), "specifying one of OnExitCodes and OnPodConditions is required"),
+        (true, false) => e.invalid(
+            at,
+            BadValue::json(rule),
+            "specifying both OnExitCodes and OnPodConditions is not supported",
+        ),
+        (false, true) => e.invalid(
+            at,
+            BadValue::json(rule),
+            "specifying one of OnExitCodes and OnPodConditions is required",
+        ),
         _ => {}
     }
 }
@@ -223,7 +249,11 @@ fn success_policy(e: &mut Errs, at: &Path<'_>, spec: &JobSpec, policy: &SuccessP
             match parse_indexes(text, completions) {
                 Ok(count) => indexes = Some(count),
                 Err(problem) => {
-                    e.invalid(&at.child("succeededIndexes"), text, format!("error parsing succeededIndexes: {problem}"));
+                    e.invalid(
+                        &at.child("succeededIndexes"),
+                        text,
+                        format!("error parsing succeededIndexes: {problem}"),
+                    );
                 }
             }
         }
@@ -231,7 +261,13 @@ fn success_policy(e: &mut Errs, at: &Path<'_>, spec: &JobSpec, policy: &SuccessP
             let at = at.child("succeededCount");
             e.non_negative(&at, count);
             if count > completions {
-                e.invalid(&at, count, format!("must be less than or equal to {completions} (the number of specified completions)"));
+                e.invalid(
+                    &at,
+                    count,
+                    format!(
+                        "must be less than or equal to {completions} (the number of specified completions)"
+                    ),
+                );
             }
             if let Some(indexes) = indexes.filter(|n| count > *n) {
                 e.invalid(&at, count, format!("must be less than or equal to {indexes} (the number of indexes in the specified succeededIndexes field)"));
@@ -245,7 +281,9 @@ fn parse_indexes(text: &str, completions: i32) -> Result<i32, String> {
     let mut last = -1;
     let mut count = 0;
     for part in text.split(',').filter(|_| !text.is_empty()) {
-        let number = |s: &str| s.parse::<i32>().map_err(|_| format!("cannot convert string to integer for index: \"{s}\""));
+        let number = |s: &str| {
+            s.parse::<i32>().map_err(|_| format!("cannot convert string to integer for index: \"{s}\""))
+        };
         let (low, high) = match part.split_once('-') {
             Some((low, high)) => (number(low)?, number(high)?),
             None => (number(part)?, number(part)?),
@@ -273,10 +311,11 @@ pub(super) fn update(e: &mut Errs, at: &Path<'_>, new: &Job, old: &Job) {
     let elastic = now.completion_mode.as_deref() == Some("Indexed") && now.completions.is_some();
     if elastic && then.completions != now.completions {
         if now.completions != now.parallelism {
-            e.invalid(&at.child("completions"), shown_completions(), format!(
-                "can only be modified in tandem with {}",
-                at.child("parallelism")
-            ));
+            e.invalid(
+                &at.child("completions"),
+                shown_completions(),
+                format!("can only be modified in tandem with {}", at.child("parallelism")),
+            );
         }
     } else {
         e.immutable(&at.child("completions"), &now.completions, &then.completions, shown_completions);
@@ -309,18 +348,35 @@ pub(super) fn update(e: &mut Errs, at: &Path<'_>, new: &Job, old: &Job) {
         }
     }
     e.immutable(&at.child("template"), &template, &then.template, || BadValue::of(&now.template));
-    e.immutable(&at.child("completionMode"), &now.completion_mode, &then.completion_mode, || BadValue::of(&now.completion_mode));
-    e.immutable(&at.child("podFailurePolicy"), &now.pod_failure_policy, &then.pod_failure_policy, || BadValue::of(&now.pod_failure_policy));
-    e.immutable(&at.child("backoffLimitPerIndex"), &now.backoff_limit_per_index, &then.backoff_limit_per_index, || BadValue::of(&now.backoff_limit_per_index));
+    e.immutable(&at.child("completionMode"), &now.completion_mode, &then.completion_mode, || {
+        BadValue::of(&now.completion_mode)
+    });
+    e.immutable(&at.child("podFailurePolicy"), &now.pod_failure_policy, &then.pod_failure_policy, || {
+        BadValue::of(&now.pod_failure_policy)
+    });
+    e.immutable(
+        &at.child("backoffLimitPerIndex"),
+        &now.backoff_limit_per_index,
+        &then.backoff_limit_per_index,
+        || BadValue::of(&now.backoff_limit_per_index),
+    );
     e.immutable(&at.child("managedBy"), &now.managed_by, &then.managed_by, || BadValue::of(&now.managed_by));
-    e.immutable(&at.child("successPolicy"), &now.success_policy, &then.success_policy, || BadValue::of(&now.success_policy));
+    e.immutable(&at.child("successPolicy"), &now.success_policy, &then.success_policy, || {
+        BadValue::of(&now.success_policy)
+    });
 }
 
 /// Counts in the status of a job.
 pub(super) fn status(e: &mut Errs, new: &Job, old: &Job) {
     let at = Path::root("status");
     let s = &new.status;
-    for (field, count) in [("active", Some(s.active)), ("succeeded", Some(s.succeeded)), ("failed", Some(s.failed)), ("ready", s.ready), ("terminating", s.terminating)] {
+    for (field, count) in [
+        ("active", Some(s.active)),
+        ("succeeded", Some(s.succeeded)),
+        ("failed", Some(s.failed)),
+        ("ready", s.ready),
+        ("terminating", s.terminating),
+    ] {
         e.non_negative_opt(&at.child(field), count);
     }
     if let Some(uncounted) = &s.uncounted_terminated_pods {
@@ -339,9 +395,16 @@ pub(super) fn status(e: &mut Errs, new: &Job, old: &Job) {
     }
     let finished = |kind: &str| s.conditions.iter().any(|c| c.type_ == kind && c.status == "True");
     if finished("Complete") && finished("Failed") {
-        e.invalid(&at.child("conditions"), BadValue::of(&s.conditions), "cannot set Complete=True and Failed=true conditions");
+        e.invalid(
+            &at.child("conditions"),
+            BadValue::of(&s.conditions),
+            "cannot set Complete=True and Failed=true conditions",
+        );
     }
-    if old.status.start_time.is_some() && old.spec.suspend != Some(true) && s.start_time != old.status.start_time {
+    if old.status.start_time.is_some()
+        && old.spec.suspend != Some(true)
+        && s.start_time != old.status.start_time
+    {
         e.required(&at.child("startTime"), "startTime cannot be removed for unsuspended job");
     }
 }

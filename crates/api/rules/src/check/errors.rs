@@ -38,8 +38,19 @@ impl Errs {
         self.list.is_empty()
     }
 
-    fn push(&mut self, kind: FieldErrorKind, at: &Path<'_>, value: impl Into<BadValue>, detail: impl Into<String>) {
-        self.list.push(FieldError { kind, field: at.to_string(), value: value.into(), detail: detail.into() });
+    fn push(
+        &mut self,
+        kind: FieldErrorKind,
+        at: &Path<'_>,
+        value: impl Into<BadValue>,
+        detail: impl Into<String>,
+    ) {
+        self.list.push(FieldError {
+            kind,
+            field: at.to_string(),
+            value: value.into(),
+            detail: detail.into(),
+        });
     }
 
     /// The value is absent and must not be.

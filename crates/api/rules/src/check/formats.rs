@@ -20,7 +20,8 @@ const QUALIFIED: &str = "must consist of alphanumeric characters, '-', '_' or '.
 const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 const C_IDENTIFIER: &str = "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation is '[A-Za-z_][A-Za-z0-9_]*')";
 const CONFIG_KEY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
-const ENV_NAME: &str = "a valid environment variable name must consist only of printable ASCII characters other than '='";
+const ENV_NAME: &str =
+    "a valid environment variable name must consist only of printable ASCII characters other than '='";
 const PERCENT: &str = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
 const HTTP_HEADER: &str = "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')";
 
@@ -162,7 +163,10 @@ pub fn label_value(value: &str) -> Messages {
 
 /// An identifier of the C language.
 pub fn c_identifier(value: &str) -> Messages {
-    let ok = value.bytes().enumerate().all(|(i, b)| b == b'_' || b.is_ascii_alphabetic() || (i > 0 && b.is_ascii_digit()));
+    let ok = value
+        .bytes()
+        .enumerate()
+        .all(|(i, b)| b == b'_' || b.is_ascii_alphabetic() || (i > 0 && b.is_ascii_digit()));
     if ok && !value.is_empty() { Messages::new() } else { vec![C_IDENTIFIER.into()] }
 }
 
@@ -189,7 +193,11 @@ pub fn port_name(value: &str) -> Messages {
 
 /// A port number.
 pub fn port_number(value: i64) -> Messages {
-    if (1..=65535).contains(&value) { Messages::new() } else { vec!["must be between 1 and 65535, inclusive".into()] }
+    if (1..=65535).contains(&value) {
+        Messages::new()
+    } else {
+        vec!["must be between 1 and 65535, inclusive".into()]
+    }
 }
 
 /// A key of a ConfigMap or Secret.
@@ -220,7 +228,11 @@ pub fn env_name(value: &str) -> Messages {
 /// A percentage such as `25%`.
 pub fn percent(value: &str) -> Messages {
     let digits = value.strip_suffix('%').unwrap_or("");
-    if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) { Messages::new() } else { vec![PERCENT.into()] }
+    if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
+        Messages::new()
+    } else {
+        vec![PERCENT.into()]
+    }
 }
 
 /// The name of an HTTP header.
@@ -234,7 +246,8 @@ pub fn http_header(value: &str) -> Messages {
 
 /// The characters of the path part of an HTTP URL, as `IsDomainPrefixedPath` accepts them.
 pub fn http_path_ok(value: &str) -> bool {
-    !value.is_empty() && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&b))
+    !value.is_empty()
+        && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&b))
 }
 
 fn leading_dots(value: &str) -> Option<Cow<'static, str>> {
@@ -251,7 +264,11 @@ pub fn path_segment(value: &str, prefix: bool) -> Messages {
     if !prefix && (value == "." || value == "..") {
         return vec![format!("may not be '{value}'").into()];
     }
-    ["/", "%"].iter().filter(|c| value.contains(**c)).map(|c| format!("may not contain '{c}'").into()).collect()
+    ["/", "%"]
+        .iter()
+        .filter(|c| value.contains(**c))
+        .map(|c| format!("may not contain '{c}'").into())
+        .collect()
 }
 
 /// A prefix that ends in a dash is judged as if its last two characters were a letter.

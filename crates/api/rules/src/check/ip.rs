@@ -18,7 +18,11 @@ fn sloppy_v4(value: &str) -> Option<Ipv4Addr> {
     let mut parts = value.split('.');
     for octet in &mut octets {
         let part = parts.next().filter(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()))?;
-        *octet = part.trim_start_matches('0').parse().or_else(|e| if part.bytes().all(|b| b == b'0') { Ok(0) } else { Err(e) }).ok()?;
+        *octet = part
+            .trim_start_matches('0')
+            .parse()
+            .or_else(|e| if part.bytes().all(|b| b == b'0') { Ok(0) } else { Err(e) })
+            .ok()?;
     }
     parts.next().is_none().then(|| Ipv4Addr::from(octets))
 }
@@ -126,7 +130,9 @@ pub fn strict_range(e: &mut Errs, at: &Path<'_>, value: &str) {
         Ok(_) if cidr.address != cidr.network => {
             e.invalid(at, value, "must not have bits set beyond the prefix length");
         }
-        Ok(_) if value != canonical => e.invalid(at, value, format!("must be in canonical form (\"{canonical}\")")),
+        Ok(_) if value != canonical => {
+            e.invalid(at, value, format!("must be in canonical form (\"{canonical}\")"))
+        }
         Ok(_) => {}
     }
 }
@@ -138,12 +144,9 @@ pub fn reachable(e: &mut Errs, at: &Path<'_>, value: &str) {
         return;
     };
     let (unspecified, loopback, link_local, multicast) = match ip {
-        IpAddr::V4(v4) => (
-            v4.is_unspecified(),
-            v4.is_loopback(),
-            v4.is_link_local(),
-            v4.octets()[..3] == [224, 0, 0],
-        ),
+        IpAddr::V4(v4) => {
+            (v4.is_unspecified(), v4.is_loopback(), v4.is_link_local(), v4.octets()[..3] == [224, 0, 0])
+        }
         IpAddr::V6(v6) => (
             v6.is_unspecified(),
             v6.is_loopback(),
@@ -167,8 +170,9 @@ pub fn reachable(e: &mut Errs, at: &Path<'_>, value: &str) {
 pub fn address_warning(at: &Path<'_>, value: &str) -> Option<String> {
     let ip = parse(value)?;
     match value.parse::<IpAddr>() {
-        Ok(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_none() => (v6.to_string() != value)
-            .then(|| format!("{at}: IPv6 address \"{value}\" should be in RFC 5952 canonical format (\"{v6}\")")),
+        Ok(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_none() => (v6.to_string() != value).then(|| {
+            format!("{at}: IPv6 address \"{value}\" should be in RFC 5952 canonical format (\"{v6}\")")
+        }),
         Ok(IpAddr::V4(_)) => None,
         _ => Some(format!("{at}: non-standard IP address \"{value}\" is invalid: use \"{ip}\"")),
     }
@@ -193,7 +197,9 @@ pub fn range_warnings(at: &Path<'_>, value: &str) -> Vec<String> {
         Ok(IpAddr::V6(v6)) if !leading_zero && v6.to_ipv4_mapped().is_none() => {
             let plain = format!("{v6}/{prefix}");
             if out.is_empty() && plain != value {
-                out.push(format!("{at}: IPv6 CIDR value \"{value}\" should be in RFC 5952 canonical format (\"{plain}\")"));
+                out.push(format!(
+                    "{at}: IPv6 CIDR value \"{value}\" should be in RFC 5952 canonical format (\"{plain}\")"
+                ));
             }
         }
         _ => out.push(format!("{at}: non-standard CIDR value \"{value}\" is invalid: use \"{canonical}\"")),
@@ -212,7 +218,9 @@ mod tests {
         assert_eq!(parse("999.1.1.1"), None);
         assert_eq!(parse("0.0.0.00"), parse("0.0.0.0"));
         assert_eq!(Cidr::parse("10.0.0.0/33"), None);
-        assert!(Cidr::parse("10.1.0.0/16").is_some_and(|c| c.contains("10.1.2.3".parse().expect("an address"))));
+        assert!(
+            Cidr::parse("10.1.0.0/16").is_some_and(|c| c.contains("10.1.2.3".parse().expect("an address")))
+        );
         assert!(Cidr::parse("::/0").is_some_and(|c| c.contains("fe80::1".parse().expect("an address"))));
     }
 }

@@ -43,7 +43,10 @@ impl Rules for APIService {
         let at = Path::root("spec");
         if spec.group.is_empty() {
             if spec.version != "v1" || spec.service.is_some() {
-                e.required(&at.child("group"), "only v1 may have an empty group and it better be legacy kube");
+                e.required(
+                    &at.child("group"),
+                    "only v1 may have an empty group and it better be legacy kube",
+                );
             }
         } else {
             e.each(&at.child("group"), &spec.group, dns_subdomain(&spec.group));
@@ -85,7 +88,11 @@ impl Rules for APIService {
                     );
                 }
                 if spec.insecure_skip_tls_verify && !spec.ca_bundle.0.is_empty() {
-                    e.invalid(&at.child("insecureSkipTLSVerify"), true, "may not be true if caBundle is present");
+                    e.invalid(
+                        &at.child("insecureSkipTLSVerify"),
+                        true,
+                        "may not be true if caBundle is present",
+                    );
                 }
             }
         }

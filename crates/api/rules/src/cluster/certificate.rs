@@ -63,7 +63,10 @@ impl Rules for CertificateSigningRequest {
         self.status.conditions = match sent_decided {
             true => {
                 let mut kept = kept.into_iter();
-                added.into_iter().filter_map(|c| if decided(&c.type_) { kept.next() } else { Some(c) }).collect()
+                added
+                    .into_iter()
+                    .filter_map(|c| if decided(&c.type_) { kept.next() } else { Some(c) })
+                    .collect()
             }
             false => added,
         };
@@ -123,7 +126,9 @@ impl Rules for CertificateSigningRequest {
         if !old.status.certificate.0.is_empty() && *certificate != old.status.certificate {
             e.forbidden(&at, "updates may not set certificate content");
         }
-        if !certificate.0.is_empty() && !certificate.0.windows(27).any(|w| w == b"-----BEGIN CERTIFICATE-----") {
+        if !certificate.0.is_empty()
+            && !certificate.0.windows(27).any(|w| w == b"-----BEGIN CERTIFICATE-----")
+        {
             e.invalid(&at, "<certificate data>", "must contain at least one CERTIFICATE PEM block");
         }
         conditions(e, self);
@@ -143,7 +148,8 @@ impl Rules for CertificateSigningRequest {
 /// What is wrong with the PEM block of a request.
 fn request_problem(request: &[u8]) -> Option<&'static str> {
     let text = std::str::from_utf8(request).unwrap_or("");
-    let begins = text.contains("-----BEGIN CERTIFICATE REQUEST-----") && text.contains("-----END CERTIFICATE REQUEST-----");
+    let begins = text.contains("-----BEGIN CERTIFICATE REQUEST-----")
+        && text.contains("-----END CERTIFICATE REQUEST-----");
     (!begins).then_some("PEM block type must be CERTIFICATE REQUEST")
 }
 
@@ -153,10 +159,18 @@ fn signer_name(e: &mut Errs, at: &Path<'_>, name: &str) {
         return;
     }
     let Some((domain, path)) = name.split_once('/') else {
-        return e.invalid(at, name, "must be a fully qualified domain and path of the form 'example.com/signer-name'");
+        return e.invalid(
+            at,
+            name,
+            "must be a fully qualified domain and path of the form 'example.com/signer-name'",
+        );
     };
     if path.contains('/') {
-        return e.invalid(at, name, "must be a fully qualified domain and path of the form 'example.com/signer-name'");
+        return e.invalid(
+            at,
+            name,
+            "must be a fully qualified domain and path of the form 'example.com/signer-name'",
+        );
     }
     for message in dns_subdomain(domain) {
         e.invalid(at, name, format!("validating label \"{domain}\": {message}"));
@@ -203,7 +217,8 @@ fn conditions_stay(e: &mut Errs, new: &CertificateSigningRequest, old: &Certific
     let status = Path::root("status");
     let at = status.child("conditions");
     for kind in ["Approved", "Denied", "Failed"] {
-        let count = |c: &CertificateSigningRequest| c.status.conditions.iter().filter(|c| c.type_ == kind).count();
+        let count =
+            |c: &CertificateSigningRequest| c.status.conditions.iter().filter(|c| c.type_ == kind).count();
         let (now, then) = (count(new), count(old));
         if now < then {
             e.forbidden(&at, format!("updates may not remove a condition of type \"{kind}\""));

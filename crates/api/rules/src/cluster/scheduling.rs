@@ -8,7 +8,8 @@ use types::scheduling::v1::PriorityClass;
 
 const USER_VALUE_MAX: i32 = 1_000_000_000;
 /// The classes that Kubernetes itself has, and their values.
-const SYSTEM: [(&str, i32); 2] = [("system-node-critical", 2_000_001_000), ("system-cluster-critical", 2_000_000_000)];
+const SYSTEM: [(&str, i32); 2] =
+    [("system-node-critical", 2_000_001_000), ("system-cluster-critical", 2_000_000_000)];
 
 impl Rules for PriorityClass {
     const GENERATION: bool = true;
@@ -23,8 +24,12 @@ impl Rules for PriorityClass {
             let known = SYSTEM.iter().find(|(n, _)| *n == name);
             let problem = match known {
                 None => Some(format!("{name} is not a known system priority class")),
-                Some((_, value)) if *value != self.value => Some(format!("value of {name} PriorityClass must be {value}")),
-                Some(_) if self.global_default => Some(format!("globalDefault of {name} PriorityClass must be false")),
+                Some((_, value)) if *value != self.value => {
+                    Some(format!("value of {name} PriorityClass must be {value}"))
+                }
+                Some(_) if self.global_default => {
+                    Some(format!("globalDefault of {name} PriorityClass must be false"))
+                }
                 Some(_) => None,
             };
             if let Some(problem) = problem {

@@ -10,7 +10,8 @@ use meta::{BadValue, List, Str};
 use types::core::v1::*;
 
 /// How volumes can be mounted.
-pub(crate) const ACCESS_MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
+pub(crate) const ACCESS_MODES: [&str; 4] =
+    ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 
 impl Rules for PersistentVolumeClaim {
@@ -172,7 +173,9 @@ fn update(new: &PersistentVolumeClaim, old: &PersistentVolumeClaim, e: &mut Errs
         }
     }
     if new.status.phase == "Bound" {
-        if let Some(size) = old.spec.resources.requests.get("storage").filter(|_| !rest.resources.requests.is_empty()) {
+        if let Some(size) =
+            old.spec.resources.requests.get("storage").filter(|_| !rest.resources.requests.is_empty())
+        {
             rest.resources.requests.insert("storage", *size);
         }
         if rest.volume_attributes_class_name.is_some() {
@@ -190,7 +193,10 @@ fn update(new: &PersistentVolumeClaim, old: &PersistentVolumeClaim, e: &mut Errs
     let (now, then) = (size(&new.spec.resources.requests), size(&old.spec.resources.requests));
     if now < then && now <= size(&old.status.capacity) {
         let resources = at.child("resources");
-        e.forbidden(&resources.child("requests").child("storage"), "field can not be less than status.capacity");
+        e.forbidden(
+            &resources.child("requests").child("storage"),
+            "field can not be less than status.capacity",
+        );
     }
     e.immutable(&Path::root("volumeMode"), &new.spec.volume_mode, &old.spec.volume_mode, || {
         BadValue::of(&new.spec.volume_mode)

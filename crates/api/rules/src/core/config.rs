@@ -92,16 +92,14 @@ impl Rules for Secret {
             }
             "kubernetes.io/dockercfg" if has(".dockercfg") => self.json(e, ".dockercfg"),
             "kubernetes.io/dockerconfigjson" if has(".dockerconfigjson") => self.json(e, ".dockerconfigjson"),
-            "kubernetes.io/basic-auth" => {
-                if !self.data.contains_key("username") && !self.data.contains_key("password") {
-                    has("username");
-                    has("password");
-                }
+            "kubernetes.io/basic-auth"
+                if !self.data.contains_key("username") && !self.data.contains_key("password") =>
+            {
+                has("username");
+                has("password");
             }
-            "kubernetes.io/ssh-auth" => {
-                if self.data.get("ssh-privatekey").is_none_or(|v| v.0.is_empty()) {
-                    e.required(&at.key("ssh-privatekey"), "");
-                }
+            "kubernetes.io/ssh-auth" if self.data.get("ssh-privatekey").is_none_or(|v| v.0.is_empty()) => {
+                e.required(&at.key("ssh-privatekey"), "");
             }
             "kubernetes.io/tls" => {
                 has("tls.crt");
@@ -221,7 +219,9 @@ impl Rules for Namespace {
         match (self.metadata.deletion_timestamp.is_some(), self.status.phase.as_str()) {
             (false, "Active") | (true, "Terminating") => {}
             (false, other) => e.invalid(&at, other, "may only be 'Active' if `deletionTimestamp` is empty"),
-            (true, other) => e.invalid(&at, other, "may only be 'Terminating' if `deletionTimestamp` is not empty"),
+            (true, other) => {
+                e.invalid(&at, other, "may only be 'Terminating' if `deletionTimestamp` is not empty")
+            }
         }
     }
 

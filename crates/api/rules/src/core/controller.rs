@@ -16,7 +16,8 @@ impl Rules for ReplicationController {
     spec_and_status!(generation);
 
     fn default(&mut self) {
-        let labels: Map<Str> = self.spec.template.as_ref().map(|t| t.metadata.labels.clone()).unwrap_or_default();
+        let labels: Map<Str> =
+            self.spec.template.as_ref().map(|t| t.metadata.labels.clone()).unwrap_or_default();
         if !labels.is_empty() {
             if self.spec.selector.is_empty() {
                 self.spec.selector = labels.clone();

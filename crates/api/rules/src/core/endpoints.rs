@@ -48,10 +48,14 @@ impl Rules for Endpoints {
         let mut out = Vec::new();
         for (i, subset) in self.subsets.iter().enumerate() {
             let at = subsets.index(i);
-            for (field, list) in [("addresses", &subset.addresses), ("notReadyAddresses", &subset.not_ready_addresses)] {
+            for (field, list) in
+                [("addresses", &subset.addresses), ("notReadyAddresses", &subset.not_ready_addresses)]
+            {
                 let list_at = at.child(field);
                 out.extend(
-                    list.iter().enumerate().filter_map(|(i, a)| ip::address_warning(&list_at.index(i).child("ip"), &a.ip)),
+                    list.iter()
+                        .enumerate()
+                        .filter_map(|(i, a)| ip::address_warning(&list_at.index(i).child("ip"), &a.ip)),
                 );
             }
         }

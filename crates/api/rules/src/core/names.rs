@@ -54,7 +54,9 @@ pub fn may_overcommit(name: &str) -> bool {
 
 /// A resource of a device plugin: with a domain that is not Kubernetes' own.
 pub fn is_extended(name: &str) -> bool {
-    !is_native(name) && !name.starts_with("requests.") && qualified_name(&format!("requests.{name}")).is_empty()
+    !is_native(name)
+        && !name.starts_with("requests.")
+        && qualified_name(&format!("requests.{name}")).is_empty()
 }
 
 fn is_integer(name: &str) -> bool {

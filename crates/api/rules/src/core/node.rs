@@ -90,7 +90,8 @@ fn taints(e: &mut Errs, taints: &List<Taint>) {
         }
         e.required_one_of(&at.child("effect"), &taint.effect, &TAINT_EFFECTS);
         if !seen.insert((&taint.effect, &taint.key)) {
-            let added = taint.time_added.as_ref().map_or_else(|| "null".to_owned(), |t| json_string(&t.to_string()));
+            let added =
+                taint.time_added.as_ref().map_or_else(|| "null".to_owned(), |t| json_string(&t.to_string()));
             let quoted = format!(
                 r#"{{"Key":{},"Value":{},"Effect":{},"TimeAdded":{added}}}"#,
                 json_string(&taint.key),
@@ -115,7 +116,8 @@ fn resources(e: &mut Errs, status: &NodeStatus) {
 fn pod_ranges(e: &mut Errs, ranges: &List<Str>) {
     let spec = Path::root("spec");
     let at = spec.child("podCIDRs");
-    let parsed: Vec<_> = ranges.iter().enumerate().map(|(i, value)| ip::range(e, &at.index(i), value)).collect();
+    let parsed: Vec<_> =
+        ranges.iter().enumerate().map(|(i, value)| ip::range(e, &at.index(i), value)).collect();
     if ranges.len() < 2 {
         return;
     }
@@ -137,8 +139,11 @@ fn update(new: &Node, old: &Node, e: &mut Errs) {
     let list = status.child("addresses");
     for (i, address) in new.status.addresses.iter().enumerate() {
         if new.status.addresses[..i].contains(address) {
-            let quoted =
-                format!(r#"{{"Type":{},"Address":{}}}"#, json_string(&address.type_), json_string(&address.address));
+            let quoted = format!(
+                r#"{{"Type":{},"Address":{}}}"#,
+                json_string(&address.type_),
+                json_string(&address.address)
+            );
             e.duplicate(&list.index(i), BadValue::Plain(quoted));
         }
     }
@@ -154,7 +159,10 @@ fn update(new: &Node, old: &Node, e: &mut Errs) {
         }
     }
     if !old.spec.provider_id.is_empty() && old.spec.provider_id != new.spec.provider_id {
-        e.forbidden(&spec.child("providerID"), "node updates may not change providerID except from \"\" to valid");
+        e.forbidden(
+            &spec.child("providerID"),
+            "node updates may not change providerID except from \"\" to valid",
+        );
     }
     taints(e, &new.spec.taints);
     if new.spec.external_id != old.spec.external_id {

@@ -128,7 +128,10 @@ pub(crate) fn spec(e: &mut Errs, at: &Path<'_>, spec: &PersistentVolumeSpec, nam
         if !inline {
             e.one_of(&at, mode, &["Block", "Filesystem"]);
         } else if mode != "Filesystem" {
-            e.forbidden(&at, "may not specify volumeMode other than Filesystem in the context of inline volumes");
+            e.forbidden(
+                &at,
+                "may not specify volumeMode other than Filesystem in the context of inline volumes",
+            );
         }
     }
     if let Some(class) = &spec.volume_attributes_class_name {
@@ -158,7 +161,11 @@ fn capacity(e: &mut Errs, at: &Path<'_>, spec: &PersistentVolumeSpec) {
         e.required(at, "");
     }
     if !spec.capacity.contains_key("storage") || spec.capacity.len() > 1 {
-        let shown = if spec.capacity.is_empty() { BadValue::Plain("{}".into()) } else { BadValue::of(&spec.capacity) };
+        let shown = if spec.capacity.is_empty() {
+            BadValue::Plain("{}".into())
+        } else {
+            BadValue::of(&spec.capacity)
+        };
         e.unsupported(at, shown, &["storage"]);
     }
     for (name, value) in spec.capacity.iter() {
@@ -183,15 +190,22 @@ fn sources(e: &mut Errs, at: &Path<'_>, spec: &PersistentVolumeSpec, name: &str)
     source!(host_path, "hostPath", "hostPath", source::host_path);
     source!(gce_persistent_disk, "gcePersistentDisk", "persistentDisk", source::gce_disk);
     source!(aws_elastic_block_store, "awsElasticBlockStore", "awsElasticBlockStore", source::aws_disk);
-    source!(glusterfs, "glusterfs", "glusterfs", |e: &mut Errs, at: &Path<'_>, s: &GlusterfsPersistentVolumeSource| {
-        source::required(e, at, &[("endpoints", &s.endpoints), ("path", &s.path)]);
-        let at = at.child("endpointsNamespace");
-        match s.endpoints_namespace.as_deref() {
-            None => {}
-            Some("") => e.invalid(&at, "", "if the endpointnamespace is set, it must be a valid namespace name"),
-            Some(namespace) => e.each(&at, namespace, name_label(namespace, false)),
+    source!(
+        glusterfs,
+        "glusterfs",
+        "glusterfs",
+        |e: &mut Errs, at: &Path<'_>, s: &GlusterfsPersistentVolumeSource| {
+            source::required(e, at, &[("endpoints", &s.endpoints), ("path", &s.path)]);
+            let at = at.child("endpointsNamespace");
+            match s.endpoints_namespace.as_deref() {
+                None => {}
+                Some("") => {
+                    e.invalid(&at, "", "if the endpointnamespace is set, it must be a valid namespace name")
+                }
+                Some(namespace) => e.each(&at, namespace, name_label(namespace, false)),
+            }
         }
-    });
+    );
     source!(flocker, "flocker", "flocker", source::flocker);
     source!(nfs, "nfs", "nfs", source::nfs);
     source!(rbd, "rbd", "rbd", |e: &mut Errs, at: &Path<'_>, s: &RBDPersistentVolumeSource| {
@@ -234,32 +248,51 @@ fn sources(e: &mut Errs, at: &Path<'_>, spec: &PersistentVolumeSpec, name: &str)
         first.count();
         source::flex(e, &at.child("flexVolume"), &s.driver, &s.options);
     }
-    source!(azure_file, "azureFile", "azureFile", |e: &mut Errs, at: &Path<'_>, s: &AzureFilePersistentVolumeSource| {
-        source::required(e, at, &[("secretName", &s.secret_name), ("shareName", &s.share_name)]);
-        if s.secret_namespace.as_ref().is_some_and(|n| n.is_empty()) {
-            e.required(&at.child("secretNamespace"), "");
+    source!(
+        azure_file,
+        "azureFile",
+        "azureFile",
+        |e: &mut Errs, at: &Path<'_>, s: &AzureFilePersistentVolumeSource| {
+            source::required(e, at, &[("secretName", &s.secret_name), ("shareName", &s.share_name)]);
+            if s.secret_namespace.as_ref().is_some_and(|n| n.is_empty()) {
+                e.required(&at.child("secretNamespace"), "");
+            }
         }
-    });
+    );
     source!(vsphere_volume, "vsphereVolume", "vsphereVolume", source::vsphere);
     source!(photon_persistent_disk, "photonPersistentDisk", "photonPersistentDisk", source::photon);
     source!(portworx_volume, "portworxVolume", "portworxVolume", source::portworx);
     source!(azure_disk, "azureDisk", "azureDisk", source::azure_disk);
-    source!(scale_io, "scaleIO", "scaleIO", |e: &mut Errs, at: &Path<'_>, s: &ScaleIOPersistentVolumeSource| {
-        source::required(e, at, &[("gateway", &s.gateway), ("system", &s.system), ("volumeName", &s.volume_name)]);
-    });
+    source!(
+        scale_io,
+        "scaleIO",
+        "scaleIO",
+        |e: &mut Errs, at: &Path<'_>, s: &ScaleIOPersistentVolumeSource| {
+            source::required(
+                e,
+                at,
+                &[("gateway", &s.gateway), ("system", &s.system), ("volumeName", &s.volume_name)],
+            );
+        }
+    );
     source!(local, "local", "local", |e: &mut Errs, at_local: &Path<'_>, s: &LocalVolumeSource| {
         source::local(e, at_local, s);
         if spec.node_affinity.is_none() {
             e.required(&at.child("nodeAffinity"), "Local volume requires node affinity");
         }
     });
-    source!(storageos, "storageos", "storageos", |e: &mut Errs, at: &Path<'_>, s: &StorageOSPersistentVolumeSource| {
-        source::storage_os(e, at, &s.volume_name, &s.volume_namespace);
-        if let Some(secret) = &s.secret_ref {
-            let at = at.child("secretRef");
-            source::required(e, &at, &[("name", &secret.name), ("namespace", &secret.namespace)]);
+    source!(
+        storageos,
+        "storageos",
+        "storageos",
+        |e: &mut Errs, at: &Path<'_>, s: &StorageOSPersistentVolumeSource| {
+            source::storage_os(e, at, &s.volume_name, &s.volume_namespace);
+            if let Some(secret) = &s.secret_ref {
+                let at = at.child("secretRef");
+                source::required(e, &at, &[("name", &secret.name), ("namespace", &secret.namespace)]);
+            }
         }
-    });
+    );
     source!(csi, "csi", "csi", |e: &mut Errs, at: &Path<'_>, s: &CSIPersistentVolumeSource| {
         source::csi_driver_name(e, &at.child("driver"), &s.driver);
         e.present(&at.child("volumeHandle"), &s.volume_handle);
@@ -295,10 +328,10 @@ fn source_only(spec: &PersistentVolumeSpec) -> PersistentVolumeSpec {
 fn update(new: &PersistentVolumeSpec, old: &PersistentVolumeSpec, e: &mut Errs) {
     let (mut source, before) = (source_only(new), source_only(old));
     // The secret for expanding may be given later.
-    if let (Some(now), Some(then)) = (&mut source.csi, &before.csi) {
-        if then.controller_expand_secret_ref.is_none() {
-            now.controller_expand_secret_ref = None;
-        }
+    if let (Some(now), Some(then)) = (&mut source.csi, &before.csi)
+        && then.controller_expand_secret_ref.is_none()
+    {
+        now.controller_expand_secret_ref = None;
     }
     let at = Path::root("spec");
     if source != before {
@@ -308,7 +341,9 @@ fn update(new: &PersistentVolumeSpec, old: &PersistentVolumeSpec, e: &mut Errs) 
             format!("spec.persistentvolumesource is immutable after creation\n{difference}"),
         );
     }
-    e.immutable(&Path::root("volumeMode"), &new.volume_mode, &old.volume_mode, || BadValue::of(&new.volume_mode));
+    e.immutable(&Path::root("volumeMode"), &new.volume_mode, &old.volume_mode, || {
+        BadValue::of(&new.volume_mode)
+    });
     if let Some(before) = &old.node_affinity {
         let renamed = new.node_affinity.as_ref().is_some_and(|now| only_labels_renamed(now, before));
         if !renamed {
@@ -369,7 +404,11 @@ fn warnings(pv: &PersistentVolume) -> Vec<String> {
         }
     }
     for (field, set, text) in [
-        ("photonPersistentDisk", spec.photon_persistent_disk.is_some(), "deprecated in v1.11, non-functional in v1.16+"),
+        (
+            "photonPersistentDisk",
+            spec.photon_persistent_disk.is_some(),
+            "deprecated in v1.11, non-functional in v1.16+",
+        ),
         ("scaleIO", spec.scale_io.is_some(), "deprecated in v1.16, non-functional in v1.22+"),
         ("storageOS", spec.storageos.is_some(), "deprecated in v1.22, non-functional in v1.25+"),
         ("glusterfs", spec.glusterfs.is_some(), "deprecated in v1.25, non-functional in v1.26+"),

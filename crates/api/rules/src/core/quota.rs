@@ -19,7 +19,8 @@ const SCOPES: [&str; 7] = [
     "VolumeAttributesClass",
 ];
 const CONFLICTING: [[&str; 2]; 2] = [["BestEffort", "NotBestEffort"], ["NotTerminating", "Terminating"]];
-const COMPUTE: [&str; 6] = ["cpu", "memory", "limits.cpu", "limits.memory", "requests.cpu", "requests.memory"];
+const COMPUTE: [&str; 6] =
+    ["cpu", "memory", "limits.cpu", "limits.memory", "requests.cpu", "requests.memory"];
 
 impl Rules for ResourceQuota {
     spec_and_status!();
@@ -66,9 +67,11 @@ fn amounts(e: &mut Errs, at: &Path<'_>, list: &Map<Quantity>) {
 fn scope_fits(scope: &str, resource: &str) -> bool {
     match scope {
         "BestEffort" => resource == "pods",
-        "Terminating" | "NotTerminating" | "NotBestEffort" | "PriorityClass" | "CrossNamespacePodAffinity" => {
-            resource == "pods" || COMPUTE.contains(&resource)
-        }
+        "Terminating"
+        | "NotTerminating"
+        | "NotBestEffort"
+        | "PriorityClass"
+        | "CrossNamespacePodAffinity" => resource == "pods" || COMPUTE.contains(&resource),
         "VolumeAttributesClass" => resource == "persistentvolumeclaims" || resource == "requests.storage",
         _ => true,
     }
@@ -195,10 +198,14 @@ fn limit(e: &mut Errs, at: &Path<'_>, item: &LimitRangeItem) {
     }
     let has_storage = |list: &Map<Quantity>| list.contains_key("storage");
     if item.type_ == "PersistentVolumeClaim" && !has_storage(&item.min) && !has_storage(&item.max) {
-        e.required(&at.child("limits"), "either minimum or maximum storage value is required, but neither was provided");
+        e.required(
+            &at.child("limits"),
+            "either minimum or maximum storage value is required, but neither was provided",
+        );
     }
     check_names(e, "maxLimitRequestRatio", &item.max_limit_request_ratio);
-    let mut all: BTreeSet<&Str> = item.max.keys().chain(item.min.keys()).chain(item.max_limit_request_ratio.keys()).collect();
+    let mut all: BTreeSet<&Str> =
+        item.max.keys().chain(item.min.keys()).chain(item.max_limit_request_ratio.keys()).collect();
     if !of_pod {
         all.extend(item.default.keys().chain(item.default_request.keys()));
     }
@@ -211,9 +218,11 @@ fn compare(e: &mut Errs, at: &Path<'_>, item: &LimitRangeItem, name: &Str, of_po
     let (min, max) = (item.min.get(name), item.max.get(name));
     let default = item.default.get(name).filter(|_| !of_pod);
     let request = item.default_request.get(name).filter(|_| !of_pod);
-    let mut above = |low: Option<&Quantity>, high: Option<&Quantity>, field: &str, shown: u8, words: [&str; 2]| {
-        if let (Some(low), Some(high)) = (low, high) {
-            if low > high {
+    let mut above =
+        |low: Option<&Quantity>, high: Option<&Quantity>, field: &str, shown: u8, words: [&str; 2]| {
+            if let (Some(low), Some(high)) = (low, high)
+                && low > high
+            {
                 let value = if shown == 0 { low } else { high };
                 e.invalid(
                     &at.child(field).key(name),
@@ -221,8 +230,7 @@ fn compare(e: &mut Errs, at: &Path<'_>, item: &LimitRangeItem, name: &Str, of_po
                     format!("{} value {low} is greater than {} value {high}", words[0], words[1]),
                 );
             }
-        }
-    };
+        };
     above(min, max, "min", 0, ["min", "max"]);
     above(min, request, "defaultRequest", 1, ["min", "default request"]);
     above(request, max, "defaultRequest", 0, ["default request", "max"]);
@@ -245,13 +253,14 @@ fn compare(e: &mut Errs, at: &Path<'_>, item: &LimitRangeItem, name: &Str, of_po
             }
         }
     }
-    if let (Some(default), Some(request)) = (default, request) {
-        if !names::may_overcommit(name) && default != request {
-            e.invalid(
-                &at.child("defaultRequest").key(name),
-                request,
-                format!("default value {default} must equal to defaultRequest value {request} in {name}"),
-            );
-        }
+    if let (Some(default), Some(request)) = (default, request)
+        && !names::may_overcommit(name)
+        && default != request
+    {
+        e.invalid(
+            &at.child("defaultRequest").key(name),
+            request,
+            format!("default value {default} must equal to defaultRequest value {request} in {name}"),
+        );
     }
 }

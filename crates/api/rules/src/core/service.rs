@@ -47,7 +47,10 @@ impl Rules for Service {
     fn check_update(&self, old: &Self, e: &mut Errs, _cx: &Context) {
         fixed_addresses(e, &self.spec, &old.spec);
         fixed_families(e, &self.spec, &old.spec);
-        if is_balancer(&self.spec) && is_balancer(&old.spec) && self.spec.load_balancer_class != old.spec.load_balancer_class {
+        if is_balancer(&self.spec)
+            && is_balancer(&old.spec)
+            && self.spec.load_balancer_class != old.spec.load_balancer_class
+        {
             let value = BadValue::of(&self.spec.load_balancer_class);
             e.invalid(&Path::root("spec").child("loadBalancerClass"), value, "may not change once set");
         }
@@ -94,7 +97,9 @@ fn default(service: &mut Service) {
     text(&mut spec.type_, "ClusterIP");
     for port in spec.ports.iter_mut() {
         text(&mut port.protocol, "TCP");
-        if matches!(&port.target_port, IntOrString::Int(0)) || matches!(&port.target_port, IntOrString::String(s) if s.is_empty()) {
+        if matches!(&port.target_port, IntOrString::Int(0))
+            || matches!(&port.target_port, IntOrString::String(s) if s.is_empty())
+        {
             port.target_port = IntOrString::Int(port.port);
         }
     }
@@ -126,7 +131,9 @@ fn needs_node_port(spec: &ServiceSpec) -> bool {
 
 /// Whether traffic can come from outside the cluster.
 fn is_external(spec: &ServiceSpec) -> bool {
-    is_balancer(spec) || spec.type_ == "NodePort" || (spec.type_ == "ClusterIP" && !spec.external_ips.is_empty())
+    is_balancer(spec)
+        || spec.type_ == "NodePort"
+        || (spec.type_ == "ClusterIP" && !spec.external_ips.is_empty())
 }
 
 /// Whether nodes must tell a load balancer if they have endpoints.
@@ -168,7 +175,8 @@ fn keep_allocated(spec: &mut ServiceSpec, old: &ServiceSpec) {
         let mut used: BTreeSet<i32> = spec.ports.iter().map(|p| p.node_port).filter(|p| *p != 0).collect();
         for port in spec.ports.iter_mut().filter(|p| p.node_port == 0) {
             let same = |o: &&ServicePort| o.protocol == port.protocol && o.port == port.port;
-            if let Some(kept) = old.ports.iter().find(same).map(|o| o.node_port).filter(|p| !used.contains(p)) {
+            if let Some(kept) = old.ports.iter().find(same).map(|o| o.node_port).filter(|p| !used.contains(p))
+            {
                 port.node_port = kept;
                 used.insert(kept);
             }
@@ -197,7 +205,10 @@ fn drop_what_the_type_lost(spec: &mut ServiceSpec, old: &ServiceSpec) {
     if needs_node_port(old) && !needs_node_port(spec) && node_ports(spec) == node_ports(old) {
         spec.ports.iter_mut().for_each(|p| p.node_port = 0);
     }
-    if needs_health_check(old) && !needs_health_check(spec) && spec.health_check_node_port == old.health_check_node_port {
+    if needs_health_check(old)
+        && !needs_health_check(spec)
+        && spec.health_check_node_port == old.health_check_node_port
+    {
         spec.health_check_node_port = 0;
     }
     if is_balancer(old) && !is_balancer(spec) {
@@ -221,7 +232,11 @@ fn check(service: &Service, e: &mut Errs) {
     }
     match spec.type_.as_str() {
         kind @ ("LoadBalancer" | "NodePort") if is_headless(spec) => {
-            e.invalid(&at.child("clusterIPs").index(0), "None", format!("may not be set to 'None' for {kind} services"));
+            e.invalid(
+                &at.child("clusterIPs").index(0),
+                "None",
+                format!("may not be set to 'None' for {kind} services"),
+            );
         }
         "ExternalName" => external_name(e, &at, spec),
         _ => {}
@@ -241,7 +256,11 @@ fn check(service: &Service, e: &mut Errs) {
             ip::reachable(e, &list.index(i), value);
         }
     }
-    e.required_one_of(&at.child("type"), &spec.type_, &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"]);
+    e.required_one_of(
+        &at.child("type"),
+        &spec.type_,
+        &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"],
+    );
     port_pairs(e, &ports_at, spec);
     source_ranges(e, service);
     if spec.allocate_load_balancer_node_ports.is_some() && !is_balancer(spec) {
@@ -325,7 +344,9 @@ pub(crate) fn addresses(e: &mut Errs, spec: &ServiceSpec) {
     let at = root.child("clusterIPs");
     match (spec.cluster_ip.as_str(), spec.cluster_ips.first()) {
         ("", None) => {}
-        ("", Some(_)) => e.invalid(&at, BadValue::of(&spec.cluster_ips), "must be empty when `clusterIP` is not specified"),
+        ("", Some(_)) => {
+            e.invalid(&at, BadValue::of(&spec.cluster_ips), "must be empty when `clusterIP` is not specified")
+        }
         (_, None) => e.required(&at, ""),
         (one, Some(first)) if one != first => {
             e.invalid(&at, BadValue::of(&spec.cluster_ips), "first value must match `clusterIP`");
@@ -340,7 +361,11 @@ pub(crate) fn addresses(e: &mut Errs, spec: &ServiceSpec) {
         }
     }
     if let Some(policy) = &spec.ip_family_policy {
-        e.one_of(&root.child("ipFamilyPolicy"), policy, &["PreferDualStack", "RequireDualStack", "SingleStack"]);
+        e.one_of(
+            &root.child("ipFamilyPolicy"),
+            policy,
+            &["PreferDualStack", "RequireDualStack", "SingleStack"],
+        );
     }
     let before = e.len();
     for (i, value) in spec.cluster_ips.iter().enumerate() {
@@ -359,7 +384,8 @@ pub(crate) fn addresses(e: &mut Errs, spec: &ServiceSpec) {
     if !all_valid {
         return;
     }
-    let is_v6: Vec<bool> = spec.cluster_ips.iter().filter_map(|v| ip::parse(v)).map(|a: IpAddr| a.is_ipv6()).collect();
+    let is_v6: Vec<bool> =
+        spec.cluster_ips.iter().filter_map(|v| ip::parse(v)).map(|a: IpAddr| a.is_ipv6()).collect();
     if spec.cluster_ips.len() > 1 && !(is_v6.contains(&true) && is_v6.contains(&false)) {
         e.invalid(&at, BadValue::of(&spec.cluster_ips), "may specify no more than one IP for each IP family");
     }
@@ -426,7 +452,11 @@ fn traffic(e: &mut Errs, at: &Path<'_>, spec: &ServiceSpec) {
     if is_external(spec) {
         e.required_one_of(&external, &spec.external_traffic_policy, &["Cluster", "Local"]);
     } else if !spec.external_traffic_policy.is_empty() {
-        e.invalid(&external, &spec.external_traffic_policy, "may only be set for externally-accessible services");
+        e.invalid(
+            &external,
+            &spec.external_traffic_policy,
+            "may only be set for externally-accessible services",
+        );
     }
     let health = at.child("healthCheckNodePort");
     match (needs_health_check(spec), spec.health_check_node_port) {
@@ -445,7 +475,11 @@ fn traffic(e: &mut Errs, at: &Path<'_>, spec: &ServiceSpec) {
         Some(policy) => e.one_of(&at.child("internalTrafficPolicy"), policy, &["Cluster", "Local"]),
     }
     if let Some(wish) = &spec.traffic_distribution {
-        e.one_of(&at.child("trafficDistribution"), wish, &["PreferClose", "PreferSameNode", "PreferSameZone"]);
+        e.one_of(
+            &at.child("trafficDistribution"),
+            wish,
+            &["PreferClose", "PreferSameNode", "PreferSameZone"],
+        );
     }
 }
 
@@ -459,7 +493,9 @@ fn fixed_addresses(e: &mut Errs, new: &ServiceSpec, old: &ServiceSpec) {
     let shown = || BadValue::of(&new.cluster_ips);
     let (now, before) = (new.cluster_ips.len(), old.cluster_ips.len());
     if now == before {
-        for (i, _) in old.cluster_ips.iter().zip(new.cluster_ips.iter()).enumerate().filter(|(_, (a, b))| a != b) {
+        for (i, _) in
+            old.cluster_ips.iter().zip(new.cluster_ips.iter()).enumerate().filter(|(_, (a, b))| a != b)
+        {
             e.invalid(&at.index(i), shown(), "may not change once set");
         }
         return;
@@ -520,7 +556,9 @@ fn balancer_status(e: &mut Errs, at: &Path<'_>, status: &LoadBalancerStatus, spe
             ip::address(e, &at.child("ip"), &ingress.ip);
         }
         match &ingress.ip_mode {
-            None if !ingress.ip.is_empty() => e.required(&at.child("ipMode"), "must be specified when `ip` is set"),
+            None if !ingress.ip.is_empty() => {
+                e.required(&at.child("ipMode"), "must be specified when `ip` is set")
+            }
             None => {}
             Some(_) if ingress.ip.is_empty() => {
                 e.forbidden(&at.child("ipMode"), "may not be specified when `ip` is not set");
@@ -555,14 +593,16 @@ fn warnings(service: &Service, old: Option<&Service>) -> Vec<String> {
     for key in ["service.kubernetes.io/topology-aware-hints", "service.kubernetes.io/topology-mode"] {
         if annotation(key) {
             let key_at = annotations.key(key);
-            out.push(format!("{key_at}: annotation {key} is deprecated, please use spec.trafficDistribution instead"));
+            out.push(format!(
+                "{key_at}: annotation {key} is deprecated, please use spec.trafficDistribution instead"
+            ));
         }
     }
     if is_headless(spec) && spec.session_affinity != "None" && !spec.session_affinity.is_empty() {
         out.push("spec.SessionAffinity is ignored for headless services".into());
     }
     if spec.type_ != "ExternalName" && !spec.external_name.is_empty() {
-        out.push(format!("spec.externalName is ignored when spec.type is not \"ExternalName\""));
+        out.push("spec.externalName is ignored when spec.type is not \"ExternalName\"".to_string());
     }
     if spec.traffic_distribution.as_deref() == Some("PreferClose") {
         out.push("spec.trafficDistribution: \"PreferClose\" is deprecated, use \"PreferSameZone\"".into());

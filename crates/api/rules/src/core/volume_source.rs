@@ -60,7 +60,16 @@ pub fn host_path(e: &mut Errs, at: &Path<'_>, s: &HostPathVolumeSource) {
         e.one_of(
             &at.child("type"),
             kind,
-            &["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"],
+            &[
+                "",
+                "BlockDevice",
+                "CharDevice",
+                "Directory",
+                "DirectoryOrCreate",
+                "File",
+                "FileOrCreate",
+                "Socket",
+            ],
         );
     }
 }
@@ -195,7 +204,11 @@ pub fn fibre_channel(e: &mut Errs, at: &Path<'_>, s: &FCVolumeSource) {
     match (s.target_wwns.is_empty(), s.wwids.is_empty()) {
         (true, true) => e.required(&wwns, "must specify either targetWWNs or wwids, but not both"),
         (false, false) => {
-            e.invalid(&wwns, BadValue::of(&s.target_wwns), "targetWWNs and wwids can not be specified simultaneously");
+            e.invalid(
+                &wwns,
+                BadValue::of(&s.target_wwns),
+                "targetWWNs and wwids can not be specified simultaneously",
+            );
         }
         _ => {}
     }
@@ -261,7 +274,9 @@ pub fn storage_os(e: &mut Errs, at: &Path<'_>, name: &Str, namespace: &Str) {
 
 /// The name of a CSI driver: a DNS subdomain of up to 63 bytes; uppercase passes.
 pub fn csi_driver_name(e: &mut Errs, at: &Path<'_>, name: &str) {
-    e.present(at, name);
+    if !e.present(at, name) {
+        return;
+    }
     if name.len() > 63 {
         e.too_long(at, 63);
     }

@@ -75,7 +75,10 @@ impl Rules for ServiceCIDR {
         // A second family may be added once; what is there stays.
         let (now, then) = (&self.spec.cidrs, &old.spec.cidrs);
         let grows = then.len() == 1 && now.len() == 2;
-        if now.first() != then.first() || (now.len() != then.len() && !grows) || now.get(1) != then.get(1) && !grows {
+        if now.first() != then.first()
+            || (now.len() != then.len() && !grows)
+            || now.get(1) != then.get(1) && !grows
+        {
             e.invalid(&at, BadValue::of(now), crate::check::IMMUTABLE);
         }
         if grows {

@@ -1,15 +1,17 @@
 //! Ingresses and IngressClasses.
 
 use crate::check::{
-    Errs, Messages, dns_1035_label, dns_label, dns_subdomain, domain_prefixed_path, ip, name_subdomain, port_name,
-    port_number, wildcard_subdomain,
+    Errs, Messages, dns_1035_label, dns_label, dns_subdomain, domain_prefixed_path, ip, name_subdomain,
+    port_name, port_number, wildcard_subdomain,
 };
 use crate::core::service::host_name;
 use crate::fill::text_opt;
 use crate::rule::{spec_and_status, spec_only};
 use crate::{Context, Path, Rules};
 use types::core::v1::TypedLocalObjectReference;
-use types::networking::v1::{Ingress, IngressBackend, IngressClass, IngressClassParametersReference, IngressSpec};
+use types::networking::v1::{
+    Ingress, IngressBackend, IngressClass, IngressClassParametersReference, IngressSpec,
+};
 
 const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
 const CONTROLLER_CHARS_MAX: usize = 250;
@@ -40,22 +42,25 @@ impl Rules for Ingress {
 
     fn check_created(&self, e: &mut Errs) {
         // The old annotation and the field that replaced it may be set together only when they agree.
-        if let (Some(old), Some(new)) = (self.metadata.annotations.get(CLASS_ANNOTATION), &self.spec.ingress_class_name) {
-            if old != new {
-                let annotations = Path::root("annotations");
-                e.invalid(
-                    &annotations.child(CLASS_ANNOTATION),
-                    old,
-                    "must match `ingressClassName` when both are specified",
-                );
-            }
+        if let (Some(old), Some(new)) =
+            (self.metadata.annotations.get(CLASS_ANNOTATION), &self.spec.ingress_class_name)
+            && old != new
+        {
+            let annotations = Path::root("annotations");
+            e.invalid(
+                &annotations.child(CLASS_ANNOTATION),
+                old,
+                "must match `ingressClassName` when both are specified",
+            );
         }
     }
 
     fn warnings(&self, old: Option<&Self>) -> Vec<String> {
         let mut out = Vec::new();
         if old.is_none() && self.metadata.annotations.contains_key(CLASS_ANNOTATION) {
-            out.push(format!("annotation \"{CLASS_ANNOTATION}\" is deprecated, please use 'spec.ingressClassName' instead"));
+            out.push(format!(
+                "annotation \"{CLASS_ANNOTATION}\" is deprecated, please use 'spec.ingressClassName' instead"
+            ));
         }
         out
     }
@@ -64,7 +69,11 @@ impl Rules for Ingress {
 fn spec(e: &mut Errs, spec: &IngressSpec) {
     let at = Path::root("spec");
     if spec.rules.is_empty() && spec.default_backend.is_none() {
-        e.invalid(&at, crate::check::Raw("[]".into()), "either `defaultBackend` or `rules` must be specified");
+        e.invalid(
+            &at,
+            crate::check::Raw("[]".into()),
+            "either `defaultBackend` or `rules` must be specified",
+        );
     }
     if let Some(b) = &spec.default_backend {
         backend(e, &at.child("defaultBackend"), b);
@@ -174,7 +183,9 @@ fn local_reference(e: &mut Errs, at: &Path<'_>, r: &TypedLocalObjectReference) {
     if let Some(group) = &r.api_group {
         e.each(&at.child("apiGroup"), group, dns_subdomain(group));
     }
-    for (field, value, detail) in [("kind", &r.kind, "kind is required"), ("name", &r.name, "name is required")] {
+    for (field, value, detail) in
+        [("kind", &r.kind, "kind is required"), ("name", &r.name, "name is required")]
+    {
         if value.is_empty() {
             e.required(&at.child(field), detail);
         } else {

@@ -13,7 +13,8 @@ impl Rules for NetworkPolicy {
 
     fn default(&mut self) {
         let spec = &mut self.spec;
-        let ports = spec.ingress.iter_mut().map(|r| &mut r.ports).chain(spec.egress.iter_mut().map(|r| &mut r.ports));
+        let ports =
+            spec.ingress.iter_mut().map(|r| &mut r.ports).chain(spec.egress.iter_mut().map(|r| &mut r.ports));
         for port in ports.flatten() {
             text_opt(&mut port.protocol, "TCP");
         }
@@ -43,7 +44,11 @@ impl Rules for NetworkPolicy {
         }
         let types = at.child("policyTypes");
         if spec.policy_types.len() > 2 {
-            return e.invalid(&types, BadValue::of(&spec.policy_types), "may not specify more than two policyTypes");
+            return e.invalid(
+                &types,
+                BadValue::of(&spec.policy_types),
+                "may not specify more than two policyTypes",
+            );
         }
         for (i, kind) in spec.policy_types.iter().enumerate() {
             e.one_of(&types.index(i), kind, &["Ingress", "Egress"]);
@@ -134,10 +139,10 @@ fn block(e: &mut Errs, at: &Path<'_>, block: &IPBlock) {
     let Some(whole) = ip::range(e, &at.child("cidr"), &block.cidr) else { return };
     let list = at.child("except");
     for (i, value) in block.except.iter().enumerate() {
-        if let Some(part) = ip::range(e, &list.index(i), value) {
-            if !whole.contains(part.network) || whole.prefix >= part.prefix {
-                e.invalid(&list.index(i), value, "must be a strict subset of `cidr`");
-            }
+        if let Some(part) = ip::range(e, &list.index(i), value)
+            && (!whole.contains(part.network) || whole.prefix >= part.prefix)
+        {
+            e.invalid(&list.index(i), value, "must be a strict subset of `cidr`");
         }
     }
 }

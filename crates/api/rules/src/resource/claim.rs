@@ -7,8 +7,8 @@ use crate::{Context, Path, Rules, diff};
 use meta::{List, Str};
 use std::collections::BTreeSet;
 use types::resource::v1::{
-    DeviceClaim, DeviceClass, DeviceConstraint, DeviceRequest, DeviceToleration, ResourceClaim, ResourceClaimSpec,
-    ResourceClaimTemplate,
+    DeviceClaim, DeviceClass, DeviceConstraint, DeviceRequest, DeviceToleration, ResourceClaim,
+    ResourceClaimSpec, ResourceClaimTemplate,
 };
 
 const REQUESTS_MAX: usize = 32;
@@ -64,7 +64,9 @@ impl Rules for ResourceClaim {
         let mut uids = BTreeSet::new();
         for (i, consumer) in self.status.reserved_for.iter().enumerate() {
             let at = list.index(i);
-            for (field, value) in [("resource", &consumer.resource), ("name", &consumer.name), ("uid", &consumer.uid)] {
+            for (field, value) in
+                [("resource", &consumer.resource), ("name", &consumer.name), ("uid", &consumer.uid)]
+            {
                 e.present(&at.child(field), value);
             }
             if !uids.insert(&consumer.uid) {
@@ -75,10 +77,10 @@ impl Rules for ResourceClaim {
             e.forbidden(&list, "may not be specified when `allocated` is not set");
         }
         let both = (&self.status.allocation, &old.status.allocation);
-        if let (Some(new), Some(old)) = both {
-            if new != old {
-                e.invalid(&status.child("allocation"), quoted(&**new), IMMUTABLE);
-            }
+        if let (Some(new), Some(old)) = both
+            && new != old
+        {
+            e.invalid(&status.child("allocation"), quoted(&**new), IMMUTABLE);
         }
     }
 }
@@ -114,10 +116,10 @@ impl Rules for DeviceClass {
         for (i, config) in self.spec.config.iter().enumerate() {
             opaque(e, &list.index(i), config.opaque.as_deref());
         }
-        if let Some(name) = &self.spec.extended_resource_name {
-            if !crate::core::names::is_extended(name) {
-                e.invalid(&at.child("extendedResourceName"), name, "must be a valid extended resource name");
-            }
+        if let Some(name) = &self.spec.extended_resource_name
+            && !crate::core::names::is_extended(name)
+        {
+            e.invalid(&at.child("extendedResourceName"), name, "must be a valid extended resource name");
         }
     }
 }
@@ -176,7 +178,11 @@ fn request(e: &mut Errs, at: &Path<'_>, r: &DeviceRequest) {
     match (&r.exactly, r.first_available.is_empty()) {
         (None, true) => e.required(at, "exactly one of `exactly` or `firstAvailable` is required"),
         (Some(_), false) => {
-            e.invalid(at, quoted(r), "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set");
+            e.invalid(
+                at,
+                quoted(r),
+                "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set",
+            );
         }
         _ => {}
     }
@@ -200,7 +206,14 @@ fn request(e: &mut Errs, at: &Path<'_>, r: &DeviceRequest) {
     }
 }
 
-fn part(e: &mut Errs, at: &Path<'_>, class: &Str, mode: &str, count: i64, tolerations: &List<DeviceToleration>) {
+fn part(
+    e: &mut Errs,
+    at: &Path<'_>,
+    class: &Str,
+    mode: &str,
+    count: i64,
+    tolerations: &List<DeviceToleration>,
+) {
     if e.present(&at.child("deviceClassName"), class) {
         e.each(&at.child("deviceClassName"), class, name_subdomain(class, false));
     }

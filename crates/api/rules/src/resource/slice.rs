@@ -19,7 +19,9 @@ impl Rules for ResourceSlice {
     spec_only!();
 
     fn default(&mut self) {
-        for mapping in self.spec.devices.iter_mut().flat_map(|d| d.node_allocatable_resource_mappings.values_mut()) {
+        for mapping in
+            self.spec.devices.iter_mut().flat_map(|d| d.node_allocatable_resource_mappings.values_mut())
+        {
             crate::fill::set(&mut mapping.allocation_multiplier, Quantity::from_millis(1000));
         }
     }
@@ -31,7 +33,11 @@ impl Rules for ResourceSlice {
         let pool = at.child("pool");
         pool_name(e, &pool.child("name"), &spec.pool.name);
         if spec.pool.resource_slice_count <= 0 {
-            e.invalid(&pool.child("resourceSliceCount"), spec.pool.resource_slice_count, crate::check::NOT_POSITIVE);
+            e.invalid(
+                &pool.child("resourceSliceCount"),
+                spec.pool.resource_slice_count,
+                crate::check::NOT_POSITIVE,
+            );
         }
         e.non_negative(&pool.child("generation"), spec.pool.generation);
         let chosen = [
@@ -40,14 +46,19 @@ impl Rules for ResourceSlice {
             ("allNodes", spec.all_nodes == Some(true)),
             ("perDeviceNodeSelection", spec.per_device_node_selection == Some(true)),
         ];
-        const FIELDS: &str = "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required";
+        const FIELDS: &str =
+            "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required";
         match chosen.iter().filter(|(_, set)| *set).count() {
             0 => e.required(&at, FIELDS),
             1 => {}
             _ => {
                 let set: Vec<String> =
                     chosen.iter().filter(|(_, set)| *set).map(|(f, _)| format!("`{f}`")).collect();
-                e.invalid(&at, BadValue::Plain(format!("{{{}}}", set.join(", "))), format!("{FIELDS}, but multiple fields are set"));
+                e.invalid(
+                    &at,
+                    BadValue::Plain(format!("{{{}}}", set.join(", "))),
+                    format!("{FIELDS}, but multiple fields are set"),
+                );
             }
         }
         if let Some(name) = spec.node_name.as_ref().filter(|n| !n.is_empty()) {
@@ -90,7 +101,9 @@ impl Rules for ResourceSlice {
             }
         }
         let pool = at.child("pool");
-        e.immutable(&pool.child("name"), &self.spec.pool.name, &old.spec.pool.name, || (&self.spec.pool.name).into());
+        e.immutable(&pool.child("name"), &self.spec.pool.name, &old.spec.pool.name, || {
+            (&self.spec.pool.name).into()
+        });
     }
 
     fn field(&self, label: &str) -> Option<Str> {

@@ -36,7 +36,10 @@ impl Rules for VolumeAttachment {
                 e.forbidden(&source, "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
             }
             (None, Some(name)) if name.is_empty() => {
-                e.required(&source.child("persistentVolumeName"), "must specify non empty persistentVolumeName");
+                e.required(
+                    &source.child("persistentVolumeName"),
+                    "must specify non empty persistentVolumeName",
+                );
             }
             (None, Some(name)) => {
                 let at = source.child("persistentVolumeName");

@@ -26,7 +26,9 @@ impl Rules for StorageClass {
         }
         match &self.volume_binding_mode {
             None => e.required(&Path::root("volumeBindingMode"), ""),
-            Some(mode) => e.one_of(&Path::root("volumeBindingMode"), mode, &["Immediate", "WaitForFirstConsumer"]),
+            Some(mode) => {
+                e.one_of(&Path::root("volumeBindingMode"), mode, &["Immediate", "WaitForFirstConsumer"])
+            }
         }
         topologies(e, &self.allowed_topologies);
     }

@@ -51,9 +51,12 @@ impl Rules for CSIDriver {
 
     fn check_update(&self, old: &Self, e: &mut Errs, _cx: &Context) {
         let at = Path::root("spec");
-        e.immutable(&at.child("attachRequired"), &self.spec.attach_required, &old.spec.attach_required, || {
-            BadValue::of(&self.spec.attach_required)
-        });
+        e.immutable(
+            &at.child("attachRequired"),
+            &self.spec.attach_required,
+            &old.spec.attach_required,
+            || BadValue::of(&self.spec.attach_required),
+        );
         e.immutable(
             &at.child("volumeLifecycleModes"),
             &self.spec.volume_lifecycle_modes,
@@ -118,11 +121,10 @@ impl Rules for CSINode {
         let mut names = BTreeSet::new();
         for (i, d) in self.spec.drivers.iter().enumerate() {
             let at = list.index(i);
-            if names.contains(&d.name) {
-                e.duplicate(&at, &d.name);
-            }
             driver(e, &at, d);
-            names.insert(&d.name);
+            if !names.insert(&d.name) {
+                e.duplicate(&at.child("name"), &d.name);
+            }
         }
     }
 
@@ -152,8 +154,9 @@ fn driver(e: &mut Errs, at: &Path<'_>, d: &CSINodeDriver) {
     let keys = at.child("topologyKeys");
     let mut seen = BTreeSet::new();
     for key in d.topology_keys.iter() {
+        // Upstream reports a repeated key at the driver.
         if !seen.insert(key) {
-            e.duplicate(&keys, key);
+            e.duplicate(at, key);
         }
         e.each(&keys, key, qualified_name(key));
     }
@@ -162,8 +165,13 @@ fn driver(e: &mut Errs, at: &Path<'_>, d: &CSINodeDriver) {
 impl Rules for CSIStorageCapacity {
     fn check(&self, e: &mut Errs, _cx: &Context) {
         labels::selector_opt(e, &Path::root("nodeTopology"), self.node_topology.as_deref());
-        e.each(&Path::root("storageClassName"), &self.storage_class_name, name_subdomain(&self.storage_class_name, false));
-        for (field, value) in [("capacity", &self.capacity), ("maximumVolumeSize", &self.maximum_volume_size)] {
+        e.each(
+            &Path::root("storageClassName"),
+            &self.storage_class_name,
+            name_subdomain(&self.storage_class_name, false),
+        );
+        for (field, value) in [("capacity", &self.capacity), ("maximumVolumeSize", &self.maximum_volume_size)]
+        {
             if let Some(value) = value {
                 names::amount(e, &Path::root(field), "storage", value);
             }
@@ -174,8 +182,11 @@ impl Rules for CSIStorageCapacity {
         e.immutable(&Path::root("nodeTopology"), &self.node_topology, &old.node_topology, || {
             BadValue::of(&self.node_topology)
         });
-        e.immutable(&Path::root("storageClassName"), &self.storage_class_name, &old.storage_class_name, || {
-            (&self.storage_class_name).into()
-        });
+        e.immutable(
+            &Path::root("storageClassName"),
+            &self.storage_class_name,
+            &old.storage_class_name,
+            || (&self.storage_class_name).into(),
+        );
     }
 }

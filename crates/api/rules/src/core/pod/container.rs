@@ -55,7 +55,8 @@ view!(EphemeralContainer);
 
 /// Calls `visit` with every container of a pod and its place, in the order init, regular, ephemeral.
 pub(crate) fn visit(spec: &PodSpec, at: &Path<'_>, mut visit: impl FnMut(View<'_>, &Path<'_>)) {
-    let (init, regular, ephemeral) = (at.child("initContainers"), at.child("containers"), at.child("ephemeralContainers"));
+    let (init, regular, ephemeral) =
+        (at.child("initContainers"), at.child("containers"), at.child("ephemeralContainers"));
     for (i, c) in spec.init_containers.iter().enumerate() {
         visit(c.into(), &init.index(i));
     }
@@ -157,7 +158,8 @@ fn restart_rules(e: &mut Errs, at: &Path<'_>, c: &Container) {
 
 /// The ephemeral containers: few fields, and a target that exists.
 pub(super) fn ephemeral(e: &mut Errs, at: &Path<'_>, spec: &PodSpec, scope: &Scope<'_>) {
-    let others: BTreeSet<&Str> = spec.containers.iter().chain(spec.init_containers.iter()).map(|c| &c.name).collect();
+    let others: BTreeSet<&Str> =
+        spec.containers.iter().chain(spec.init_containers.iter()).map(|c| &c.name).collect();
     let mut names = others.clone();
     for (i, c) in spec.ephemeral_containers.iter().enumerate() {
         let at = at.index(i);
@@ -299,7 +301,11 @@ fn probes(e: &mut Errs, at: &Path<'_>, c: &Container, scope: &Scope<'_>) {
         let at = at.child("readinessProbe");
         probe::probe(e, &at, p);
         if let Some(seconds) = p.termination_grace_period_seconds {
-            e.invalid(&at.child("terminationGracePeriodSeconds"), seconds, "must not be set for readinessProbes");
+            e.invalid(
+                &at.child("terminationGracePeriodSeconds"),
+                seconds,
+                "must not be set for readinessProbes",
+            );
         }
     }
     if let Some(p) = &c.startup_probe {

@@ -27,7 +27,9 @@ macro_rules! container {
         }
         round_up(&mut $c.resources.limits);
         round_up(&mut $c.resources.requests);
-        for p in [&mut $c.liveness_probe, &mut $c.readiness_probe, &mut $c.startup_probe].into_iter().flatten() {
+        for p in
+            [&mut $c.liveness_probe, &mut $c.readiness_probe, &mut $c.startup_probe].into_iter().flatten()
+        {
             probe(p);
         }
         if let Some(lifecycle) = &mut $c.lifecycle {
@@ -59,7 +61,7 @@ pub fn pod(pod: &mut Pod) {
     // The first address and the list of addresses are one fact in two fields.
     let status = &mut pod.status;
     if status.pod_ips.is_empty() && !status.pod_ip.is_empty() {
-        status.pod_ips.push(PodIP { ip: status.pod_ip.clone(), ..Default::default() });
+        status.pod_ips.push(PodIP { ip: status.pod_ip.clone() });
     }
     if let Some(first) = status.pod_ips.first() {
         status.pod_ip = first.ip.clone();
@@ -127,7 +129,8 @@ fn tag(image: &str) -> Option<&str> {
         None => (name, None),
     };
     let path_ok = |part: &str| !part.is_empty() && !part.bytes().any(|b| b.is_ascii_whitespace());
-    if !path.split('/').all(path_ok) || path[slash.min(path.len())..].bytes().any(|b| b.is_ascii_uppercase()) {
+    if !path.split('/').all(path_ok) || path[slash.min(path.len())..].bytes().any(|b| b.is_ascii_uppercase())
+    {
         return None;
     }
     match (tag, digest) {

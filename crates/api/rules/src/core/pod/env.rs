@@ -85,7 +85,9 @@ fn source(e: &mut Errs, at: &Path<'_>, var: &EnvVar, from: &EnvVarSource, scope:
         if e.present(&at.child("key"), &file.key) {
             e.each(&at.child("key"), &file.key, env_name(&file.key));
         }
-        if e.present(&at.child("volumeName"), &file.volume_name) && !scope.volumes.contains_key(file.volume_name.as_str()) {
+        if e.present(&at.child("volumeName"), &file.volume_name)
+            && !scope.volumes.contains_key(file.volume_name.as_str())
+        {
             e.not_found(&at.child("volumeName"), &file.volume_name);
         }
         if e.present(&at.child("path"), &file.path) {
@@ -93,7 +95,9 @@ fn source(e: &mut Errs, at: &Path<'_>, var: &EnvVar, from: &EnvVarSource, scope:
         }
     }
     let problem = match sources {
-        0 => "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
+        0 => {
+            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
+        }
         _ if !var.value.is_empty() => "may not be specified when `value` is not empty",
         1 => return,
         _ => "may not have more than one field specified at a time",
@@ -136,7 +140,9 @@ pub(super) fn from(e: &mut Errs, at: &Path<'_>, sources: &List<EnvFromSource>) {
 
 /// A field of the pod, for a variable or a file.
 pub(super) fn field_selector(e: &mut Errs, at: &Path<'_>, field: &ObjectFieldSelector, allowed: &[&str]) {
-    if !e.present(&at.child("apiVersion"), &field.api_version) || !e.present(&at.child("fieldPath"), &field.field_path) {
+    if !e.present(&at.child("apiVersion"), &field.api_version)
+        || !e.present(&at.child("fieldPath"), &field.field_path)
+    {
         return;
     }
     let path = field.field_path.as_str();
@@ -180,7 +186,10 @@ pub(super) fn resource_selector(e: &mut Errs, at: &Path<'_>, selector: &Resource
     }
     let (allowed, which): (&[&str], _) = match resource.split_once('.').map_or("", |(_, r)| r) {
         "cpu" => (&["1m", "1"], "1m and 1 are supported with the cpu resource"),
-        "memory" => (&BYTE_DIVISORS, "1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with the memory resource"),
+        "memory" => (
+            &BYTE_DIVISORS,
+            "1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with the memory resource",
+        ),
         "ephemeral-storage" => (
             &BYTE_DIVISORS,
             "1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with the local ephemeral storage resource",

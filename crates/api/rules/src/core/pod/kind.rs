@@ -113,7 +113,8 @@ fn check_pod(pod: &Pod, e: &mut Errs, cx: &Context) {
     template::annotations(e, &metadata.child("annotations"), &pod.metadata.annotations, &pod.spec);
     check_spec(e, &at, &pod.spec, Some(&pod.metadata), cx);
     volume::tokens_need_account(e, &at, &pod.spec);
-    for (field, list) in [("containers", &pod.spec.containers), ("initContainers", &pod.spec.init_containers)] {
+    for (field, list) in [("containers", &pod.spec.containers), ("initContainers", &pod.spec.init_containers)]
+    {
         let at = at.child(field);
         for (i, c) in list.iter().enumerate() {
             container::image_whitespace(e, &at.index(i), &c.into());

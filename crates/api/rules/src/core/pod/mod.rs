@@ -36,7 +36,13 @@ pub(crate) struct Scope<'a> {
 }
 
 /// Checks a pod spec. `meta` is that of the pod, absent for templates.
-pub(crate) fn check_spec(e: &mut Errs, at: &Path<'_>, spec: &PodSpec, meta: Option<&ObjectMeta>, cx: &Context) {
+pub(crate) fn check_spec(
+    e: &mut Errs,
+    at: &Path<'_>,
+    spec: &PodSpec,
+    meta: Option<&ObjectMeta>,
+    cx: &Context,
+) {
     if spec.termination_grace_period_seconds.is_none() {
         e.required(&at.child("terminationGracePeriodSeconds"), "");
     }
@@ -69,7 +75,11 @@ pub(crate) fn check_spec(e: &mut Errs, at: &Path<'_>, spec: &PodSpec, meta: Opti
     dns(e, &at.child("dnsConfig"), spec);
     let gates = at.child("readinessGates");
     for (i, gate) in spec.readiness_gates.iter().enumerate() {
-        e.each(&gates.index(i).child("conditionType"), &gate.condition_type, qualified_name(&gate.condition_type));
+        e.each(
+            &gates.index(i).child("conditionType"),
+            &gate.condition_type,
+            qualified_name(&gate.condition_type),
+        );
     }
     scheduling::gates(e, &at.child("schedulingGates"), &spec.scheduling_gates);
     scheduling::spreading(e, &at.child("topologySpreadConstraints"), &spec.topology_spread_constraints);
@@ -210,21 +220,31 @@ fn dns(e: &mut Errs, at: &Path<'_>, spec: &PodSpec) {
         return e.required(&servers, "must provide at least one DNS nameserver when `dnsPolicy` is None");
     }
     if dns.nameservers.len() > NAMESERVERS_MAX {
-        e.invalid(&servers, meta::BadValue::of(&dns.nameservers), format!("must not have more than {NAMESERVERS_MAX} nameservers"));
+        e.invalid(
+            &servers,
+            meta::BadValue::of(&dns.nameservers),
+            format!("must not have more than {NAMESERVERS_MAX} nameservers"),
+        );
     }
     for (i, server) in dns.nameservers.iter().enumerate() {
         ip::address(e, &servers.index(i), server);
     }
     let searches = at.child("searches");
     if dns.searches.len() > SEARCHES_MAX {
-        e.invalid(&searches, meta::BadValue::of(&dns.searches), format!("must not have more than {SEARCHES_MAX} search paths"));
+        e.invalid(
+            &searches,
+            meta::BadValue::of(&dns.searches),
+            format!("must not have more than {SEARCHES_MAX} search paths"),
+        );
     }
     let chars = dns.searches.iter().map(|s| s.len() + 1).sum::<usize>().saturating_sub(1);
     if chars > SEARCH_CHARS_MAX {
         e.invalid(
             &searches,
             meta::BadValue::of(&dns.searches),
-            format!("must not have more than {SEARCH_CHARS_MAX} characters (including spaces) in the search list"),
+            format!(
+                "must not have more than {SEARCH_CHARS_MAX} characters (including spaces) in the search list"
+            ),
         );
     }
     for (i, search) in dns.searches.iter().enumerate().filter(|(_, s)| *s != ".") {

@@ -26,7 +26,11 @@ pub(super) fn mounts(e: &mut Errs, list: &Path<'_>, c: &View<'_>, scope: &Scope<
             e.invalid(&at.child("name"), &mount.name, "must not already exist in volumeDevices");
         }
         if c.devices.iter().any(|d| d.device_path == mount.mount_path) {
-            e.invalid(&at.child("mountPath"), &mount.mount_path, "must not already exist as a path in volumeDevices");
+            e.invalid(
+                &at.child("mountPath"),
+                &mount.mount_path,
+                "must not already exist as a path in volumeDevices",
+            );
         }
         if volume.is_some_and(|v| v.image.is_some()) {
             for (field, value) in [("subPath", &mount.sub_path), ("subPathExpr", &mount.sub_path_expr)] {

@@ -16,13 +16,17 @@ pub(super) fn create(pod: &mut Pod) {
     let labels = pod.metadata.labels.clone();
     if let Some(affinity) = &mut pod.spec.affinity {
         if let Some(a) = &mut affinity.pod_affinity {
-            a.required_during_scheduling_ignored_during_execution.iter_mut().for_each(|t| term_keys(t, &labels));
+            a.required_during_scheduling_ignored_during_execution
+                .iter_mut()
+                .for_each(|t| term_keys(t, &labels));
             for w in a.preferred_during_scheduling_ignored_during_execution.iter_mut() {
                 term_keys(&mut w.pod_affinity_term, &labels);
             }
         }
         if let Some(a) = &mut affinity.pod_anti_affinity {
-            a.required_during_scheduling_ignored_during_execution.iter_mut().for_each(|t| term_keys(t, &labels));
+            a.required_during_scheduling_ignored_during_execution
+                .iter_mut()
+                .for_each(|t| term_keys(t, &labels));
             for w in a.preferred_during_scheduling_ignored_during_execution.iter_mut() {
                 term_keys(&mut w.pod_affinity_term, &labels);
             }
@@ -110,7 +114,9 @@ pub(super) fn resize(pod: &mut Pod, old: &Pod) {
             return;
         }
         for (to, from) in to.iter_mut().zip(from.iter()) {
-            if to.name == from.name && (all || container::is_restartable(to) || to.resources != from.resources) {
+            if to.name == from.name
+                && (all || container::is_restartable(to) || to.resources != from.resources)
+            {
                 to.resources.clone_from(&from.resources);
                 to.resize_policy.clone_from(&from.resize_policy);
             }

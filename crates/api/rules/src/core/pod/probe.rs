@@ -64,7 +64,10 @@ pub(super) fn lifecycle(e: &mut Errs, at: &Path<'_>, l: &Lifecycle, scope: &Scop
     }
     if let Some(signal) = &l.stop_signal {
         match scope.os {
-            None => e.forbidden(&at.child("stopSignal"), "may not be set for containers with empty `spec.os.name`"),
+            None => e.forbidden(
+                &at.child("stopSignal"),
+                "may not be set for containers with empty `spec.os.name`",
+            ),
             Some("windows") => e.one_of(&at.child("stopSignal"), signal, &["SIGKILL", "SIGTERM"]),
             Some(_) if !signal.starts_with("SIG") => e.unsupported(&at.child("stopSignal"), signal, &[]),
             Some(_) => {}
@@ -81,36 +84,36 @@ fn handler(e: &mut Errs, at: &Path<'_>, h: &Handler<'_>, grace_seconds: Option<i
         }
         found == 1
     };
-    if let Some(exec) = h.exec {
-        if first(e, "exec") && exec.command.is_empty() {
-            e.required(&at.child("exec").child("command"), "");
-        }
+    if let Some(exec) = h.exec
+        && first(e, "exec")
+        && exec.command.is_empty()
+    {
+        e.required(&at.child("exec").child("command"), "");
     }
-    if let Some(http) = h.http {
-        if first(e, "httpGet") {
-            http_get(e, &at.child("httpGet"), http);
-        }
+    if let Some(http) = h.http
+        && first(e, "httpGet")
+    {
+        http_get(e, &at.child("httpGet"), http);
     }
-    if let Some(tcp) = h.tcp {
-        if first(e, "tcpSocket") {
-            port(e, &at.child("tcpSocket").child("port"), &tcp.port);
-        }
+    if let Some(tcp) = h.tcp
+        && first(e, "tcpSocket")
+    {
+        port(e, &at.child("tcpSocket").child("port"), &tcp.port);
     }
-    if let Some(grpc) = h.grpc {
-        if first(e, "grpc") {
-            container::number(e, &at.child("grpc").child("port"), grpc.port);
-        }
+    if let Some(grpc) = h.grpc
+        && first(e, "grpc")
+    {
+        container::number(e, &at.child("grpc").child("port"), grpc.port);
     }
-    if let Some(sleep) = h.sleep {
-        if first(e, "sleep") {
-            if let Some(grace) = grace_seconds.filter(|g| sleep.seconds < 0 || sleep.seconds > *g) {
-                e.invalid(
-                    &at.child("sleep"),
-                    sleep.seconds,
-                    format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})"),
-                );
-            }
-        }
+    if let Some(sleep) = h.sleep
+        && first(e, "sleep")
+        && let Some(grace) = grace_seconds.filter(|g| sleep.seconds < 0 || sleep.seconds > *g)
+    {
+        e.invalid(
+            &at.child("sleep"),
+            sleep.seconds,
+            format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})"),
+        );
     }
     if found == 0 {
         e.required(at, "must specify a handler type");

@@ -86,7 +86,11 @@ fn requirements(
                 e.invalid(&requests, request, format!("must be equal to {name} limit of {limit}"));
             }
             Some(limit) if request > limit => {
-                e.invalid(&requests, request, format!("must be less than or equal to {name} limit of {limit}"));
+                e.invalid(
+                    &requests,
+                    request,
+                    format!("must be less than or equal to {name} limit of {limit}"),
+                );
             }
             None if !names::may_overcommit(name) => {
                 e.required(&limits, "Limit must be set for non overcommitable resources");
@@ -94,7 +98,11 @@ fn requirements(
             _ => {}
         }
         if names::is_huge_page(name) && !is_multiple(name, request) {
-            e.invalid(&requests.key(name), request, format!("{request} is not positive integer multiple of {name}"));
+            e.invalid(
+                &requests.key(name),
+                request,
+                format!("{request} is not positive integer multiple of {name}"),
+            );
         }
     }
     let any = |test: fn(&str) -> bool| r.limits.iter().chain(r.requests.iter()).any(|(name, _)| test(name));
@@ -106,7 +114,8 @@ fn requirements(
 
 /// Whether an amount of huge pages is a multiple of the page size in their name.
 fn is_multiple(name: &str, value: &Quantity) -> bool {
-    let size = name.strip_prefix("hugepages-").and_then(|s| s.parse::<Quantity>().ok()).map_or(0, |q| q.value());
+    let size =
+        name.strip_prefix("hugepages-").and_then(|s| s.parse::<Quantity>().ok()).map_or(0, |q| q.value());
     size > 0 && value.value() % size == 0
 }
 
@@ -150,7 +159,10 @@ fn claim_names(e: &mut Errs, at: &Path<'_>, r: &ResourceRequirements, claims: &B
 
 /// What the containers of a pod need together: the regular ones and sidecars at once, or the largest init
 /// container with the sidecars started before it (KEP-753).
-pub(crate) fn aggregate(spec: &PodSpec, of: impl Fn(&ResourceRequirements) -> &Map<Quantity>) -> Map<Quantity> {
+pub(crate) fn aggregate(
+    spec: &PodSpec,
+    of: impl Fn(&ResourceRequirements) -> &Map<Quantity>,
+) -> Map<Quantity> {
     let mut total: Map<Quantity> = Map::default();
     for c in spec.containers.iter() {
         add(&mut total, of(&c.resources));
@@ -174,7 +186,7 @@ pub(crate) fn aggregate(spec: &PodSpec, of: impl Fn(&ResourceRequirements) -> &M
 
 fn add(to: &mut Map<Quantity>, from: &Map<Quantity>) {
     for (name, value) in from.iter() {
-        let sum = to.get(name).map_or_else(|| value.clone(), |old| old.clone() + value.clone());
+        let sum = to.get(name).map_or_else(|| *value, |old| *old + *value);
         to.insert(name.clone(), sum);
     }
 }
@@ -182,7 +194,7 @@ fn add(to: &mut Map<Quantity>, from: &Map<Quantity>) {
 fn raise(to: &mut Map<Quantity>, from: &Map<Quantity>) {
     for (name, value) in from.iter() {
         if to.get(name).is_none_or(|old| old < value) {
-            to.insert(name.clone(), value.clone());
+            to.insert(name.clone(), *value);
         }
     }
 }
@@ -193,18 +205,18 @@ pub(super) fn default_pod_level(spec: &mut PodSpec) {
     if !(r.limits.is_empty() && r.requests.is_empty()) {
         for (name, limit) in aggregate(spec, |r| &r.limits).iter() {
             if names::is_huge_page(name) && !r.requests.contains_key(name) && !r.limits.contains_key(name) {
-                r.limits.insert(name.clone(), limit.clone());
+                r.limits.insert(name.clone(), *limit);
             }
         }
     }
     if !r.limits.is_empty() {
         for (name, request) in aggregate(spec, |r| &r.requests).iter() {
             if is_pod_level(name) && names::may_overcommit(name) && !r.requests.contains_key(name) {
-                r.requests.insert(name.clone(), request.clone());
+                r.requests.insert(name.clone(), *request);
             }
         }
         let supported: Map<Quantity> =
-            r.limits.iter().filter(|(n, _)| is_pod_level(n)).map(|(n, q)| (n.clone(), q.clone())).collect();
+            r.limits.iter().filter(|(n, _)| is_pod_level(n)).map(|(n, q)| (n.clone(), *q)).collect();
         missing(&mut r.requests, &supported);
     }
     spec.resources = Some(r);
@@ -214,11 +226,13 @@ pub(super) fn default_pod_level(spec: &mut PodSpec) {
 pub(crate) fn qos_class(spec: &PodSpec) -> &'static str {
     const SUPPORTED: [&str; 2] = ["cpu", "memory"];
     let set = |list: &Map<Quantity>| -> Vec<Str> {
-        let positive = |(n, q): &(&Str, &Quantity)| SUPPORTED.contains(&n.as_str()) && **q > Quantity::default();
+        let positive =
+            |(n, q): &(&Str, &Quantity)| SUPPORTED.contains(&n.as_str()) && **q > Quantity::default();
         list.iter().filter(positive).map(|(n, _)| n.clone()).collect()
     };
     let of_containers = spec.containers.iter().chain(spec.init_containers.iter()).map(|c| &c.resources);
-    let of_pod = spec.resources.as_deref().filter(|r| !(set(&r.requests).is_empty() && set(&r.limits).is_empty()));
+    let of_pod =
+        spec.resources.as_deref().filter(|r| !(set(&r.requests).is_empty() && set(&r.limits).is_empty()));
     let parts: Vec<&ResourceRequirements> = match of_pod {
         Some(r) => vec![r],
         None => of_containers.collect(),
@@ -238,6 +252,7 @@ pub(crate) fn qos_class(spec: &PodSpec) -> &'static str {
         sum
     };
     let (requests, limits) = (totals(|r| &r.requests), totals(|r| &r.limits));
-    let same = set(&requests).len() == set(&limits).len() && set(&requests).iter().all(|n| requests.get(n) == limits.get(n));
+    let same = set(&requests).len() == set(&limits).len()
+        && set(&requests).iter().all(|n| requests.get(n) == limits.get(n));
     if guaranteed && same { "Guaranteed" } else { "Burstable" }
 }

@@ -24,19 +24,20 @@ pub(super) fn affinity(e: &mut Errs, at: &Path<'_>, affinity: &Affinity) {
             node_term(e, &at.child("preference"), &term.preference, false);
         }
     }
-    let mut pods = |field: &str, required: &List<PodAffinityTerm>, preferred: &List<WeightedPodAffinityTerm>| {
-        let at = at.child(field);
-        let list = at.child(REQUIRED);
-        for (i, term) in required.iter().enumerate() {
-            pod_term(e, &list.index(i), term);
-        }
-        let list = at.child(PREFERRED);
-        for (i, term) in preferred.iter().enumerate() {
-            let at = list.index(i);
-            weight(e, &at, term.weight);
-            pod_term(e, &at.child("podAffinityTerm"), &term.pod_affinity_term);
-        }
-    };
+    let mut pods =
+        |field: &str, required: &List<PodAffinityTerm>, preferred: &List<WeightedPodAffinityTerm>| {
+            let at = at.child(field);
+            let list = at.child(REQUIRED);
+            for (i, term) in required.iter().enumerate() {
+                pod_term(e, &list.index(i), term);
+            }
+            let list = at.child(PREFERRED);
+            for (i, term) in preferred.iter().enumerate() {
+                let at = list.index(i);
+                weight(e, &at, term.weight);
+                pod_term(e, &at.child("podAffinityTerm"), &term.pod_affinity_term);
+            }
+        };
     if let Some(a) = &affinity.pod_affinity {
         pods(
             "podAffinity",
@@ -83,7 +84,10 @@ fn node_term(e: &mut Errs, at: &Path<'_>, term: &NodeSelectorTerm, check_values:
                 "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
             ),
             ("Gt" | "Lt", n) if n != 1 => {
-                e.required(&at.child("values"), "must be specified single value when `operator` is 'Lt' or 'Gt'");
+                e.required(
+                    &at.child("values"),
+                    "must be specified single value when `operator` is 'Lt' or 'Gt'",
+                );
             }
             ("In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt", _) => {}
             (other, _) => e.invalid(&at.child("operator"), other, "not a valid selector operator"),
@@ -130,7 +134,9 @@ fn pod_term(e: &mut Errs, at: &Path<'_>, term: &PodAffinityTerm) {
 }
 
 fn label_keys(e: &mut Errs, at: &Path<'_>, term: &PodAffinityTerm) {
-    for (field, keys) in [("matchLabelKeys", &term.match_label_keys), ("mismatchLabelKeys", &term.mismatch_label_keys)] {
+    for (field, keys) in
+        [("matchLabelKeys", &term.match_label_keys), ("mismatchLabelKeys", &term.mismatch_label_keys)]
+    {
         let list = at.child(field);
         if keys.is_empty() {
             continue;
@@ -146,7 +152,9 @@ fn label_keys(e: &mut Errs, at: &Path<'_>, term: &PodAffinityTerm) {
     if let Some(selector) = &term.label_selector {
         let mut seen: BTreeSet<&Str> = selector.match_labels.iter().map(|(k, _)| k).collect();
         for r in selector.match_expressions.iter() {
-            if let Some(i) = term.match_label_keys.iter().position(|k| *k == r.key).filter(|_| seen.contains(&r.key)) {
+            if let Some(i) =
+                term.match_label_keys.iter().position(|k| *k == r.key).filter(|_| seen.contains(&r.key))
+            {
                 e.invalid(&at.index(i), &r.key, "exists in both matchLabelKeys and labelSelector");
             }
             seen.insert(&r.key);
@@ -228,11 +236,16 @@ pub(super) fn spreading(e: &mut Errs, at: &Path<'_>, constraints: &List<Topology
                 e.invalid(
                     &at.child("minDomains"),
                     domains,
-                    format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {}", c.when_unsatisfiable),
+                    format!(
+                        "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {}",
+                        c.when_unsatisfiable
+                    ),
                 );
             }
         }
-        for (field, policy) in [("nodeAffinityPolicy", &c.node_affinity_policy), ("nodeTaintsPolicy", &c.node_taints_policy)] {
+        for (field, policy) in
+            [("nodeAffinityPolicy", &c.node_affinity_policy), ("nodeTaintsPolicy", &c.node_taints_policy)]
+        {
             if let Some(policy) = policy {
                 e.one_of(&at.child(field), policy, &["Honor", "Ignore"]);
             }

@@ -37,7 +37,11 @@ pub(super) fn container(e: &mut Errs, at: &Path<'_>, sc: Option<&SecurityContext
     seccomp(e, &at.child("seccompProfile"), sc.seccomp_profile.as_deref());
     if sc.allow_privilege_escalation == Some(false) {
         if sc.privileged == Some(true) {
-            e.invalid(at, Raw(json(sc)), "cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
+            e.invalid(
+                at,
+                Raw(json(sc)),
+                "cannot set `allowPrivilegeEscalation` to false and `privileged` to true",
+            );
         }
         let admin = |c: &Capabilities| c.add.iter().any(|c| c == "CAP_SYS_ADMIN");
         if sc.capabilities.as_deref().is_some_and(admin) {
@@ -65,7 +69,11 @@ fn json(sc: &SecurityContext) -> String {
     json_object([
         (
             "Capabilities",
-            option(sc.capabilities.as_ref().map(|c| json_object([("Add", list(&c.add)), ("Drop", list(&c.drop))]))),
+            option(
+                sc.capabilities
+                    .as_ref()
+                    .map(|c| json_object([("Add", list(&c.add)), ("Drop", list(&c.drop))])),
+            ),
         ),
         ("Privileged", option(sc.privileged.map(|b| b.to_string()))),
         (
@@ -96,8 +104,14 @@ fn json(sc: &SecurityContext) -> String {
         ("ReadOnlyRootFilesystem", option(sc.read_only_root_filesystem.map(|b| b.to_string()))),
         ("AllowPrivilegeEscalation", option(sc.allow_privilege_escalation.map(|b| b.to_string()))),
         ("ProcMount", json_option(sc.proc_mount.as_ref())),
-        ("SeccompProfile", option(sc.seccomp_profile.as_ref().map(|p| profile(&p.type_, &p.localhost_profile)))),
-        ("AppArmorProfile", option(sc.app_armor_profile.as_ref().map(|p| profile(&p.type_, &p.localhost_profile)))),
+        (
+            "SeccompProfile",
+            option(sc.seccomp_profile.as_ref().map(|p| profile(&p.type_, &p.localhost_profile))),
+        ),
+        (
+            "AppArmorProfile",
+            option(sc.app_armor_profile.as_ref().map(|p| profile(&p.type_, &p.localhost_profile))),
+        ),
     ])
 }
 
@@ -184,7 +198,8 @@ fn seccomp(e: &mut Errs, at: &Path<'_>, profile: Option<&SeccompProfile>) {
         (true, None) => e.required(&at_local, "must be set when seccomp type is Localhost"),
         (true, Some(path)) => descending_path(e, &at_local, path),
         (false, Some(path)) => {
-            let quoted = json_object([("Type", json_string(&p.type_)), ("LocalhostProfile", json_string(path))]);
+            let quoted =
+                json_object([("Type", json_string(&p.type_)), ("LocalhostProfile", json_string(path))]);
             e.invalid(&at_local, Raw(quoted), "can only be set when seccomp type is Localhost");
         }
         (false, None) => {}
@@ -227,7 +242,11 @@ fn windows_options(e: &mut Errs, at: &Path<'_>, options: Option<&WindowsSecurity
         if spec.is_empty() {
             e.invalid(&at, spec, "gmsaCredentialSpec cannot be an empty string");
         } else if spec.len() > CREDENTIAL_SPEC_KIB_MAX * 1024 {
-            e.invalid(&at, spec, format!("gmsaCredentialSpec size must be under {CREDENTIAL_SPEC_KIB_MAX} KiB"));
+            e.invalid(
+                &at,
+                spec,
+                format!("gmsaCredentialSpec size must be under {CREDENTIAL_SPEC_KIB_MAX} KiB"),
+            );
         }
     }
     if let Some(name) = &w.run_as_user_name {
@@ -255,7 +274,9 @@ fn windows_user(name: &str) -> Vec<&'static str> {
         out.push("runAsUserName's Domain length must be under 256 characters");
     }
     let net_bios = |d: &str| {
-        (1..=15).contains(&d.chars().count()) && !d.starts_with('.') && !d.chars().any(|c| r#"\/:*?"<>|"#.contains(c))
+        (1..=15).contains(&d.chars().count())
+            && !d.starts_with('.')
+            && !d.chars().any(|c| r#"\/:*?"<>|"#.contains(c))
     };
     if domain.is_some_and(|d| !net_bios(d) && !dns_subdomain(&d.to_ascii_lowercase()).is_empty()) {
         out.push("runAsUserName's Domain doesn't match the NetBios nor the DNS format");
@@ -281,14 +302,14 @@ pub(super) fn host_process(e: &mut Errs, at: &Path<'_>, spec: &PodSpec, scope: &
     visit(spec, at, |c, at| {
         all += 1;
         let own = c.security.and_then(|s| s.windows_options.as_ref()?.host_process);
-        if let (Some(of_pod), Some(own)) = (of_pod, own) {
-            if of_pod != own {
-                e.invalid(
-                    &at.child("securityContext").child("windowsOptions").child("hostProcess"),
-                    own,
-                    format!("pod hostProcess value must be identical if both are specified, was {of_pod}"),
-                );
-            }
+        if let (Some(of_pod), Some(own)) = (of_pod, own)
+            && of_pod != own
+        {
+            e.invalid(
+                &at.child("securityContext").child("windowsOptions").child("hostProcess"),
+                own,
+                format!("pod hostProcess value must be identical if both are specified, was {of_pod}"),
+            );
         }
         on_host += usize::from(own.or(of_pod) == Some(true));
     });
@@ -296,10 +317,18 @@ pub(super) fn host_process(e: &mut Errs, at: &Path<'_>, spec: &PodSpec, scope: &
         return;
     }
     if on_host != all {
-        e.invalid(at, "", "If pod contains any hostProcess containers then all containers must be HostProcess containers");
+        e.invalid(
+            at,
+            "",
+            "If pod contains any hostProcess containers then all containers must be HostProcess containers",
+        );
     }
     if !spec.host_network {
-        e.invalid(&at.child("hostNetwork"), false, "hostNetwork must be true if pod contains any hostProcess containers");
+        e.invalid(
+            &at.child("hostNetwork"),
+            false,
+            "hostNetwork must be true if pod contains any hostProcess containers",
+        );
     }
     if !scope.cx.allow_privileged {
         e.forbidden(at, "hostProcess containers are disallowed by cluster policy");
@@ -311,7 +340,9 @@ pub(super) fn host_users(e: &mut Errs, at: &Path<'_>, spec: &PodSpec) {
     if spec.host_users != Some(false) {
         return;
     }
-    for (field, set) in [("hostNetwork", spec.host_network), ("HostPID", spec.host_pid), ("HostIPC", spec.host_ipc)] {
+    for (field, set) in
+        [("hostNetwork", spec.host_network), ("HostPID", spec.host_pid), ("HostIPC", spec.host_ipc)]
+    {
         if set {
             e.forbidden(&at.child(field), "when `hostUsers` is false");
         }

@@ -34,9 +34,30 @@ pub(super) fn check(new: &Pod, old: &Pod, e: &mut Errs) {
     let policy = old.spec.restart_policy.as_str();
     let never_restarts = |_: &Str| false;
     let sidecar = |name: &Str| old.spec.init_containers.iter().any(|c| c.name == *name && is_restartable(c));
-    transitions(e, &at.child("containerStatuses"), &status.container_statuses, &before.container_statuses, policy, never_restarts);
-    transitions(e, &at.child("initContainerStatuses"), &status.init_container_statuses, &before.init_container_statuses, policy, sidecar);
-    transitions(e, &at.child("ephemeralContainerStatuses"), &status.ephemeral_container_statuses, &before.ephemeral_container_statuses, "Never", never_restarts);
+    transitions(
+        e,
+        &at.child("containerStatuses"),
+        &status.container_statuses,
+        &before.container_statuses,
+        policy,
+        never_restarts,
+    );
+    transitions(
+        e,
+        &at.child("initContainerStatuses"),
+        &status.init_container_statuses,
+        &before.init_container_statuses,
+        policy,
+        sidecar,
+    );
+    transitions(
+        e,
+        &at.child("ephemeralContainerStatuses"),
+        &status.ephemeral_container_statuses,
+        &before.ephemeral_container_statuses,
+        "Never",
+        never_restarts,
+    );
     claims(e, &at.child("resourceClaimStatuses"), new);
     pod_ips(e, &at.child("podIPs"), status);
     host_ips(e, &at.child("hostIPs"), status);
@@ -77,7 +98,11 @@ fn claims(e: &mut Errs, at: &Path<'_>, pod: &Pod) {
     for (i, status) in pod.status.resource_claim_statuses.iter().enumerate() {
         let at = at.index(i);
         if !pod.spec.resource_claims.iter().any(|c| c.name == status.name) {
-            e.invalid(&at.child("name"), &status.name, "must match the name of an entry in `spec.resourceClaims`");
+            e.invalid(
+                &at.child("name"),
+                &status.name,
+                "must match the name of an entry in `spec.resourceClaims`",
+            );
         }
         if !names.insert(&status.name) {
             e.duplicate(&at.child("name"), &status.name);

@@ -37,14 +37,18 @@ pub(crate) fn annotations(e: &mut Errs, at: &Path<'_>, annotations: &Map<Str>, s
     }
     if let Some(text) = annotations.get(TOLERATIONS).filter(|t| !t.is_empty()) {
         match serde_json::from_str::<serde_json::Value>(text).ok().and_then(|v| {
-            v.as_array()?.iter().map(|t| meta::from_value::<Toleration>(t.clone()).ok()).collect::<Option<meta::List<_>>>()
+            v.as_array()?
+                .iter()
+                .map(|t| meta::from_value::<Toleration>(t.clone()).ok())
+                .collect::<Option<meta::List<_>>>()
         }) {
             Some(list) => scheduling::tolerations(e, &at.child(TOLERATIONS), &list),
             None => e.invalid(at, TOLERATIONS, "must be a JSON list of tolerations"),
         }
     }
     if let Some(cost) = annotations.get(DELETION_COST) {
-        let canonical = |c: &str| c.parse::<i32>().is_ok() && !c.starts_with('+') && (c == "0" || !c.starts_with('0'));
+        let canonical =
+            |c: &str| c.parse::<i32>().is_ok() && !c.starts_with('+') && (c == "0" || !c.starts_with('0'));
         if !canonical(cost) {
             e.invalid(&at.key(DELETION_COST), cost, "must be a 32bit integer");
         }
@@ -87,13 +91,27 @@ pub(super) fn profiles_match(e: &mut Errs, at: &Path<'_>, meta: &ObjectMeta, spe
         (of_pod.and_then(|s| s.seccomp_profile.as_ref()), meta.annotations.get(SECCOMP_POD))
     {
         let at = at.child("securityContext");
-        agree(e, &at.child("seccompProfile"), "seccomp", annotation, &profile.type_, profile.localhost_profile.as_deref());
+        agree(
+            e,
+            &at.child("seccompProfile"),
+            "seccomp",
+            annotation,
+            &profile.type_,
+            profile.localhost_profile.as_deref(),
+        );
     }
     visit(spec, at, |c: View<'_>, at| {
         let Some(profile) = c.security.and_then(|s| s.seccomp_profile.as_ref()) else { return };
         if let Some(annotation) = meta.annotations.get(&format!("{SECCOMP_CONTAINER}{}", c.name)) {
             let at = at.child("securityContext");
-            agree(e, &at.child("seccompProfile"), "seccomp", annotation, &profile.type_, profile.localhost_profile.as_deref());
+            agree(
+                e,
+                &at.child("seccompProfile"),
+                "seccomp",
+                annotation,
+                &profile.type_,
+                profile.localhost_profile.as_deref(),
+            );
         }
     });
     if spec.os.as_ref().is_some_and(|os| os.name == "windows") {
@@ -104,7 +122,14 @@ pub(super) fn profiles_match(e: &mut Errs, at: &Path<'_>, meta: &ObjectMeta, spe
         let Some(profile) = own.or_else(|| of_pod.and_then(|s| s.app_armor_profile.as_ref())) else { return };
         if let Some(annotation) = meta.annotations.get(&format!("{APP_ARMOR}{}", c.name)) {
             let at = at.child("securityContext");
-            agree(e, &at.child("appArmorProfile"), "apparmor", annotation, &profile.type_, profile.localhost_profile.as_deref());
+            agree(
+                e,
+                &at.child("appArmorProfile"),
+                "apparmor",
+                annotation,
+                &profile.type_,
+                profile.localhost_profile.as_deref(),
+            );
         }
     });
 }
@@ -112,14 +137,19 @@ pub(super) fn profiles_match(e: &mut Errs, at: &Path<'_>, meta: &ObjectMeta, spe
 fn agree(e: &mut Errs, at: &Path<'_>, what: &str, annotation: &str, kind: &str, local: Option<&str>) {
     let type_differs = match kind {
         "Unconfined" => annotation != "unconfined",
-        "RuntimeDefault" => annotation != "runtime/default" && !(what == "seccomp" && annotation == "docker/default"),
+        "RuntimeDefault" => {
+            annotation != "runtime/default" && !(what == "seccomp" && annotation == "docker/default")
+        }
         "Localhost" => !annotation.starts_with("localhost/"),
         _ => false,
     };
     if type_differs {
         e.forbidden(&at.child("type"), format!("{what} type in annotation and field must match"));
     } else if kind == "Localhost" && annotation.strip_prefix("localhost/") != local {
-        e.forbidden(&at.child("localhostProfile"), format!("{what} profile in annotation and field must match"));
+        e.forbidden(
+            &at.child("localhostProfile"),
+            format!("{what} profile in annotation and field must match"),
+        );
     }
 }
 

@@ -46,7 +46,9 @@ pub(super) fn pod(new: &Pod, old: &Pod, e: &mut Errs) {
     }
     tolerations(e, &at.child("tolerations"), &spec.tolerations, &before.tolerations);
     let gates = at.child("schedulingGates");
-    for (i, gate) in spec.scheduling_gates.iter().enumerate().filter(|(_, g)| !before.scheduling_gates.contains(g)) {
+    for (i, gate) in
+        spec.scheduling_gates.iter().enumerate().filter(|(_, g)| !before.scheduling_gates.contains(g))
+    {
         e.forbidden(
             &gates.index(i).child("name"),
             format!("only deletion is allowed, but found new scheduling gate '{}'", gate.name),
@@ -65,10 +67,9 @@ pub(super) fn pod(new: &Pod, old: &Pod, e: &mut Errs) {
 /// The new spec with everything that may change set back, so that what still differs may not.
 fn without_mutable(e: &mut Errs, at: &Path<'_>, spec: &PodSpec, before: &PodSpec) -> PodSpec {
     let mut rest = spec.clone();
-    for (list, old) in [
-        (&mut rest.containers, &before.containers),
-        (&mut rest.init_containers, &before.init_containers),
-    ] {
+    for (list, old) in
+        [(&mut rest.containers, &before.containers), (&mut rest.init_containers, &before.init_containers)]
+    {
         for (c, old) in list.iter_mut().zip(old.iter()) {
             c.image = old.image.clone();
         }
@@ -120,9 +121,14 @@ fn node_affinity(e: &mut Errs, at: &Path<'_>, new: Option<&NodeAffinity>, old: O
     }
     for (i, (new, old)) in new.iter().zip(old.iter()).enumerate() {
         let was_empty = old.match_expressions.is_empty() && old.match_fields.is_empty();
-        let grew = new.match_expressions.starts_with(&old.match_expressions) && new.match_fields.starts_with(&old.match_fields);
+        let grew = new.match_expressions.starts_with(&old.match_expressions)
+            && new.match_fields.starts_with(&old.match_fields);
         if (was_empty && new != old) || !grew {
-            e.invalid(&list.index(i), BadValue::json(new), "only additions are allowed (no mutations or deletions)");
+            e.invalid(
+                &list.index(i),
+                BadValue::json(new),
+                "only additions are allowed (no mutations or deletions)",
+            );
         }
     }
 }
@@ -149,12 +155,18 @@ pub(super) fn ephemeral_containers(new: &Pod, old: &Pod, e: &mut Errs) {
     let at = spec.child("ephemeralContainers");
     for before in old.spec.ephemeral_containers.iter() {
         match new.spec.ephemeral_containers.iter().find(|c| c.name == before.name) {
-            None => e.forbidden(&at, format!("existing ephemeral containers \"{}\" may not be removed\n", before.name)),
+            None => e.forbidden(
+                &at,
+                format!("existing ephemeral containers \"{}\" may not be removed\n", before.name),
+            ),
             Some(after) if after != before => {
                 let difference = diff::internal(before, after);
                 e.forbidden(
                     &at,
-                    format!("existing ephemeral containers \"{}\" may not be changed\n{difference}", before.name),
+                    format!(
+                        "existing ephemeral containers \"{}\" may not be changed\n{difference}",
+                        before.name
+                    ),
                 );
             }
             Some(_) => {}
@@ -210,11 +222,17 @@ pub(super) fn resize(new: &Pod, old: &Pod, e: &mut Errs) {
         &old.spec.init_containers,
         "only cpu and memory resources for sidecar containers are mutable",
     );
-    compare("containers", &new.spec.containers, &old.spec.containers, "only cpu and memory resources are mutable");
+    compare(
+        "containers",
+        &new.spec.containers,
+        &old.spec.containers,
+        "only cpu and memory resources are mutable",
+    );
 }
 
 fn container(e: &mut Errs, at: &Path<'_>, new: &Container, old: &Container) {
-    let removed = |new: &Map<Quantity>, old: &Map<Quantity>| old.iter().any(|(name, _)| !new.contains_key(name));
+    let removed =
+        |new: &Map<Quantity>, old: &Map<Quantity>| old.iter().any(|(name, _)| !new.contains_key(name));
     if removed(&new.resources.requests, &old.resources.requests) {
         e.forbidden(&at.child("requests"), "resource requests cannot be removed");
     }
@@ -227,7 +245,7 @@ fn same_but_cpu_and_memory(new: &Container, old: &Container) -> bool {
     let reset = |new: &Map<Quantity>, old: &Map<Quantity>| -> Map<Quantity> {
         let mutable = |name: &str| name == "cpu" || name == "memory";
         let kept = new.iter().filter(|(n, _)| !mutable(n)).chain(old.iter().filter(|(n, _)| mutable(n)));
-        kept.map(|(n, q)| (n.clone(), q.clone())).collect()
+        kept.map(|(n, q)| (n.clone(), *q)).collect()
     };
     let mut rest = new.clone();
     rest.resources.limits = reset(&new.resources.limits, &old.resources.limits);

@@ -35,7 +35,9 @@ pub(super) fn volumes<'a>(
             usable.insert(v.name.as_str(), v);
         }
         if let (Some(claim), Some(pod)) = (&v.persistent_volume_claim, pod_name) {
-            let made_here = |other: &Volume| other.ephemeral.is_some() && claim.claim_name == format!("{pod}-{}", other.name);
+            let made_here = |other: &Volume| {
+                other.ephemeral.is_some() && claim.claim_name == format!("{pod}-{}", other.name)
+            };
             if volumes.iter().any(made_here) {
                 e.invalid(
                     &at.child("persistentVolumeClaim").child("claimName"),
@@ -53,7 +55,10 @@ fn volume(e: &mut Errs, at: &Path<'_>, v: &Volume, pod_name: Option<&str>, is_po
     if let Some(s) = &v.empty_dir {
         first.take(e, "emptyDir");
         if s.size_limit.as_ref().is_some_and(|q| *q < meta::Quantity::default()) {
-            e.forbidden(&at.child("emptyDir").child("sizeLimit"), "SizeLimit field must be a valid resource quantity");
+            e.forbidden(
+                &at.child("emptyDir").child("sizeLimit"),
+                "SizeLimit field must be a valid resource quantity",
+            );
         }
     }
     // Each source: its field, the name under which upstream reports it, its check.
@@ -95,20 +100,24 @@ fn volume(e: &mut Errs, at: &Path<'_>, v: &Volume, pod_name: Option<&str>, is_po
             },
         );
     });
-    if let Some(s) = &v.iscsi {
-        if s.initiator_name.is_some() && v.name.len() + 1 + s.target_portal.len() > 64 {
-            e.invalid(&at.child("name"), &v.name, source::ISCSI_TOO_LONG);
-        }
+    if let Some(s) = &v.iscsi
+        && s.initiator_name.is_some()
+        && v.name.len() + 1 + s.target_portal.len() > 64
+    {
+        e.invalid(&at.child("name"), &v.name, source::ISCSI_TOO_LONG);
     }
     source!(glusterfs, "glusterfs", "glusterfs", |e: &mut Errs, at: &Path<'_>, s: &GlusterfsVolumeSource| {
         source::required(e, at, &[("endpoints", &s.endpoints), ("path", &s.path)]);
     });
     source!(flocker, "flocker", "flocker", source::flocker);
-    source!(persistent_volume_claim, "persistentVolumeClaim", "persistentVolumeClaim", |e: &mut Errs,
-                                                                                         at: &Path<'_>,
-                                                                                         s: &PersistentVolumeClaimVolumeSource| {
-        e.present(&at.child("claimName"), &s.claim_name);
-    });
+    source!(
+        persistent_volume_claim,
+        "persistentVolumeClaim",
+        "persistentVolumeClaim",
+        |e: &mut Errs, at: &Path<'_>, s: &PersistentVolumeClaimVolumeSource| {
+            e.present(&at.child("claimName"), &s.claim_name);
+        }
+    );
     source!(rbd, "rbd", "rbd", |e: &mut Errs, at: &Path<'_>, s: &RBDVolumeSource| {
         source::rbd(e, at, &s.monitors, &s.image);
     });
@@ -122,24 +131,39 @@ fn volume(e: &mut Errs, at: &Path<'_>, v: &Volume, pod_name: Option<&str>, is_po
         source::monitors(e, at, &s.monitors);
     });
     source!(quobyte, "quobyte", "quobyte", source::quobyte);
-    source!(downward_api, "downwarAPI", "downwardAPI", |e: &mut Errs, at: &Path<'_>, s: &DownwardAPIVolumeSource| {
-        mode(e, &at.child("defaultMode"), s.default_mode);
-        for file in s.items.iter() {
-            downward_file(e, at, file);
+    source!(
+        downward_api,
+        "downwarAPI",
+        "downwardAPI",
+        |e: &mut Errs, at: &Path<'_>, s: &DownwardAPIVolumeSource| {
+            mode(e, &at.child("defaultMode"), s.default_mode);
+            for file in s.items.iter() {
+                downward_file(e, at, file);
+            }
         }
-    });
+    );
     source!(fc, "fc", "fc", source::fibre_channel);
     source!(flex_volume, "flexVolume", "flexVolume", |e: &mut Errs, at: &Path<'_>, s: &FlexVolumeSource| {
         source::flex(e, at, &s.driver, &s.options);
     });
-    source!(config_map, "configMap", "configMap", |e: &mut Errs, at: &Path<'_>, s: &ConfigMapVolumeSource| {
-        e.present(&at.child("name"), &s.name);
-        mode(e, &at.child("defaultMode"), s.default_mode);
-        items(e, &at.child("items"), &s.items);
-    });
-    source!(azure_file, "azureFile", "azureFile", |e: &mut Errs, at: &Path<'_>, s: &AzureFileVolumeSource| {
-        source::required(e, at, &[("secretName", &s.secret_name), ("shareName", &s.share_name)]);
-    });
+    source!(
+        config_map,
+        "configMap",
+        "configMap",
+        |e: &mut Errs, at: &Path<'_>, s: &ConfigMapVolumeSource| {
+            e.present(&at.child("name"), &s.name);
+            mode(e, &at.child("defaultMode"), s.default_mode);
+            items(e, &at.child("items"), &s.items);
+        }
+    );
+    source!(
+        azure_file,
+        "azureFile",
+        "azureFile",
+        |e: &mut Errs, at: &Path<'_>, s: &AzureFileVolumeSource| {
+            source::required(e, at, &[("secretName", &s.secret_name), ("shareName", &s.share_name)]);
+        }
+    );
     source!(vsphere_volume, "vsphereVolume", "vsphereVolume", source::vsphere);
     source!(photon_persistent_disk, "photonPersistentDisk", "photonPersistentDisk", source::photon);
     source!(portworx_volume, "portworxVolume", "portworxVolume", source::portworx);
@@ -155,14 +179,18 @@ fn volume(e: &mut Errs, at: &Path<'_>, v: &Volume, pod_name: Option<&str>, is_po
         projected(e, at, s);
     });
     source!(scale_io, "scaleIO", "scaleIO", |e: &mut Errs, at: &Path<'_>, s: &ScaleIOVolumeSource| {
-        source::required(e, at, &[("gateway", &s.gateway), ("system", &s.system), ("volumeName", &s.volume_name)]);
+        source::required(
+            e,
+            at,
+            &[("gateway", &s.gateway), ("system", &s.system), ("volumeName", &s.volume_name)],
+        );
     });
     source!(csi, "csi", "csi", |e: &mut Errs, at: &Path<'_>, s: &CSIVolumeSource| {
         source::csi_driver_name(e, &at.child("driver"), &s.driver);
-        if let Some(secret) = &s.node_publish_secret_ref {
-            if e.present(&at.child("nodePublishSecretRef").child("name"), &secret.name) {
-                e.each(&at.child("name"), &secret.name, name_subdomain(&secret.name, false));
-            }
+        if let Some(secret) = &s.node_publish_secret_ref
+            && e.present(&at.child("nodePublishSecretRef").child("name"), &secret.name)
+        {
+            e.each(&at.child("name"), &secret.name, name_subdomain(&secret.name, false));
         }
     });
     source!(ephemeral, "ephemeral", "ephemeral", |e: &mut Errs, at: &Path<'_>, s: &EphemeralVolumeSource| {
@@ -238,7 +266,11 @@ fn downward_file(e: &mut Errs, at: &Path<'_>, file: &DownwardAPIVolumeFile) {
         (Some(field), resource) => {
             env::field_selector(e, &at.child("fieldRef"), field, &env::VOLUME_FIELDS);
             if resource.is_some() {
-                e.invalid(at, "resource", "fieldRef and resourceFieldRef can not be specified simultaneously");
+                e.invalid(
+                    at,
+                    "resource",
+                    "fieldRef and resourceFieldRef can not be specified simultaneously",
+                );
             }
         }
         (None, Some(resource)) => env::resource_selector(e, &at.child("resourceFieldRef"), resource, true),
@@ -297,7 +329,12 @@ fn projected(e: &mut Errs, at: &Path<'_>, s: &ProjectedVolumeSource) {
     }
 }
 
-fn service_account_token(e: &mut Errs, volume: &Path<'_>, at: &Path<'_>, token: &ServiceAccountTokenProjection) {
+fn service_account_token(
+    e: &mut Errs,
+    volume: &Path<'_>,
+    at: &Path<'_>,
+    token: &ServiceAccountTokenProjection,
+) {
     let seconds = token.expiration_seconds.unwrap_or(0);
     let at = at.child("expirationSeconds");
     if seconds < 600 {
@@ -380,7 +417,12 @@ pub(super) fn tokens_need_account(e: &mut Errs, at: &Path<'_>, spec: &PodSpec) {
         for (si, source) in v.projected.iter().flat_map(|p| p.sources.iter()).enumerate() {
             if source.service_account_token.is_some() {
                 e.forbidden(
-                    &list.index(vi).child("projected").child("sources").index(si).child("serviceAccountToken"),
+                    &list
+                        .index(vi)
+                        .child("projected")
+                        .child("sources")
+                        .index(si)
+                        .child("serviceAccountToken"),
                     "must not be specified when serviceAccountName is not set",
                 );
             }

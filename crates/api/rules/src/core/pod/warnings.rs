@@ -13,17 +13,32 @@ use types::core::v1::*;
 pub(crate) const DEPRECATED_NODE_LABELS: [(&str, &str); 7] = [
     ("beta.kubernetes.io/arch", "deprecated since v1.14; use \"kubernetes.io/arch\" instead"),
     ("beta.kubernetes.io/os", "deprecated since v1.14; use \"kubernetes.io/os\" instead"),
-    ("failure-domain.beta.kubernetes.io/region", "deprecated since v1.17; use \"topology.kubernetes.io/region\" instead"),
-    ("failure-domain.beta.kubernetes.io/zone", "deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead"),
-    ("beta.kubernetes.io/instance-type", "deprecated since v1.17; use \"node.kubernetes.io/instance-type\" instead"),
+    (
+        "failure-domain.beta.kubernetes.io/region",
+        "deprecated since v1.17; use \"topology.kubernetes.io/region\" instead",
+    ),
+    (
+        "failure-domain.beta.kubernetes.io/zone",
+        "deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead",
+    ),
+    (
+        "beta.kubernetes.io/instance-type",
+        "deprecated since v1.17; use \"node.kubernetes.io/instance-type\" instead",
+    ),
     ("node-role.kubernetes.io/master", "use \"node-role.kubernetes.io/control-plane\" instead"),
     ("kubernetes.io/cluster-service", "deprecated"),
 ];
 
 const DEPRECATED_ANNOTATIONS: [(&str, &str); 3] = [
-    ("scheduler.alpha.kubernetes.io/critical-pod", "non-functional in v1.16+; use the \"priorityClassName\" field instead"),
+    (
+        "scheduler.alpha.kubernetes.io/critical-pod",
+        "non-functional in v1.16+; use the \"priorityClassName\" field instead",
+    ),
     ("security.alpha.kubernetes.io/sysctls", "non-functional in v1.11+; use the \"sysctls\" field instead"),
-    ("security.alpha.kubernetes.io/unsafe-sysctls", "non-functional in v1.11+; use the \"sysctls\" field instead"),
+    (
+        "security.alpha.kubernetes.io/unsafe-sysctls",
+        "non-functional in v1.11+; use the \"sysctls\" field instead",
+    ),
 ];
 const SECCOMP: &str = "non-functional in v1.27+; use the \"seccompProfile\" field instead";
 
@@ -57,7 +72,14 @@ pub(super) fn name(name: &str) -> Option<String> {
     })
 }
 
-fn spec(out: &mut Vec<String>, at: &Path<'_>, meta_at: &Path<'_>, spec: &PodSpec, meta: &ObjectMeta, template: bool) {
+fn spec(
+    out: &mut Vec<String>,
+    at: &Path<'_>,
+    meta_at: &Path<'_>,
+    spec: &PodSpec,
+    meta: &ObjectMeta,
+    template: bool,
+) {
     node_labels(out, at, spec);
     let annotations = meta_at.child("annotations");
     for (key, text) in DEPRECATED_ANNOTATIONS {
@@ -109,7 +131,10 @@ fn node_labels(out: &mut Vec<String>, at: &Path<'_>, spec: &PodSpec) {
             out.push(format!("{}: {} is {text}", list.index(i).child("topologyKey"), c.topology_key));
         }
         if c.label_selector.is_none() {
-            out.push(format!("{}: a null labelSelector results in matching no pod", list.index(i).child("labelSelector")));
+            out.push(format!(
+                "{}: a null labelSelector results in matching no pod",
+                list.index(i).child("labelSelector")
+            ));
         }
     }
 }
@@ -129,7 +154,11 @@ fn volumes(out: &mut Vec<String>, at: &Path<'_>, spec: &PodSpec) {
     for (i, v) in spec.volumes.iter().enumerate() {
         let at = list.index(i);
         for (field, set, text) in [
-            ("photonPersistentDisk", v.photon_persistent_disk.is_some(), "deprecated in v1.11, non-functional in v1.16+"),
+            (
+                "photonPersistentDisk",
+                v.photon_persistent_disk.is_some(),
+                "deprecated in v1.11, non-functional in v1.16+",
+            ),
             ("gitRepo", v.git_repo.is_some(), "deprecated in v1.11, and disabled by default in v1.33+"),
             ("scaleIO", v.scale_io.is_some(), "deprecated in v1.16, non-functional in v1.22+"),
             ("flocker", v.flocker.is_some(), "deprecated in v1.22, non-functional in v1.25+"),
@@ -157,7 +186,8 @@ fn volumes(out: &mut Vec<String>, at: &Path<'_>, spec: &PodSpec) {
 /// Projected files that lie where a token goes.
 fn token_paths(out: &mut Vec<String>, list: &Path<'_>, spec: &PodSpec) {
     let sources = || spec.volumes.iter().flat_map(|v| v.projected.iter()).flat_map(|p| p.sources.iter());
-    let tokens: BTreeSet<&Str> = sources().flat_map(|s| s.service_account_token.iter()).map(|t| &t.path).collect();
+    let tokens: BTreeSet<&Str> =
+        sources().flat_map(|s| s.service_account_token.iter()).map(|t| &t.path).collect();
     for (i, v) in spec.volumes.iter().enumerate().filter(|_| !tokens.is_empty()) {
         let at = list.index(i);
         let at = at.child("projected");
@@ -203,7 +233,10 @@ fn fractions(out: &mut Vec<String>, at: &Path<'_>, list: &Map<Quantity>) {
 /// A warning when the named amount has a fraction.
 pub(crate) fn fraction(out: &mut Vec<String>, at: &Path<'_>, list: &Map<Quantity>, name: &str) {
     if let Some(value) = list.get(name).filter(|v| !names::is_whole(v)) {
-        out.push(format!("{}: fractional byte value \"{value}\" is invalid, must be an integer", at.key(name)));
+        out.push(format!(
+            "{}: fractional byte value \"{value}\" is invalid, must be an integer",
+            at.key(name)
+        ));
     }
 }
 
@@ -224,7 +257,10 @@ fn container(
     let has_field = c.security.is_some_and(|s| s.app_armor_profile.is_some())
         || spec.security_context.as_ref().is_some_and(|s| s.app_armor_profile.is_some());
     if template && !has_field && meta.annotations.contains_key(&key) {
-        out.push(format!("{}: deprecated since v1.30; use the \"appArmorProfile\" field instead", annotations.key(&key)));
+        out.push(format!(
+            "{}: deprecated since v1.30; use the \"appArmorProfile\" field instead",
+            annotations.key(&key)
+        ));
     }
     let resources = at.child("resources");
     for name in ["memory", "ephemeral-storage"] {
@@ -259,13 +295,16 @@ fn ports(out: &mut Vec<String>, at: &Path<'_>, spec: &PodSpec) {
                     port.name, port.host_port, port.container_port, port.protocol, port.host_ip
                 ));
             }
-            let same = |p: &ContainerPort| p.container_port == port.container_port && p.protocol == port.protocol;
+            let same =
+                |p: &ContainerPort| p.container_port == port.container_port && p.protocol == port.protocol;
             for (there, other) in seen.iter().filter(|(_, p)| same(p)) {
                 if port.host_ip == other.host_ip && port.host_port == other.host_port {
                     out.push(format!("{here}: duplicate port definition with {there}"));
                 } else if port.host_port == 0 || other.host_port == 0 {
                     out.push(format!("{here}: overlapping port definition with {there}"));
-                } else if port.host_port == other.host_port && port.host_ip.is_empty() != other.host_ip.is_empty() {
+                } else if port.host_port == other.host_port
+                    && port.host_ip.is_empty() != other.host_ip.is_empty()
+                {
                     out.push(format!("{here}: dangerously ambiguous port definition with {there}"));
                 }
             }
@@ -283,23 +322,28 @@ fn grace_and_addresses(out: &mut Vec<String>, at: &Path<'_>, spec: &PodSpec) {
     }
     let affinity = at.child("affinity");
     if let Some(a) = &spec.affinity {
-        let terms = |required: &meta::List<PodAffinityTerm>, preferred: &meta::List<WeightedPodAffinityTerm>| {
+        let terms = |required: &meta::List<PodAffinityTerm>,
+                     preferred: &meta::List<WeightedPodAffinityTerm>| {
             (required.to_vec(), preferred.iter().map(|w| w.pod_affinity_term.clone()).collect::<Vec<_>>())
         };
-        let mut null_selectors = |field: &str, (required, preferred): (Vec<PodAffinityTerm>, Vec<PodAffinityTerm>)| {
-            let at = affinity.child(field);
-            let list = at.child("requiredDuringSchedulingIgnoredDuringExecution");
-            for (i, _) in required.iter().enumerate().filter(|(_, t)| t.label_selector.is_none()) {
-                out.push(format!("{}: a null labelSelector results in matching no pod", list.index(i).child("labelSelector")));
-            }
-            let list = at.child("preferredDuringSchedulingIgnoredDuringExecution");
-            for (i, _) in preferred.iter().enumerate().filter(|(_, t)| t.label_selector.is_none()) {
-                out.push(format!(
-                    "{}: a null labelSelector results in matching no pod",
-                    list.index(i).child("podAffinityTerm").child("labelSelector")
-                ));
-            }
-        };
+        let mut null_selectors =
+            |field: &str, (required, preferred): (Vec<PodAffinityTerm>, Vec<PodAffinityTerm>)| {
+                let at = affinity.child(field);
+                let list = at.child("requiredDuringSchedulingIgnoredDuringExecution");
+                for (i, _) in required.iter().enumerate().filter(|(_, t)| t.label_selector.is_none()) {
+                    out.push(format!(
+                        "{}: a null labelSelector results in matching no pod",
+                        list.index(i).child("labelSelector")
+                    ));
+                }
+                let list = at.child("preferredDuringSchedulingIgnoredDuringExecution");
+                for (i, _) in preferred.iter().enumerate().filter(|(_, t)| t.label_selector.is_none()) {
+                    out.push(format!(
+                        "{}: a null labelSelector results in matching no pod",
+                        list.index(i).child("podAffinityTerm").child("labelSelector")
+                    ));
+                }
+            };
         if let Some(p) = &a.pod_affinity {
             let lists = terms(
                 &p.required_during_scheduling_ignored_during_execution,
@@ -318,8 +362,15 @@ fn grace_and_addresses(out: &mut Vec<String>, at: &Path<'_>, spec: &PodSpec) {
     if let Some(dns) = &spec.dns_config {
         let config = at.child("dnsConfig");
         let list = config.child("nameservers");
-        out.extend(dns.nameservers.iter().enumerate().filter_map(|(i, s)| ip::address_warning(&list.index(i), s)));
+        out.extend(
+            dns.nameservers.iter().enumerate().filter_map(|(i, s)| ip::address_warning(&list.index(i), s)),
+        );
     }
     let list = at.child("hostAliases");
-    out.extend(spec.host_aliases.iter().enumerate().filter_map(|(i, a)| ip::address_warning(&list.index(i).child("ip"), &a.ip)));
+    out.extend(
+        spec.host_aliases
+            .iter()
+            .enumerate()
+            .filter_map(|(i, a)| ip::address_warning(&list.index(i).child("ip"), &a.ip)),
+    );
 }
