@@ -1,10 +1,10 @@
 //! What the node decides about its pod network, and what a pod asks for. Plain values, no API types.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+pub use netlink::Protocol;
 use serde::{Deserialize, Serialize};
 
 /// Settings of a node's pod network.
@@ -59,50 +59,6 @@ pub struct PodRequest {
     pub netns: PathBuf,
     /// Ports of the node that lead to the pod.
     pub host_ports: Vec<HostPort>,
-}
-
-/// Transport protocol of a host port.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Protocol {
-    /// TCP.
-    #[default]
-    Tcp,
-    /// UDP.
-    Udp,
-    /// SCTP.
-    Sctp,
-}
-
-impl Protocol {
-    /// Reads the API's word; empty means TCP, anything unknown is `None`.
-    pub fn parse(word: &str) -> Option<Protocol> {
-        match word {
-            "" | "TCP" => Some(Protocol::Tcp),
-            "UDP" => Some(Protocol::Udp),
-            "SCTP" => Some(Protocol::Sctp),
-            _ => None,
-        }
-    }
-
-    /// Number in the IP header.
-    pub fn number(self) -> u8 {
-        match self {
-            Protocol::Tcp => 6,
-            Protocol::Udp => 17,
-            Protocol::Sctp => 132,
-        }
-    }
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Protocol::Tcp => "TCP",
-            Protocol::Udp => "UDP",
-            Protocol::Sctp => "SCTP",
-        })
-    }
 }
 
 /// A port of the node that leads to a port of a pod (`ports[].hostPort`).

@@ -12,7 +12,9 @@
 pub mod conntrack;
 pub mod message;
 pub mod nft;
+mod protocol;
 pub mod route;
 pub mod socket;
 
+pub use protocol::Protocol;
 pub use socket::{Error, Socket};
