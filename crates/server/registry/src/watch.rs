@@ -75,43 +75,14 @@ impl Registry {
         let feed = self.feeds.of(served)?;
         let ends = Instant::now() + lifetime;
         let opening = tokio::time::timeout_at(ends, feed.watch(wanted));
-        let source = match (opening.await, start) {
-            (Ok(Ok(watcher)), _) => Ok(watcher),
-            // A client may watch from a revision that is still to come.
-            (Ok(Err(FeedError::TooLarge { .. })), Start::After(revision)) => {
-                let waited = tokio::time::timeout_at(ends, self.await_revision(served, revision)).await;
-                match waited {
-                    Ok(Ok(watcher)) => Ok(watcher),
-                    Ok(Err(status)) => Err(Some(status)),
-                    Err(_) => Err(None),
-                }
-            }
+        let source = match opening.await {
+            Ok(Ok(watcher)) => Ok(watcher),
             // Once a watch was let in, what is wrong with its revision is an event.
-            (Ok(Err(error @ FeedError::Gone { .. })), _) => Err(Some(errors::expired(error.to_string()))),
-            (Ok(Err(error)), _) => return Err(from_feed(error)),
-            (Err(_), _) => Err(None),
+            Ok(Err(error @ FeedError::Gone { .. })) => Err(Some(errors::expired(error.to_string()))),
+            Ok(Err(error)) => return Err(from_feed(error)),
+            Err(_) => Err(None),
         };
         Ok(Watching { served, changes: Changes { served, selection, source, ends } })
-    }
-
-    async fn await_revision(
-        &self,
-        served: Served,
-        revision: mvcc::Revision,
-    ) -> Result<Watcher<dyn Object>, Status> {
-        let feed = self.feeds.of(served)?;
-        loop {
-            let options = WatchOptions {
-                capacity: QUEUED_MAX,
-                ..WatchOptions::new(Scope::All, Start::After(revision))
-            };
-            match feed.watch(options).await {
-                Ok(watcher) => return Ok(watcher),
-                // The feed itself waits some seconds before it says so.
-                Err(FeedError::TooLarge { .. }) => {}
-                Err(error) => return Err(from_feed(error)),
-            }
-        }
     }
 }
 
