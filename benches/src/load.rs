@@ -62,7 +62,8 @@ impl Sample {
     fn print(mut self, what: &str, elapsed: Duration) {
         self.latencies.sort_unstable();
         let at = |share: f64| {
-            let index = ((self.latencies.len() as f64 * share) as usize).min(self.latencies.len().saturating_sub(1));
+            let index =
+                ((self.latencies.len() as f64 * share) as usize).min(self.latencies.len().saturating_sub(1));
             self.latencies.get(index).copied().unwrap_or_default().as_secs_f64() * 1e3
         };
         println!(
@@ -92,7 +93,8 @@ fn pod(name: String) -> Pod {
     let mut pod = Pod::default();
     pod.metadata.name = name.into();
     pod.spec.scheduler_name = "nobody".into();
-    let container = Container { name: "main".into(), image: "example.com/image:1".into(), ..Container::default() };
+    let container =
+        Container { name: "main".into(), image: "example.com/image:1".into(), ..Container::default() };
     pod.spec.containers.push(container);
     pod
 }
@@ -205,7 +207,8 @@ async fn fill(cli: &Cli, count: u64, size: usize) -> Result<()> {
 
 /// One writer creates objects for the given time; every watcher must see all of them.
 async fn watch(cli: &Cli, client: &Client, watchers: usize) -> Result<()> {
-    let version = client.namespaced::<ConfigMap>(&cli.namespace).list(&ListOptions::default()).await?.resource_version;
+    let version =
+        client.namespaced::<ConfigMap>(&cli.namespace).list(&ListOptions::default()).await?.resource_version;
     let options = ListOptions { resource_version: version.to_string().into(), ..ListOptions::default() };
     let seen = Arc::new(AtomicU64::new(0));
     let mut tasks = Vec::new();
@@ -233,7 +236,10 @@ async fn watch(cli: &Cli, client: &Client, watchers: usize) -> Result<()> {
         tokio::task::yield_now().await;
     }
     let (seen, elapsed) = (seen.load(Ordering::Relaxed), start.elapsed());
-    println!("{watchers} watchers: {:.0} events/s, {seen} of {wanted} events", seen as f64 / elapsed.as_secs_f64());
+    println!(
+        "{watchers} watchers: {:.0} events/s, {seen} of {wanted} events",
+        seen as f64 / elapsed.as_secs_f64()
+    );
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
     Ok(())
 }

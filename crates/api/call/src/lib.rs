@@ -12,7 +12,9 @@ mod reply;
 use bytes::Bytes;
 use meta::{Object, Status, Str};
 
-pub use options::{DeleteOptions, DryRun, FieldValidation, ListOptions, Precondition, VersionMatch, WriteOptions};
+pub use options::{
+    DeleteOptions, DryRun, FieldValidation, ListOptions, Precondition, VersionMatch, WriteOptions,
+};
 pub use reply::{EventType, Reply, WatchEvent, WatchStream};
 
 /// Group, version and plural name of the resource that a call is about, as in the request path.

@@ -56,9 +56,11 @@ impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Reply::Object(object) => f.debug_tuple("Object").field(object).finish(),
-            Reply::List { items, resource_version, .. } => {
-                f.debug_struct("List").field("items", &items.len()).field("resource_version", resource_version).finish()
-            }
+            Reply::List { items, resource_version, .. } => f
+                .debug_struct("List")
+                .field("items", &items.len())
+                .field("resource_version", resource_version)
+                .finish(),
             Reply::Watch(_) => f.write_str("Watch"),
             Reply::Done(status) => f.debug_tuple("Done").field(status).finish(),
         }

@@ -18,7 +18,11 @@ fn a_control_plane_keeps_what_it_acknowledged() {
     server.kill();
 
     let second = machine.start(&["--no-node", "--bind-address", "127.0.0.1"]);
-    assert_eq!(machine.run(&["apply", "-f", "kept.yaml"]).trim(), "configmap/kept configured", "the object is still there");
+    assert_eq!(
+        machine.run(&["apply", "-f", "kept.yaml"]).trim(),
+        "configmap/kept configured",
+        "the object is still there"
+    );
     assert!(machine.run(&["status"]).contains("running"), "status tells that it runs");
     let twice = machine.fails(&["up", "--foreground", "--no-node", "--port", &machine.port.to_string()]);
     assert!(twice.contains("already runs"), "{twice}");
@@ -40,7 +44,10 @@ fn a_taken_port_is_named() {
         "--port",
         &machine.port.to_string(),
     ]);
-    assert!(refused.contains(&format!("process {}", std::process::id())) && refused.contains("--port"), "{refused}");
+    assert!(
+        refused.contains(&format!("process {}", std::process::id())) && refused.contains("--port"),
+        "{refused}"
+    );
     drop(taken);
 }
 
@@ -56,7 +63,15 @@ fn a_workload_runs_and_outlives_the_server() {
     };
     let machine = Machine::new("workload");
     let mut server = machine.start(&[]);
-    machine.run(&["images", "build", "localhost/web:1", "--rootfs", root.path().to_str().unwrap(), "--cmd", "/bin/web"]);
+    machine.run(&[
+        "images",
+        "build",
+        "localhost/web:1",
+        "--rootfs",
+        root.path().to_str().unwrap(),
+        "--cmd",
+        "/bin/web",
+    ]);
     let node_port = machine.node_port;
     machine.write("web.yaml", &include_str!("web.yaml").replace("NODEPORT", &node_port.to_string()));
     machine.run(&["apply", "--wait", "-f", "web.yaml"]);

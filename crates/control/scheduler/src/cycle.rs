@@ -32,7 +32,10 @@ pub enum Decision {
 pub fn decide(wanted: &Wanted<'_>, snapshot: &Snapshot, profile: &Profile, tie: u64) -> Decision {
     let total = snapshot.count();
     if total == 0 {
-        return Decision::Unschedulable { message: "no nodes available to schedule pods".into(), plugins: vec![] };
+        return Decision::Unschedulable {
+            message: "no nodes available to schedule pods".into(),
+            plugins: vec![],
+        };
     }
     let candidates = match filter(wanted, snapshot, profile) {
         Ok(candidates) => candidates,
@@ -48,8 +51,12 @@ pub fn decide(wanted: &Wanted<'_>, snapshot: &Snapshot, profile: &Profile, tie: 
         _ => {
             let scores = score(wanted, snapshot, profile, &nodes);
             let best = scores.iter().copied().max().unwrap_or(0);
-            let tied: Vec<usize> =
-                nodes.iter().zip(&scores).filter(|(_, score)| **score == best).map(|(index, _)| *index).collect();
+            let tied: Vec<usize> = nodes
+                .iter()
+                .zip(&scores)
+                .filter(|(_, score)| **score == best)
+                .map(|(index, _)| *index)
+                .collect();
             Decision::Node { index: tied[(tie % tied.len() as u64) as usize], feasible: nodes.len() }
         }
     }
@@ -106,7 +113,8 @@ fn unschedulable(total: usize, rejected: &[(usize, Rejection)]) -> Decision {
     for reason in rejected.iter().flat_map(|(_, rejection)| &rejection.reasons) {
         *counts.entry(reason).or_default() += 1;
     }
-    let mut parts: Vec<String> = counts.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    let mut parts: Vec<String> =
+        counts.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
     parts.sort();
     plugins.sort_unstable();
     plugins.dedup();

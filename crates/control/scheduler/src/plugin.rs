@@ -89,8 +89,11 @@ pub struct Candidates {
 impl Candidates {
     /// Asks `verdict` about every node still in question and drops those it refuses.
     pub fn keep(&mut self, mut verdict: impl FnMut(usize) -> Option<Rejection>) {
-        let refused: Vec<_> =
-            self.feasible.iter().filter_map(|index| verdict(index).map(|rejection| (index, rejection))).collect();
+        let refused: Vec<_> = self
+            .feasible
+            .iter()
+            .filter_map(|index| verdict(index).map(|rejection| (index, rejection)))
+            .collect();
         for (index, _) in &refused {
             self.feasible.remove(*index);
         }
@@ -135,7 +138,13 @@ pub trait Plugin: Send + Sync {
 
     /// PreScore and Score: fills one raw score for each of `nodes` (indices, ascending) and answers `true`, or answers
     /// `false` when the plugin has no preference for this pod.
-    fn score(&self, _wanted: &Wanted<'_>, _snapshot: &Snapshot, _nodes: &[usize], _scores: &mut [i64]) -> bool {
+    fn score(
+        &self,
+        _wanted: &Wanted<'_>,
+        _snapshot: &Snapshot,
+        _nodes: &[usize],
+        _scores: &mut [i64],
+    ) -> bool {
         false
     }
 

@@ -30,11 +30,16 @@ enum Place {
     Active(Turn),
     Backoff(Duration),
     /// Waits for an event; refused by these plugins at this time.
-    Unschedulable { plugins: Vec<&'static str>, since: Duration },
+    Unschedulable {
+        plugins: Vec<&'static str>,
+        since: Duration,
+    },
     /// Held back by PreEnqueue.
     Gated,
     /// Being scheduled, with the events that happened meanwhile.
-    InFlight { events: Vec<ClusterEvent> },
+    InFlight {
+        events: Vec<ClusterEvent>,
+    },
 }
 
 struct Entry {
@@ -168,7 +173,9 @@ impl Queue {
         let mut helped = Vec::new();
         for (uid, entry) in &mut self.entries {
             match &mut entry.place {
-                Place::Unschedulable { plugins, .. } if helps(profile, plugins, event) => helped.push(uid.clone()),
+                Place::Unschedulable { plugins, .. } if helps(profile, plugins, event) => {
+                    helped.push(uid.clone())
+                }
                 Place::InFlight { events } if !events.contains(&event) => events.push(event),
                 _ => {}
             }
@@ -218,7 +225,10 @@ impl Queue {
 
 fn helps(profile: &Profile, refusing: &[&'static str], event: ClusterEvent) -> bool {
     refusing.is_empty()
-        || profile.plugins.iter().any(|(plugin, _)| refusing.contains(&plugin.name()) && plugin.may_help(event))
+        || profile
+            .plugins
+            .iter()
+            .any(|(plugin, _)| refusing.contains(&plugin.name()) && plugin.may_help(event))
 }
 
 /// 0 before the first attempt, then 1 s, doubled up to 10 s.

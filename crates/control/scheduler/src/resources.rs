@@ -70,9 +70,7 @@ impl Resources {
 
     /// The amount of an extended resource, 0 when there is none.
     pub fn scalar(&self, name: &str) -> i64 {
-        self.scalars
-            .binary_search_by(|(own, _)| own.as_str().cmp(name))
-            .map_or(0, |at| self.scalars[at].1)
+        self.scalars.binary_search_by(|(own, _)| own.as_str().cmp(name)).map_or(0, |at| self.scalars[at].1)
     }
 }
 

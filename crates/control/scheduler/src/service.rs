@@ -187,7 +187,8 @@ impl Scheduler {
     }
 
     async fn bind(&self, pod: &Pod, node: Str) {
-        let target = ObjectReference { kind: "Node".into(), name: node.clone(), ..ObjectReference::default() };
+        let target =
+            ObjectReference { kind: "Node".into(), name: node.clone(), ..ObjectReference::default() };
         let metadata = ObjectMeta {
             name: pod.metadata.name.clone(),
             namespace: pod.metadata.namespace.clone(),

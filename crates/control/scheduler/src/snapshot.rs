@@ -36,7 +36,8 @@ impl HostPort {
 
 /// The host ports of a pod, init containers that keep running included.
 pub fn host_ports(pod: &Pod) -> Vec<HostPort> {
-    let sidecars = pod.spec.init_containers.iter().filter(|one| one.restart_policy.as_deref() == Some("Always"));
+    let sidecars =
+        pod.spec.init_containers.iter().filter(|one| one.restart_policy.as_deref() == Some("Always"));
     let ports = pod.spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter());
     ports
         .filter(|port| port.host_port > 0)
@@ -235,7 +236,11 @@ mod tests {
     fn sums_follow_the_pods() {
         let mut snapshot = Snapshot::default();
         snapshot.set_pod(&pod("1", "a"));
-        assert_eq!((snapshot.count(), snapshot.index_of("a")), (0, None), "pods may be seen before their node");
+        assert_eq!(
+            (snapshot.count(), snapshot.index_of("a")),
+            (0, None),
+            "pods may be seen before their node"
+        );
         snapshot.set_node(node("a", "2"));
         let index = snapshot.index_of("a").unwrap();
         assert_eq!((snapshot.row(index).requested.cpu_milli, snapshot.row(index).pods), (100, 1));

@@ -114,7 +114,10 @@ async fn a_watch_may_start_in_the_future() {
         }
     }
     assert_eq!(events, ["Modified ns/a=4@5 after 3@4", "Modified ns/a=5@6 after 4@5"]);
-    assert!(bookmarks.iter().all(|mark| ["Bookmark @4", "Bookmark @5", "Bookmark @6"].contains(&mark.as_str())), "{bookmarks:?}");
+    assert!(
+        bookmarks.iter().all(|mark| ["Bookmark @4", "Bookmark @5", "Bookmark @6"].contains(&mark.as_str())),
+        "{bookmarks:?}"
+    );
 }
 
 #[tokio::test]

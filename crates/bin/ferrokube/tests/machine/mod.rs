@@ -62,7 +62,11 @@ impl Machine {
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let up = lines.by_ref().any(|line| line.unwrap().starts_with("The cluster is up"));
-        assert!(up, "the cluster did not come up:\n{}", fs::read_to_string(self.dir.path().join("log")).unwrap());
+        assert!(
+            up,
+            "the cluster did not come up:\n{}",
+            fs::read_to_string(self.dir.path().join("log")).unwrap()
+        );
         std::thread::spawn(move || lines.for_each(drop));
         Server { child }
     }
@@ -158,7 +162,8 @@ impl Drop for Server {
 
 /// A root directory with busybox and a web server that answers with its host name; `None` without busybox.
 pub fn busybox_root() -> Option<tempfile::TempDir> {
-    let busybox = ["/bin/busybox", "/usr/bin/busybox"].iter().map(PathBuf::from).find(|path| path.exists())?;
+    let busybox =
+        ["/bin/busybox", "/usr/bin/busybox"].iter().map(PathBuf::from).find(|path| path.exists())?;
     let root = tempfile::tempdir().unwrap();
     let bin = root.path().join("bin");
     fs::create_dir(&bin).unwrap();
@@ -166,7 +171,8 @@ pub fn busybox_root() -> Option<tempfile::TempDir> {
     for name in ["sh", "httpd", "mkdir", "hostname"] {
         symlink("busybox", bin.join(name)).unwrap();
     }
-    let script = "#!/bin/sh\nmkdir -p /www\necho \"$HOSTNAME\" >/www/index.html\nexec httpd -f -p 8080 -h /www\n";
+    let script =
+        "#!/bin/sh\nmkdir -p /www\necho \"$HOSTNAME\" >/www/index.html\nexec httpd -f -p 8080 -h /www\n";
     fs::write(bin.join("web"), script).unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(bin.join("web"), mode).unwrap();

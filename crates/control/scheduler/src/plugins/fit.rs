@@ -35,7 +35,10 @@ fn lacking(requests: &Resources, row: &NodeRow) -> (Vec<Str>, bool) {
 fn least_allocated(wanted: &Wanted<'_>, row: &NodeRow) -> i64 {
     let parts = [
         (row.allocatable.cpu_milli, row.requested_nonzero.cpu_milli + wanted.requests_nonzero.cpu_milli),
-        (row.allocatable.memory_bytes, row.requested_nonzero.memory_bytes + wanted.requests_nonzero.memory_bytes),
+        (
+            row.allocatable.memory_bytes,
+            row.requested_nonzero.memory_bytes + wanted.requests_nonzero.memory_bytes,
+        ),
     ];
     let (mut sum, mut weights) = (0, 0);
     for (offered, used) in parts.into_iter().filter(|(offered, _)| *offered > 0) {
@@ -72,7 +75,10 @@ impl Plugin for NodeResourcesFit {
     fn may_help(&self, event: ClusterEvent) -> bool {
         matches!(
             event,
-            ClusterEvent::NodeAdded | ClusterEvent::NodeAllocatable | ClusterEvent::PodFreed | ClusterEvent::PodChanged
+            ClusterEvent::NodeAdded
+                | ClusterEvent::NodeAllocatable
+                | ClusterEvent::PodFreed
+                | ClusterEvent::PodChanged
         )
     }
 }

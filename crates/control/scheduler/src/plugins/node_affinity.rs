@@ -25,7 +25,9 @@ fn pinned(terms: &[NodeSelectorTerm], snapshot: &Snapshot) -> Option<NodeSet> {
     let mut set = NodeSet::none(snapshot.count());
     for term in terms {
         let mut names: Option<Vec<&str>> = None;
-        for field in term.match_fields.iter().filter(|field| field.key == "metadata.name" && field.operator == "In") {
+        for field in
+            term.match_fields.iter().filter(|field| field.key == "metadata.name" && field.operator == "In")
+        {
             let values: Vec<&str> = field.values.iter().map(|value| value.as_str()).collect();
             names = Some(match names {
                 Some(names) => names.into_iter().filter(|name| values.contains(name)).collect(),
@@ -72,7 +74,8 @@ impl Plugin for NodeAffinity {
     }
 
     fn score(&self, wanted: &Wanted<'_>, snapshot: &Snapshot, nodes: &[usize], scores: &mut [i64]) -> bool {
-        let Some(preferred) = affinity(wanted.pod).map(|own| &own.preferred_during_scheduling_ignored_during_execution)
+        let Some(preferred) =
+            affinity(wanted.pod).map(|own| &own.preferred_during_scheduling_ignored_during_execution)
         else {
             return false;
         };
@@ -82,7 +85,8 @@ impl Plugin for NodeAffinity {
         for (index, score) in nodes.iter().zip(scores) {
             let Some(node) = snapshot.row(*index).node() else { continue };
             let matching = preferred.iter().filter(|term| {
-                let empty = term.preference.match_expressions.is_empty() && term.preference.match_fields.is_empty();
+                let empty =
+                    term.preference.match_expressions.is_empty() && term.preference.match_fields.is_empty();
                 // A preference without requirements prefers every node.
                 term.weight != 0 && (empty || term_selects(&term.preference, node))
             });

@@ -17,7 +17,8 @@ impl Plugin for NodeName {
     fn filter(&self, wanted: &Wanted<'_>, snapshot: &Snapshot, candidates: &mut Candidates) {
         candidates.keep(|index| {
             let other = snapshot.name(index) != wanted.pod.spec.node_name;
-            other.then(|| Rejection::unresolvable(self.name(), "node(s) didn't match the requested node name"))
+            other
+                .then(|| Rejection::unresolvable(self.name(), "node(s) didn't match the requested node name"))
         });
     }
 

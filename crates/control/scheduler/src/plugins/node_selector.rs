@@ -12,7 +12,9 @@ pub fn term_selects(term: &NodeSelectorTerm, node: &Node) -> bool {
     if term.match_expressions.is_empty() && term.match_fields.is_empty() {
         return false;
     }
-    let label = |requirement: &NodeSelectorRequirement| node.metadata.labels.get(&requirement.key).map(|value| value.as_str());
+    let label = |requirement: &NodeSelectorRequirement| {
+        node.metadata.labels.get(&requirement.key).map(|value| value.as_str())
+    };
     let field = |requirement: &NodeSelectorRequirement| {
         (requirement.key == "metadata.name").then_some(node.metadata.name.as_str())
     };
@@ -21,7 +23,8 @@ pub fn term_selects(term: &NodeSelectorTerm, node: &Node) -> bool {
 }
 
 fn holds(requirement: &NodeSelectorRequirement, value: Option<&str>) -> bool {
-    let listed = || value.is_some_and(|value| requirement.values.iter().any(|wanted| wanted.as_str() == value));
+    let listed =
+        || value.is_some_and(|value| requirement.values.iter().any(|wanted| wanted.as_str() == value));
     match requirement.operator.as_str() {
         "In" => listed(),
         "NotIn" => !listed(),

@@ -60,7 +60,8 @@ impl Plugin for TaintToleration {
             .filter(|toleration| toleration.effect.is_empty() || toleration.effect == "PreferNoSchedule")
             .collect();
         for (index, score) in nodes.iter().zip(scores) {
-            let taints = snapshot.row(*index).taints().iter().filter(|taint| taint.effect == "PreferNoSchedule");
+            let taints =
+                snapshot.row(*index).taints().iter().filter(|taint| taint.effect == "PreferNoSchedule");
             *score = taints
                 .filter(|taint| !tolerations.iter().any(|toleration| tolerates(toleration, taint)))
                 .count() as i64;

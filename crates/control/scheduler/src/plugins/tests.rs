@@ -46,7 +46,9 @@ fn decided(spec: &str, snapshot: &Snapshot) -> String {
 #[test]
 fn decisions() {
     let affinity = |terms: &str| {
-        format!(r#""affinity":{{"nodeAffinity":{{"requiredDuringSchedulingIgnoredDuringExecution":{{"nodeSelectorTerms":[{terms}]}}}}}}"#)
+        format!(
+            r#""affinity":{{"nodeAffinity":{{"requiredDuringSchedulingIgnoredDuringExecution":{{"nodeSelectorTerms":[{terms}]}}}}}}"#
+        )
     };
     for (spec, want) in [
         (asks("1"), "a"),
@@ -58,11 +60,11 @@ fn decisions() {
             format!(r#""nodeSelector":{{"name":"b"}},{}"#, asks("1")),
             "0/3 nodes are available: 1 node(s) had untolerated taint(s), 1 node(s) were unschedulable, 1 node(s) didn't match Pod's node affinity/selector.",
         ),
-        (format!(r#""nodeSelector":{{"name":"b"}},"tolerations":[{{"operator":"Exists"}}],{}"#, asks("1")), "b"),
         (
-            affinity(r#"{"matchFields":[{"key":"metadata.name","operator":"In","values":["a"]}]}"#),
-            "a",
+            format!(r#""nodeSelector":{{"name":"b"}},"tolerations":[{{"operator":"Exists"}}],{}"#, asks("1")),
+            "b",
         ),
+        (affinity(r#"{"matchFields":[{"key":"metadata.name","operator":"In","values":["a"]}]}"#), "a"),
         (
             affinity(r#"{"matchExpressions":[{"key":"disk","operator":"NotIn","values":["ssd"]}]}"#),
             "0/3 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 1 node(s) had untolerated taint(s), 1 node(s) were unschedulable.",
@@ -86,7 +88,11 @@ fn decisions() {
 fn host_ports_and_pod_counts_fill_a_node() {
     let mut snapshot = Snapshot::default();
     snapshot.set_node(node("a", ""));
-    let port = |ip: &str| format!(r#""containers":[{{"name":"c","ports":[{{"hostPort":80,"containerPort":80,"hostIP":"{ip}"}}]}}]"#);
+    let port = |ip: &str| {
+        format!(
+            r#""containers":[{{"name":"c","ports":[{{"hostPort":80,"containerPort":80,"hostIP":"{ip}"}}]}}]"#
+        )
+    };
     snapshot.place(&pod("1", &port("127.0.0.1")), "a".into());
     assert_eq!(decided(&port("127.0.0.2"), &snapshot), "a");
     let refused = "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.";
