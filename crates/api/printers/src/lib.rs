@@ -3,6 +3,7 @@
 //! The registry answers `as=Table` with these. Columns and cell texts are those of upstream's `printers/internalversion`;
 //! a kind without an entry gets its name and creation time.
 
+mod about;
 mod admin;
 mod core;
 mod human;
@@ -94,6 +95,11 @@ pub fn of(group: &str, version: &str, kind: &str) -> &'static Printer {
 }
 
 impl Printer {
+    /// What a column of this table shows; empty where nothing is known.
+    pub fn describe(&self, column: &Column) -> &'static str {
+        about::column(self.info.map_or("", |info| info.name), column)
+    }
+
     /// The cells of one object, one for each column; ages are counted to `now`.
     pub fn cells(&self, object: &dyn Object, now: Time) -> Vec<Value> {
         (self.cells)(object, now)

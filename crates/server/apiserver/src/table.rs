@@ -80,17 +80,17 @@ fn table(
     }
     json!({
         "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": list_meta,
-        "columnDefinitions": printer.columns.iter().map(column).collect::<Vec<_>>(),
+        "columnDefinitions": printer.columns.iter().map(|c| column(printer, c)).collect::<Vec<_>>(),
         "rows": rows,
     })
 }
 
-fn column(column: &Column) -> Value {
+fn column(printer: &Printer, column: &Column) -> Value {
     json!({
         "name": column.name,
         "type": column.type_,
         "format": column.format,
-        "description": "",
+        "description": printer.describe(column),
         "priority": column.priority,
     })
 }

@@ -1,107 +1,129 @@
-//! OpenAPI v3 documents of the built-in groups, derived from the table of kinds and the facts about their types.
+//! OpenAPI of the built-in groups, derived from the table of kinds, the facts about their types and the descriptions of
+//! crate `descriptions`.
 //!
-//! One document for each group version, under the path that `/openapi/v3` names it by (`api/v1`, `apis/apps/v1`). What a
-//! client needs of them: which operations a resource has, that they take `fieldValidation`, and the schema of every
-//! type with its list and merge keys. kubectl checks manifests and builds patches with that.
+//! Version 3 has one document for each group version, under the path that `/openapi/v3` names it by (`api/v1`,
+//! `apis/apps/v1`); version 2 is one document for all, in JSON or protobuf. `paths` makes operations, `schemas` makes
+//! schemas, and `v2` and `v3` write them. Documents are large: they are built when asked for, and nothing is kept here.
 
+mod gnostic;
+mod operation;
 mod paths;
 mod schemas;
+mod v2;
+mod v3;
 
-use std::sync::LazyLock;
+use std::collections::BTreeSet;
 
-use scheme::RESOURCES;
-use serde_json::{Map, Value, json};
+use descriptions::Descriptions;
+use scheme::{RESOURCES, Resource};
+use serde_json::Value;
 
-/// One document.
-pub struct Document {
-    /// The path below `/openapi/v3/`, such as `apis/apps/v1`.
-    pub path: String,
-    /// The JSON text.
-    pub json: Vec<u8>,
+use operation::Path;
+use paths::{Described, DescribedSub};
+use schemas::{Dialect, Schemas};
+
+pub use gnostic::encode as swagger_proto;
+
+/// The paths below `/openapi/v3/` of all built-in documents, sorted.
+pub fn document_paths() -> Vec<String> {
+    let mut found: Vec<String> =
+        versions().into_iter().map(|(group, version)| version_path(group, version)).collect();
+    found.extend(groups().into_iter().map(|group| format!("apis/{group}")));
+    found.extend(paths::of_server().into_iter().map(|(at, _)| at.to_owned()));
+    found.sort_unstable();
+    found
 }
 
-static DOCUMENTS: LazyLock<Vec<Document>> = LazyLock::new(build);
-
-/// The documents of all built-in group versions, sorted by path. Built when first asked for.
-pub fn documents() -> &'static [Document] {
-    &DOCUMENTS
+/// One document of version 3; `None` when there is none at the path.
+pub fn document(path: &str, about: &Descriptions) -> Option<Value> {
+    let (described, covered) = described(path)?;
+    let mut schemas = Schemas::new(Dialect::V3, about, &covered);
+    schemas.include(models(&described));
+    Some(v3::document(&described, schemas.finish()))
 }
 
-fn build() -> Vec<Document> {
-    let mut versions: Vec<(&str, &str)> =
-        RESOURCES.iter().map(|resource| (resource.group, resource.version)).collect();
-    versions.sort_unstable();
-    versions.dedup();
-    let mut documents: Vec<Document> = versions
-        .into_iter()
-        .map(|(group, version)| Document {
-            path: document_path(group, version),
-            json: document(group, version).to_string().into_bytes(),
-        })
-        .collect();
-    documents.sort_by(|left, right| left.path.cmp(&right.path));
-    documents
-}
-
-fn document_path(group: &str, version: &str) -> String {
-    if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
-}
-
-fn document(group: &str, version: &str) -> Value {
-    let mut paths = Map::new();
-    for resource in scheme::resources_of(group, version) {
-        paths::add(resource, &mut paths);
+/// The document of version 2.
+pub fn swagger(about: &Descriptions) -> Value {
+    let covered = versions();
+    let mut all: Vec<Path> = paths::of_server().into_iter().map(|(_, path)| path).collect();
+    all.extend(groups().into_iter().map(paths::of_group));
+    for (group, version) in &covered {
+        all.extend(of_version(group, version));
     }
-    let mut schemas = schemas::Schemas::default();
-    schemas.include_referenced(&Value::Object(paths.clone()));
-    json!({
-        "openapi": "3.0.0",
-        "info": {"title": "Kubernetes", "version": "v1.36"},
-        "paths": paths,
-        "components": {
-            "schemas": schemas.finish(),
-            "securitySchemes": {
-                "BearerToken": {"type": "apiKey", "name": "authorization", "in": "header"}
-            }
-        }
-    })
+    let mut schemas = Schemas::new(Dialect::V2, about, &covered);
+    schemas.include(models(&all));
+    v2::document(&all, schemas.finish())
 }
 
-/// The reference to a type's schema.
-fn reference(model: &str) -> Value {
-    json!({"$ref": format!("#/components/schemas/{model}")})
+/// Group and version.
+type Version = (&'static str, &'static str);
+
+/// The operations of one document, and the versions that it covers.
+fn described(path: &str) -> Option<(Vec<Path>, Vec<Version>)> {
+    if let Some((_, found)) = paths::of_server().into_iter().find(|(at, _)| *at == path) {
+        return Some((vec![found], Vec::new()));
+    }
+    if let Some(group) = groups().into_iter().find(|group| path.strip_prefix("apis/") == Some(group)) {
+        return Some((vec![paths::of_group(group)], Vec::new()));
+    }
+    let (group, version) =
+        versions().into_iter().find(|(group, version)| version_path(group, version) == path)?;
+    Some((of_version(group, version), vec![(group, version)]))
+}
+
+fn of_version(group: &str, version: &str) -> Vec<Path> {
+    let mut found = vec![paths::of_version(group, version)];
+    for resource in scheme::resources_of(group, version) {
+        found.extend(paths::of(&describe(resource)));
+    }
+    found
+}
+
+fn describe(resource: &'static Resource) -> Described<'static> {
+    let sub = |sub: &'static scheme::Subresource| {
+        let (group, version) =
+            if sub.explicit { (sub.group, sub.version) } else { (resource.group, resource.version) };
+        let model = scheme::kind(group, version, sub.kind).map_or("", |kind| kind.info.model).to_owned();
+        DescribedSub { name: sub.name, kind: (group, version, sub.kind), model, verbs: sub.verbs }
+    };
+    Described {
+        kind: (resource.group, resource.version, resource.kind),
+        model: resource.info.model.to_owned(),
+        list_model: format!("{}List", resource.info.model),
+        plural: resource.plural,
+        namespaced: resource.namespaced,
+        verbs: resource.verbs,
+        subresources: resource.subresources.iter().map(sub).collect(),
+    }
+}
+
+fn versions() -> Vec<Version> {
+    let mut found: Vec<Version> = RESOURCES.iter().map(|r| (r.group, r.version)).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+fn groups() -> Vec<&'static str> {
+    let mut found: Vec<&str> = RESOURCES.iter().map(|r| r.group).filter(|group| !group.is_empty()).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+fn version_path(group: &str, version: &str) -> String {
+    paths::root(group, version).trim_start_matches('/').to_owned()
+}
+
+/// The models that operations mention.
+fn models(paths: &[Path]) -> BTreeSet<String> {
+    paths
+        .iter()
+        .flat_map(|path| &path.operations)
+        .flat_map(|o| o.answer.iter().chain(o.body.iter().map(|body| &body.model)))
+        .cloned()
+        .collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_reference_has_its_schema() {
-        for document in documents() {
-            let value: Value = serde_json::from_slice(&document.json).unwrap();
-            let schemas = &value["components"]["schemas"];
-            for name in schemas::references(&value) {
-                assert!(schemas.get(&name).is_some(), "{} lacks {name}", document.path);
-            }
-        }
-    }
-
-    #[test]
-    fn a_patch_takes_field_validation_and_lists_tell_their_keys() {
-        let apps = documents().iter().find(|document| document.path == "apis/apps/v1").unwrap();
-        let apps: Value = serde_json::from_slice(&apps.json).unwrap();
-        let item = "/apis/apps/v1/namespaces/{namespace}/deployments/{name}";
-        let patch = &apps["paths"][item]["patch"];
-        assert_eq!(
-            patch["x-kubernetes-group-version-kind"],
-            json!({"group":"apps","kind":"Deployment","version":"v1"})
-        );
-        let parameters = patch["parameters"].as_array().unwrap();
-        assert!(parameters.iter().any(|parameter| parameter["name"] == "fieldValidation"));
-        let containers =
-            &apps["components"]["schemas"]["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
-        assert_eq!(containers["x-kubernetes-list-map-keys"], json!(["name"]));
-        assert_eq!(containers["x-kubernetes-patch-merge-key"], "name");
-    }
-}
+mod tests;
