@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
 use call::ListOptions;
 use clap::{Parser, Subcommand};
 use client::{Client, TypedEvent, remote};
 use futures::StreamExt;
+use http_body_util::BodyExt;
 use types::core::v1::{ConfigMap, Container, Namespace, Pod};
 
 #[derive(Parser)]
@@ -77,6 +79,14 @@ impl Sample {
     }
 }
 
+impl Cli {
+    /// One connection for each client.
+    fn server(&self) -> Result<Vec<Arc<remote::Remote>>> {
+        let config = remote::Config::from_kubeconfig(&self.kubeconfig, None)?;
+        (0..self.clients).map(|_| Ok(Arc::new(remote::Remote::new(config.clone())?))).collect()
+    }
+}
+
 fn connect(cli: &Cli) -> Result<Client> {
     let config = remote::Config::from_kubeconfig(&cli.kubeconfig, None)?;
     Ok(Client::new(Arc::new(remote::Remote::new(config)?)))
@@ -97,6 +107,42 @@ fn pod(name: String) -> Pod {
         Container { name: "main".into(), image: "example.com/image:1".into(), ..Container::default() };
     pod.spec.containers.push(container);
     pod
+}
+
+/// Repeats a GET whose JSON answer is read and thrown away, so that the server is measured and not this program's decoder.
+/// An answer below `least` bytes counts as a failure.
+async fn repeat_raw(cli: &Cli, what: &str, path: String, least: usize) -> Result<()> {
+    let server = cli.server()?;
+    let bytes = Arc::new(AtomicU64::new(0));
+    let counted = bytes.clone();
+    let start = Instant::now();
+    repeat(cli, what, move |_, number| {
+        // One connection for each client, as the numbers of clients and their turns fall.
+        let server = server[number as usize % server.len()].clone();
+        let (path, counted) = (path.clone(), counted.clone());
+        async move {
+            let Ok(mut body) = open(&server, &path).await else { return false };
+            let mut length = 0;
+            while let Some(frame) = body.frame().await {
+                let Ok(frame) = frame else { return false };
+                length += frame.data_ref().map_or(0, Bytes::len);
+            }
+            counted.fetch_add(length as u64, Ordering::Relaxed);
+            length >= least
+        }
+    })
+    .await?;
+    let rate = bytes.load(Ordering::Relaxed) as f64 / 1e6 / start.elapsed().as_secs_f64();
+    println!("{what}: {rate:.0} MB/s of bodies");
+    Ok(())
+}
+
+/// Sends a GET that asks for JSON and gives the body once the status is 200.
+async fn open(server: &remote::Remote, path: &str) -> Result<remote::Answer> {
+    let request = http::Request::get(path).header("accept", "application/json").body(Bytes::new())?;
+    let response = server.send(request).await?;
+    anyhow::ensure!(response.status() == http::StatusCode::OK, "{path}: {}", response.status());
+    Ok(response.into_body())
 }
 
 /// Lets every client repeat `request(client, number)` for the given time, each over a connection of its own.
@@ -143,8 +189,25 @@ async fn main() -> Result<()> {
     namespace.metadata.name = cli.namespace.as_str().into();
     client.all::<Namespace>().create(namespace).await.context("cannot make the namespace")?;
     let measured = measure(&cli, &client).await;
-    client.all::<Namespace>().delete(&cli.namespace, &call::DeleteOptions::default()).await?;
+    remove(&client, &cli.namespace).await?;
     measured
+}
+
+/// Deletes the namespace and waits until it is gone, so that the next measurement does not pay for this one's end.
+async fn remove(client: &Client, name: &str) -> Result<()> {
+    let api = client.all::<Namespace>();
+    let version = api.list(&ListOptions::default()).await?.resource_version;
+    api.delete(name, &call::DeleteOptions::default()).await?;
+    let options = ListOptions { resource_version: version.to_string().into(), ..ListOptions::default() };
+    let mut events = api.watch(&options).await?;
+    let gone = async {
+        while let Some(event) = events.next().await {
+            if matches!(event, Ok(TypedEvent::Deleted(gone)) if gone.metadata.name == name) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), gone).await.context("the namespace does not go away")
 }
 
 async fn measure(cli: &Cli, client: &Client) -> Result<()> {
@@ -166,19 +229,13 @@ async fn measure(cli: &Cli, client: &Client) -> Result<()> {
         }
         Load::Get => {
             client.namespaced::<ConfigMap>(&space).create(config_map("one".into(), 1000)).await?;
-            repeat(cli, "get ConfigMap", move |client, _| {
-                let api = client.namespaced::<ConfigMap>(&space);
-                async move { api.get("one").await.is_ok() }
-            })
-            .await
+            let path = format!("/api/v1/namespaces/{space}/configmaps/one");
+            repeat_raw(cli, "get ConfigMap", path, 1_000).await
         }
         Load::List => {
             fill(cli, 6_000, 1_500).await?;
-            repeat(cli, "list 6,000 ConfigMaps (9 MB)", move |client, _| {
-                let api = client.namespaced::<ConfigMap>(&space);
-                async move { api.list(&ListOptions::default()).await.is_ok_and(|list| list.items.len() == 6_000) }
-            })
-            .await
+            let path = format!("/api/v1/namespaces/{space}/configmaps");
+            repeat_raw(cli, "list 6,000 ConfigMaps (9 MB)", path, 9_000_000).await
         }
         Load::Watch { watchers } => watch(cli, client, watchers).await,
     }
@@ -205,31 +262,46 @@ async fn fill(cli: &Cli, count: u64, size: usize) -> Result<()> {
     Ok(())
 }
 
-/// One writer creates objects for the given time; every watcher must see all of them.
+/// Some writers create objects for the given time; every watcher must see all of them.
 async fn watch(cli: &Cli, client: &Client, watchers: usize) -> Result<()> {
+    const WRITERS: usize = 8;
     let version =
         client.namespaced::<ConfigMap>(&cli.namespace).list(&ListOptions::default()).await?.resource_version;
-    let options = ListOptions { resource_version: version.to_string().into(), ..ListOptions::default() };
+    let path =
+        format!("/api/v1/namespaces/{}/configmaps?watch=true&resourceVersion={version}", cli.namespace);
+    let config = remote::Config::from_kubeconfig(&cli.kubeconfig, None)?;
     let seen = Arc::new(AtomicU64::new(0));
     let mut tasks = Vec::new();
     for _ in 0..watchers {
-        let mut events = connect(cli)?.namespaced::<ConfigMap>(&cli.namespace).watch(&options).await?;
+        let server = remote::Remote::new(config.clone())?;
+        let mut body = open(&server, &path).await?;
         let seen = seen.clone();
         tasks.push(tokio::spawn(async move {
-            while let Some(Ok(event)) = events.next().await {
-                if matches!(event, TypedEvent::Added(_)) {
-                    seen.fetch_add(1, Ordering::Relaxed);
-                }
+            // An event is a line.
+            while let Some(Ok(frame)) = body.frame().await {
+                let lines = frame.data_ref().map_or(0, |data| memchr::memchr_iter(b'\n', data).count());
+                seen.fetch_add(lines as u64, Ordering::Relaxed);
             }
+            drop(server);
         }));
     }
     let start = Instant::now();
     let end = start + Duration::from_secs(cli.seconds);
-    let mut written = 0_u64;
-    let api = client.namespaced::<ConfigMap>(&cli.namespace);
-    while Instant::now() < end {
-        api.create(config_map(format!("w-{written}"), 1000)).await?;
-        written += 1;
+    let mut writers = Vec::new();
+    for writer in 0..WRITERS {
+        let api = connect(cli)?.namespaced::<ConfigMap>(&cli.namespace);
+        writers.push(tokio::spawn(async move {
+            let mut written = 0_u64;
+            while Instant::now() < end {
+                api.create(config_map(format!("w-{writer}-{written}"), 1000)).await?;
+                written += 1;
+            }
+            Ok::<_, meta::Status>(written)
+        }));
+    }
+    let mut written = 0;
+    for writer in writers {
+        written += writer.await??;
     }
     let wanted = written * watchers as u64;
     while seen.load(Ordering::Relaxed) < wanted && start.elapsed() < Duration::from_secs(cli.seconds * 4) {

@@ -76,15 +76,17 @@ fn run() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match cli.command {
         Command::Up { options, foreground, no_kubeconfig } => {
+            // A server started in the foreground claims the cluster itself, and says so when it is taken.
+            if let Some(pid) = cluster::process::running_on(&paths).filter(|_| !foreground) {
+                println!("the cluster already runs as process {pid}");
+                return Ok(());
+            }
             let settings = Settings::resolve(options, &data_dir)?;
+            cluster::up::check_rights(&settings)?;
             cluster::up::remember(&paths, &settings.options)?;
             if foreground {
                 telemetry::init_logs("info")?;
                 return runtime.block_on(cluster::up::run(settings, !no_kubeconfig));
-            }
-            if let Some(pid) = cluster::process::running(&paths) {
-                println!("the cluster already runs as process {pid}");
-                return Ok(());
             }
             cluster::up::check(&settings)?;
             cluster::process::start_in_background(&paths, &std::env::args().skip(1).collect::<Vec<_>>())

@@ -63,6 +63,19 @@ pub fn running(paths: &Paths) -> Option<Pid> {
     }
 }
 
+/// The process id of a running server that is not about to end. A server that was just killed holds its lock until the
+/// kernel has taken back its memory; it gets a moment for that.
+pub fn running_on(paths: &Paths) -> Option<Pid> {
+    const MOMENT_MS: u16 = 500;
+    let pid = running(paths)?;
+    let ended = pidfd(pid).and_then(|ended| wait_for_end(&ended, MOMENT_MS));
+    match ended {
+        Ok(false) => Some(pid),
+        // It ended, or had ended before one could look.
+        Ok(true) | Err(_) => running(paths),
+    }
+}
+
 /// Asks the server to end and waits until it has; kills it after half a minute. Answers whether one was running.
 pub fn stop(paths: &Paths) -> Result<bool> {
     let Some(pid) = running(paths) else { return Ok(false) };

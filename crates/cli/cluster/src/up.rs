@@ -36,11 +36,14 @@ pub fn remembered(paths: &Paths) -> Result<Option<UpOptions>> {
     ))
 }
 
+/// Refuses a node without root, before anything is written.
+pub fn check_rights(settings: &Settings) -> Result<()> {
+    if settings.options.no_node { Ok(()) } else { preflight::require_root() }
+}
+
 /// Everything that can be refused before a process is started for it.
 pub fn check(settings: &Settings) -> Result<()> {
-    if !settings.options.no_node {
-        preflight::require_root()?;
-    }
+    check_rights(settings)?;
     let options = &settings.options;
     let mut ports = vec![Port {
         purpose: "the API server",

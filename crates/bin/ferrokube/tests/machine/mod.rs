@@ -1,5 +1,7 @@
 //! A cluster of one test: its own data directory and ports, removed at the end whatever happens.
 
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -94,8 +96,48 @@ impl Machine {
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
 
+    /// One request with the administrator's token, as curl sends it: the status and the body. `arguments` are curl's.
+    pub fn request(&self, path: &str, arguments: &[&str]) -> (u16, String) {
+        let output = Command::new("curl")
+            .args(["--silent", "--show-error", "--max-time", "20", "--write-out", "\n%{http_code}"])
+            .arg("--cacert")
+            .arg(self.dir.path().join("data/pki/ca.crt"))
+            .args(["--header", "Authorization: Bearer of-this-test"])
+            .args(arguments)
+            .arg(format!("https://127.0.0.1:{}{path}", self.port))
+            .current_dir(self.dir.path())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let (body, status) = text.rsplit_once('\n').unwrap_or_else(|| {
+            panic!("curl said {}\nserver: {}", String::from_utf8_lossy(&output.stderr), self.log())
+        });
+        (status.parse().unwrap(), body.to_owned())
+    }
+
+    /// Puts the data directory on a disk of 24 MiB of its own, which goes with what this returns.
+    pub fn small_disk(&self) -> SmallDisk {
+        let path = self.dir.path().join("data");
+        fs::create_dir(&path).unwrap();
+        nix::mount::mount(
+            Some("tmpfs"),
+            &path,
+            Some("tmpfs"),
+            nix::mount::MsFlags::empty(),
+            Some("size=24m,mode=0700"),
+        )
+        .unwrap();
+        SmallDisk(path)
+    }
+
+    /// Writes the file that makes [`Machine::request`] an administrator: an option for [`Machine::start`].
+    pub fn token_file(&self) -> String {
+        self.write("tokens.csv", "of-this-test,admin,1,system:masters\n");
+        format!("--token-auth-file={}", self.dir.path().join("tokens.csv").display())
+    }
+
     /// Writes a file into the directory in which commands run.
-    pub fn write(&self, name: &str, content: &str) {
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         fs::write(self.dir.path().join(name), content).unwrap();
     }
 
@@ -133,6 +175,15 @@ impl Drop for Machine {
     fn drop(&mut self) {
         // A test that failed half-way must not leave containers to the next one.
         let _ = self.command().arg("reset").output();
+    }
+}
+
+/// A mounted disk, unmounted when dropped.
+pub struct SmallDisk(PathBuf);
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount2(&self.0, nix::mount::MntFlags::MNT_DETACH);
     }
 }
 

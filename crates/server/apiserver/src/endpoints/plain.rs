@@ -63,7 +63,7 @@ fn version() -> Bytes {
         "major": "1", "minor": "36",
         "emulationMajor": "1", "emulationMinor": "36",
         "minCompatibilityMajor": "1", "minCompatibilityMinor": "35",
-        "gitVersion": concat!("v1.36.0+ferrokube-", env!("CARGO_PKG_VERSION")),
+        "gitVersion": concat!("v1.36.0+ferrokube.", env!("CARGO_PKG_VERSION")),
         "gitCommit": option_env!("FERROKUBE_COMMIT").unwrap_or("unknown"),
         "gitTreeState": option_env!("FERROKUBE_TREE_STATE").unwrap_or("unknown"),
         "buildDate": option_env!("FERROKUBE_BUILD_DATE").unwrap_or("1970-01-01T00:00:00Z"),

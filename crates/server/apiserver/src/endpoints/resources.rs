@@ -319,20 +319,38 @@ fn expected(
     Ok((sub.group, sub.version, sub.kind, *object))
 }
 
-/// A body may leave its kind out; a wrong one is refused.
+/// A body may leave out its kind and version; another kind is refused, and so is another version of this one.
 fn same_kind(api_version: &str, kind: &str, wanted_version: &str, wanted_kind: &str) -> Result<(), Status> {
-    if !kind.is_empty() && kind != wanted_kind {
-        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        return Err(errors::bad_request(format!(
-            "the object provided is unrecognized (must be of type {wanted_kind}): no kind {kind:?} is registered for version {:?} in scheme",
-            if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+    let given = if api_version.is_empty() { wanted_version } else { api_version };
+    let kind = if kind.is_empty() { wanted_kind } else { kind };
+    if (given, kind) == (wanted_version, wanted_kind) {
+        return Ok(());
+    }
+    let (group, version) = given.split_once('/').unwrap_or(("", given));
+    let refused = |why: String| {
+        errors::bad_request(format!(
+            "{kind} in version {version:?} cannot be handled as a {wanted_kind}: {why}"
+        ))
+    };
+    if scheme::kind(group, version, kind).is_none() {
+        return Err(refused(format!(
+            "no kind {kind:?} is registered for version {given:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
+        )));
+    }
+    if kind != wanted_kind {
+        // Upstream names the packages of its types: the group's first label, and `core` where there is no group.
+        let package = wanted_version
+            .split_once('/')
+            .map_or("core", |(group, _)| group.split('.').next().unwrap_or(group));
+        return Err(refused(format!(
+            "converting ({version}.{kind}) to ({package}.{wanted_kind}): unknown conversion"
         )));
     }
     // An eviction of the older version has the same fields.
-    let eviction = wanted_kind == "Eviction" && api_version == "policy/v1beta1";
-    if !api_version.is_empty() && api_version != wanted_version && !eviction {
+    let eviction = wanted_kind == "Eviction" && given == "policy/v1beta1";
+    if !eviction {
         return Err(errors::bad_request(format!(
-            "the API version in the data ({api_version}) does not match the expected API version ({wanted_version})"
+            "the API version in the data ({given}) does not match the expected API version ({wanted_version})"
         )));
     }
     Ok(())
