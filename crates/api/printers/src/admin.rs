@@ -167,8 +167,8 @@ fn autoscaler(autoscaler: &HorizontalPodAutoscaler, now: Time) -> Vec<Value> {
         json!(format!("{}/{}", reference.kind, reference.name)),
         json!(target),
         json!(spec.min_replicas.map_or_else(|| "<unset>".to_owned(), |least| least.to_string())),
-        json!(spec.max_replicas.to_string()),
-        json!(status.current_replicas.to_string()),
+        json!(spec.max_replicas),
+        json!(status.current_replicas),
         age_cell(autoscaler, now),
     ]
 }
@@ -222,7 +222,7 @@ fn flow(schema: &FlowSchema, now: Time) -> Vec<Value> {
     vec![
         name(schema),
         json!(schema.spec.priority_level_configuration.name.as_str()),
-        json!(schema.spec.matching_precedence.to_string()),
+        json!(schema.spec.matching_precedence),
         json!(method),
         age_cell(schema, now),
         json!(dangling.map_or("?", |condition| condition.status.as_str())),
@@ -230,7 +230,7 @@ fn flow(schema: &FlowSchema, now: Time) -> Vec<Value> {
 }
 
 fn level(level: &PriorityLevelConfiguration, now: Time) -> Vec<Value> {
-    let none = || "<none>".to_owned();
+    let none = || json!("<none>");
     let limited = level.spec.limited.as_ref();
     let exempt = level.spec.exempt.as_ref();
     let shares = limited
@@ -238,12 +238,12 @@ fn level(level: &PriorityLevelConfiguration, now: Time) -> Vec<Value> {
         .or(exempt.and_then(|exempt| exempt.nominal_concurrency_shares));
     let queuing = limited.and_then(|limited| limited.limit_response.queuing.as_ref());
     let number = |pick: fn(&types::flowcontrol::v1::QueuingConfiguration) -> i32| {
-        json!(queuing.map_or_else(none, |queuing| pick(queuing).to_string()))
+        queuing.map_or_else(none, |queuing| json!(pick(queuing)))
     };
     vec![
         name(level),
         json!(level.spec.type_.as_str()),
-        json!(shares.map_or_else(none, |shares| shares.to_string())),
+        shares.map_or_else(none, |shares| json!(shares)),
         number(|queuing| queuing.queues),
         number(|queuing| queuing.hand_size),
         number(|queuing| queuing.queue_length_limit),

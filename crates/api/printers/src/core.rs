@@ -20,13 +20,13 @@ pub const TABLE: &[Printer] = &[
     ]),
     printer!(ConfigMap, &[named("Name"), text("Data"), text("Age")], |map, now| vec![
         name(map),
-        json!((map.data.len() + map.binary_data.len()).to_string()),
+        json!(map.data.len() + map.binary_data.len()),
         age_cell(map, now)
     ]),
     printer!(Secret, &[named("Name"), text("Type"), text("Data"), text("Age")], |secret, now| vec![
         name(secret),
         json!(secret.type_.as_str()),
-        json!(secret.data.len().to_string()),
+        json!(secret.data.len()),
         age_cell(secret, now)
     ]),
     printer!(ServiceAccount, &[named("Name"), text("Age")], |account, now| vec![
@@ -168,7 +168,7 @@ fn event(event: &Event, now: Time) -> Vec<Value> {
         json!(component),
         json!(event.message.trim()),
         json!(first),
-        json!(count.to_string()),
+        json!(count),
         name(event),
     ]
 }
@@ -201,7 +201,7 @@ fn new_event(event: &types::events::v1::Event, now: Time) -> Vec<Value> {
         json!(event.reporting_controller.as_str()),
         json!(event.note.trim()),
         json!(first),
-        json!(count.to_string()),
+        json!(count),
         name(event),
     ]
 }

@@ -117,8 +117,8 @@ fn autoscaler(autoscaler: &HorizontalPodAutoscaler, now: Time) -> Vec<Value> {
         json!(format!("{}/{}", reference.kind, reference.name)),
         json!(targets),
         json!(spec.min_replicas.map_or_else(|| "<unset>".to_owned(), |least| least.to_string())),
-        json!(spec.max_replicas.to_string()),
-        json!(status.current_replicas.to_string()),
+        json!(spec.max_replicas),
+        json!(status.current_replicas),
         age_cell(autoscaler, now),
     ]
 }

@@ -97,8 +97,8 @@ fn deployment(deployment: &Deployment, now: Time) -> Vec<Value> {
     vec![
         name(deployment),
         json!(format!("{}/{}", status.ready_replicas, spec.replicas.unwrap_or(0))),
-        json!(status.updated_replicas.to_string()),
-        json!(status.available_replicas.to_string()),
+        json!(status.updated_replicas),
+        json!(status.available_replicas),
         age_cell(deployment, now),
         container_names(containers),
         images(containers),
@@ -161,7 +161,7 @@ fn revision(revision: &ControllerRevision, now: Time) -> Vec<Value> {
             }
         },
     );
-    vec![name(revision), json!(owner), json!(revision.revision.to_string()), age_cell(revision, now)]
+    vec![name(revision), json!(owner), json!(revision.revision), age_cell(revision, now)]
 }
 
 fn job(job: &Job, now: Time) -> Vec<Value> {

@@ -6,7 +6,7 @@
 //! `warnings`; on update `prepare_update`, `validate_update`, `warnings`.
 
 use crate::check::{Errs, NameCheck, metadata, name_subdomain, path_segment};
-use meta::{FieldError, Kind, List, Map, Object, Str};
+use meta::{FieldError, Kind, List, Map, Object, Str, Time};
 
 /// What of the request a rule may depend on.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct Context {
     pub extra: Map<List<Str>>,
     /// Whether containers may be privileged in this cluster (`--allow-privileged`).
     pub allow_privileged: bool,
+    /// When the request is handled, for the times that the server writes into objects.
+    pub now: Option<Time>,
 }
 
 impl Default for Context {
@@ -31,6 +33,7 @@ impl Default for Context {
             groups: List::default(),
             extra: Map::default(),
             allow_privileged: true,
+            now: None,
         }
     }
 }
@@ -89,6 +92,9 @@ pub trait Rules: Kind + Object + Sized {
             self.meta_mut().generation = 1;
         }
     }
+
+    /// What reading a stored object fills in or puts right: it happens to what was validated, before it is stored.
+    fn settle(&mut self) {}
 
     /// Makes a changed object ready to be validated and stored.
     fn prepare_update(&mut self, old: &Self, _cx: &Context) {
@@ -204,6 +210,8 @@ pub struct KindRules {
     pub default: fn(&mut dyn Object),
     /// Makes a new object ready; name, uid and creation time are set already.
     pub prepare_create: fn(&Context, &mut dyn Object),
+    /// What reading a stored object fills in or puts right.
+    pub settle: fn(&mut dyn Object),
     /// Makes a changed object ready (`new`, `old`).
     pub prepare_update: fn(&Context, &mut dyn Object, &dyn Object, Subresource<'_>),
     /// What is wrong with a new object; empty when nothing is.
@@ -236,6 +244,11 @@ pub const fn row<K: Rules>() -> KindRules {
         prepare_create: |cx, o| {
             if let Some(k) = o.as_any_mut().downcast_mut::<K>() {
                 k.prepare_create(cx);
+            }
+        },
+        settle: |o| {
+            if let Some(k) = o.as_any_mut().downcast_mut::<K>() {
+                k.settle();
             }
         },
         prepare_update: |cx, new, old, part| {

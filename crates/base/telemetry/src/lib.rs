@@ -22,7 +22,7 @@ mod logs;
 mod process;
 mod registry;
 
-pub use cells::{Counter, Gauge, Histogram};
+pub use cells::{Counter, Gauge, Histogram, InFlight};
 pub use exposition::Exposition;
 pub use family::{CounterFamily, GaugeFamily, HistogramFamily};
 pub use logs::{LogError, init_logs};

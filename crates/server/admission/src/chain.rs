@@ -51,6 +51,11 @@ impl Admitted {
     pub fn object(&self) -> &dyn Object {
         &*self.object
     }
+
+    /// Lets the kind's rules put right what reading the stored object would.
+    pub fn settle(&mut self, settle: fn(&mut dyn Object)) {
+        settle(&mut *self.object);
+    }
 }
 
 impl Chain {

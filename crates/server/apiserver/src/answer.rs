@@ -8,13 +8,15 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use meta::{Codec as _, Envelope, Object, Status};
-use registry::{Listing, Outcome, Stored};
+use registry::{Listing, Outcome, Stored, errors};
 
 use crate::encode;
+use crate::endpoints::internal_type;
 use crate::http::body::Body;
 use crate::http::media::{Accepted, Format, Offer, Shape, accept};
 use crate::pipeline::Decoded;
 use crate::server::Shared;
+use crate::table::Include;
 
 /// What a handler answers.
 pub(crate) enum Answer {
@@ -37,7 +39,7 @@ pub(crate) struct Writer {
     accept: String,
     pretty: bool,
     gzip: bool,
-    include_object: crate::table::Include,
+    include_object: Result<Include, String>,
     audit_id: String,
 }
 
@@ -53,13 +55,24 @@ impl Writer {
             accept: decoded.header(header::ACCEPT).to_owned(),
             pretty,
             gzip: encodings.split(',').any(|e| e.trim().split(';').next() == Some("gzip")),
-            include_object: crate::table::Include::parse(decoded.query.get("includeObject")),
+            include_object: Include::parse(decoded.query.get("includeObject")),
             audit_id,
         }
     }
 
     fn accepted(&self, offer: Offer) -> Result<Accepted, Status> {
         accept(&self.accept, offer, self.pretty).ok_or_else(|| not_acceptable(offer))
+    }
+
+    /// What the rows of a table carry; only tables care whether that was said right.
+    fn include(&self, accepted: Accepted) -> Result<Include, Status> {
+        match &self.include_object {
+            Ok(include) => Ok(*include),
+            Err(_) if accepted.shape != Shape::Table => Ok(Include::Metadata),
+            Err(text) => Err(errors::bad_request(format!(
+                "Unable to convert to Table as requested: includeObject: Invalid value: {text:?}: must be 'Metadata', 'Object', 'None', or empty"
+            ))),
+        }
     }
 }
 
@@ -73,6 +86,14 @@ fn not_acceptable(offer: Offer) -> Status {
         meta::reason::NOT_ACCEPTABLE,
         format!("only the following media types are accepted: {}", types.join(", ")),
     )
+}
+
+/// The refusal of bare metadata in the form for the other number of objects.
+fn not_that_many(wanted: &str, kind: &meta::GroupVersionKind, list: bool) -> Status {
+    let (is, list) = if list { ("a list", "List") } else { ("not a list", "") };
+    let name = internal_type(&kind.group, &kind.kind);
+    let why = format!("you requested {wanted}, but the requested object is {is} (*{name}{list})");
+    errors::failure(406, meta::reason::NOT_ACCEPTABLE, why)
 }
 
 /// Writes an answer. Whatever cannot be written as the client wants becomes a refusal that can.
@@ -166,7 +187,7 @@ fn outcome_response(outcome: Outcome, writer: &Writer, shared: &Shared) -> Resul
         Outcome::Watch(watching) => {
             let offer = Offer { stream: true, ..Offer::OBJECT };
             let accepted = writer.accepted(offer)?;
-            Ok(crate::watching::respond(watching, accepted, writer.include_object, shared))
+            Ok(crate::watching::respond(watching, accepted, writer.include(accepted)?, shared))
         }
     }
 }
@@ -180,9 +201,11 @@ fn stored_response(stored: &Stored, code: u16, writer: &Writer) -> Result<Respon
             proto_envelope(&served.api_version(), served.resource.kind, &stored.protobuf())
         }
         (Shape::Object, format) => encode::value(&stored.json(), format, accepted.pretty, Bytes::new),
-        (shape, format) => {
-            encode::shaped(&**stored.object(), shape, format, accepted.pretty, writer.include_object)
+        (Shape::MetadataList, _) => {
+            let kind = stored.served().resource.gvk();
+            return Err(not_that_many("PartialObjectMetadataList", &kind, false));
         }
+        _ => encode::shaped(&**stored.object(), accepted, writer.include(accepted)?),
     };
     Ok(compressed(respond(code, accepted.format.name(), Body::full(body)), writer))
 }
@@ -200,7 +223,11 @@ fn made_response(object: &dyn Object, code: u16, writer: &Writer) -> Result<Resp
                 proto_envelope(&gvk.api_version(), &gvk.kind, &raw)
             })
         }
-        shape => encode::shaped(object, shape, accepted.format, accepted.pretty, writer.include_object),
+        Shape::MetadataList => {
+            let kind = object.group_version_kind();
+            return Err(not_that_many("PartialObjectMetadataList", &kind, false));
+        }
+        _ => encode::shaped(object, accepted, writer.include(accepted)?),
     };
     Ok(respond(code, accepted.format.name(), Body::full(body)))
 }
@@ -214,9 +241,10 @@ fn list_response(listing: Listing, writer: &Writer) -> Result<Response<Body>, St
             let json = Body::parts(json_list(&listing)).gather();
             Body::full(encode::value(&json, format, accepted.pretty, Bytes::new))
         }
-        (shape, format) => {
-            Body::full(encode::shaped_list(&listing, shape, format, accepted.pretty, writer.include_object))
+        (Shape::Metadata, _) => {
+            return Err(not_that_many("PartialObjectMetadata", &listing.served.resource.gvk(), true));
         }
+        _ => Body::full(encode::shaped_list(&listing, accepted, writer.include(accepted)?)),
     };
     Ok(compressed(respond(200, accepted.format.name(), body), writer))
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::answer::proto_envelope;
 use crate::http::body::Body;
-use crate::http::media::{Format, Shape};
+use crate::http::media::{Accepted, Format, Shape};
 use crate::table::{self, Include};
 
 /// Turns a JSON document into the chosen format; `proto` makes the protobuf form.
@@ -47,14 +47,8 @@ fn indented(value: &Value) -> Bytes {
 }
 
 /// One object as a Table or as its metadata.
-pub(crate) fn shaped(
-    object: &dyn Object,
-    shape: Shape,
-    format: Format,
-    pretty: bool,
-    include: Include,
-) -> Bytes {
-    let made = match shape {
+pub(crate) fn shaped(object: &dyn Object, accepted: Accepted, include: Include) -> Bytes {
+    let made = match accepted.shape {
         Shape::Table => table::of_objects(&[object], include, &object.meta().resource_version, "", None),
         _ => {
             let mut partial = metadata(object);
@@ -63,7 +57,7 @@ pub(crate) fn shaped(
             partial
         }
     };
-    typed(&made, format, pretty)
+    typed(made, accepted)
 }
 
 /// The metadata of an object, without kind.
@@ -72,16 +66,10 @@ pub(crate) fn metadata(object: &dyn Object) -> Value {
 }
 
 /// A collection as a Table or as metadata.
-pub(crate) fn shaped_list(
-    listing: &Listing,
-    shape: Shape,
-    format: Format,
-    pretty: bool,
-    include: Include,
-) -> Bytes {
+pub(crate) fn shaped_list(listing: &Listing, accepted: Accepted, include: Include) -> Bytes {
     let objects: Vec<&dyn Object> = listing.items.iter().map(|item| &**item.object()).collect();
     let version = listing.revision.to_string();
-    let made = match shape {
+    let made = match accepted.shape {
         Shape::Table => table::of_listing(listing.served, &objects, include, &version, listing),
         _ => {
             let mut list_meta = json!({ "resourceVersion": version });
@@ -101,7 +89,7 @@ pub(crate) fn shaped_list(
             })
         }
     };
-    typed(&made, format, pretty)
+    typed(made, accepted)
 }
 
 /// Adds the paging fields of a list's metadata.
@@ -115,9 +103,28 @@ pub(crate) fn page(list_meta: &mut Value, listing: &Listing) {
 }
 
 /// Writes a document of `meta.k8s.io`. Those that have a protobuf form go through their generated type.
-fn typed(made: &Value, format: Format, pretty: bool) -> Bytes {
-    let json = serde_json::to_vec(made).unwrap_or_default();
-    value(&json, format, pretty, || proto_of(made))
+fn typed(mut made: Value, accepted: Accepted) -> Bytes {
+    in_version(&mut made, accepted.beta);
+    let json = serde_json::to_vec(&made).unwrap_or_default();
+    value(&json, accepted.format, accepted.pretty, || proto_of(&made))
+}
+
+/// Gives a document of `meta.k8s.io` and what it holds the older version, where that was asked for.
+pub(crate) fn in_version(made: &mut Value, beta: bool) {
+    if !beta {
+        return;
+    }
+    let Some(members) = made.as_object_mut() else { return };
+    if let Some(version) = members.get_mut("apiVersion").filter(|version| *version == "meta.k8s.io/v1") {
+        *version = json!("meta.k8s.io/v1beta1");
+    }
+    for list in ["items", "rows"] {
+        for item in members.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            let row = list == "rows";
+            let object = if row { item.get_mut("object") } else { Some(item) };
+            object.into_iter().for_each(|object| in_version(object, beta));
+        }
+    }
 }
 
 fn proto_of(made: &Value) -> Bytes {
@@ -132,12 +139,17 @@ fn proto_of(made: &Value) -> Bytes {
         }
         _ => Ok(Vec::new()),
     };
-    proto_envelope("meta.k8s.io/v1", kind, &raw.unwrap_or_default())
+    let version = made["apiVersion"].as_str().unwrap_or("meta.k8s.io/v1");
+    proto_envelope(version, kind, &raw.unwrap_or_default())
 }
 
 /// `{"kind":"PodList","apiVersion":"v1","metadata":{...}`, still open.
 pub(crate) fn list_head(listing: &Listing) -> String {
-    let mut list_meta = json!({ "resourceVersion": listing.revision.to_string() });
+    // What is stored nowhere has no version.
+    let mut list_meta = match listing.revision {
+        0 => json!({}),
+        revision => json!({ "resourceVersion": revision.to_string() }),
+    };
     page(&mut list_meta, listing);
     let resource = listing.served.resource;
     format!(

@@ -1,51 +1,52 @@
-//! Flow control: how many requests run at once.
-//!
-//! Two limits, for requests that read and those that write, as upstream's `--max-requests-inflight` and
-//! `--max-mutating-requests-inflight`. Administrators and long-running requests are not counted, so that the one is
-//! never locked out and the other does not starve the rest. What does not fit is told to come back.
+//! Flow control at the pipeline's door: what of a request it looks at, and how it sends one away.
 
-use std::sync::Arc;
-
-use authn::{Identified, MASTERS};
+use authn::Identified;
+use flow::{Digest, Rejection, Seat};
+use http::header::HeaderName;
+use http::{HeaderMap, HeaderValue};
 use meta::Status;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::pipeline::Decoded;
+use crate::server::Server;
 
-/// Reading requests at once.
-const READING_MAX: usize = 400;
-/// Writing requests at once.
-const WRITING_MAX: usize = 200;
+/// Seats of the server: upstream's 400 requests that read and 200 that write.
+pub(crate) const SEATS: u32 = 600;
 
-/// The limits.
-pub(crate) struct Limits {
-    reading: Arc<Semaphore>,
-    writing: Arc<Semaphore>,
-}
+const SCHEMA_UID: HeaderName = HeaderName::from_static("x-kubernetes-pf-flowschema-uid");
+const LEVEL_UID: HeaderName = HeaderName::from_static("x-kubernetes-pf-prioritylevel-uid");
 
-/// A place among the running requests, given back on drop.
-pub(crate) struct Admission {
-    _permit: Option<OwnedSemaphorePermit>,
-}
-
-impl Limits {
-    pub(crate) fn new() -> Self {
-        Limits {
-            reading: Arc::new(Semaphore::new(READING_MAX)),
-            writing: Arc::new(Semaphore::new(WRITING_MAX)),
+impl Server {
+    /// Waits for a seat, or refuses with 429. Streams that last as long as the client likes need none, but the start of
+    /// a watch does.
+    pub(crate) async fn enter(&self, user: &Identified, request: &Decoded) -> Result<Option<Seat>, Status> {
+        let info = &request.info;
+        if info.long_running(&request.path) && info.verb != "watch" {
+            return Ok(None);
         }
+        let resource = match info.subresource.as_str() {
+            "" => info.resource.to_string(),
+            sub => format!("{}/{sub}", info.resource),
+        };
+        let digest = Digest {
+            user: user.user(),
+            verb: info.verb,
+            path: (!info.is_resource).then_some(request.path.as_str()),
+            group: &info.group,
+            resource: &resource,
+            namespace: &info.namespace,
+        };
+        self.flow.enter(&digest, 1).await.map_err(|rejection| {
+            let wait_s = if rejection == Rejection::TimeOut { 5 } else { 1 };
+            Status::too_many_requests("Too many requests, please try again later.", wait_s)
+        })
     }
+}
 
-    /// Takes a place, or refuses with 429.
-    pub(crate) fn enter(&self, user: &Identified, request: &Decoded) -> Result<Admission, Status> {
-        if request.info.long_running(&request.path) || user.user().in_group(MASTERS) {
-            return Ok(Admission { _permit: None });
-        }
-        let reads = matches!(request.info.verb, "get" | "list" | "watch");
-        let limit = if reads { &self.reading } else { &self.writing };
-        match limit.clone().try_acquire_owned() {
-            Ok(permit) => Ok(Admission { _permit: Some(permit) }),
-            Err(_) => Err(Status::too_many_requests("Too many requests, please try again later.", 1)),
+/// Tells the client which schema and level its request had.
+pub(crate) fn tell(seat: &Seat, headers: &mut HeaderMap) {
+    for (name, uid) in [(SCHEMA_UID, &seat.schema_uid), (LEVEL_UID, &seat.level_uid)] {
+        if let Ok(value) = HeaderValue::from_str(uid) {
+            headers.insert(name, value);
         }
     }
 }

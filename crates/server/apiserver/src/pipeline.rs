@@ -15,7 +15,6 @@ use meta::Status;
 
 use crate::answer::{Answer, Writer, write};
 use crate::endpoints;
-use crate::flow::Admission as Flow;
 use crate::http::body::Body;
 use crate::http::info::RequestInfo;
 use crate::http::query::{Query, decode};
@@ -86,7 +85,8 @@ impl Service for Server {
         let writer = Writer::new(&decoded, self.next_audit_id());
         let long_running = decoded.info.long_running(&decoded.path);
         let _running = self.metrics.begin(&decoded, long_running);
-        let handled = self.handle(&connection, &decoded, request);
+        let mut told = HeaderMap::new();
+        let handled = self.handle(&connection, &decoded, request, &mut told);
         let answer = if long_running {
             handled.await
         } else {
@@ -98,7 +98,8 @@ impl Service for Server {
                 )),
             }
         };
-        let response = write(answer, &writer, &self.shared);
+        let mut response = write(answer, &writer, &self.shared);
+        response.headers_mut().extend(told);
         self.metrics.end(&decoded, response.status(), started);
         response
     }
@@ -112,18 +113,34 @@ impl Server {
         Decoded { path, query, info, headers: request.headers().clone(), method: request.method().clone() }
     }
 
-    async fn handle(&self, connection: &Connection, decoded: &Decoded, request: Request<Incoming>) -> Answer {
-        match self.admit(connection, decoded) {
-            Ok((authorized, _seat)) => endpoints::route(self, authorized, decoded, request).await,
+    /// `told` are headers for the answer, whatever it will be.
+    async fn handle(
+        &self,
+        connection: &Connection,
+        decoded: &Decoded,
+        request: Request<Incoming>,
+        told: &mut HeaderMap,
+    ) -> Answer {
+        match self.admit(connection, decoded).await {
+            Ok((authorized, seat)) => {
+                if let Some(seat) = &seat {
+                    crate::flow::tell(seat, told);
+                }
+                endpoints::route(self, authorized, decoded, request).await
+            }
             Err(status) => Answer::Refused(status),
         }
     }
 
     /// The stages that look at who asks.
-    fn admit(&self, connection: &Connection, decoded: &Decoded) -> Result<(Authorized, Flow), Status> {
+    async fn admit(
+        &self,
+        connection: &Connection,
+        decoded: &Decoded,
+    ) -> Result<(Authorized, Option<flow::Seat>), Status> {
         let identified = self.identify(connection, decoded)?;
         let acting = self.impersonate(identified, decoded)?;
-        let seat = self.flow.enter(&acting, decoded)?;
+        let seat = self.enter(&acting, decoded).await?;
         let authorized = self.authorizer.authorize(acting, decoded.attributes()).map_err(|f| refusal(&f))?;
         Ok((authorized, seat))
     }

@@ -21,7 +21,6 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::directory::FeedDirectory;
-use crate::flow::Limits;
 use crate::metrics::Metrics;
 use crate::serve::listen::listen;
 use crate::serve::tls::{Tls, TlsError, TlsFiles};
@@ -93,7 +92,7 @@ pub struct Server {
     pub(crate) authorizer: Arc<Authorizer>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) env: Env,
-    pub(crate) flow: Limits,
+    pub(crate) flow: flow::Flow,
     pub(crate) metrics: Metrics,
     pub(crate) shared: Shared,
     pub(crate) kubelet_client: Option<KubeletClient>,
@@ -170,7 +169,7 @@ impl ApiServer {
             tokens,
             audit_seed: config.env.random.u64(),
             env: config.env,
-            flow: Limits::new(),
+            flow: flow::Flow::new(crate::flow::SEATS),
             metrics: Metrics::new(),
             shared: Shared { stopping: stopping.clone() },
             kubelet_client: config.kubelet_client,
@@ -181,6 +180,7 @@ impl ApiServer {
         let mut tasks = start::follow_policy(&server).await.map_err(failed)?;
         start::write_first_objects(&server, &config.tls).await.map_err(failed)?;
         tasks.push(start::aggregate_roles(&server));
+        tasks.push(start::follow_flow(&server));
         tasks.push(tokio::spawn(listen(config.listener, tls, server.clone(), stopping)));
         server.ready.store(true, Ordering::Release);
         Ok(ApiServerHandle { server, stop, tasks })

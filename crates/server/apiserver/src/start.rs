@@ -3,9 +3,11 @@
 
 mod aggregate;
 mod first;
+mod flow;
 mod follow;
 mod policy;
 
 pub(crate) use aggregate::aggregate_roles;
 pub(crate) use first::write_first_objects;
+pub(crate) use flow::follow_flow;
 pub(crate) use follow::follow_policy;

@@ -19,12 +19,13 @@ pub enum Include {
 }
 
 impl Include {
-    /// Reads the parameter; the default is metadata.
-    pub fn parse(text: Option<&str>) -> Self {
+    /// Reads the parameter; the default is metadata, and nonsense gives its text back.
+    pub fn parse(text: Option<&str>) -> Result<Self, String> {
         match text {
-            Some("None") => Include::None,
-            Some("Object") => Include::Object,
-            _ => Include::Metadata,
+            Some("None") => Ok(Include::None),
+            Some("Object") => Ok(Include::Object),
+            None | Some("" | "Metadata") => Ok(Include::Metadata),
+            Some(other) => Err(other.to_owned()),
         }
     }
 }

@@ -84,7 +84,7 @@ async fn step(mut state: State) -> Option<(Bytes, State)> {
 }
 
 fn plain() -> Accepted {
-    Accepted { format: Format::Json, shape: Shape::Object, pretty: false }
+    Accepted { format: Format::Json, shape: Shape::Object, beta: false, pretty: false }
 }
 
 /// The JSON line of an event.
@@ -131,21 +131,25 @@ fn event(frame: &mut BytesMut, change: &Change, state: &mut State) {
                 made["columnDefinitions"] = serde_json::Value::Null;
             }
             state.first = false;
+            encode::in_version(&mut made, state.accepted.beta);
             json_event(frame, name(*kind), &made);
         }
         (Change::Object(kind, stored), Shape::Metadata, format) => {
             let object = &**stored.object();
             if format == Format::Protobuf {
-                let bytes = encode::shaped(object, Shape::Metadata, format, false, state.include);
+                let bytes = encode::shaped(object, state.accepted, state.include);
                 return proto_event(frame, name(*kind), &bytes);
             }
             let mut made = encode::metadata(object);
             made["kind"] = json!("PartialObjectMetadata");
             made["apiVersion"] = json!("meta.k8s.io/v1");
+            encode::in_version(&mut made, state.accepted.beta);
             json_event(frame, name(*kind), &made);
         }
-        (Change::Bookmark(revision, initial_end), shape, format) => {
-            bookmark(frame, served, *revision, *initial_end, shape, format);
+        // An event is about one object: it has no metadata of a list.
+        (_, Shape::MetadataList, _) => {}
+        (Change::Bookmark(revision, initial_end), ..) => {
+            bookmark(frame, served, *revision, *initial_end, state.accepted);
         }
     }
 }
@@ -165,20 +169,13 @@ fn proto_event(frame: &mut BytesMut, kind: &str, object: &[u8]) {
     frame.put_slice(&message);
 }
 
-fn bookmark(
-    frame: &mut BytesMut,
-    served: Served,
-    revision: u64,
-    initial_end: bool,
-    shape: Shape,
-    format: Format,
-) {
+fn bookmark(frame: &mut BytesMut, served: Served, revision: u64, initial_end: bool, accepted: Accepted) {
     let mut object = (served.resource.object.new)();
     object.meta_mut().resource_version = revision.to_string().into();
     if initial_end {
         object.meta_mut().annotations.insert("k8s.io/initial-events-end", "true".into());
     }
-    match (shape, format) {
+    match (accepted.shape, accepted.format) {
         (Shape::Object, Format::Protobuf) => {
             let mut raw = Vec::new();
             object.encode_proto(&mut raw);
@@ -193,19 +190,22 @@ fn bookmark(
             frame.put_slice(b"}\n");
         }
         (Shape::Metadata, Format::Protobuf) => {
-            let bytes = encode::shaped(&*object, Shape::Metadata, format, false, Include::Metadata);
+            let bytes = encode::shaped(&*object, accepted, Include::Metadata);
             proto_event(frame, "BOOKMARK", &bytes);
         }
         (Shape::Metadata, _) => {
             let mut made = encode::metadata(&*object);
             made["kind"] = json!("PartialObjectMetadata");
             made["apiVersion"] = json!("meta.k8s.io/v1");
+            encode::in_version(&mut made, accepted.beta);
             json_event(frame, "BOOKMARK", &made);
         }
         (Shape::Table, _) => {
-            let made = table::of_objects(&[&*object], Include::Metadata, &revision.to_string(), "", None);
+            let mut made = table::of_objects(&[&*object], Include::Metadata, &revision.to_string(), "", None);
+            encode::in_version(&mut made, accepted.beta);
             json_event(frame, "BOOKMARK", &made);
         }
+        (Shape::MetadataList, _) => {}
     }
 }
 

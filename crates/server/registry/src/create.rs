@@ -87,7 +87,7 @@ impl Registry {
         crate::managed::on_write(mutated.object(), None, options, &served, "", self.now_s());
         let leases = self.allocate_for_new(mutated.object())?;
         let kind = served.resource;
-        let admitted = self.chain.validate(&review, mutated, self, |object| {
+        let mut admitted = self.chain.validate(&review, mutated, self, |object| {
             let problems = (served.rules.validate_create)(&context, object);
             if problems.is_empty() {
                 return Ok(());
@@ -95,6 +95,7 @@ impl Registry {
             Err(errors::invalid(kind.group, kind.kind, shown_name(object), problems))
         })?;
         request.warnings.extend((served.rules.warnings)(admitted.object(), None));
+        admitted.settle(served.rules.settle);
         let name = admitted.object().meta().name.clone();
         let key = served.key(&target.namespace, &name);
         if options.dry_run == DryRun::All {

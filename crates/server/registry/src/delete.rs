@@ -20,18 +20,6 @@ const ATTEMPTS: usize = 64;
 const ORPHAN: &str = "orphan";
 /// Finalizer of deletions that wait for dependents.
 const FOREGROUND: &str = "foregroundDeletion";
-/// Kinds whose deletion answers with the object instead of a Status.
-const ANSWERED_WITH_OBJECT: [&str; 8] = [
-    "pods",
-    "services",
-    "persistentvolumes",
-    "persistentvolumeclaims",
-    "podtemplates",
-    "replicationcontrollers",
-    "resourcequotas",
-    "serviceaccounts",
-];
-
 /// What deleting an object in its current state means.
 enum Plan {
     /// It goes now. With a state to store first, for those who watch.
@@ -177,10 +165,29 @@ fn made(stored: &Stored, code: u16) -> Outcome {
     Outcome::Made(stored.object().clone(), code)
 }
 
+/// Kinds whose deletion answers with the object instead of a Status.
+fn answers_with_object(group: &str, plural: &str) -> bool {
+    match group {
+        "" => matches!(
+            plural,
+            "persistentvolumeclaims"
+                | "persistentvolumes"
+                | "pods"
+                | "podtemplates"
+                | "resourcequotas"
+                | "serviceaccounts"
+                | "services"
+        ),
+        "storage.k8s.io" => plural != "csistoragecapacities",
+        "resource.k8s.io" => true,
+        _ => false,
+    }
+}
+
 /// The answer for an object that is gone.
 fn gone(request: &Request<'_>, last: Stored) -> Outcome {
     let kind = request.served.resource;
-    if kind.group.is_empty() && ANSWERED_WITH_OBJECT.contains(&kind.plural) {
+    if answers_with_object(kind.group, kind.plural) {
         return Outcome::Stored(last);
     }
     let uid = last.object().meta().uid.clone();

@@ -97,6 +97,8 @@ pub fn internal(why: impl std::fmt::Display) -> Status {
 
 /// 422 with one cause per error.
 pub fn invalid(group: &str, kind: &str, name: &str, errors: Vec<FieldError>) -> Status {
+    // Events are checked as the core group's, whichever group they come by.
+    let group = if group == "events.k8s.io" { "" } else { group };
     Status::invalid(&meta::GroupKind::new(group, kind), name, errors)
 }
 

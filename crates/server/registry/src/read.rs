@@ -108,7 +108,9 @@ impl Registry {
         let namespace = &request.target.namespace;
         let prefix = served.prefix(namespace);
         let mut range = KeyRange::prefix(prefix.clone());
-        let version = Version::parse(&options.resource_version)?;
+        let version = Version::parse(&options.resource_version).map_err(|refused| {
+            errors::bad_request(format!("invalid resource version: {}", refused.message))
+        })?;
         // A client that takes anything cached gets all of it, as from upstream's watch cache.
         let limit = if version == Version::Any { 0 } else { options.limit.max(0) as usize };
         let mut exact = match (version, options.resource_version_match) {

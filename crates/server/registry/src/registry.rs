@@ -163,6 +163,7 @@ impl Registry {
             groups: user.groups.iter().cloned().collect(),
             extra: user.extra.iter().map(|(k, v)| (k.clone(), v.iter().cloned().collect())).collect(),
             allow_privileged: true,
+            now: Some(meta::Time::from_unix(self.now_s())),
         }
     }
 }

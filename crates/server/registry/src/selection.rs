@@ -18,8 +18,8 @@ impl Selection {
     pub fn parse(served: &Served, options: &ListOptions) -> Result<Self, Status> {
         let mut selection = Selection::default();
         if !options.label_selector.is_empty() {
-            let parsed = Selector::parse(&options.label_selector)
-                .map_err(|e| errors::bad_request(format!("unable to parse requirement: {e}")))?;
+            let parsed =
+                Selector::parse(&options.label_selector).map_err(|e| errors::bad_request(e.to_string()))?;
             selection.labels = Some(parsed);
         }
         if !options.field_selector.is_empty() {

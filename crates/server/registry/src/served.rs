@@ -33,6 +33,7 @@ static PLAIN: KindRules = KindRules {
     field_labels: &[],
     default: |_| {},
     prepare_create: |_, _| {},
+    settle: |_| {},
     prepare_update: |_, _, _, _| {},
     validate_create: |_, _| Vec::new(),
     validate_update: |_, _, _, _| Vec::new(),

@@ -118,6 +118,34 @@ impl Services {
         }
     }
 
+    /// Refuses families that the cluster has no range for; a Service without addresses of ours may name any.
+    fn check_families(&self, spec: &ServiceSpec) -> Result<(), Vec<FieldError>> {
+        if headless(spec) && spec.selector.is_empty() {
+            return Ok(());
+        }
+        let problem = |field: String, value: &str, detail: &str| FieldError {
+            kind: meta::FieldErrorKind::Invalid,
+            field: field.into(),
+            value: value.into(),
+            detail: detail.into(),
+        };
+        let known = |family: &Str| matches!(family.as_str(), "IPv4" | "IPv6");
+        let mut problems: Vec<FieldError> = spec
+            .ip_families
+            .iter()
+            .enumerate()
+            .filter(|(_, family)| known(family) && self.range(family).is_none())
+            .map(|(at, family)| {
+                problem(format!("spec.ipFamilies[{at}]"), family, "not configured on this cluster")
+            })
+            .collect();
+        if spec.ip_family_policy.as_deref() == Some("RequireDualStack") && self.ranges.len() < 2 {
+            let detail = "this cluster is not configured for dual-stack services";
+            problems.insert(0, problem("spec.ipFamilyPolicy".into(), "RequireDualStack", detail));
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
     /// Fills in what is missing; what was asked for must be free or already `held` by the Service itself.
     fn allocate(
         &self,
@@ -137,6 +165,7 @@ impl Services {
             return Ok(leases);
         }
         self.set_families(spec);
+        self.check_families(spec)?;
         if !headless(spec) {
             self.allocate_addresses(spec, held, &mut leases)?;
         }

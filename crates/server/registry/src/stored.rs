@@ -51,6 +51,11 @@ impl Stored {
         Stored { served, form: Form::Fresh { key, revision, object, json } }
     }
 
+    /// An object that was made for an answer and is stored nowhere.
+    pub fn made(served: Served, object: Arc<dyn Object>) -> Self {
+        Stored { served, form: Form::Fresh { key: Bytes::new(), revision: 0, object, json: None } }
+    }
+
     /// The kind.
     pub fn served(&self) -> Served {
         self.served

@@ -93,7 +93,7 @@ impl Registry {
             self.check_escalation(request, mutated.peek(), Some(&*old))?;
             let leases = self.allocate_for_changed(mutated.object(), &*old)?;
             let kind = served.resource;
-            let admitted = self.chain.validate(&review, mutated, self, |object| {
+            let mut admitted = self.chain.validate(&review, mutated, self, |object| {
                 let problems = (served.rules.validate_update)(&context, object, &*old, part);
                 if problems.is_empty() {
                     return Ok(());
@@ -105,6 +105,7 @@ impl Registry {
                     request.warnings.push(text);
                 }
             }
+            admitted.settle(served.rules.settle);
             if options.dry_run == DryRun::All {
                 let (object, _) = admitted.into_parts();
                 return Ok(Outcome::Made(object.into(), 200));

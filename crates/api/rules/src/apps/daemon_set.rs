@@ -9,6 +9,13 @@ use crate::{Context, Path, Rules};
 use meta::IntOrString;
 use types::apps::v1::{DaemonSet, DaemonSetSpec};
 
+/// Annotation that counts the templates of a DaemonSet, which older versions had a field for.
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
+fn template_generation(set: &DaemonSet) -> i64 {
+    set.metadata.annotations.get(TEMPLATE_GENERATION).and_then(|count| count.parse().ok()).unwrap_or_default()
+}
+
 impl Rules for DaemonSet {
     spec_and_status!(generation);
 
@@ -22,6 +29,24 @@ impl Rules for DaemonSet {
             set(&mut rolling.max_surge, IntOrString::Int(0));
         }
         set(&mut spec.revision_history_limit, 10);
+    }
+
+    fn prepare_create(&mut self, _cx: &Context) {
+        self.clear_status();
+        self.metadata.generation = 1;
+        self.metadata.annotations.insert(TEMPLATE_GENERATION, "1".into());
+    }
+
+    fn prepare_update(&mut self, old: &Self, _cx: &Context) {
+        self.keep_status(old);
+        self.count_generation(old);
+        let counted = template_generation(old) + i64::from(self.spec.template != old.spec.template);
+        self.metadata.annotations.insert(TEMPLATE_GENERATION, counted.to_string().into());
+    }
+
+    fn prepare_status(&mut self, old: &Self, _cx: &Context) {
+        self.keep_spec(old);
+        self.metadata.annotations.insert(TEMPLATE_GENERATION, template_generation(old).to_string().into());
     }
 
     fn check(&self, e: &mut Errs, cx: &Context) {

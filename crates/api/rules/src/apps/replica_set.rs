@@ -7,11 +7,9 @@ use crate::core::pod::{default, warnings};
 use crate::fill::set;
 use crate::rule::spec_and_status;
 use crate::{Context, Path, Rules};
-use meta::Str;
 use types::apps::v1::ReplicaSet;
 
 impl Rules for ReplicaSet {
-    const FIELD_LABELS: &'static [&'static str] = &["status.replicas"];
     spec_and_status!(generation);
 
     fn default(&mut self) {
@@ -58,9 +56,5 @@ impl Rules for ReplicaSet {
 
     fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
         warnings::template(&Path::root("spec").child("template"), &self.spec.template)
-    }
-
-    fn field(&self, label: &str) -> Option<Str> {
-        (label == "status.replicas").then(|| self.status.replicas.to_string().into())
     }
 }

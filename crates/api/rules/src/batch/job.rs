@@ -29,6 +29,12 @@ impl Rules for Job {
         job_labels::generate(self);
     }
 
+    fn settle(&mut self) {
+        if self.metadata.labels.is_empty() {
+            self.metadata.labels = self.spec.template.metadata.labels.clone();
+        }
+    }
+
     fn check(&self, e: &mut Errs, cx: &Context) {
         job_labels::check(e, self);
         let at = Path::root("spec");

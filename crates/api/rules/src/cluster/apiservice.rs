@@ -4,7 +4,7 @@ use crate::check::{Errs, dns_1035_label, dns_subdomain, path_segment};
 use crate::fill::set;
 use crate::rule::spec_and_status;
 use crate::{Context, Path, Rules};
-use meta::List;
+use meta::{List, Time};
 use types::apiregistration::v1::{APIService, APIServiceCondition};
 
 const GROUP_PRIORITY_MAX: i32 = 20000;
@@ -21,11 +21,11 @@ impl Rules for APIService {
         }
     }
 
-    fn prepare_create(&mut self, _cx: &Context) {
+    fn prepare_create(&mut self, cx: &Context) {
         self.clear_status();
         // What this server serves itself is always there; the others are found out.
         if self.spec.service.is_none() {
-            self.status.conditions = local_condition();
+            self.status.conditions = local_condition(cx.now);
         }
     }
 
@@ -107,12 +107,12 @@ impl Rules for APIService {
     }
 }
 
-fn local_condition() -> List<APIServiceCondition> {
+fn local_condition(now: Option<Time>) -> List<APIServiceCondition> {
     meta::thin_vec![APIServiceCondition {
         type_: "Available".into(),
         status: "True".into(),
         reason: "Local".into(),
         message: "Local APIServices are always available".into(),
-        ..Default::default()
+        last_transition_time: now,
     }]
 }

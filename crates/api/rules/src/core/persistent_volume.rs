@@ -23,8 +23,20 @@ impl Rules for PersistentVolume {
         default_spec(&mut self.spec);
     }
 
-    fn prepare_create(&mut self, _cx: &Context) {
-        self.status = PersistentVolumeStatus { phase: "Pending".into(), ..Default::default() };
+    fn prepare_create(&mut self, cx: &Context) {
+        self.status = PersistentVolumeStatus {
+            phase: "Pending".into(),
+            last_phase_transition_time: cx.now,
+            ..Default::default()
+        };
+    }
+
+    fn prepare_status(&mut self, old: &Self, cx: &Context) {
+        self.keep_spec(old);
+        let unchanged = self.status.last_phase_transition_time == old.status.last_phase_transition_time;
+        if self.status.phase != old.status.phase && unchanged {
+            self.status.last_phase_transition_time = cx.now;
+        }
     }
 
     fn check(&self, e: &mut Errs, _cx: &Context) {

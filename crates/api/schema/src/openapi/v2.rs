@@ -41,7 +41,7 @@ pub fn document(paths: &[Path], definitions: Map<String, Value>) -> Value {
     let items: Map<String, Value> =
         paths.iter().map(|path| (path.path.clone(), item(path, &mut shared))).collect();
     json!({
-        "swagger": "2.0", "info": { "title": "Kubernetes", "version": "v1.36" },
+        "swagger": "2.0", "info": { "title": "Kubernetes", "version": "1.36" },
         "paths": items, "definitions": definitions, "parameters": shared.finish(),
         "securityDefinitions": { "BearerToken": {
             "description": "Bearer Token authentication", "type": "apiKey", "name": "authorization", "in": "header",

@@ -17,7 +17,7 @@ pub fn document(paths: &[Path], schemas: Map<String, Value>) -> Value {
         components["schemas"] = schemas.into();
     }
     json!({
-        "openapi": "3.0.0", "info": { "title": "Kubernetes", "version": "v1.36" },
+        "openapi": "3.0.0", "info": { "title": "Kubernetes", "version": "1.36" },
         "paths": items, "components": components,
     })
 }

@@ -38,11 +38,8 @@ impl Findings {
     }
 
     fn add(&mut self, resource: &Resource, items: &[Arc<dyn Object>]) {
-        let name = if resource.group.is_empty() {
-            resource.plural.to_string()
-        } else {
-            format!("{}.{}", resource.plural, resource.group)
-        };
+        // The core group's resources are shown with a dot and no group behind it.
+        let name = format!("{}.{}", resource.plural, resource.group);
         *self.remaining.entry(name).or_default() += items.len();
         for finalizer in finalizers(items) {
             *self.finalizers.entry(finalizer.clone()).or_default() += 1;

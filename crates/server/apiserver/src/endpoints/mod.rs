@@ -1,6 +1,7 @@
 //! Where an authorized request goes: one file per family of paths.
 
 mod access;
+mod components;
 mod discovery;
 mod groups;
 mod health;
@@ -9,6 +10,8 @@ mod options;
 mod plain;
 mod resources;
 pub(crate) mod reviews;
+
+pub(crate) use resources::internal_type;
 
 use authz::Authorized;
 use http::Request;

@@ -41,7 +41,7 @@ pub(super) fn write(decoded: &Decoded, kind: &str) -> Result<WriteOptions, Statu
         "Ignore" => FieldValidation::Ignore,
         "Strict" => FieldValidation::Strict,
         other => {
-            let detail = "supported values: \"Ignore\", \"Strict\", \"Warn\"".to_owned();
+            let detail = "supported values: \"\", \"Ignore\", \"Strict\", \"Warn\"".to_owned();
             return Err(refuse(kind, "fieldValidation", other.into(), detail));
         }
     };
@@ -61,25 +61,30 @@ pub(super) fn write(decoded: &Decoded, kind: &str) -> Result<WriteOptions, Statu
 const MANAGER_MAX: usize = 128;
 
 fn check_manager(name: &str, kind: &str) -> Result<(), Status> {
-    let problem = if name.chars().count() > MANAGER_MAX {
-        FieldError {
+    let mut problems = Vec::new();
+    if name.len() > MANAGER_MAX {
+        problems.push(FieldError {
             kind: FieldErrorKind::TooLong,
             field: "fieldManager".into(),
             value: BadValue::Omitted,
             detail: format!("may not be more than {MANAGER_MAX} bytes"),
-        }
-    } else if let Some((at, _)) = name.char_indices().find(|(_, c)| c.is_control()) {
-        let _ = at;
-        FieldError {
-            kind: FieldErrorKind::Invalid,
-            field: "fieldManager".into(),
-            value: name.into(),
-            detail: "should not contain non-printable characters".into(),
-        }
-    } else {
-        return Ok(());
-    };
-    Err(errors::invalid("meta.k8s.io", kind, "", vec![problem]))
+        });
+    }
+    problems.extend(name.char_indices().filter(|(_, c)| !printable(*c)).map(|(at, c)| FieldError {
+        kind: FieldErrorKind::Invalid,
+        field: "fieldManager".into(),
+        value: name.into(),
+        detail: format!("invalid character U+{:04X} (at position {at})", u32::from(c)),
+    }));
+    if problems.is_empty() { Ok(()) } else { Err(errors::invalid("meta.k8s.io", kind, "", problems)) }
+}
+
+/// Whether Go calls the character printable: no control, format or private character, and of all spaces only the
+/// ordinary one.
+fn printable(c: char) -> bool {
+    let invisible = matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{e000}'..='\u{f8ff}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{10ffff}');
+    c == ' ' || !(c.is_control() || c.is_whitespace() || invisible)
 }
 
 /// The manager of a client that names none: its user agent up to the slash.

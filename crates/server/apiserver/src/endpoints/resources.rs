@@ -12,7 +12,7 @@ use scheme::ObjectType;
 
 use super::options;
 use super::plain::{page_not_found, unavailable_representation};
-use super::{access, groups, reviews};
+use super::{access, components, groups, reviews};
 use crate::answer::Answer;
 use crate::http::media::{Format, Offer, accept, body_format, content_type};
 use crate::pipeline::Decoded;
@@ -45,7 +45,10 @@ pub(super) async fn serve(
     let result = match call(decoded, &served, request, &mut warnings).await {
         Ok(mut call) => match reviews::perform(server, authorized, &mut call) {
             Some(review) => review.map(|object| registry::Outcome::Made(object.into(), 201)),
-            None => server.registry.perform(authorized, call, &mut warnings).await,
+            None => match components::perform(server, &served, &call).await {
+                Some(result) => result,
+                None => server.registry.perform(authorized, call, &mut warnings).await,
+            },
         },
         Err(status) => Err(status),
     };
@@ -175,6 +178,12 @@ async fn call(
         "update" => {
             let options = options::write(decoded, "UpdateOptions")?;
             let object = read_object(decoded, served, request, &options, warnings).await?;
+            if object.meta().name.is_empty() {
+                return Err(errors::bad_request(format!(
+                    "the name of the object ({} based on URL) was undeterminable: name must be provided",
+                    target.name
+                )));
+            }
             Action::Update(object, options)
         }
         "patch" => {
@@ -281,16 +290,21 @@ async fn read_object(
     let format = format_of(decoded)?;
     let body = read(request).await?;
     let (group, version, kind, object) = expected(served, &decoded.info.subresource)?;
-    let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     if format == Format::Protobuf || body.starts_with(PROTOBUF_MAGIC) {
         let envelope = Envelope::decode(&body).map_err(|e| errors::bad_request(e.to_string()))?;
-        same_kind(&envelope.api_version, &envelope.kind, &api_version, kind)?;
+        same_kind(&envelope.api_version, &envelope.kind, (group, version, kind))?;
         return (object.decode_proto)(envelope.raw).map_err(|e| errors::bad_request(e.to_string()));
     }
-    let json = if format == Format::Yaml { yaml_to_json(&body)? } else { body };
-    let header = meta::read_type_meta(&json)
-        .map_err(|e| errors::bad_request(format!("couldn't get version/kind; json parse error: {e}")))?;
-    same_kind(&header.api_version, &header.kind, &api_version, kind)?;
+    let json = match format {
+        Format::Yaml => serde_norway::from_slice::<serde_json::Value>(&body)
+            .map_err(|error| unrecognized(kind, &yaml_complaint(&error), &body))?
+            .to_string()
+            .into(),
+        _ => body,
+    };
+    let header =
+        meta::read_type_meta(&json).map_err(|error| unrecognized(kind, &error.to_string(), &json))?;
+    same_kind(&header.api_version, &header.kind, (group, version, kind))?;
     let validation = match options.field_validation {
         call::FieldValidation::Ignore => meta::FieldValidation::Ignore,
         call::FieldValidation::Warn => meta::FieldValidation::Warn,
@@ -319,39 +333,79 @@ fn expected(
     Ok((sub.group, sub.version, sub.kind, *object))
 }
 
-/// A body may leave out its kind and version; another kind is refused, and so is another version of this one.
-fn same_kind(api_version: &str, kind: &str, wanted_version: &str, wanted_kind: &str) -> Result<(), Status> {
-    let given = if api_version.is_empty() { wanted_version } else { api_version };
+/// A body may leave its kind out; a wrong one is refused, as upstream's conversion refuses it.
+fn same_kind(api_version: &str, kind: &str, wanted: (&str, &str, &str)) -> Result<(), Status> {
+    let (wanted_group, wanted_version, wanted_kind) = wanted;
+    let expected = if wanted_group.is_empty() {
+        wanted_version.to_owned()
+    } else {
+        format!("{wanted_group}/{wanted_version}")
+    };
+    let api_version = if api_version.is_empty() { expected.as_str() } else { api_version };
     let kind = if kind.is_empty() { wanted_kind } else { kind };
-    if (given, kind) == (wanted_version, wanted_kind) {
+    // An eviction of the older version has the same fields.
+    let eviction = wanted_kind == "Eviction" && kind == wanted_kind && api_version == "policy/v1beta1";
+    if (api_version == expected && kind == wanted_kind) || eviction {
         return Ok(());
     }
-    let (group, version) = given.split_once('/').unwrap_or(("", given));
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let refused = |why: String| {
-        errors::bad_request(format!(
-            "{kind} in version {version:?} cannot be handled as a {wanted_kind}: {why}"
-        ))
+        let text = format!("{kind} in version {version:?} cannot be handled as a {wanted_kind}: {why}");
+        Err(errors::bad_request(text))
     };
-    if scheme::kind(group, version, kind).is_none() {
-        return Err(refused(format!(
-            "no kind {kind:?} is registered for version {given:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
-        )));
+    let Some(found) = scheme::kind(group, version, kind) else {
+        return refused(format!(
+            "no kind {kind:?} is registered for version {api_version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
+        ));
+    };
+    let events = kind == "Event" && wanted_kind == "Event";
+    if kind != wanted_kind || (group != wanted_group && !events) {
+        let (from, into) = (found.info.go, internal_type(wanted_group, wanted_kind));
+        return refused(format!("converting ({from}) to ({into}): unknown conversion"));
     }
-    if kind != wanted_kind {
-        // Upstream names the packages of its types: the group's first label, and `core` where there is no group.
-        let package = wanted_version
-            .split_once('/')
-            .map_or("core", |(group, _)| group.split('.').next().unwrap_or(group));
-        return Err(refused(format!(
-            "converting ({version}.{kind}) to ({package}.{wanted_kind}): unknown conversion"
-        )));
+    Err(errors::bad_request(format!(
+        "the API version in the data ({api_version}) does not match the expected API version ({expected})"
+    )))
+}
+
+/// The name of upstream's unversioned type, which some refusals show: `core.ConfigMap`, `apps.Deployment`.
+pub(crate) fn internal_type(group: &str, kind: &str) -> String {
+    let package = match group {
+        "" | "events.k8s.io" => "core",
+        group => group.split('.').next().unwrap_or_default(),
+    };
+    format!("{package}.{kind}")
+}
+
+/// The refusal of a body that does not even say what it is.
+fn unrecognized(kind: &str, why: &str, body: &[u8]) -> Status {
+    const SHOWN: usize = 30;
+    let (start, more) = if body.len() > SHOWN { (&body[..SHOWN], " ...") } else { (body, "") };
+    let summary = match body.first() {
+        None => "<empty>".to_owned(),
+        Some(b'{') => format!("{}{more}", String::from_utf8_lossy(start)),
+        Some(_) => format!("{}{more}", hex::encode(start)),
+    };
+    errors::bad_request(format!(
+        "the object provided is unrecognized (must be of type {kind}): {why} ({summary})"
+    ))
+}
+
+/// A YAML parser's complaint in go-yaml's words, whose line numbers count from where the construct began.
+fn yaml_complaint(error: &serde_norway::Error) -> String {
+    let text = error.to_string();
+    let line = |part: &str| -> Option<u64> {
+        let rest = &part[part.find(" at line ")? + 9..];
+        rest.split(' ').next()?.parse().ok()
+    };
+    let (problem, context) = text.split_once(", while ").unwrap_or((&text, ""));
+    let Some(problem_line) = line(problem) else { return format!("yaml: {text}") };
+    let what = problem.split(" at line ").next().unwrap_or_default();
+    let before = |line: u64| line.saturating_sub(1);
+    let mut shown =
+        Some(before(line(context).unwrap_or(1))).filter(|n| *n != 0).unwrap_or(before(problem_line));
+    if shown != 0 && context.starts_with("scanning") {
+        shown += 1;
     }
-    // An eviction of the older version has the same fields.
-    let eviction = wanted_kind == "Eviction" && given == "policy/v1beta1";
-    if !eviction {
-        return Err(errors::bad_request(format!(
-            "the API version in the data ({given}) does not match the expected API version ({wanted_version})"
-        )));
-    }
-    Ok(())
+    if shown == 0 { format!("yaml: {what}") } else { format!("yaml: line {shown}: {what}") }
 }

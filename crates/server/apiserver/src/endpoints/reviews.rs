@@ -3,7 +3,7 @@
 use authn::{TokenCheck, User};
 use authz::{Attributes, Authorized, Decision, FieldRequirement};
 use call::{Action, Call};
-use meta::{List, Map, Object, Status, Str, Time};
+use meta::{BadValue, FieldError, FieldErrorKind, List, Map, Object, Status, Str, Time};
 use registry::errors;
 use types::authentication::v1::{SelfSubjectReview, TokenReview, UserInfo};
 use types::authorization::v1::{
@@ -35,13 +35,14 @@ pub(crate) fn perform(
         review.status.user_info = user_info(user);
         Ok(())
     } else if let Some(review) = any.downcast_mut::<SubjectAccessReview>() {
-        subject_access(server, &review.spec).map(|status| review.status = status)
+        refuse(check_spec(&review.spec)).map(|()| review.status = subject_access(server, &review.spec))
     } else if let Some(review) = any.downcast_mut::<LocalSubjectAccessReview>() {
         local_access(server, review, &namespace)
     } else if let Some(review) = any.downcast_mut::<SelfSubjectAccessReview>() {
         let spec = &review.spec;
-        let asked = question(spec.resource_attributes.as_deref(), spec.non_resource_attributes.as_deref());
-        asked.map_err(invalid).map(|attributes| review.status = decide(server, user, &attributes))
+        let (resource, path) = (spec.resource_attributes.as_deref(), spec.non_resource_attributes.as_deref());
+        refuse(check_question(resource, path))
+            .map(|()| review.status = decide(server, user, &question(resource, path)))
     } else if let Some(review) = any.downcast_mut::<SelfSubjectRulesReview>() {
         rules(server, user, review)
     } else {
@@ -82,33 +83,62 @@ fn user_info(user: &User) -> UserInfo {
     }
 }
 
-fn invalid(why: (&str, &str)) -> Status {
-    let (field, detail) = why;
-    let problem = meta::FieldError {
-        kind: meta::FieldErrorKind::Invalid,
-        field: field.into(),
-        value: meta::BadValue::Plain("null".into()),
-        detail: detail.into(),
-    };
-    // Upstream leaves the kind out here.
-    errors::invalid("authorization.k8s.io", "", "", vec![problem])
+/// The refusal of a review. Upstream leaves its kind out.
+fn refuse(problems: Vec<FieldError>) -> Result<(), Status> {
+    if problems.is_empty() { Ok(()) } else { Err(errors::invalid("authorization.k8s.io", "", "", problems)) }
 }
 
-/// The attributes that a review asks about.
-fn question(
+fn problem(field: &str, value: BadValue, detail: &str) -> FieldError {
+    FieldError { kind: FieldErrorKind::Invalid, field: field.into(), value, detail: detail.into() }
+}
+
+/// A value as Go prints a struct without JSON tags.
+fn path_value(path: Option<&NonResourceAttributes>) -> BadValue {
+    BadValue::Plain(path.map_or_else(
+        || "null".to_owned(),
+        |path| format!("{{\"Path\":{},\"Verb\":{}}}", quoted(&path.path), quoted(&path.verb)),
+    ))
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// What is wrong with the question of a review.
+fn check_question(
     resource: Option<&ResourceAttributes>,
     path: Option<&NonResourceAttributes>,
-) -> Result<Attributes, (&'static str, &'static str)> {
+) -> Vec<FieldError> {
     match (resource, path) {
-        (Some(_), Some(_)) => {
-            Err(("spec.nonResourceAttributes", "cannot be specified in combination with resourceAttributes"))
-        }
-        (None, None) => Err((
+        (Some(_), Some(_)) => vec![problem(
+            "spec.nonResourceAttributes",
+            path_value(path),
+            "cannot be specified in combination with resourceAttributes",
+        )],
+        (None, None) => vec![problem(
             "spec.resourceAttributes",
+            path_value(None),
             "exactly one of nonResourceAttributes or resourceAttributes must be specified",
-        )),
-        (None, Some(path)) => Ok(Attributes::path(&path.verb, &path.path)),
-        (Some(r), None) => {
+        )],
+        _ => Vec::new(),
+    }
+}
+
+fn check_spec(spec: &SubjectAccessReviewSpec) -> Vec<FieldError> {
+    let mut problems =
+        check_question(spec.resource_attributes.as_deref(), spec.non_resource_attributes.as_deref());
+    if spec.user.is_empty() && spec.groups.is_empty() {
+        problems.push(problem("spec.user", "".into(), "at least one of user or group must be specified"));
+    }
+    problems
+}
+
+/// The attributes that a review asks about; it was checked that it asks about one thing.
+fn question(resource: Option<&ResourceAttributes>, path: Option<&NonResourceAttributes>) -> Attributes {
+    match (resource, path) {
+        (None, None) => Attributes::default(),
+        (None, Some(path)) => Attributes::path(&path.verb, &path.path),
+        (Some(r), _) => {
             let mut attributes = Attributes::resource(&r.verb, &r.group, &r.resource, &r.namespace, &r.name);
             attributes.version = r.version.clone();
             attributes.subresource = r.subresource.clone();
@@ -125,7 +155,7 @@ fn question(
                     Some(FieldRequirement { key: r.key.clone(), value: one })
                 }));
             }
-            Ok(attributes)
+            attributes
         }
     }
 }
@@ -139,22 +169,15 @@ fn decide(server: &Server, user: &User, attributes: &Attributes) -> SubjectAcces
     SubjectAccessReviewStatus { allowed, denied, reason: reason.into(), ..Default::default() }
 }
 
-fn subject_access(
-    server: &Server,
-    spec: &SubjectAccessReviewSpec,
-) -> Result<SubjectAccessReviewStatus, Status> {
-    let attributes = question(spec.resource_attributes.as_deref(), spec.non_resource_attributes.as_deref())
-        .map_err(invalid)?;
-    if spec.user.is_empty() && spec.groups.is_empty() {
-        return Err(invalid(("spec.user", "at least one of user or group must be specified")));
-    }
+fn subject_access(server: &Server, spec: &SubjectAccessReviewSpec) -> SubjectAccessReviewStatus {
+    let attributes = question(spec.resource_attributes.as_deref(), spec.non_resource_attributes.as_deref());
     let mut user = User::new(spec.user.clone(), &[]);
     user.uid = spec.uid.clone();
     user.groups = spec.groups.iter().cloned().collect();
     for (key, values) in spec.extra.iter() {
         values.iter().for_each(|value| user.add_extra(&key.to_ascii_lowercase(), value.clone()));
     }
-    Ok(decide(server, &user, &attributes))
+    decide(server, &user, &attributes)
 }
 
 fn local_access(
@@ -163,12 +186,17 @@ fn local_access(
     namespace: &str,
 ) -> Result<(), Status> {
     review.metadata.namespace = namespace.into();
-    let asked = review.spec.resource_attributes.as_ref().map(|r| r.namespace.as_str()).unwrap_or_default();
-    if review.spec.resource_attributes.is_some() && asked != namespace {
-        let why = format!("spec.resourceAttributes.namespace must match namespace: {namespace}");
-        return Err(errors::bad_request(why));
+    let mut problems = check_spec(&review.spec);
+    if let Some(resource) = review.spec.resource_attributes.as_ref().filter(|r| r.namespace != namespace) {
+        let field = "spec.resourceAttributes.namespace";
+        problems.push(problem(field, resource.namespace.as_str().into(), "must match metadata.namespace"));
     }
-    review.status = subject_access(server, &review.spec)?;
+    if let Some(path) = review.spec.non_resource_attributes.as_deref() {
+        let detail = "disallowed on this kind of request";
+        problems.push(problem("spec.nonResourceAttributes", path_value(Some(path)), detail));
+    }
+    refuse(problems)?;
+    review.status = subject_access(server, &review.spec);
     Ok(())
 }
 

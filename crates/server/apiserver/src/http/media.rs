@@ -36,8 +36,10 @@ pub enum Shape {
     Object,
     /// `meta.k8s.io/v1` Table.
     Table,
-    /// `meta.k8s.io/v1` PartialObjectMetadata, or its list for a collection.
+    /// `meta.k8s.io` PartialObjectMetadata.
     Metadata,
+    /// `meta.k8s.io` PartialObjectMetadataList.
+    MetadataList,
 }
 
 /// The chosen representation of an answer.
@@ -47,6 +49,8 @@ pub struct Accepted {
     pub format: Format,
     /// What is written.
     pub shape: Shape,
+    /// Tables and metadata in their older version, `v1beta1`.
+    pub beta: bool,
     /// Indented JSON.
     pub pretty: bool,
 }
@@ -103,9 +107,9 @@ impl Offer {
 
 /// Chooses the first clause of an Accept header that the endpoint can satisfy; `None` is a 406.
 pub fn accept(header: &str, offer: Offer, pretty: bool) -> Option<Accepted> {
-    let chosen = |format, shape| Some(Accepted { format, shape, pretty });
+    let chosen = |format, shape, beta| Some(Accepted { format, shape, beta, pretty });
     if header.trim().is_empty() {
-        return chosen(Format::Json, Shape::Object);
+        return chosen(Format::Json, Shape::Object, false);
     }
     for clause in clauses(header) {
         let format = match clause.media {
@@ -119,7 +123,8 @@ pub fn accept(header: &str, offer: Offer, pretty: bool) -> Option<Accepted> {
             continue;
         }
         if let Some(shape) = shape(&clause.parameters, offer) {
-            return chosen(format, shape);
+            let beta = shape != Shape::Object && clause.parameters.contains(&("v", "v1beta1"));
+            return chosen(format, shape, beta);
         }
     }
     None
@@ -135,7 +140,7 @@ fn shape(parameters: &[(&str, &str)], offer: Offer) -> Option<Shape> {
     match kind {
         "Table" if offer.table => Some(Shape::Table),
         "PartialObjectMetadata" if offer.metadata => Some(Shape::Metadata),
-        "PartialObjectMetadataList" if offer.metadata => Some(Shape::Metadata),
+        "PartialObjectMetadataList" if offer.metadata => Some(Shape::MetadataList),
         _ => None,
     }
 }

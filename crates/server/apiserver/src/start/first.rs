@@ -71,6 +71,15 @@ impl<'a> Writer<'a> {
         Writer { server, identified: Identified::in_process(Arc::new(user)), manager }
     }
 
+    /// Replaces an object's status, with the same tolerance.
+    pub(super) async fn update_status<K: Kind + Object>(&self, object: K) -> Result<(), Status> {
+        match self.write(object, "update/status").await {
+            Ok(_) => Ok(()),
+            Err(status) if status.is_conflict() || status.is_not_found() => Ok(()),
+            Err(status) => Err(status),
+        }
+    }
+
     /// Replaces an object; somebody else's change meanwhile is no error, since it will be looked at too.
     pub(super) async fn update<K: Kind + Object>(&self, object: K) -> Result<(), Status> {
         match self.write(object, "update").await {
@@ -90,9 +99,16 @@ impl<'a> Writer<'a> {
     async fn write<K: Kind + Object>(&self, object: K, verb: &str) -> Result<Outcome, Status> {
         let mut target = Target::of::<K>(&object.meta().namespace);
         let options = WriteOptions { field_manager: self.manager.into(), ..WriteOptions::default() };
-        if verb == "update" {
+        if verb.starts_with("update") {
             target.name = object.meta().name.clone();
         }
+        let verb = match verb.split_once('/') {
+            Some((verb, subresource)) => {
+                target.subresource = subresource.into();
+                verb
+            }
+            None => verb,
+        };
         let authorized = self.authorized(verb, &target)?;
         let action = match verb {
             "update" => Action::Update(Box::new(object), options),

@@ -97,19 +97,19 @@ async fn service(server: &Server, namespace: &str, named: &Named<'_>) -> Result<
     let found = server.registry.find_object(served, namespace, named.name).await?;
     let service = found.and_then(|stored| meta::downcast::<Service>(stored.object().clone()));
     let service = service.ok_or_else(|| errors::not_found("", "services", named.name))?;
-    let port = service.spec.ports.iter().find(|p| {
-        named.port.is_empty() && service.spec.ports.len() == 1
-            || p.name == named.port
-            || p.port.to_string() == named.port
-    });
     let unavailable =
         || Status::service_unavailable(format!("no endpoints available for service {:?}", named.name));
-    let port = port.ok_or_else(|| {
-        Status::service_unavailable(format!(
-            "no service port {} found for service {:?}",
-            named.port, named.name
-        ))
-    })?;
+    // A number is the Service's port; a name is looked for among those of the endpoints.
+    let port_name = match named.port.parse::<i32>() {
+        Ok(number) => {
+            let port = service.spec.ports.iter().find(|p| p.port == number).ok_or_else(|| {
+                let why = format!("no service port {number} found for service {:?}", named.name);
+                Status::service_unavailable(why)
+            })?;
+            port.name.clone()
+        }
+        Err(_) => named.port.into(),
+    };
     let slices =
         Served::find("discovery.k8s.io", "v1", "endpointslices").ok_or_else(errors::no_such_resource)?;
     let mut backends = Vec::new();
@@ -121,7 +121,7 @@ async fn service(server: &Server, namespace: &str, named: &Named<'_>) -> Result<
         let number = slice
             .ports
             .iter()
-            .find(|p| p.name.as_deref().unwrap_or_default() == port.name.as_str())
+            .find(|p| p.name.as_deref().unwrap_or_default() == port_name.as_str())
             .and_then(|p| p.port)
             .and_then(|p| u16::try_from(p).ok());
         let Some(number) = number else { continue };

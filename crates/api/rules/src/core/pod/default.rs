@@ -57,6 +57,10 @@ pub fn pod(pod: &mut Pod) {
             }
         }
     }
+    // A negative time to end means the shortest.
+    if spec.termination_grace_period_seconds.is_some_and(|seconds| seconds < 0) {
+        spec.termination_grace_period_seconds = Some(1);
+    }
     self::spec(spec);
     // The first address and the list of addresses are one fact in two fields.
     let status = &mut pod.status;
