@@ -3,6 +3,7 @@
 use meta::Time;
 use serde_json::{Value, json};
 use types::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use types::autoscaling::v1::Scale;
 use types::batch::v1::{CronJob, Job};
 use types::core::v1::Container;
 
@@ -21,6 +22,16 @@ pub const TABLE: &[Printer] = &[
     ),
     printer!(Job, JOB, job),
     printer!(CronJob, CRON_JOB, cron_job),
+    printer!(
+        Scale,
+        &[named("Name"), number("Desired"), number("Available"), text("Age")],
+        |scale, now| vec![
+            name(scale),
+            json!(scale.spec.replicas),
+            json!(scale.status.replicas),
+            age_cell(scale, now)
+        ]
+    ),
 ];
 
 const DEPLOYMENT: &[Column] = &[
@@ -208,7 +219,11 @@ fn cron_job(cron: &CronJob, now: Time) -> Vec<Value> {
         name(cron),
         json!(cron.spec.schedule.as_str()),
         json!(cron.spec.time_zone.as_deref().unwrap_or("<none>")),
-        json!(cron.spec.suspend.unwrap_or(false)),
+        json!(match cron.spec.suspend {
+            Some(true) => "True",
+            Some(false) => "False",
+            None => "<unset>",
+        }),
         json!(cron.status.active.len()),
         json!(last),
         age_cell(cron, now),

@@ -19,7 +19,7 @@ mod review;
 mod world;
 
 pub use chain::{Admitted, Chain, Mutated};
-pub use plugins::{PLUGINS, Plugin};
+pub use plugins::{PLUGINS, Plugin, topology_labels};
 pub use quota::{Charge, over_quota};
 pub use refuse::{forbidden, forbidden_because};
 pub use review::{Operation, Review};

@@ -181,6 +181,7 @@ impl ApiServer {
         start::write_first_objects(&server, &config.tls).await.map_err(failed)?;
         tasks.push(start::aggregate_roles(&server));
         tasks.push(start::follow_flow(&server));
+        tasks.extend(start::follow_addresses(&server));
         tasks.push(tokio::spawn(listen(config.listener, tls, server.clone(), stopping)));
         server.ready.store(true, Ordering::Release);
         Ok(ApiServerHandle { server, stop, tasks })

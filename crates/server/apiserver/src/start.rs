@@ -1,12 +1,14 @@
 //! What the server does before it serves: it begins to follow the policy objects and writes what every cluster starts
 //! with.
 
+mod addresses;
 mod aggregate;
 mod first;
 mod flow;
 mod follow;
 mod policy;
 
+pub(crate) use addresses::follow_addresses;
 pub(crate) use aggregate::aggregate_roles;
 pub(crate) use first::write_first_objects;
 pub(crate) use flow::follow_flow;

@@ -290,6 +290,10 @@ impl<'a> Schemas<'a> {
         let values = if field.name == "allocatedResourceStatuses" { RESIZE_STATES } else { field.values };
         if !values.is_empty() {
             let element = if schema.get("items").is_some() { "items" } else { "additionalProperties" };
+            if let Some(text) = extra["description"].as_str() {
+                let listed: String = values.iter().map(|value| format!("\n - `{value:?}`")).collect();
+                extra["description"] = json!(format!("{text}\n\nPossible enum values:{listed}"));
+            }
             match schema.get_mut(element) {
                 Some(element) => element["enum"] = json!(values),
                 None => extra["enum"] = json!(values),

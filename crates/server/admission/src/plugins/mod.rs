@@ -7,12 +7,15 @@ mod default_tolerations;
 mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
+mod pod_topology_labels;
 mod priority;
 mod runtime_class;
 mod service_account;
 mod storage_in_use;
 mod taint_nodes;
 mod volume_resize;
+
+pub use pod_topology_labels::topology_labels;
 
 use meta::{Object, Status};
 
@@ -65,4 +68,5 @@ pub static PLUGINS: &[&dyn Plugin] = &[
     &certificates::CertificateSigning,
     &certificates::CertificateSubjectRestriction,
     &default_ingress_class::DefaultIngressClass,
+    &pod_topology_labels::PodTopologyLabels,
 ];

@@ -117,11 +117,29 @@ impl<'a> Writer<'a> {
         self.server.registry.perform(&authorized, Call { target, action }, &mut Vec::new()).await
     }
 
-    async fn current<K: Kind + Object>(&self, object: &K) -> Result<Option<Arc<K>>, Status> {
+    pub(super) async fn current<K: Kind + Object>(&self, object: &K) -> Result<Option<Arc<K>>, Status> {
         let Some(served) = Served::find(K::GROUP, K::VERSION, K::PLURAL) else { return Ok(None) };
         let found =
             self.server.registry.find_object(served, &object.meta().namespace, &object.meta().name).await?;
         Ok(found.and_then(|stored| meta::downcast::<K>(stored.object().clone())))
+    }
+
+    /// Deletes an object, in the state that was seen; what changed meanwhile stays.
+    pub(super) async fn delete<K: Kind + Object>(&self, object: &K) -> Result<(), Status> {
+        let mut target = Target::of::<K>(&object.meta().namespace);
+        target.name = object.meta().name.clone();
+        let precondition = call::Precondition {
+            uid: Some(object.meta().uid.clone()),
+            resource_version: Some(object.meta().resource_version.clone()),
+        };
+        let options = call::DeleteOptions { precondition, ..Default::default() };
+        let authorized = self.authorized("delete", &target)?;
+        let call = Call { target, action: Action::Delete(options) };
+        match self.server.registry.perform(&authorized, call, &mut Vec::new()).await {
+            Ok(_) => Ok(()),
+            Err(status) if status.is_conflict() || status.is_not_found() => Ok(()),
+            Err(status) => Err(status),
+        }
     }
 
     /// Creates the object unless it exists.

@@ -21,8 +21,15 @@ impl Registry {
         }
         validate(&binding)?;
         let now = Time::from_unix(self.now_s());
+        let labels = admission::topology_labels(self, &binding.target.name);
         let assign = |object: &mut dyn Object| match object.as_any_mut().downcast_mut::<Pod>() {
-            Some(pod) => assign(pod, &binding, now),
+            Some(pod) => {
+                assign(pod, &binding, now)?;
+                for (key, value) in &labels {
+                    pod.metadata.labels.insert(*key, value.clone());
+                }
+                Ok(())
+            }
             None => Ok(()),
         };
         if options.dry_run == DryRun::All {

@@ -1,0 +1,190 @@
+//! IPAddress objects, one for each cluster IP of a Service, and the condition of ServiceCIDRs (KEP-1880).
+//!
+//! Addresses are handed out by the registry, which knows all Services; the objects tell the world who has which. They
+//! follow the Services, so they are there soon after a Service is, and go soon after it.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use feed::{EventKind, Item, ReadAt, Scope, Start, WatchOptions};
+use meta::{Condition, Status, Str, Time};
+use registry::Served;
+use tokio::task::JoinHandle;
+use types::core::v1::Service;
+use types::networking::v1::{IPAddress, ParentReference, ServiceCIDR};
+
+use super::first::Writer;
+use crate::serve::listen::stopped;
+use crate::server::Server;
+
+const GROUP: &str = "networking.k8s.io";
+const FAMILY: &str = "ipaddress.kubernetes.io/ip-family";
+const MANAGED_BY: (&str, &str) = ("ipaddress.kubernetes.io/managed-by", "ipallocator.k8s.io");
+const FINALIZER: &str = "networking.k8s.io/service-cidr-finalizer";
+
+/// Starts to follow, and keeps at it until the server stops.
+pub(crate) fn follow_addresses(server: &Arc<Server>) -> Vec<JoinHandle<()>> {
+    let run = |server: Arc<Server>, of_services: bool| async move {
+        let mut stopping = server.shared.stopping.clone();
+        tokio::select! {
+            () = follow(&server, of_services) => {}
+            () = stopped(&mut stopping) => {}
+        }
+    };
+    [true, false].map(|of_services| tokio::spawn(run(server.clone(), of_services))).into()
+}
+
+async fn follow(server: &Arc<Server>, of_services: bool) {
+    let served = if of_services {
+        Served::stored_version("", "services")
+    } else {
+        Served::stored_version(GROUP, "servicecidrs")
+    };
+    let Some(served) = served else { return };
+    let writer = Writer::new(server, "kube-apiserver");
+    loop {
+        if of_services && let Err(error) = collect_garbage(server, &writer, served).await {
+            tracing::warn!(%error, "addresses of Services that are gone could not be removed");
+        }
+        let Ok(feed) = server.registry.feed(served) else { return };
+        let start = Start::State { at: ReadAt::Any, end_bookmark: false };
+        let options = WatchOptions { capacity: 16 << 10, ..WatchOptions::new(Scope::All, start) };
+        let Ok(mut watcher) = feed.watch(options).await else { return };
+        while let Ok(items) = watcher.next().await {
+            for item in items {
+                let (object, gone) = match &item {
+                    Item::Initial(entry) => (entry.object(), false),
+                    Item::Event(event) => (event.entry.object(), event.kind == EventKind::Deleted),
+                    Item::Bookmark { .. } => continue,
+                };
+                let result = match (meta::downcast_ref::<Service>(&**object), meta::downcast_ref(&**object)) {
+                    (Some(service), _) => keep_addresses(server, &writer, service, gone).await,
+                    (_, Some(range)) if !gone => {
+                        keep_range(&writer, range, Time::from_unix(server.now_s())).await
+                    }
+                    _ => Ok(()),
+                };
+                if let Err(error) = result {
+                    tracing::warn!(%error, name = %object.meta().name, "an IPAddress or ServiceCIDR was not written");
+                }
+            }
+        }
+    }
+}
+
+/// The cluster IPs of a Service in the spelling that names their objects.
+fn addresses(service: &Service) -> BTreeSet<String> {
+    let parsed = service.spec.cluster_ips.iter().filter_map(|ip| ip.parse::<IpAddr>().ok());
+    parsed.map(|ip| ip.to_string()).collect()
+}
+
+/// The object of an address.
+fn object_of(ip: &str, service: &Service) -> IPAddress {
+    let mut object = IPAddress::default();
+    object.metadata.name = ip.into();
+    let family = if ip.contains(':') { "IPv6" } else { "IPv4" };
+    object.metadata.labels.insert(FAMILY, family.into());
+    object.metadata.labels.insert(MANAGED_BY.0, MANAGED_BY.1.into());
+    object.spec.parent_ref = Some(Box::new(ParentReference {
+        resource: "services".into(),
+        namespace: service.metadata.namespace.clone(),
+        name: service.metadata.name.clone(),
+        ..Default::default()
+    }));
+    object
+}
+
+/// Whether the object is one of ours for this Service.
+fn belongs(object: &IPAddress, namespace: &str, name: &str) -> bool {
+    object.metadata.label(MANAGED_BY.0) == MANAGED_BY.1
+        && object.spec.parent_ref.as_ref().is_some_and(|parent| {
+            parent.resource == "services" && parent.namespace == namespace && parent.name == name
+        })
+}
+
+async fn keep_addresses(
+    server: &Server,
+    writer: &Writer<'_>,
+    service: &Service,
+    gone: bool,
+) -> Result<(), Status> {
+    for ip in addresses(service) {
+        if !gone {
+            writer.ensure(object_of(&ip, service)).await?;
+        } else if still_used(server, service, &ip).await? {
+            // Another Service of the same name has it by now.
+        } else {
+            remove(writer, &ip, &service.metadata.namespace, &service.metadata.name).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn still_used(server: &Server, service: &Service, ip: &str) -> Result<bool, Status> {
+    let Some(served) = Served::stored_version("", "services") else { return Ok(false) };
+    let found =
+        server.registry.find_object(served, &service.metadata.namespace, &service.metadata.name).await?;
+    Ok(found.is_some_and(|stored| {
+        meta::downcast_ref::<Service>(&**stored.object())
+            .is_some_and(|service| addresses(service).contains(ip))
+    }))
+}
+
+async fn remove(writer: &Writer<'_>, ip: &str, namespace: &str, name: &str) -> Result<(), Status> {
+    let wanted = IPAddress {
+        metadata: meta::ObjectMeta { name: ip.into(), ..Default::default() },
+        ..Default::default()
+    };
+    match writer.current(&wanted).await? {
+        Some(object) if belongs(&object, namespace, name) => writer.delete(&*object).await,
+        _ => Ok(()),
+    }
+}
+
+/// Removes the objects of Services that went while nobody looked.
+async fn collect_garbage(server: &Server, writer: &Writer<'_>, services: Served) -> Result<(), Status> {
+    let Some(served) = Served::stored_version(GROUP, "ipaddresses") else { return Ok(()) };
+    for stored in server.registry.all(served, "").await? {
+        let Some(object) = meta::downcast_ref::<IPAddress>(&**stored.object()) else { continue };
+        let Some(parent) = object.spec.parent_ref.as_ref().filter(|parent| parent.resource == "services")
+        else {
+            continue;
+        };
+        let found = server.registry.find_object(services, &parent.namespace, &parent.name).await?;
+        if found.is_none() && belongs(object, &parent.namespace, &parent.name) {
+            writer.delete(object).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A range is ready as soon as the server knows it, and stays until its addresses are free.
+async fn keep_range(writer: &Writer<'_>, range: &ServiceCIDR, now: Time) -> Result<(), Status> {
+    if range.metadata.deletion_timestamp.is_some() {
+        let mut freed = range.clone();
+        freed.metadata.finalizers.retain(|finalizer| finalizer != FINALIZER);
+        // The first range is the cluster's own and never goes.
+        if freed.metadata.finalizers != range.metadata.finalizers && range.metadata.name != "kubernetes" {
+            return writer.update(freed).await;
+        }
+        return Ok(());
+    }
+    if !range.metadata.finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
+        let mut held = range.clone();
+        held.metadata.finalizers.push(Str::from(FINALIZER));
+        return writer.update(held).await;
+    }
+    if range.status.conditions.iter().any(|condition| condition.type_ == "Ready") {
+        return Ok(());
+    }
+    let mut ready = range.clone();
+    ready.status.conditions.push(Condition {
+        type_: "Ready".into(),
+        status: "True".into(),
+        message: "Kubernetes Service CIDR is ready".into(),
+        last_transition_time: Some(now),
+        ..Default::default()
+    });
+    writer.update_status(ready).await
+}
