@@ -112,7 +112,7 @@ fn columns_equal_the_recorded_ones() {
                 )
             })
             .collect();
-        let got: Vec<_> = of(resource.group, resource.version, resource.kind)
+        let got: Vec<_> = of(&resource.group, &resource.version, &resource.kind)
             .columns
             .iter()
             .map(|column| (column.name, column.type_, i64::from(column.priority)))

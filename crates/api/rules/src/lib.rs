@@ -26,5 +26,5 @@ mod storage;
 mod table;
 
 pub use path::Path;
-pub use rule::{Context, KindRules, Rules, Subresource};
+pub use rule::{Context, KindRules, Rules, Subresource, keep_system_fields, metadata_field};
 pub use table::{of, table};

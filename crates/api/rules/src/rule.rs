@@ -1,9 +1,12 @@
-//! One kind's rules as a trait over its type, and the same as a row of function pointers.
+//! One kind's rules as a trait over its type, and the same without the type.
 //!
 //! A group's file implements [`Rules`] for its kinds, overriding what differs from the ordinary; [`row`] turns
-//! that into a [`KindRules`] of the table, which the registry calls without knowing types.
+//! that into the [`KindRules`] of the table, which the registry calls without knowing types.
 //! The order in which the registry calls: `default` after decoding; on create `prepare_create`, `validate_create`,
 //! `warnings`; on update `prepare_update`, `validate_update`, `warnings`.
+
+use std::any::Any;
+use std::marker::PhantomData;
 
 use crate::check::{Errs, NameCheck, metadata, name_subdomain, path_segment};
 use meta::{FieldError, Kind, List, Map, Object, Str, Time};
@@ -189,106 +192,157 @@ macro_rules! spec_only {
 }
 pub(crate) use spec_only;
 
-/// The rules of a kind as function pointers over [`Object`]. An object of another kind is left alone.
-#[derive(Clone, Copy)]
-pub struct KindRules {
+/// The rules of a kind, whatever its type: a row of the table for built-in kinds, a schema for custom ones. An object of
+/// another kind is left alone.
+pub trait KindRules: Send + Sync {
     /// API group, empty for the core group.
-    pub group: &'static str,
+    fn group(&self) -> &str;
     /// API version.
-    pub version: &'static str,
+    fn version(&self) -> &str;
     /// Kind.
-    pub kind: &'static str,
+    fn kind(&self) -> &str;
     /// Whether PUT creates what does not exist.
-    pub create_on_update: bool,
+    fn create_on_update(&self) -> bool {
+        false
+    }
     /// Whether an update without `resourceVersion` overwrites whatever is there.
-    pub unconditional_update: bool,
+    fn unconditional_update(&self) -> bool {
+        true
+    }
     /// Whether deletion without a policy leaves dependents behind.
-    pub orphans_by_default: bool,
-    /// Field labels for selectors besides `metadata.name` and `metadata.namespace`.
-    pub field_labels: &'static [&'static str],
+    fn orphans_by_default(&self) -> bool {
+        false
+    }
+    /// Whether the kind has a field label for selectors besides `metadata.name` and `metadata.namespace`.
+    fn has_field(&self, label: &str) -> bool;
+    /// Whether it has any.
+    fn has_fields(&self) -> bool;
     /// Fills in what the user left out.
-    pub default: fn(&mut dyn Object),
+    fn default(&self, object: &mut dyn Object);
     /// Makes a new object ready; name, uid and creation time are set already.
-    pub prepare_create: fn(&Context, &mut dyn Object),
+    fn prepare_create(&self, cx: &Context, object: &mut dyn Object);
     /// What reading a stored object fills in or puts right.
-    pub settle: fn(&mut dyn Object),
-    /// Makes a changed object ready (`new`, `old`).
-    pub prepare_update: fn(&Context, &mut dyn Object, &dyn Object, Subresource<'_>),
+    fn settle(&self, object: &mut dyn Object);
+    /// Makes a changed object ready.
+    fn prepare_update(&self, cx: &Context, new: &mut dyn Object, old: &dyn Object, part: Subresource<'_>);
     /// What is wrong with a new object; empty when nothing is.
-    pub validate_create: fn(&Context, &dyn Object) -> Vec<FieldError>,
-    /// What is wrong with a changed object (`new`, `old`).
-    pub validate_update: fn(&Context, &dyn Object, &dyn Object, Subresource<'_>) -> Vec<FieldError>,
-    /// Texts for `Warning` headers (`new`, `old` on update).
-    pub warnings: fn(&dyn Object, Option<&dyn Object>) -> Vec<String>,
+    fn validate_create(&self, cx: &Context, object: &dyn Object) -> Vec<FieldError>;
+    /// What is wrong with a changed object.
+    fn validate_update(
+        &self,
+        cx: &Context,
+        new: &dyn Object,
+        old: &dyn Object,
+        part: Subresource<'_>,
+    ) -> Vec<FieldError>;
+    /// Texts for `Warning` headers; `old` on update.
+    fn warnings(&self, new: &dyn Object, old: Option<&dyn Object>) -> Vec<String>;
     /// For kinds that end gracefully: how many seconds a deletion gives, zero for at once; nothing for other kinds.
-    pub graceful_delete: fn(&dyn Object, Option<i64>) -> Option<i64>,
+    fn graceful_delete(&self, object: &dyn Object, requested_seconds: Option<i64>) -> Option<i64>;
     /// The value of a field label, `metadata.name` and `metadata.namespace` included.
-    pub field: fn(&dyn Object, &str) -> Option<Str>,
+    fn field(&self, object: &dyn Object, label: &str) -> Option<Str>;
 }
+
+/// The row of a typed kind.
+pub(crate) struct Row<K>(PhantomData<fn() -> K>);
 
 /// The row of a kind.
-pub const fn row<K: Rules>() -> KindRules {
-    KindRules {
-        group: K::GROUP,
-        version: K::VERSION,
-        kind: K::KIND,
-        create_on_update: K::CREATE_ON_UPDATE,
-        unconditional_update: K::UNCONDITIONAL_UPDATE,
-        orphans_by_default: K::ORPHANS_BY_DEFAULT,
-        field_labels: K::FIELD_LABELS,
-        default: |o| {
-            if let Some(k) = o.as_any_mut().downcast_mut::<K>() {
-                Rules::default(k);
-            }
-        },
-        prepare_create: |cx, o| {
-            if let Some(k) = o.as_any_mut().downcast_mut::<K>() {
-                k.prepare_create(cx);
-            }
-        },
-        settle: |o| {
-            if let Some(k) = o.as_any_mut().downcast_mut::<K>() {
-                k.settle();
-            }
-        },
-        prepare_update: |cx, new, old, part| {
-            if let (Some(new), Some(old)) =
-                (new.as_any_mut().downcast_mut::<K>(), old.as_any().downcast_ref())
-            {
-                prepare_update::<K>(cx, new, old, part);
-            }
-        },
-        validate_create: |cx, o| {
-            o.as_any().downcast_ref::<K>().map_or_else(Vec::new, |k| validate_create(cx, k))
-        },
-        validate_update: |cx, new, old, part| match (
-            new.as_any().downcast_ref::<K>(),
-            old.as_any().downcast_ref(),
-        ) {
+pub(crate) const fn row<K: Rules>() -> &'static dyn KindRules {
+    &Row::<K>(PhantomData)
+}
+
+fn typed<K: Any>(object: &dyn Object) -> Option<&K> {
+    object.as_any().downcast_ref()
+}
+
+impl<K: Rules> KindRules for Row<K> {
+    fn group(&self) -> &str {
+        K::GROUP
+    }
+    fn version(&self) -> &str {
+        K::VERSION
+    }
+    fn kind(&self) -> &str {
+        K::KIND
+    }
+    fn create_on_update(&self) -> bool {
+        K::CREATE_ON_UPDATE
+    }
+    fn unconditional_update(&self) -> bool {
+        K::UNCONDITIONAL_UPDATE
+    }
+    fn orphans_by_default(&self) -> bool {
+        K::ORPHANS_BY_DEFAULT
+    }
+    fn has_field(&self, label: &str) -> bool {
+        K::FIELD_LABELS.contains(&label)
+    }
+    fn has_fields(&self) -> bool {
+        !K::FIELD_LABELS.is_empty()
+    }
+    fn default(&self, object: &mut dyn Object) {
+        if let Some(k) = object.as_any_mut().downcast_mut::<K>() {
+            Rules::default(k);
+        }
+    }
+    fn prepare_create(&self, cx: &Context, object: &mut dyn Object) {
+        if let Some(k) = object.as_any_mut().downcast_mut::<K>() {
+            k.prepare_create(cx);
+        }
+    }
+    fn settle(&self, object: &mut dyn Object) {
+        if let Some(k) = object.as_any_mut().downcast_mut::<K>() {
+            k.settle();
+        }
+    }
+    fn prepare_update(&self, cx: &Context, new: &mut dyn Object, old: &dyn Object, part: Subresource<'_>) {
+        if let (Some(new), Some(old)) = (new.as_any_mut().downcast_mut::<K>(), typed::<K>(old)) {
+            keep_system_fields(new, old, |new| match part {
+                Subresource::Main => new.prepare_update(old, cx),
+                Subresource::Status => new.prepare_status(old, cx),
+                Subresource::Other(name) => new.prepare_subresource(old, name, cx),
+            });
+        }
+    }
+    fn validate_create(&self, cx: &Context, object: &dyn Object) -> Vec<FieldError> {
+        typed::<K>(object).map_or_else(Vec::new, |k| validate_create(cx, k))
+    }
+    fn validate_update(
+        &self,
+        cx: &Context,
+        new: &dyn Object,
+        old: &dyn Object,
+        part: Subresource<'_>,
+    ) -> Vec<FieldError> {
+        match (typed::<K>(new), typed::<K>(old)) {
             (Some(new), Some(old)) => validate_update(cx, new, old, part),
             _ => Vec::new(),
-        },
-        warnings: |new, old| {
-            let old = old.and_then(|o| o.as_any().downcast_ref::<K>());
-            new.as_any().downcast_ref::<K>().map_or_else(Vec::new, |k| k.warnings(old))
-        },
-        graceful_delete: |o, requested| o.as_any().downcast_ref::<K>()?.graceful_delete(requested),
-        field: |o, label| match label {
-            "metadata.name" => Some(o.meta().name.clone()),
-            "metadata.namespace" => Some(o.meta().namespace.clone()),
-            label => o.as_any().downcast_ref::<K>()?.field(label),
-        },
+        }
+    }
+    fn warnings(&self, new: &dyn Object, old: Option<&dyn Object>) -> Vec<String> {
+        typed::<K>(new).map_or_else(Vec::new, |k| k.warnings(old.and_then(typed::<K>)))
+    }
+    fn graceful_delete(&self, object: &dyn Object, requested_seconds: Option<i64>) -> Option<i64> {
+        typed::<K>(object)?.graceful_delete(requested_seconds)
+    }
+    fn field(&self, object: &dyn Object, label: &str) -> Option<Str> {
+        metadata_field(object, label).or_else(|| typed::<K>(object)?.field(label))
     }
 }
 
-fn prepare_update<K: Rules>(cx: &Context, new: &mut K, old: &K, part: Subresource<'_>) {
-    new.meta_mut().generation = old.meta().generation;
-    match part {
-        Subresource::Main => new.prepare_update(old, cx),
-        Subresource::Status => new.prepare_status(old, cx),
-        Subresource::Other(name) => new.prepare_subresource(old, name, cx),
+/// The two field labels that every kind has.
+pub fn metadata_field(object: &dyn Object, label: &str) -> Option<Str> {
+    match label {
+        "metadata.name" => Some(object.meta().name.clone()),
+        "metadata.namespace" => Some(object.meta().namespace.clone()),
+        _ => None,
     }
-    // What the system wrote stays, whatever the user sent.
+}
+
+/// Makes a changed object ready by `prepare`, and keeps what the system wrote, whatever the user sent.
+pub fn keep_system_fields<K: Object + ?Sized>(new: &mut K, old: &dyn Object, prepare: impl FnOnce(&mut K)) {
+    new.meta_mut().generation = old.meta().generation;
+    prepare(new);
     let (new, old) = (new.meta_mut(), old.meta());
     if new.uid.is_empty() {
         new.uid = old.uid.clone();

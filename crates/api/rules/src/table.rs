@@ -21,7 +21,7 @@ use types::resource::v1 as resource;
 use types::scheduling::v1 as scheduling;
 use types::storage::v1 as storage;
 
-static TABLE: &[KindRules] = &[
+static TABLE: &[&dyn KindRules] = &[
     row::<admission::MutatingAdmissionPolicy>(),
     row::<admission::MutatingAdmissionPolicyBinding>(),
     row::<admission::MutatingWebhookConfiguration>(),
@@ -86,11 +86,11 @@ static TABLE: &[KindRules] = &[
 ];
 
 /// Every kind that has rules.
-pub fn table() -> &'static [KindRules] {
+pub fn table() -> &'static [&'static dyn KindRules] {
     TABLE
 }
 
 /// The rules of one kind.
-pub fn of(group: &str, version: &str, kind: &str) -> Option<&'static KindRules> {
-    TABLE.iter().find(|r| r.kind == kind && r.group == group && r.version == version)
+pub fn of(group: &str, version: &str, kind: &str) -> Option<&'static dyn KindRules> {
+    TABLE.iter().copied().find(|r| r.kind() == kind && r.group() == group && r.version() == version)
 }

@@ -91,12 +91,12 @@ fn difference(step: &Value, answer: &Value) -> Option<String> {
     }
     object.meta_mut().uid = "uid".into();
     let cx = rules::Context::default();
-    (rules.default)(object.as_mut());
+    rules.default(object.as_mut());
     if !object.meta().generate_name.is_empty() && object.meta().name.is_empty() {
         object.meta_mut().name = format!("{}x", object.meta().generate_name).into();
     }
-    (rules.prepare_create)(&cx, object.as_mut());
-    let found = causes(&(rules.validate_create)(&cx, object.as_ref()));
+    rules.prepare_create(&cx, object.as_mut());
+    let found = causes(&rules.validate_create(&cx, object.as_ref()));
     let mut expected = expected_causes(answer);
     let mut sorted = found.clone();
     if step["unorderedErrors"] == true {

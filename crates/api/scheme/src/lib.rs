@@ -12,5 +12,8 @@ mod unstructured;
 
 pub use generated::{KINDS, RESOURCES};
 pub use kinds::{decode_json, decode_proto, kind};
-pub use resource::{ObjectResult, ObjectType, Resource, Subresource, by_kind, list_of, lookup, resources_of};
+pub use resource::{
+    CustomObjects, Name, ObjectResult, ObjectType, Objects, Resource, Subresource, by_kind, list_of, lookup,
+    resources_of,
+};
 pub use unstructured::Unstructured;

@@ -1,60 +1,63 @@
 //! One entry of the table of resources, and how to find it.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::fmt;
+use std::sync::{Arc, LazyLock};
 
 use meta::{Codec as _, DecodeContext, DecodeError, GroupResource, GroupVersionKind, Kind, Object, TypeInfo};
 
 use crate::RESOURCES;
 
+/// A name in the table: part of the program for built-in resources, read from a definition for custom ones.
+pub type Name = Cow<'static, str>;
+
 /// One served resource.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Resource {
     /// API group, empty for the core group.
-    pub group: &'static str,
+    pub group: Name,
     /// API version.
-    pub version: &'static str,
+    pub version: Name,
     /// Kind of its objects.
-    pub kind: &'static str,
+    pub kind: Name,
     /// Kind of its lists; empty when it cannot be listed.
-    pub list_kind: &'static str,
+    pub list_kind: Name,
     /// Name in paths.
-    pub plural: &'static str,
+    pub plural: Name,
     /// Name for one.
-    pub singular: &'static str,
+    pub singular: Name,
     /// Names that kubectl accepts as well.
-    pub short_names: &'static [&'static str],
+    pub short_names: Cow<'static, [Name]>,
     /// Groups such as `all`.
-    pub categories: &'static [&'static str],
+    pub categories: Cow<'static, [Name]>,
     /// Objects live in namespaces.
     pub namespaced: bool,
-    /// Verbs of the resource itself, sorted.
+    /// Verbs of the resource itself, in discovery's order.
     pub verbs: &'static [&'static str],
     /// Its subresources, sorted by name.
-    pub subresources: &'static [Subresource],
+    pub subresources: Cow<'static, [Subresource]>,
     /// Group in which objects are stored (differs for events, which two groups share).
-    pub storage_group: &'static str,
+    pub storage_group: Name,
     /// Version in which objects are stored.
-    pub storage_version: &'static str,
+    pub storage_version: Name,
     /// Where objects are stored: `/registry/pods/`; a namespaced object's key continues with `namespace/name`.
-    pub key_prefix: &'static str,
-    /// Facts about the struct of its objects.
-    pub info: &'static TypeInfo,
+    pub key_prefix: Name,
     /// Makes and decodes objects.
-    pub object: ObjectType,
+    pub object: Objects,
 }
 
 /// One subresource.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Subresource {
     /// Name in paths: `status`.
     pub name: &'static str,
     /// Group of its kind.
-    pub group: &'static str,
+    pub group: Name,
     /// Version of its kind.
-    pub version: &'static str,
+    pub version: Name,
     /// Kind that it takes and gives.
-    pub kind: &'static str,
+    pub kind: Name,
     /// Discovery names the group and version because they differ from the resource's, or because a request may use
     /// several.
     pub explicit: bool,
@@ -97,21 +100,83 @@ impl ObjectType {
     }
 }
 
+/// Makes and decodes the objects of a kind that a definition describes.
+pub trait CustomObjects: Send + Sync {
+    /// An empty one.
+    fn new_object(&self) -> Box<dyn Object>;
+    /// Decodes JSON; fields that the schema does not know are recorded in the context.
+    fn decode_json(&self, json: &[u8], context: &mut DecodeContext) -> ObjectResult;
+}
+
+/// Makes and decodes the objects of one resource.
+#[derive(Clone)]
+pub enum Objects {
+    /// Objects with a struct of their own.
+    Typed(ObjectType),
+    /// Objects of a custom resource.
+    Custom(Arc<dyn CustomObjects>),
+}
+
+impl Objects {
+    /// The entry of a kind with a struct.
+    pub const fn of<T: Kind>() -> Self {
+        Self::Typed(ObjectType::of::<T>())
+    }
+
+    /// Facts about the struct; `None` for custom resources.
+    pub fn info(&self) -> Option<&'static TypeInfo> {
+        match self {
+            Self::Typed(typed) => Some(typed.info),
+            Self::Custom(_) => None,
+        }
+    }
+
+    /// An empty object.
+    pub fn new_object(&self) -> Box<dyn Object> {
+        match self {
+            Self::Typed(typed) => (typed.new)(),
+            Self::Custom(custom) => custom.new_object(),
+        }
+    }
+
+    /// Decodes JSON; unknown and duplicate fields are recorded in the context.
+    pub fn decode_json(&self, json: &[u8], context: &mut DecodeContext) -> ObjectResult {
+        match self {
+            Self::Typed(typed) => (typed.decode_json)(json, context),
+            Self::Custom(custom) => custom.decode_json(json, context),
+        }
+    }
+
+    /// Decodes a protobuf message without envelope, a form that custom resources do not have.
+    pub fn decode_proto(&self, bytes: &[u8]) -> ObjectResult {
+        match self {
+            Self::Typed(typed) => (typed.decode_proto)(bytes),
+            Self::Custom(_) => Err(DecodeError::text("custom resources have no protobuf form")),
+        }
+    }
+}
+
+impl fmt::Debug for Objects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.info().map_or("custom", |info| info.model))
+    }
+}
+
 impl Resource {
     /// Group and plural: `deployments.apps`.
     pub fn group_resource(&self) -> GroupResource {
-        GroupResource::new(self.group, self.plural)
+        GroupResource::new(&*self.group, &*self.plural)
     }
 
     /// Group, version and kind.
     pub fn gvk(&self) -> GroupVersionKind {
-        GroupVersionKind::new(self.group, self.version, self.kind)
+        GroupVersionKind::new(&*self.group, &*self.version, &*self.kind)
     }
 
     /// `apps/v1`, or `v1` for the core group.
     pub fn api_version(&self) -> String {
         if self.group.is_empty() {
-            self.version.to_owned()
+            self.version.clone().into_owned()
         } else {
             format!("{}/{}", self.group, self.version)
         }
@@ -123,8 +188,13 @@ impl Resource {
     }
 
     /// A subresource by name.
-    pub fn subresource(&self, name: &str) -> Option<&'static Subresource> {
+    pub fn subresource(&self, name: &str) -> Option<&Subresource> {
         self.subresources.iter().find(|s| s.name == name)
+    }
+
+    /// Whether objects are stored in this version of the resource.
+    pub fn is_storage_version(&self) -> bool {
+        self.storage_version == self.version && self.storage_group == self.group
     }
 
     /// Key of an object in the store.
@@ -149,8 +219,8 @@ struct Index {
 }
 
 static INDEX: LazyLock<Index> = LazyLock::new(|| Index {
-    by_plural: RESOURCES.iter().map(|r| ((r.group, r.version, r.plural), r)).collect(),
-    by_kind: RESOURCES.iter().map(|r| ((r.group, r.version, r.kind), r)).collect(),
+    by_plural: RESOURCES.iter().map(|r| ((&*r.group, &*r.version, &*r.plural), r)).collect(),
+    by_kind: RESOURCES.iter().map(|r| ((&*r.group, &*r.version, &*r.kind), r)).collect(),
 });
 
 /// The resource with this group, version and plural name.

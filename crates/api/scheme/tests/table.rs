@@ -34,10 +34,10 @@ fn keys_follow_upstreams_layout() {
 #[test]
 fn entries_agree_with_their_types() {
     for r in RESOURCES {
-        assert_eq!(r.info.name, r.kind, "{}", r.plural);
-        assert_eq!((r.object.new)().group_version_kind(), r.gvk());
-        assert!(std::ptr::eq(lookup(r.group, r.version, r.plural).expect("found"), r));
-        assert_eq!(by_kind(r.group, r.version, r.kind).expect("found").plural, r.plural);
+        assert_eq!(r.object.info().expect("built in").name, r.kind, "{}", r.plural);
+        assert_eq!(r.object.new_object().group_version_kind(), r.gvk());
+        assert!(std::ptr::eq(lookup(&r.group, &r.version, &r.plural).expect("found"), r));
+        assert_eq!(by_kind(&r.group, &r.version, &r.kind).expect("found").plural, r.plural);
         if r.has_verb("list") {
             assert!(!r.list_kind.is_empty(), "{}", r.plural);
         }
@@ -46,7 +46,7 @@ fn entries_agree_with_their_types() {
     let pods = lookup("", "v1", "pods").expect("pods");
     assert_eq!((pods.short_names, pods.categories, pods.namespaced), (&["po"][..], &["all"][..], true));
     assert_eq!(
-        pods.subresource("eviction").map(|s| (s.group, s.version, s.kind)),
+        pods.subresource("eviction").map(|s| (&*s.group, &*s.version, &*s.kind)),
         Some(("policy", "v1", "Eviction"))
     );
     assert_eq!(lookup("", "v1", "events").expect("events").storage_group, "");

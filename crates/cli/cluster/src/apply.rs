@@ -90,7 +90,7 @@ fn parse(text: &str, namespace: &str) -> Result<Vec<Manifest>> {
             (true, own) if own.is_empty() => namespace.to_owned(),
             (true, own) => own,
         };
-        let resource = Resource::new(group, version, known.plural);
+        let resource = Resource::new(group, version, &known.plural);
         manifests.push(Manifest { resource, namespace, name, kind, document });
     }
     Ok(manifests)

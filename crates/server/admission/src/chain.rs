@@ -53,7 +53,7 @@ impl Admitted {
     }
 
     /// Lets the kind's rules put right what reading the stored object would.
-    pub fn settle(&mut self, settle: fn(&mut dyn Object)) {
+    pub fn settle(&mut self, settle: impl FnOnce(&mut dyn Object)) {
         settle(&mut *self.object);
     }
 }

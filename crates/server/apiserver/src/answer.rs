@@ -198,11 +198,11 @@ fn stored_response(stored: &Stored, code: u16, writer: &Writer) -> Result<Respon
         (Shape::Object, Format::Json) if !accepted.pretty => stored.json(),
         (Shape::Object, Format::Protobuf) => {
             let served = stored.served();
-            proto_envelope(&served.api_version(), served.resource.kind, &stored.protobuf())
+            proto_envelope(&served.api_version(), &served.resource().kind, &stored.protobuf())
         }
         (Shape::Object, format) => encode::value(&stored.json(), format, accepted.pretty, Bytes::new),
         (Shape::MetadataList, _) => {
-            let kind = stored.served().resource.gvk();
+            let kind = stored.served().resource().gvk();
             return Err(not_that_many("PartialObjectMetadataList", &kind, false));
         }
         _ => encode::shaped(&**stored.object(), accepted, writer.include(accepted)?),
@@ -242,7 +242,7 @@ fn list_response(listing: Listing, writer: &Writer) -> Result<Response<Body>, St
             Body::full(encode::value(&json, format, accepted.pretty, Bytes::new))
         }
         (Shape::Metadata, _) => {
-            return Err(not_that_many("PartialObjectMetadata", &listing.served.resource.gvk(), true));
+            return Err(not_that_many("PartialObjectMetadata", &listing.served.resource().gvk(), true));
         }
         _ => Body::full(encode::shaped_list(&listing, accepted, writer.include(accepted)?)),
     };

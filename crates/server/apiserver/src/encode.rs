@@ -70,7 +70,7 @@ pub(crate) fn shaped_list(listing: &Listing, accepted: Accepted, include: Includ
     let objects: Vec<&dyn Object> = listing.items.iter().map(|item| &**item.object()).collect();
     let version = listing.revision.to_string();
     let made = match accepted.shape {
-        Shape::Table => table::of_listing(listing.served, &objects, include, &version, listing),
+        Shape::Table => table::of_listing(&listing.served, &objects, include, &version, listing),
         _ => {
             let mut list_meta = json!({ "resourceVersion": version });
             page(&mut list_meta, listing);
@@ -151,7 +151,7 @@ pub(crate) fn list_head(listing: &Listing) -> String {
         revision => json!({ "resourceVersion": revision.to_string() }),
     };
     page(&mut list_meta, listing);
-    let resource = listing.served.resource;
+    let resource = listing.served.resource();
     format!(
         "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{list_meta}",
         resource.list_kind,
@@ -173,7 +173,7 @@ pub(crate) fn proto_list(listing: &Listing) -> Bytes {
     for item in &listing.items {
         field(&mut raw, 2, &item.protobuf());
     }
-    proto_envelope(&listing.served.api_version(), listing.served.resource.list_kind, &raw)
+    proto_envelope(&listing.served.api_version(), &listing.served.resource().list_kind, &raw)
 }
 
 /// One length-delimited protobuf field.

@@ -32,14 +32,14 @@ impl Include {
 
 /// The Table of a collection.
 pub(crate) fn of_listing(
-    served: Served,
+    served: &Served,
     objects: &[&dyn Object],
     include: Include,
     version: &str,
     listing: &Listing,
 ) -> Value {
-    let resource = served.resource;
-    let printer = printers::of(resource.group, resource.version, resource.kind);
+    let resource = served.resource();
+    let printer = printers::of(&resource.group, &resource.version, &resource.kind);
     table(printer, objects, include, version, &listing.continue_token, listing.remaining)
 }
 

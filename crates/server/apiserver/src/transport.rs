@@ -96,7 +96,7 @@ impl Transport for InProcess {
                 });
                 let events = batches.flat_map(move |batch| {
                     let items: Vec<Result<WatchEvent, Status>> = match batch {
-                        Ok(changes) => changes.into_iter().map(|change| Ok(event(served, change))).collect(),
+                        Ok(changes) => changes.into_iter().map(|change| Ok(event(&served, change))).collect(),
                         Err(status) => vec![Err(status)],
                     };
                     stream::iter(items)
@@ -107,11 +107,11 @@ impl Transport for InProcess {
     }
 }
 
-fn event(served: Served, change: Change) -> WatchEvent {
+fn event(served: &Served, change: Change) -> WatchEvent {
     match change {
         Change::Object(event_type, stored) => WatchEvent { event_type, object: stored.object().clone() },
         Change::Bookmark(revision, initial_end) => {
-            let mut object: Box<dyn Object> = (served.resource.object.new)();
+            let mut object: Box<dyn Object> = served.resource().object.new_object();
             object.meta_mut().resource_version = revision.to_string().into();
             if initial_end {
                 object.meta_mut().annotations.insert("k8s.io/initial-events-end", "true".into());

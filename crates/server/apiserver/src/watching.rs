@@ -119,7 +119,7 @@ fn event(frame: &mut BytesMut, change: &Change, state: &mut State) {
     let served = state.changes.served();
     match (change, state.accepted.shape, state.accepted.format) {
         (Change::Object(kind, stored), Shape::Object, Format::Protobuf) => {
-            let object = proto_envelope(&served.api_version(), served.resource.kind, &stored.protobuf());
+            let object = proto_envelope(&served.api_version(), &served.resource().kind, &stored.protobuf());
             proto_event(frame, name(*kind), &object);
         }
         (Change::Object(kind, stored), Shape::Object, _) => frame.put_slice(&line(*kind, stored)),
@@ -169,8 +169,8 @@ fn proto_event(frame: &mut BytesMut, kind: &str, object: &[u8]) {
     frame.put_slice(&message);
 }
 
-fn bookmark(frame: &mut BytesMut, served: Served, revision: u64, initial_end: bool, accepted: Accepted) {
-    let mut object = (served.resource.object.new)();
+fn bookmark(frame: &mut BytesMut, served: &Served, revision: u64, initial_end: bool, accepted: Accepted) {
+    let mut object = served.resource().object.new_object();
     object.meta_mut().resource_version = revision.to_string().into();
     if initial_end {
         object.meta_mut().annotations.insert("k8s.io/initial-events-end", "true".into());
@@ -179,7 +179,7 @@ fn bookmark(frame: &mut BytesMut, served: Served, revision: u64, initial_end: bo
         (Shape::Object, Format::Protobuf) => {
             let mut raw = Vec::new();
             object.encode_proto(&mut raw);
-            let object = proto_envelope(&served.api_version(), served.resource.kind, &raw);
+            let object = proto_envelope(&served.api_version(), &served.resource().kind, &raw);
             proto_event(frame, "BOOKMARK", &object);
         }
         (Shape::Object, _) => {

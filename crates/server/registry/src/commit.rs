@@ -31,7 +31,7 @@ impl Registry {
     /// Stores an admitted object, provided that the key is still at `expected` (0: absent).
     pub(crate) async fn commit(
         &self,
-        served: Served,
+        served: &Served,
         key: Bytes,
         admitted: Admitted,
         expected: Revision,
@@ -46,7 +46,7 @@ impl Registry {
     /// Charges a quota. A quota that changed meanwhile fails the request with a conflict that the caller retries.
     async fn charge(&self, charge: Charge) -> Result<(), Status> {
         let served = Served::find("", "v1", "resourcequotas").ok_or_else(errors::no_such_resource)?;
-        let Some(current) = self.find_object(served, &charge.namespace, &charge.name).await? else {
+        let Some(current) = self.find_object(&served, &charge.namespace, &charge.name).await? else {
             return Ok(());
         };
         let conflict = || errors::conflict("", "resourcequotas", &charge.name, errors::MODIFIED);
@@ -56,7 +56,7 @@ impl Registry {
         let mut quota = meta::downcast_ref::<ResourceQuota>(&**current.object()).cloned().unwrap_or_default();
         quota.status.used = charge.used.clone();
         let key = served.key(&charge.namespace, &charge.name);
-        match self.put(served, key, Box::new(quota), current.revision() as Revision).await? {
+        match self.put(&served, key, Box::new(quota), current.revision() as Revision).await? {
             Committed::Stored(_) => Ok(()),
             Committed::Conflict(_) => Err(conflict()),
         }
@@ -64,12 +64,12 @@ impl Registry {
 
     async fn put(
         &self,
-        served: Served,
+        served: &Served,
         key: Bytes,
         object: Box<dyn Object>,
         expected: Revision,
     ) -> Result<Committed, Status> {
-        let mut object = crate::convert::to_storage(&served, object);
+        let mut object = crate::convert::to_storage(served, object);
         let mut kept = None;
         let mut put = if self.store.stamps_revisions() {
             stamped(key.clone(), object)
@@ -79,7 +79,7 @@ impl Registry {
             kept = Some(object);
             Put { key: key.clone(), value, ..Put::default() }
         };
-        if served.resource.plural == "events" {
+        if served.resource().plural == "events" {
             let lease = self.event_leases.lease(&*self.store, EVENT_LIFETIME).await;
             put.lease = lease.map_err(errors::from_store)?;
         }
@@ -105,7 +105,7 @@ impl Registry {
     }
 
     /// What is under the key of a write that lost.
-    async fn conflicting(&self, served: Served, key: &[u8]) -> Result<Option<Stored>, Status> {
+    async fn conflicting(&self, served: &Served, key: &[u8]) -> Result<Option<Stored>, Status> {
         let snapshot = self.newest(served).await?;
         Ok(snapshot.get(key).map(|entry| Stored::entry(served, entry.clone())))
     }
@@ -125,7 +125,7 @@ impl Registry {
     /// beyond the validating half, which ran before.
     pub(crate) async fn commit_marked(
         &self,
-        served: Served,
+        served: &Served,
         current: &Stored,
         object: Box<dyn Object>,
     ) -> Result<Committed, Status> {

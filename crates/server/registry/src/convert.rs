@@ -9,7 +9,6 @@ use types::autoscaling::{v1 as hpa1, v2 as hpa2};
 use types::core::v1 as core;
 use types::events::v1 as events;
 
-use crate::feeds::is_storage_version;
 use crate::served::Served;
 
 /// Annotation that carries metrics other than CPU utilization in autoscaling/v1.
@@ -23,7 +22,7 @@ const CURRENT: &str = "autoscaling.alpha.kubernetes.io/current-metrics";
 
 /// A stored object in the version of `served`; `None` when it is in that version already.
 pub(crate) fn to_served(served: &Served, stored: &dyn Object) -> Option<Box<dyn Object>> {
-    if is_storage_version(served.resource) {
+    if served.resource().is_storage_version() {
         return None;
     }
     if let Some(event) = meta::downcast_ref::<core::Event>(stored) {
@@ -35,7 +34,7 @@ pub(crate) fn to_served(served: &Served, stored: &dyn Object) -> Option<Box<dyn 
 
 /// An object of a served version in the version that is stored.
 pub(crate) fn to_storage(served: &Served, object: Box<dyn Object>) -> Box<dyn Object> {
-    if is_storage_version(served.resource) {
+    if served.resource().is_storage_version() {
         return object;
     }
     if let Some(event) = meta::downcast_ref::<events::Event>(&*object) {

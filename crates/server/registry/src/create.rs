@@ -70,7 +70,7 @@ impl Registry {
             return Err(errors::bare("resourceVersion should not be set on objects to be created"));
         }
         same_namespace(request, &mut *object)?;
-        (served.rules.default)(&mut *object);
+        served.rules().default(&mut *object);
         self.catch_up_for(request).await;
         let review = Review {
             operation: Operation::Create,
@@ -83,19 +83,19 @@ impl Registry {
         self.check_escalation(request, mutated.peek(), None)?;
         let context = self.context(request);
         self.fill_metadata(mutated.object());
-        (served.rules.prepare_create)(&context, mutated.object());
-        crate::managed::on_write(mutated.object(), None, options, &served, "", self.now_s());
+        served.rules().prepare_create(&context, mutated.object());
+        crate::managed::on_write(mutated.object(), None, options, served, "", self.now_s());
         let leases = self.allocate_for_new(mutated.object())?;
-        let kind = served.resource;
+        let kind = served.resource();
         let mut admitted = self.chain.validate(&review, mutated, self, |object| {
-            let problems = (served.rules.validate_create)(&context, object);
+            let problems = served.rules().validate_create(&context, object);
             if problems.is_empty() {
                 return Ok(());
             }
-            Err(errors::invalid(kind.group, kind.kind, shown_name(object), problems))
+            Err(errors::invalid(&kind.group, &kind.kind, shown_name(object), problems))
         })?;
-        request.warnings.extend((served.rules.warnings)(admitted.object(), None));
-        admitted.settle(served.rules.settle);
+        request.warnings.extend(served.rules().warnings(admitted.object(), None));
+        admitted.settle(|object| served.rules().settle(object));
         let name = admitted.object().meta().name.clone();
         let key = served.key(&target.namespace, &name);
         if options.dry_run == DryRun::All {
@@ -155,7 +155,7 @@ fn taken(request: &Request<'_>, name: &str, existing: &crate::Stored) -> Status 
 /// The object's namespace is the request's, or is given by it.
 pub(crate) fn same_namespace(request: &Request<'_>, object: &mut dyn Object) -> Result<(), Status> {
     let wanted: Str =
-        if request.served.resource.namespaced { request.target.namespace.clone() } else { Str::new() };
+        if request.served.resource().namespaced { request.target.namespace.clone() } else { Str::new() };
     let metadata = object.meta_mut();
     if metadata.namespace.is_empty() {
         metadata.namespace = wanted;

@@ -52,7 +52,7 @@ impl Registry {
             };
             self.chain.allow(request.authorized, &review, self)?;
             self.warn_orphans(request, &options);
-            let plan = plan(&served, &*old, &options, self.now_s());
+            let plan = plan(served, &*old, &options, self.now_s());
             if options.dry_run == DryRun::All {
                 return Ok(match plan {
                     Plan::Mark(object) => Outcome::Made(object.into(), 200),
@@ -93,7 +93,7 @@ impl Registry {
         options: &DeleteOptions,
         old: &dyn Object,
     ) -> Result<(), Status> {
-        let kind = request.served.resource;
+        let kind = request.served.resource();
         let checks = [
             (&options.precondition.uid, &old.meta().uid, "UID"),
             (&options.precondition.resource_version, &old.meta().resource_version, "ResourceVersion"),
@@ -108,7 +108,7 @@ impl Registry {
                         "The object might have been modified"
                     }
                 );
-                return Err(errors::conflict(kind.group, kind.kind, &request.target.name, &why));
+                return Err(errors::conflict(&kind.group, &kind.kind, &request.target.name, &why));
             }
         }
         Ok(())
@@ -117,7 +117,8 @@ impl Registry {
     /// Jobs leave their pods behind unless asked otherwise, which few expect.
     fn warn_orphans(&self, request: &mut Request<'_>, options: &DeleteOptions) {
         let silent = options.propagation_policy.is_empty() && options.orphan_dependents.is_none();
-        if request.served.resource.plural == "jobs" && request.served.rules.orphans_by_default && silent {
+        if request.served.resource().plural == "jobs" && request.served.rules().orphans_by_default() && silent
+        {
             let text = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning";
             if !request.warnings.iter().any(|w| w == text) {
                 request.warnings.push(text.to_owned());
@@ -186,15 +187,15 @@ fn answers_with_object(group: &str, plural: &str) -> bool {
 
 /// The answer for an object that is gone.
 fn gone(request: &Request<'_>, last: Stored) -> Outcome {
-    let kind = request.served.resource;
-    if answers_with_object(kind.group, kind.plural) {
+    let kind = request.served.resource();
+    if answers_with_object(&kind.group, &kind.plural) {
         return Outcome::Stored(last);
     }
     let uid = last.object().meta().uid.clone();
     let details = StatusDetails {
         name: request.target.name.clone(),
-        group: kind.group.into(),
-        kind: kind.plural.into(),
+        group: (*kind.group).into(),
+        kind: (*kind.plural).into(),
         uid,
         ..StatusDetails::default()
     };
@@ -209,7 +210,7 @@ fn plan(served: &crate::Served, old: &dyn Object, options: &DeleteOptions, now_s
     }
     let finalizers = collector_finalizers(served, old, options);
     let finalizers_change = finalizers.as_slice() != old.meta().finalizers.as_slice();
-    let wait = (served.rules.graceful_delete)(old, options.grace_period_seconds);
+    let wait = served.rules().graceful_delete(old, options.grace_period_seconds);
     let metadata = object.meta_mut();
     if finalizers_change {
         metadata.finalizers = finalizers.into_iter().collect();
@@ -304,7 +305,7 @@ fn collector_finalizers(served: &crate::Served, old: &dyn Object, options: &Dele
         (None, "Background" | "Foreground") => false,
         _ if has(ORPHAN) => true,
         _ if has(FOREGROUND) => false,
-        _ => served.rules.orphans_by_default,
+        _ => served.rules().orphans_by_default(),
     };
     let foreground = match (options.orphan_dependents, policy) {
         (Some(_), _) => false,

@@ -17,7 +17,7 @@ impl Registry {
         new: &dyn Object,
         old: Option<&dyn Object>,
     ) -> Result<(), Status> {
-        if request.served.resource.group != GROUP || request.authorized.user().in_group(MASTERS) {
+        if request.served.resource().group != GROUP || request.authorized.user().in_group(MASTERS) {
             return Ok(());
         }
         let namespace = request.target.namespace.as_str();

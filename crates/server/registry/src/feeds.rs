@@ -24,41 +24,36 @@ pub struct Feeds {
 impl Feeds {
     /// Opens a feed for each stored resource of the scheme.
     pub async fn open(store: &Arc<dyn Store>, env: &Env) -> Result<Self, StoreError> {
-        let stored = scheme::RESOURCES.iter().filter(|r| !r.key_prefix.is_empty() && is_storage_version(r));
+        let stored = scheme::RESOURCES.iter().filter(|r| !r.key_prefix.is_empty() && r.is_storage_version());
         let opening = stored.map(|resource| async move {
-            let options = FeedOptions::new(resource.key_prefix);
+            let options = FeedOptions::new(&*resource.key_prefix);
             let codec = Arc::new(ObjectCodec { resource });
             let feed = ObjectFeed::open(store.clone(), codec, env, options).await?;
-            Ok::<_, StoreError>((resource.key_prefix, Arc::new(feed)))
+            Ok::<_, StoreError>((&*resource.key_prefix, Arc::new(feed)))
         });
         let opened = futures::future::try_join_all(opening).await?;
         Ok(Feeds { by_prefix: opened.into_iter().collect() })
     }
 
     /// The feed of a resource.
-    pub fn of(&self, served: Served) -> Result<&Arc<ObjectFeed>, Status> {
-        let prefix = served.resource.key_prefix;
+    pub fn of(&self, served: &Served) -> Result<&Arc<ObjectFeed>, Status> {
+        let prefix = &*served.resource().key_prefix;
         self.by_prefix.get(prefix).ok_or_else(|| errors::internal(format!("there is no feed of {prefix}")))
     }
 
     /// What is known now, without waiting.
     pub fn now(&self, resource: &Resource) -> Option<Snapshot<dyn Object>> {
-        self.by_prefix.get(resource.key_prefix).map(|feed| feed.snapshot_now())
+        self.by_prefix.get(&*resource.key_prefix).map(|feed| feed.snapshot_now())
     }
 
     /// Waits until everything that was committed before is known.
     pub async fn catch_up(&self, resource: &Resource) {
-        if let Some(feed) = self.by_prefix.get(resource.key_prefix)
+        if let Some(feed) = self.by_prefix.get(&*resource.key_prefix)
             && let Err(error) = feed.wait(ReadAt::Latest).await
         {
-            tracing::warn!(%error, resource = resource.plural, "a feed is behind the store");
+            tracing::warn!(%error, resource = &*resource.plural, "a feed is behind the store");
         }
     }
-}
-
-/// Whether objects are stored in this version of the resource.
-pub fn is_storage_version(resource: &Resource) -> bool {
-    resource.storage_version == resource.version && resource.storage_group == resource.group
 }
 
 /// Reads and writes one resource's objects.
@@ -70,9 +65,9 @@ struct ObjectCodec {
 pub(crate) fn decode_stored(resource: &Resource, value: &[u8]) -> Result<Box<dyn Object>, String> {
     if value.starts_with(PROTOBUF_MAGIC) {
         let envelope = Envelope::decode(value).map_err(|e| e.to_string())?;
-        return (resource.object.decode_proto)(envelope.raw).map_err(|e| e.to_string());
+        return resource.object.decode_proto(envelope.raw).map_err(|e| e.to_string());
     }
-    (resource.object.decode_json)(value, &mut DecodeContext::lenient()).map_err(|e| e.to_string())
+    resource.object.decode_json(value, &mut DecodeContext::lenient()).map_err(|e| e.to_string())
 }
 
 impl Codec<dyn Object> for ObjectCodec {

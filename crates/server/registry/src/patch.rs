@@ -26,9 +26,11 @@ pub(crate) fn apply(
     let done = match kind {
         PatchKind::Json => schema::patch::json_patch(&mut after, body),
         PatchKind::Merge => schema::patch::merge_patch(&mut after, body),
-        PatchKind::Strategic => {
-            schema::patch::strategic_merge_patch(&mut after, body, crate::shape::of(served.resource.info))
-        }
+        PatchKind::Strategic => schema::patch::strategic_merge_patch(
+            &mut after,
+            body,
+            crate::shape::of(served.resource().object.info()),
+        ),
         PatchKind::Apply => return Err(errors::failure(415, "UnsupportedMediaType", unsupported())),
     };
     done.map_err(|error| refused(served, &name, error))?;
@@ -105,18 +107,18 @@ fn decode(
         FieldValidation::Strict => meta::FieldValidation::Strict,
     };
     let mut context = DecodeContext::new(validation);
-    let kind = served.resource.kind;
+    let kind = &*served.resource().kind;
     if value["kind"] != kind || value["apiVersion"] != served.api_version().as_str() {
         return Err(other_kind(value));
     }
-    let object = (served.resource.object.decode_json)(&json, &mut context).map_err(|error| {
+    let object = served.resource().object.decode_json(&json, &mut context).map_err(|error| {
         let problem = meta::FieldError {
             kind: meta::FieldErrorKind::Invalid,
             field: "patch".into(),
             value: meta::BadValue::Plain(value.to_string()),
             detail: error.to_string(),
         };
-        errors::invalid(served.resource.group, kind, name, vec![problem])
+        errors::invalid(&served.resource().group, kind, name, vec![problem])
     })?;
     if let Some(error) = context.strict_error() {
         return Err(errors::bad_request(error.to_string()));

@@ -74,14 +74,14 @@ pub(crate) fn from_feed(error: FeedError) -> Status {
 
 impl Registry {
     /// The newest state of a kind.
-    pub async fn newest(&self, served: Served) -> Result<Snapshot<dyn Object>, Status> {
+    pub async fn newest(&self, served: &Served) -> Result<Snapshot<dyn Object>, Status> {
         self.feeds.of(served)?.snapshot(ReadAt::Latest).await.map_err(from_feed)
     }
 
     /// One object at its newest state.
     pub async fn find_object(
         &self,
-        served: Served,
+        served: &Served,
         namespace: &str,
         name: &str,
     ) -> Result<Option<Stored>, Status> {
@@ -104,7 +104,7 @@ impl Registry {
     pub(crate) async fn list(&self, request: &Request<'_>, options: &ListOptions) -> Result<Listing, Status> {
         validate(options, false)?;
         let served = request.served;
-        let selection = Selection::parse(&served, options)?;
+        let selection = Selection::parse(served, options)?;
         let namespace = &request.target.namespace;
         let prefix = served.prefix(namespace);
         let mut range = KeyRange::prefix(prefix.clone());
@@ -128,7 +128,7 @@ impl Registry {
             exact = (page.revision > 0).then_some(page.revision);
             range.start = [&prefix[..], page.start.as_bytes()].concat().into();
         } else if let Some(name) = selection.name()
-            && (!served.resource.namespaced || !namespace.is_empty())
+            && (!served.resource().namespaced || !namespace.is_empty())
         {
             range = KeyRange::single(served.key(namespace, &name));
         }
@@ -166,7 +166,7 @@ impl Registry {
             }
         };
         let mut listing = Listing {
-            served,
+            served: served.clone(),
             items: sink.items,
             revision: revision.max(0) as u64,
             continue_token: String::new(),
@@ -182,7 +182,7 @@ impl Registry {
     }
 
     /// Every object of a kind, for code of this server.
-    pub async fn all(&self, served: Served, namespace: &str) -> Result<Vec<Stored>, Status> {
+    pub async fn all(&self, served: &Served, namespace: &str) -> Result<Vec<Stored>, Status> {
         let range = KeyRange::prefix(served.prefix(namespace));
         let snapshot = self.newest(served).await?;
         Ok(snapshot.range(&range).map(|entry| Stored::entry(served, entry.clone())).collect())
@@ -197,7 +197,7 @@ impl Registry {
 
 /// Collects the members of a page.
 struct Sink<'a> {
-    served: Served,
+    served: &'a Served,
     selection: &'a Selection,
     limit: usize,
     items: Vec<Stored>,
@@ -209,7 +209,7 @@ struct Sink<'a> {
 }
 
 impl<'a> Sink<'a> {
-    fn new(served: Served, selection: &'a Selection, limit: usize) -> Self {
+    fn new(served: &'a Served, selection: &'a Selection, limit: usize) -> Self {
         Sink { served, selection, limit, items: Vec::new(), cut: None, more: false, remaining: 0 }
     }
 
@@ -219,7 +219,7 @@ impl<'a> Sink<'a> {
                 self.more = true;
                 return;
             }
-            if !self.selection.matches(&self.served, &**entry.object()) {
+            if !self.selection.matches(self.served, &**entry.object()) {
                 continue;
             }
             self.items.push(Stored::entry(self.served, entry.clone()));

@@ -55,7 +55,7 @@ pub struct Request<'a> {
     /// What is meant.
     pub target: &'a Target,
     /// Its kind.
-    pub served: Served,
+    pub served: &'a Served,
     /// Texts for Warning headers.
     pub warnings: &'a mut Vec<String>,
 }
@@ -98,7 +98,7 @@ impl Registry {
     }
 
     /// The feed of a kind, for those who follow it inside this process.
-    pub fn feed(&self, served: Served) -> Result<&Arc<crate::feeds::ObjectFeed>, Status> {
+    pub fn feed(&self, served: &Served) -> Result<&Arc<crate::feeds::ObjectFeed>, Status> {
         self.feeds.of(served)
     }
 
@@ -117,6 +117,11 @@ impl Registry {
         self.env.unix_ms().div_euclid(1000)
     }
 
+    /// The resource behind a path.
+    pub fn served(&self, group: &str, version: &str, plural: &str) -> Option<Served> {
+        Served::find(group, version, plural)
+    }
+
     /// Performs a call on a stored resource or one of its subresources.
     pub async fn perform(
         &self,
@@ -125,9 +130,10 @@ impl Registry {
         warnings: &mut Vec<String>,
     ) -> Result<Outcome, Status> {
         let Call { target, action } = call;
-        let served = Served::find(&target.group, &target.version, &target.resource)
+        let served = self
+            .served(&target.group, &target.version, &target.resource)
             .ok_or_else(errors::no_such_resource)?;
-        let mut request = Request { authorized, target: &target, served, warnings };
+        let mut request = Request { authorized, target: &target, served: &served, warnings };
         if !target.subresource.is_empty() {
             return self.subresource(&mut request, action).await;
         }
@@ -137,7 +143,7 @@ impl Registry {
             }
             Action::List(options) => self.list(&request, &options).await.map(Outcome::List),
             Action::Watch(options) => self.watch(&request, &options).await.map(Outcome::Watch),
-            Action::Create(object, options) if served.resource.plural == "bindings" => {
+            Action::Create(object, options) if served.resource().plural == "bindings" => {
                 self.create_binding(&mut request, object, &options).await
             }
             Action::Create(object, options) => self.create(&mut request, object, &options).await,

@@ -28,7 +28,7 @@ impl Selection {
             for term in &parsed.terms {
                 let label: &Str = &term.field;
                 let known = matches!(label.as_str(), "metadata.name" | "metadata.namespace")
-                    || served.rules.field_labels.contains(&label.as_str());
+                    || served.rules().has_field(label);
                 if !known {
                     return Err(errors::bad_request(unknown_field(served, label)));
                 }
@@ -51,7 +51,7 @@ impl Selection {
         // Field labels are those of the version that is served.
         let converted = self.fields.as_ref().and_then(|_| crate::convert::to_served(served, object));
         let object = converted.as_deref().unwrap_or(object);
-        self.fields.as_ref().is_none_or(|fields| fields.matches(|label| (served.rules.field)(object, label)))
+        self.fields.as_ref().is_none_or(|fields| fields.matches(|label| served.rules().field(object, label)))
     }
 
     /// The one name that the field selector pins, if it does.
@@ -67,7 +67,7 @@ impl Selection {
 
 /// Upstream's two texts: kinds with conversion functions of their own name the kind differently.
 fn unknown_field(served: &Served, label: &str) -> String {
-    if served.rules.field_labels.is_empty() {
+    if !served.rules().has_fields() {
         return format!(
             "{label:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
         );

@@ -276,7 +276,7 @@ impl Registry {
     /// Learns which addresses and ports the stored Services use.
     pub(crate) async fn load_services(&self) -> Result<(), Status> {
         let served = Served::find("", "v1", "services").ok_or_else(errors::no_such_resource)?;
-        for stored in self.all(served, "").await? {
+        for stored in self.all(&served, "").await? {
             if let Some(service) = meta::downcast_ref::<Service>(&**stored.object()) {
                 self.services.mark(&service.spec);
             }

@@ -8,8 +8,8 @@ use schema::patch::{Shape, Strategy};
 pub(crate) struct TypeShape(Option<&'static TypeInfo>);
 
 /// The shape of a struct.
-pub(crate) fn of(info: &'static TypeInfo) -> TypeShape {
-    TypeShape(Some(info))
+pub(crate) fn of(info: Option<&'static TypeInfo>) -> TypeShape {
+    TypeShape(info)
 }
 
 fn element(ty: Ty) -> Option<&'static TypeInfo> {

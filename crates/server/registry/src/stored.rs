@@ -27,38 +27,41 @@ pub struct Stored {
 
 impl Stored {
     /// An entry of the kind's feed.
-    pub fn entry(served: Served, entry: Arc<Entry<dyn Object>>) -> Self {
-        if let Some(converted) = crate::convert::to_served(&served, &**entry.object()) {
+    pub fn entry(served: &Served, entry: Arc<Entry<dyn Object>>) -> Self {
+        if let Some(converted) = crate::convert::to_served(served, &**entry.object()) {
             let (key, revision) = (entry.key().clone(), entry.revision());
             return Stored {
-                served,
+                served: served.clone(),
                 form: Form::Fresh { key, revision, object: converted.into(), json: None },
             };
         }
-        Stored { served, form: Form::Entry(entry) }
+        Stored { served: served.clone(), form: Form::Entry(entry) }
     }
 
     /// What a write in this process left in the store; `object` carries the revision already.
-    pub(crate) fn fresh(served: Served, kv: &KeyValue, object: Arc<dyn Object>) -> Self {
+    pub(crate) fn fresh(served: &Served, kv: &KeyValue, object: Arc<dyn Object>) -> Self {
         let (key, revision) = (kv.key.clone(), kv.mod_revision);
-        if let Some(converted) = crate::convert::to_served(&served, &*object) {
+        if let Some(converted) = crate::convert::to_served(served, &*object) {
             return Stored {
-                served,
+                served: served.clone(),
                 form: Form::Fresh { key, revision, object: converted.into(), json: None },
             };
         }
         let json = kv.value.starts_with(b"{").then(|| kv.value.clone());
-        Stored { served, form: Form::Fresh { key, revision, object, json } }
+        Stored { served: served.clone(), form: Form::Fresh { key, revision, object, json } }
     }
 
     /// An object that was made for an answer and is stored nowhere.
-    pub fn made(served: Served, object: Arc<dyn Object>) -> Self {
-        Stored { served, form: Form::Fresh { key: Bytes::new(), revision: 0, object, json: None } }
+    pub fn made(served: &Served, object: Arc<dyn Object>) -> Self {
+        Stored {
+            served: served.clone(),
+            form: Form::Fresh { key: Bytes::new(), revision: 0, object, json: None },
+        }
     }
 
     /// The kind.
-    pub fn served(&self) -> Served {
-        self.served
+    pub fn served(&self) -> &Served {
+        &self.served
     }
 
     /// The revision of this state.

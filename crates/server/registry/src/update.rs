@@ -64,12 +64,12 @@ impl Registry {
                 Source::Replace(object) => object.clone_object(),
                 Source::Compute(compute) => compute(&*old)?,
                 Source::Patch(kind, body) => {
-                    crate::patch::apply(&served, &current, *kind, body, options, request.warnings)?
+                    crate::patch::apply(served, &current, *kind, body, options, request.warnings)?
                 }
             };
             let replaces = matches!(source, Source::Replace(_));
             let pinned = self.check_identity(request, &mut *new, &current, replaces)?;
-            (served.rules.default)(&mut *new);
+            served.rules().default(&mut *new);
             let review = Review {
                 operation: Operation::Update,
                 target,
@@ -79,33 +79,33 @@ impl Registry {
             };
             let mut mutated = self.chain.mutate(request.authorized, &review, new, self, request.warnings)?;
             let context = self.context(request);
-            (served.rules.prepare_update)(&context, mutated.object(), &*old, part);
+            served.rules().prepare_update(&context, mutated.object(), &*old, part);
             mutated.object().meta_mut().self_link = Str::new();
             crate::subresources::stamp_conditions(mutated.object(), &*old, self.now_s());
             crate::managed::on_write(
                 mutated.object(),
                 Some(&*old),
                 options,
-                &served,
+                served,
                 &target.subresource,
                 self.now_s(),
             );
             self.check_escalation(request, mutated.peek(), Some(&*old))?;
             let leases = self.allocate_for_changed(mutated.object(), &*old)?;
-            let kind = served.resource;
+            let kind = served.resource();
             let mut admitted = self.chain.validate(&review, mutated, self, |object| {
-                let problems = (served.rules.validate_update)(&context, object, &*old, part);
+                let problems = served.rules().validate_update(&context, object, &*old, part);
                 if problems.is_empty() {
                     return Ok(());
                 }
-                Err(errors::invalid(kind.group, kind.kind, &object.meta().name, problems))
+                Err(errors::invalid(&kind.group, &kind.kind, &object.meta().name, problems))
             })?;
-            for text in (served.rules.warnings)(admitted.object(), Some(&*old)) {
+            for text in served.rules().warnings(admitted.object(), Some(&*old)) {
                 if !request.warnings.contains(&text) {
                     request.warnings.push(text);
                 }
             }
-            admitted.settle(served.rules.settle);
+            admitted.settle(|object| served.rules().settle(object));
             if options.dry_run == DryRun::All {
                 let (object, _) = admitted.into_parts();
                 return Ok(Outcome::Made(object.into(), 200));
@@ -155,11 +155,11 @@ impl Registry {
         part: Subresource<'_>,
     ) -> Result<Outcome, Status> {
         let target = request.target;
-        let may_create = request.served.rules.create_on_update && part == Subresource::Main;
+        let may_create = request.served.rules().create_on_update() && part == Subresource::Main;
         let mut object = match source {
             Source::Replace(object) if may_create => object,
             Source::Patch(PatchKind::Apply, body) if part == Subresource::Main => {
-                let object = crate::patch::create(&request.served, target, &body, options, request.warnings)?;
+                let object = crate::patch::create(request.served, target, &body, options, request.warnings)?;
                 return Box::pin(self.create(request, object, options)).await;
             }
             _ => return Err(request.not_found()),
@@ -221,15 +221,15 @@ impl Registry {
                 .parse::<u64>()
                 .map_err(|_| errors::bare(format!("strconv.ParseUint: parsing {text:?}: invalid syntax")))?,
         };
-        if wanted == 0 && !request.served.rules.unconditional_update {
+        if wanted == 0 && !request.served.rules().unconditional_update() {
             let problem = FieldError {
                 kind: FieldErrorKind::Invalid,
                 field: "metadata.resourceVersion".into(),
                 value: meta::BadValue::Plain("0".into()),
                 detail: "must be specified for an update".into(),
             };
-            let kind = request.served.resource;
-            return Err(errors::invalid(kind.group, kind.kind, &target.name, vec![problem]));
+            let kind = request.served.resource();
+            return Err(errors::invalid(&kind.group, &kind.kind, &target.name, vec![problem]));
         }
         if wanted != 0 && wanted != current.revision() {
             return Err(self.modified(request));

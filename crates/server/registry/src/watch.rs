@@ -54,7 +54,7 @@ impl Registry {
     ) -> Result<Watching, Status> {
         validate(options, true)?;
         let served = request.served;
-        let selection = Selection::parse(&served, options)?;
+        let selection = Selection::parse(served, options)?;
         let version = Version::parse(&options.resource_version)?;
         let lifetime = match options.timeout_seconds {
             Some(seconds) if seconds > 0 => Duration::from_secs(seconds as u64),
@@ -68,7 +68,7 @@ impl Registry {
                 end_bookmark: send == Some(true) && options.allow_watch_bookmarks,
             },
         };
-        let scope = scope(&served, request, &selection);
+        let scope = scope(served, request, &selection);
         let before_end = lifetime.saturating_sub(BOOKMARK_BEFORE_END).max(Duration::from_secs(1));
         let bookmarks = options.allow_watch_bookmarks.then(|| BOOKMARK_INTERVAL.min(before_end));
         let wanted = WatchOptions { scope, start, bookmarks, capacity: QUEUED_MAX };
@@ -82,25 +82,26 @@ impl Registry {
             Ok(Err(error)) => return Err(from_feed(error)),
             Err(_) => Err(None),
         };
-        Ok(Watching { served, changes: Changes { served, selection, source, ends } })
+        let served = served.clone();
+        Ok(Watching { served: served.clone(), changes: Changes { served, selection, source, ends } })
     }
 }
 
 /// The narrowest part of the feed that holds everything selected.
 fn scope(served: &Served, request: &Request<'_>, selection: &Selection) -> Scope {
     let target = request.target;
-    let placed = !served.resource.namespaced || !target.namespace.is_empty();
+    let placed = !served.resource().namespaced || !target.namespace.is_empty();
     let name = if target.name.is_empty() { selection.name() } else { Some(target.name.clone()) };
     if let Some(name) = name.filter(|_| placed) {
         return Scope::Key(served.key(&target.namespace, &name));
     }
-    if served.resource.plural == "pods"
+    if served.resource().plural == "pods"
         && let Some(node) = selection.exact("spec.nodeName")
         && target.namespace.is_empty()
     {
         return Scope::Index { index: "spec.nodeName", value: node.to_string() };
     }
-    if served.resource.namespaced && !target.namespace.is_empty() {
+    if served.resource().namespaced && !target.namespace.is_empty() {
         return Scope::Namespace(target.namespace.to_string());
     }
     Scope::All
@@ -108,22 +109,22 @@ fn scope(served: &Served, request: &Request<'_>, selection: &Selection) -> Scope
 
 impl Changes {
     /// The kind of the objects.
-    pub fn served(&self) -> Served {
-        self.served
+    pub fn served(&self) -> &Served {
+        &self.served
     }
 
     fn translate(&self, item: &Item<dyn Object>) -> Option<Change> {
         let selects = |object: &dyn Object| self.selection.matches(&self.served, object);
         match item {
             Item::Initial(entry) => selects(&**entry.object())
-                .then(|| Change::Object(EventType::Added, Stored::entry(self.served, entry.clone()))),
+                .then(|| Change::Object(EventType::Added, Stored::entry(&self.served, entry.clone()))),
             Item::Event(event) => event.selected(selects).map(|(kind, entry)| {
                 let kind = match kind {
                     EventKind::Added => EventType::Added,
                     EventKind::Modified => EventType::Modified,
                     EventKind::Deleted => EventType::Deleted,
                 };
-                Change::Object(kind, Stored::entry(self.served, entry.clone()))
+                Change::Object(kind, Stored::entry(&self.served, entry.clone()))
             }),
             Item::Bookmark { revision, initial_end } => {
                 Some(Change::Bookmark((*revision).max(0) as u64, *initial_end))

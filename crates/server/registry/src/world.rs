@@ -21,13 +21,13 @@ const READ_FOR_CLAIMS: [(&str, &str); 1] = [("storage.k8s.io", "storageclasses")
 impl World for Registry {
     fn find(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Arc<dyn Object>> {
         let served = Served::stored_version(group, plural)?;
-        let snapshot = self.feeds.now(served.resource)?;
+        let snapshot = self.feeds.now(served.resource())?;
         snapshot.get(&served.key(namespace, name)).map(|entry| entry.object().clone())
     }
 
     fn all(&self, group: &str, plural: &str, namespace: &str) -> Vec<Arc<dyn Object>> {
         let Some(served) = Served::stored_version(group, plural) else { return Vec::new() };
-        let Some(snapshot) = self.feeds.now(served.resource) else { return Vec::new() };
+        let Some(snapshot) = self.feeds.now(served.resource()) else { return Vec::new() };
         if snapshot.is_empty() {
             return Vec::new();
         }
@@ -58,7 +58,7 @@ impl Registry {
         };
         for (group, plural) in READ_FOR_ANY.iter().chain(more) {
             if let Some(served) = Served::stored_version(group, plural) {
-                self.feeds.catch_up(served.resource).await;
+                self.feeds.catch_up(served.resource()).await;
             }
         }
     }

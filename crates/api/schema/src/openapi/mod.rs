@@ -81,16 +81,17 @@ fn of_version(group: &str, version: &str) -> Vec<Path> {
 
 fn describe(resource: &'static Resource) -> Described<'static> {
     let sub = |sub: &'static scheme::Subresource| {
-        let (group, version) =
-            if sub.explicit { (sub.group, sub.version) } else { (resource.group, resource.version) };
-        let model = scheme::kind(group, version, sub.kind).map_or("", |kind| kind.info.model).to_owned();
-        DescribedSub { name: sub.name, kind: (group, version, sub.kind), model, verbs: sub.verbs }
+        let (group, version): (&str, &str) =
+            if sub.explicit { (&sub.group, &sub.version) } else { (&resource.group, &resource.version) };
+        let model = scheme::kind(group, version, &sub.kind).map_or("", |kind| kind.info.model).to_owned();
+        DescribedSub { name: sub.name, kind: (group, version, &sub.kind), model, verbs: sub.verbs }
     };
+    let model = resource.object.info().map_or("", |info| info.model);
     Described {
-        kind: (resource.group, resource.version, resource.kind),
-        model: resource.info.model.to_owned(),
-        list_model: format!("{}List", resource.info.model),
-        plural: resource.plural,
+        kind: (&resource.group, &resource.version, &resource.kind),
+        model: model.to_owned(),
+        list_model: format!("{model}List"),
+        plural: &resource.plural,
         namespaced: resource.namespaced,
         verbs: resource.verbs,
         subresources: resource.subresources.iter().map(sub).collect(),
@@ -98,14 +99,15 @@ fn describe(resource: &'static Resource) -> Described<'static> {
 }
 
 fn versions() -> Vec<Version> {
-    let mut found: Vec<Version> = RESOURCES.iter().map(|r| (r.group, r.version)).collect();
+    let mut found: Vec<Version> = RESOURCES.iter().map(|r| (&*r.group, &*r.version)).collect();
     found.sort_unstable();
     found.dedup();
     found
 }
 
 fn groups() -> Vec<&'static str> {
-    let mut found: Vec<&str> = RESOURCES.iter().map(|r| r.group).filter(|group| !group.is_empty()).collect();
+    let mut found: Vec<&str> =
+        RESOURCES.iter().map(|r| &*r.group).filter(|group| !group.is_empty()).collect();
     found.sort_unstable();
     found.dedup();
     found

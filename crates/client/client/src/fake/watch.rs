@@ -82,7 +82,7 @@ impl Reader {
 
 fn bookmark(resource: &Resource, revision: u64) -> Option<WatchEvent> {
     let entry = scheme::lookup(&resource.group, &resource.version, &resource.plural)?;
-    let mut object = (entry.object.new)();
+    let mut object = entry.object.new_object();
     let mut meta = ObjectMeta { resource_version: Str::from(revision.to_string()), ..ObjectMeta::default() };
     meta.annotations.insert("k8s.io/initial-events-end", "true".into());
     *object.meta_mut() = meta;

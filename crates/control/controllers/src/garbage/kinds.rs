@@ -17,7 +17,7 @@ impl Kinds {
     pub(super) fn locate(&self, owner: &OwnerReference, namespace: &str) -> Option<(Resource, Str)> {
         let (group, version) = owner.api_version.split_once('/').unwrap_or(("", &owner.api_version));
         let (resource, namespaced) = match scheme::by_kind(group, version, &owner.kind) {
-            Some(entry) => (Resource::new(group, version, entry.plural), entry.namespaced),
+            Some(entry) => (Resource::new(group, version, &entry.plural), entry.namespaced),
             None => self.custom.get(&(group.into(), owner.kind.clone())).cloned()?,
         };
         Some((resource, if namespaced { namespace.into() } else { Str::new() }))

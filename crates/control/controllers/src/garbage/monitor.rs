@@ -48,9 +48,9 @@ impl Monitors {
         let mut seen = HashSet::new();
         for entry in scheme::RESOURCES {
             let deletable = ["delete", "list", "watch"].iter().all(|verb| entry.has_verb(verb));
-            let ignored = IGNORED.contains(&(entry.group, entry.plural));
-            if deletable && !ignored && seen.insert((entry.group, entry.plural)) {
-                monitors.follow(Resource::new(entry.group, entry.version, entry.plural));
+            let ignored = IGNORED.contains(&(&*entry.group, &*entry.plural));
+            if deletable && !ignored && seen.insert((&*entry.group, &*entry.plural)) {
+                monitors.follow(Resource::new(&entry.group, &entry.version, &entry.plural));
             }
         }
         let weak = Arc::downgrade(&monitors);

@@ -83,7 +83,7 @@ fn resources(world: &World) -> Vec<Resource> {
         }
         known
             .entry((entry.group.to_string(), entry.plural.to_string()))
-            .or_insert_with(|| Resource::new(entry.group, entry.version, entry.plural));
+            .or_insert_with(|| Resource::new(&entry.group, &entry.version, &entry.plural));
     }
     for definition in world.list_all::<CustomResourceDefinition>() {
         let spec = &definition.spec;

@@ -12,10 +12,10 @@ use crate::stream::{kubelet, proxy};
 
 /// Whether the subresource is a connection and not a part of an object.
 pub(super) fn is_connection(served: &Served, decoded: &Decoded) -> bool {
-    let group_is_core = served.resource.group.is_empty();
+    let group_is_core = served.resource().group.is_empty();
     let sub = decoded.info.subresource.as_str();
     group_is_core
-        && match served.resource.plural {
+        && match &*served.resource().plural {
             "pods" => matches!(sub, "log" | "exec" | "attach" | "portforward" | "proxy"),
             "services" | "nodes" => sub == "proxy",
             _ => false,

@@ -31,8 +31,8 @@ pub(super) async fn perform(
         Action::List(_) => {
             let object: Arc<dyn Object> = Arc::new(store(server).await);
             Ok(Outcome::List(Listing {
-                served: *served,
-                items: vec![Stored::made(*served, object)],
+                served: served.clone(),
+                items: vec![Stored::made(served, object)],
                 revision: 0,
                 continue_token: String::new(),
                 remaining: None,

@@ -126,7 +126,7 @@ fn resource_list(group: &str, version: &str) -> Value {
             entry["storageVersionHash"] = json!(storage_hash(resource));
         }
         entries.push(entry);
-        for sub in resource.subresources {
+        for sub in &*resource.subresources {
             let mut entry = json!({
                 "name": format!("{}/{}", resource.plural, sub.name), "singularName": "",
                 "namespaced": resource.namespaced, "kind": sub.kind, "verbs": sub.verbs,
@@ -186,7 +186,7 @@ fn aggregated_resource(resource: &Resource) -> Value {
     let kind =
         |group: &str, version: &str, kind: &str| json!({ "group": group, "version": version, "kind": kind });
     let mut entry = json!({
-        "resource": resource.plural, "responseKind": kind("", "", resource.kind),
+        "resource": resource.plural, "responseKind": kind("", "", &resource.kind),
         "scope": if resource.namespaced { "Namespaced" } else { "Cluster" },
         "singularResource": resource.singular, "verbs": resource.verbs,
     });
@@ -201,9 +201,9 @@ fn aggregated_resource(resource: &Resource) -> Value {
             .subresources
             .iter()
             .map(|sub| {
-                let (group, version) = if sub.explicit { (sub.group, sub.version) } else { ("", "") };
+                let (group, version) = if sub.explicit { (&*sub.group, &*sub.version) } else { ("", "") };
                 json!({
-                    "subresource": sub.name, "responseKind": kind(group, version, sub.kind), "verbs": sub.verbs,
+                    "subresource": sub.name, "responseKind": kind(group, version, &sub.kind), "verbs": sub.verbs,
                 })
             })
             .collect();

@@ -41,7 +41,7 @@ pub(crate) struct Group {
 pub(crate) fn all() -> &'static [Group] {
     static GROUPS: LazyLock<Vec<Group>> = LazyLock::new(|| {
         let mut names: Vec<&str> =
-            scheme::RESOURCES.iter().map(|r| r.group).filter(|g| !g.is_empty()).collect();
+            scheme::RESOURCES.iter().map(|r| &*r.group).filter(|g| !g.is_empty()).collect();
         names.sort_unstable();
         names.dedup();
         names.sort_by_key(|name| ORDER.iter().position(|o| o == name).unwrap_or(ORDER.len()));
@@ -49,7 +49,7 @@ pub(crate) fn all() -> &'static [Group] {
             .into_iter()
             .map(|name| {
                 let mut versions: Vec<&str> =
-                    scheme::RESOURCES.iter().filter(|r| r.group == name).map(|r| r.version).collect();
+                    scheme::RESOURCES.iter().filter(|r| r.group == name).map(|r| &*r.version).collect();
                 versions.sort_unstable();
                 versions.dedup();
                 versions.reverse();
@@ -68,6 +68,6 @@ pub(crate) fn find(name: &str) -> Option<&'static Group> {
 /// Resources of a version, by name.
 pub(crate) fn resources(group: &str, version: &str) -> Vec<&'static Resource> {
     let mut found: Vec<&Resource> = scheme::resources_of(group, version).collect();
-    found.sort_by_key(|r| r.plural);
+    found.sort_by(|a, b| a.plural.cmp(&b.plural));
     found
 }

@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use meta::{DecodeContext, Envelope, Object, PROTOBUF_MAGIC, Status};
 use registry::{Served, errors};
-use scheme::ObjectType;
+use scheme::Objects;
 
 use super::options;
 use super::plain::{page_not_found, unavailable_representation};
@@ -28,7 +28,7 @@ pub(super) async fn serve(
     decoded: &Decoded,
     request: Request<Incoming>,
 ) -> Answer {
-    let served = match find(decoded) {
+    let served = match find(server, decoded) {
         Ok(served) => served,
         Err(answer) => return answer,
     };
@@ -59,17 +59,17 @@ pub(super) async fn serve(
 }
 
 /// The resource behind the path, or how upstream's routes refuse it.
-fn find(decoded: &Decoded) -> Result<Served, Answer> {
+fn find(server: &Server, decoded: &Decoded) -> Result<Served, Answer> {
     let info = &decoded.info;
     let known = info.group.is_empty() || groups::find(&info.group).is_some();
     if !known {
         return Err(page_not_found());
     }
     let refused = |status: Status| Err(Answer::Refused(status));
-    let Some(served) = Served::find(&info.group, &info.version, &info.resource) else {
+    let Some(served) = server.registry.served(&info.group, &info.version, &info.resource) else {
         return refused(errors::no_such_resource());
     };
-    let resource = served.resource;
+    let resource = served.resource();
     let placed = path_has_namespace(&decoded.path);
     let is_namespace = resource.plural == "namespaces" && resource.group.is_empty();
     if (!resource.namespaced && placed && !is_namespace)
@@ -161,7 +161,7 @@ async fn call(
         group: info.group.clone(),
         version: info.version.clone(),
         resource: info.resource.clone(),
-        namespace: if served.resource.namespaced { info.namespace.clone() } else { "".into() },
+        namespace: if served.resource().namespaced { info.namespace.clone() } else { "".into() },
         name: if named { info.name.clone() } else { "".into() },
         subresource: info.subresource.clone(),
     };
@@ -293,7 +293,7 @@ async fn read_object(
     if format == Format::Protobuf || body.starts_with(PROTOBUF_MAGIC) {
         let envelope = Envelope::decode(&body).map_err(|e| errors::bad_request(e.to_string()))?;
         same_kind(&envelope.api_version, &envelope.kind, (group, version, kind))?;
-        return (object.decode_proto)(envelope.raw).map_err(|e| errors::bad_request(e.to_string()));
+        return object.decode_proto(envelope.raw).map_err(|e| errors::bad_request(e.to_string()));
     }
     let json = match format {
         Format::Yaml => serde_norway::from_slice::<serde_json::Value>(&body)
@@ -311,7 +311,7 @@ async fn read_object(
         call::FieldValidation::Strict => meta::FieldValidation::Strict,
     };
     let mut context = DecodeContext::new(validation);
-    let decoded = (object.decode_json)(&json, &mut context).map_err(|error| {
+    let decoded = object.decode_json(&json, &mut context).map_err(|error| {
         errors::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {error}"))
     })?;
     if let Some(error) = context.strict_error() {
@@ -321,16 +321,20 @@ async fn read_object(
     Ok(decoded)
 }
 
-fn expected(
-    served: &Served,
+/// Group, version and kind of a body, and how to read it.
+fn expected<'a>(
+    served: &'a Served,
     subresource: &str,
-) -> Result<(&'static str, &'static str, &'static str, ObjectType), Status> {
-    let resource = served.resource;
+) -> Result<(&'a str, &'a str, &'a str, Objects), Status> {
+    let resource = served.resource();
     let Some(sub) = served.subresource(subresource).filter(|_| !subresource.is_empty()) else {
-        return Ok((resource.group, resource.version, resource.kind, resource.object));
+        return Ok((&resource.group, &resource.version, &resource.kind, resource.object.clone()));
     };
-    let object = scheme::kind(sub.group, sub.version, sub.kind).ok_or_else(errors::no_such_resource)?;
-    Ok((sub.group, sub.version, sub.kind, *object))
+    let object = match scheme::kind(&sub.group, &sub.version, &sub.kind) {
+        Some(object) => Objects::Typed(*object),
+        None => resource.object.clone(),
+    };
+    Ok((&sub.group, &sub.version, &sub.kind, object))
 }
 
 /// A body may leave its kind out; a wrong one is refused, as upstream's conversion refuses it.

@@ -44,10 +44,10 @@ async fn follow(server: &Arc<Server>, of_services: bool) {
     let Some(served) = served else { return };
     let writer = Writer::new(server, "kube-apiserver");
     loop {
-        if of_services && let Err(error) = collect_garbage(server, &writer, served).await {
+        if of_services && let Err(error) = collect_garbage(server, &writer, &served).await {
             tracing::warn!(%error, "addresses of Services that are gone could not be removed");
         }
-        let Ok(feed) = server.registry.feed(served) else { return };
+        let Ok(feed) = server.registry.feed(&served) else { return };
         let start = Start::State { at: ReadAt::Any, end_bookmark: false };
         let options = WatchOptions { capacity: 16 << 10, ..WatchOptions::new(Scope::All, start) };
         let Ok(mut watcher) = feed.watch(options).await else { return };
@@ -124,7 +124,7 @@ async fn keep_addresses(
 async fn still_used(server: &Server, service: &Service, ip: &str) -> Result<bool, Status> {
     let Some(served) = Served::stored_version("", "services") else { return Ok(false) };
     let found =
-        server.registry.find_object(served, &service.metadata.namespace, &service.metadata.name).await?;
+        server.registry.find_object(&served, &service.metadata.namespace, &service.metadata.name).await?;
     Ok(found.is_some_and(|stored| {
         meta::downcast_ref::<Service>(&**stored.object())
             .is_some_and(|service| addresses(service).contains(ip))
@@ -143,9 +143,9 @@ async fn remove(writer: &Writer<'_>, ip: &str, namespace: &str, name: &str) -> R
 }
 
 /// Removes the objects of Services that went while nobody looked.
-async fn collect_garbage(server: &Server, writer: &Writer<'_>, services: Served) -> Result<(), Status> {
+async fn collect_garbage(server: &Server, writer: &Writer<'_>, services: &Served) -> Result<(), Status> {
     let Some(served) = Served::stored_version(GROUP, "ipaddresses") else { return Ok(()) };
-    for stored in server.registry.all(served, "").await? {
+    for stored in server.registry.all(&served, "").await? {
         let Some(object) = meta::downcast_ref::<IPAddress>(&**stored.object()) else { continue };
         let Some(parent) = object.spec.parent_ref.as_ref().filter(|parent| parent.resource == "services")
         else {

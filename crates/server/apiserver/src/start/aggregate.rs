@@ -31,11 +31,11 @@ pub(crate) fn aggregate_roles(server: &Arc<Server>) -> JoinHandle<()> {
 async fn follow(server: &Arc<Server>) {
     let Some(served) = Served::stored_version("rbac.authorization.k8s.io", "clusterroles") else { return };
     loop {
-        let Ok(feed) = server.registry.feed(served) else { return };
+        let Ok(feed) = server.registry.feed(&served) else { return };
         let start = Start::State { at: ReadAt::Any, end_bookmark: false };
         let Ok(mut watcher) = feed.watch(WatchOptions::new(Scope::All, start)).await else { return };
         while watcher.next().await.is_ok() {
-            if let Err(error) = aggregate(server, served).await {
+            if let Err(error) = aggregate(server, &served).await {
                 tracing::warn!(%error, "cluster roles could not be aggregated");
             }
         }
@@ -43,10 +43,10 @@ async fn follow(server: &Arc<Server>) {
 }
 
 /// Writes every aggregating role whose rules differ from what its selectors match.
-async fn aggregate(server: &Arc<Server>, served: Served) -> Result<(), Status> {
+async fn aggregate(server: &Arc<Server>, served: &Served) -> Result<(), Status> {
     let roles: Vec<Arc<ClusterRole>> = server
         .registry
-        .all(served, "")
+        .all(&served, "")
         .await?
         .into_iter()
         .filter_map(|stored| meta::downcast::<ClusterRole>(stored.object().clone()))

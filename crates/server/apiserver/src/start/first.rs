@@ -120,7 +120,7 @@ impl<'a> Writer<'a> {
     pub(super) async fn current<K: Kind + Object>(&self, object: &K) -> Result<Option<Arc<K>>, Status> {
         let Some(served) = Served::find(K::GROUP, K::VERSION, K::PLURAL) else { return Ok(None) };
         let found =
-            self.server.registry.find_object(served, &object.meta().namespace, &object.meta().name).await?;
+            self.server.registry.find_object(&served, &object.meta().namespace, &object.meta().name).await?;
         Ok(found.and_then(|stored| meta::downcast::<K>(stored.object().clone())))
     }
 

@@ -40,7 +40,7 @@ async fn run(server: &Arc<Server>) {
     let [Some(schemas), Some(levels)] = served else { return };
     loop {
         let start = || Start::State { at: ReadAt::Any, end_bookmark: false };
-        let (Ok(of_schemas), Ok(of_levels)) = (server.registry.feed(schemas), server.registry.feed(levels))
+        let (Ok(of_schemas), Ok(of_levels)) = (server.registry.feed(&schemas), server.registry.feed(&levels))
         else {
             return;
         };
@@ -59,7 +59,7 @@ async fn run(server: &Arc<Server>) {
             if !changed {
                 break;
             }
-            if let Err(error) = configure(server, schemas, levels).await {
+            if let Err(error) = configure(server, &schemas, &levels).await {
                 tracing::warn!(%error, "priority and fairness could not be configured");
             }
         }
@@ -105,7 +105,7 @@ fn ours(object: &dyn Object) -> bool {
         }
 }
 
-async fn configure(server: &Arc<Server>, schemas: Served, levels: Served) -> Result<(), Status> {
+async fn configure(server: &Arc<Server>, schemas: &Served, levels: &Served) -> Result<(), Status> {
     let schemas: Vec<Arc<FlowSchema>> = all(server, schemas).await?;
     let levels: Vec<Arc<PriorityLevelConfiguration>> = all(server, levels).await?;
     server.flow.configure(schemas.clone(), &levels);
@@ -118,7 +118,7 @@ async fn configure(server: &Arc<Server>, schemas: Served, levels: Served) -> Res
     Ok(())
 }
 
-async fn all<K: Kind + Object>(server: &Server, served: Served) -> Result<Vec<Arc<K>>, Status> {
+async fn all<K: Kind + Object>(server: &Server, served: &Served) -> Result<Vec<Arc<K>>, Status> {
     let stored = server.registry.all(served, "").await?;
     Ok(stored.into_iter().filter_map(|stored| meta::downcast::<K>(stored.object().clone())).collect())
 }

@@ -35,7 +35,7 @@ pub(crate) async fn follow_policy(server: &Arc<Server>) -> Result<Vec<JoinHandle
     let mut tasks = Vec::new();
     for (group, plural) in FOLLOWED {
         let Some(served) = Served::stored_version(group, plural) else { continue };
-        for stored in server.registry.all(served, "").await? {
+        for stored in server.registry.all(&served, "").await? {
             apply(server, &**stored.object(), false);
         }
         let server = server.clone();
@@ -52,7 +52,7 @@ pub(crate) async fn follow_policy(server: &Arc<Server>) -> Result<Vec<JoinHandle
 
 async fn follow(server: &Arc<Server>, served: Served) {
     loop {
-        let Ok(feed) = server.registry.feed(served) else { return };
+        let Ok(feed) = server.registry.feed(&served) else { return };
         let start = Start::State { at: ReadAt::Any, end_bookmark: false };
         let options = WatchOptions { capacity: 64 << 10, ..WatchOptions::new(Scope::All, start) };
         let Ok(mut watcher) = feed.watch(options).await else { return };
@@ -70,7 +70,7 @@ async fn follow(server: &Arc<Server>, served: Served) {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(%error, resource = served.resource.plural, "following policy objects anew");
+                    tracing::warn!(%error, resource = &*served.resource().plural, "following policy objects anew");
                     break;
                 }
             }

@@ -24,7 +24,7 @@ const KUBELET_PORT: u16 = 10250;
 async fn pod(server: &Server, decoded: &Decoded) -> Result<Arc<Pod>, Status> {
     let info = &decoded.info;
     let served = Served::find("", "v1", "pods").ok_or_else(errors::no_such_resource)?;
-    let found = server.registry.find_object(served, &info.namespace, &info.name).await?;
+    let found = server.registry.find_object(&served, &info.namespace, &info.name).await?;
     let found = found.and_then(|stored| meta::downcast::<Pod>(stored.object().clone()));
     found.ok_or_else(|| errors::not_found("", "pods", &info.name))
 }
@@ -32,7 +32,7 @@ async fn pod(server: &Server, decoded: &Decoded) -> Result<Arc<Pod>, Status> {
 /// Where a node's kubelet listens.
 pub(crate) async fn backend(server: &Server, name: &str) -> Result<Backend, Status> {
     let served = Served::find("", "v1", "nodes").ok_or_else(errors::no_such_resource)?;
-    let found = server.registry.find_object(served, "", name).await?;
+    let found = server.registry.find_object(&served, "", name).await?;
     let node = found.and_then(|stored| meta::downcast::<Node>(stored.object().clone()));
     let node = node.ok_or_else(|| errors::not_found("", "nodes", name))?;
     let address = ADDRESS_ORDER

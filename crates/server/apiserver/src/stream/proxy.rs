@@ -61,7 +61,7 @@ fn tls(server: &Server, wanted: bool) -> Option<std::sync::Arc<rustls::ClientCon
 
 async fn pod(server: &Server, namespace: &str, named: &Named<'_>) -> Result<Backend, Status> {
     let served = Served::find("", "v1", "pods").ok_or_else(errors::no_such_resource)?;
-    let found = server.registry.find_object(served, namespace, named.name).await?;
+    let found = server.registry.find_object(&served, namespace, named.name).await?;
     let pod = found.and_then(|stored| meta::downcast::<Pod>(stored.object().clone()));
     let pod = pod.ok_or_else(|| errors::not_found("", "pods", named.name))?;
     let host = pod.status.pod_ip.to_string();
@@ -94,7 +94,7 @@ fn forbidden(host: &str) -> bool {
 
 async fn service(server: &Server, namespace: &str, named: &Named<'_>) -> Result<Backend, Status> {
     let served = Served::find("", "v1", "services").ok_or_else(errors::no_such_resource)?;
-    let found = server.registry.find_object(served, namespace, named.name).await?;
+    let found = server.registry.find_object(&served, namespace, named.name).await?;
     let service = found.and_then(|stored| meta::downcast::<Service>(stored.object().clone()));
     let service = service.ok_or_else(|| errors::not_found("", "services", named.name))?;
     let unavailable =
@@ -113,7 +113,7 @@ async fn service(server: &Server, namespace: &str, named: &Named<'_>) -> Result<
     let slices =
         Served::find("discovery.k8s.io", "v1", "endpointslices").ok_or_else(errors::no_such_resource)?;
     let mut backends = Vec::new();
-    for stored in server.registry.all(slices, namespace).await? {
+    for stored in server.registry.all(&slices, namespace).await? {
         let Some(slice) = meta::downcast_ref::<EndpointSlice>(&**stored.object()) else { continue };
         if slice.metadata.label("kubernetes.io/service-name") != named.name {
             continue;

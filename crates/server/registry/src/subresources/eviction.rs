@@ -87,7 +87,7 @@ impl Registry {
         let served =
             Served::find("policy", "v1", "poddisruptionbudgets").ok_or_else(errors::no_such_resource)?;
         let budgets: Vec<_> = self
-            .all(served, &pod.metadata.namespace)
+            .all(&served, &pod.metadata.namespace)
             .await?
             .into_iter()
             .filter(|stored| {
@@ -126,7 +126,7 @@ impl Registry {
         if dry_run {
             return take(&mut *budget.object().clone_object());
         }
-        self.change(served, &pod.metadata.namespace, &name, take).await.map(drop)
+        self.change(&served, &pod.metadata.namespace, &name, take).await.map(drop)
     }
 }
 

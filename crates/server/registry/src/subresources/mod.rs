@@ -34,7 +34,7 @@ impl Registry {
         action: Action,
     ) -> Result<Outcome, Status> {
         let name = request.target.subresource.clone();
-        let sub = request.served.subresource(&name).ok_or_else(errors::no_such_resource)?;
+        let verbs = request.served.subresource(&name).ok_or_else(errors::no_such_resource)?.verbs;
         match (name.as_str(), action) {
             ("scale", action) => self.scale(request, action).await,
             ("binding", Action::Create(body, options)) => self.bind(request, body_of(body)?, &options).await,
@@ -44,13 +44,13 @@ impl Registry {
             ("token", Action::Create(body, options)) => {
                 self.issue_token(request, body_of(body)?, &options).await
             }
-            (_, Action::Get { resource_version }) if sub.verbs.contains(&"get") => {
+            (_, Action::Get { resource_version }) if verbs.contains(&"get") => {
                 self.get(request, &resource_version).await.map(Outcome::Stored)
             }
-            (_, Action::Update(object, options)) if sub.verbs.contains(&"update") => {
+            (_, Action::Update(object, options)) if verbs.contains(&"update") => {
                 self.update(request, Source::Replace(object), &options).await
             }
-            (_, Action::Patch(kind, body, options)) if sub.verbs.contains(&"patch") => {
+            (_, Action::Patch(kind, body, options)) if verbs.contains(&"patch") => {
                 self.update(request, Source::Patch(kind, body), &options).await
             }
             _ => Err(errors::method_not_allowed()),
@@ -72,7 +72,7 @@ impl Registry {
         let mut inner = Request {
             authorized: request.authorized,
             target: &target,
-            served,
+            served: &served,
             warnings: &mut *request.warnings,
         };
         self.bind(&mut inner, binding, options).await
@@ -82,15 +82,15 @@ impl Registry {
     /// refuses. Retries while others write.
     pub(crate) async fn change(
         &self,
-        served: Served,
+        served: &Served,
         namespace: &str,
         name: &str,
         change: impl Fn(&mut dyn Object) -> Result<(), Status>,
     ) -> Result<Stored, Status> {
+        let kind = served.resource();
         for _ in 0..ATTEMPTS {
             let current = self.find_object(served, namespace, name).await?;
-            let current = current
-                .ok_or_else(|| errors::not_found(served.resource.group, served.resource.plural, name))?;
+            let current = current.ok_or_else(|| errors::not_found(&kind.group, &kind.plural, name))?;
             let mut object = current.object().clone_object();
             change(&mut *object)?;
             if object.eq_object(&**current.object()) {
@@ -100,7 +100,7 @@ impl Registry {
                 return Ok(stored);
             }
         }
-        Err(errors::conflict(served.resource.group, served.resource.plural, name, errors::MODIFIED))
+        Err(errors::conflict(&kind.group, &kind.plural, name, errors::MODIFIED))
     }
 }
 

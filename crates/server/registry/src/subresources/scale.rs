@@ -71,7 +71,7 @@ fn patched(before: &Scale, kind: PatchKind, body: &Bytes) -> Result<Scale, Statu
         PatchKind::Strategic => schema::patch::strategic_merge_patch(
             &mut value,
             body,
-            crate::shape::of(<Scale as meta::Struct>::INFO),
+            crate::shape::of(Some(<Scale as meta::Struct>::INFO)),
         ),
         PatchKind::Apply => {
             return Err(errors::failure(

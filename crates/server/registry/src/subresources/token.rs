@@ -109,7 +109,7 @@ impl Registry {
             }
         };
         let served = Served::find("", "v1", plural).ok_or_else(errors::no_such_resource)?;
-        let found = self.find_object(served, scope, &wanted.name).await?;
+        let found = self.find_object(&served, scope, &wanted.name).await?;
         let found = found.ok_or_else(|| errors::not_found("", plural, &wanted.name))?;
         let object = found.object();
         let uid = object.meta().uid.clone();
@@ -142,7 +142,7 @@ impl Registry {
             return Ok(None);
         }
         let served = Served::find("", "v1", "nodes").ok_or_else(errors::no_such_resource)?;
-        let node = self.find_object(served, "", &pod.spec.node_name).await?;
+        let node = self.find_object(&served, "", &pod.spec.node_name).await?;
         Ok(node.map(|n| (pod.spec.node_name.clone(), n.object().meta().uid.clone())))
     }
 }
