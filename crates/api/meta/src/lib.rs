@@ -19,6 +19,7 @@ mod int_or_string;
 mod intern;
 pub mod json;
 mod map;
+pub mod names;
 mod object;
 mod object_meta;
 pub mod proto;

@@ -1,6 +1,6 @@
 //! The list of errors that a validation fills, and the small rules of which most checks are made.
 
-use super::formats::Messages;
+use meta::names::Messages;
 use crate::Path;
 use meta::{BadValue, FieldError, FieldErrorKind, quote_join};
 

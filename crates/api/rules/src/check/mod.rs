@@ -1,14 +1,13 @@
 //! The vocabulary in which rules are written: formats, combinators and the list of errors.
 
 pub mod errors;
-pub mod formats;
 pub mod ip;
 pub mod json;
 pub mod labels;
 pub mod metadata;
 
 pub use errors::{Errs, IMMUTABLE, NOT_NEGATIVE, NOT_POSITIVE, domain_prefixed_key, domain_prefixed_path};
-pub use formats::*;
+pub use meta::names::*;
 pub use json::{go_json_object_error, json_list, json_object, json_option, json_string};
 pub use meta::BadValue;
 

@@ -1,0 +1,89 @@
+//! Regular expressions, in RE2's language, bounded in size.
+
+use std::borrow::Cow;
+
+use regex::{Regex, RegexBuilder};
+
+use super::{Call, Row};
+use crate::eval::EvalError;
+use crate::value::{Text, Value};
+
+/// Largest compiled pattern, in bytes.
+const PROGRAM_BYTES_MAX: usize = 1 << 20;
+
+pub(super) const FUNCTIONS: &[Row] = &[
+    Row {
+        name: "matches",
+        run: matches,
+        overloads: &["matches: (string,string) -> bool", "matches_string: string.(string) -> bool"],
+    },
+    Row { name: "find", run: find, overloads: &["string_find_string: string.(string) -> string"] },
+    Row {
+        name: "findAll",
+        run: find_all,
+        overloads: &[
+            "string_find_all_string: string.(string) -> list(string)",
+            "string_find_all_string_int: string.(string,int) -> list(string)",
+        ],
+    },
+];
+
+/// Compiles a pattern; the error reads as Go's.
+pub(crate) fn compile(pattern: &str) -> Result<Regex, String> {
+    RegexBuilder::new(pattern)
+        .size_limit(PROGRAM_BYTES_MAX)
+        .dfa_size_limit(PROGRAM_BYTES_MAX)
+        .build()
+        .map_err(|error| {
+            let why = match error {
+                regex::Error::CompiledTooBig(_) => "expression too large".to_owned(),
+                other => reason(&other.to_string()),
+            };
+            format!("error parsing regexp: {why}: `{pattern}`")
+        })
+}
+
+/// The last line of the library's explanation, in Go's words where there are such.
+fn reason(explanation: &str) -> String {
+    let last = explanation.lines().last().unwrap_or_default();
+    let last = last.strip_prefix("error: ").unwrap_or(last);
+    match last {
+        "unclosed group" => "missing closing )",
+        "unopened group" => "unexpected )",
+        "unclosed character class" => "missing closing ]",
+        "repetition operator missing expression" => "missing argument to repetition operator",
+        other => other,
+    }
+    .to_owned()
+}
+
+fn pattern<'c>(call: &Call<'c, '_>) -> Result<Cow<'c, Regex>, EvalError> {
+    match call.regex {
+        Some(regex) => Ok(Cow::Borrowed(regex)),
+        None => {
+            let text = call.str(1)?;
+            call.meter.make(text.len().saturating_mul(256))?;
+            compile(text).map(Cow::Owned).map_err(EvalError::new)
+        }
+    }
+}
+
+fn matches<'a>(call: &Call<'_, 'a>) -> Result<Value<'a>, EvalError> {
+    let text = call.str(0)?;
+    Ok(Value::Bool(pattern(call)?.is_match(text)))
+}
+
+fn find<'a>(call: &Call<'_, 'a>) -> Result<Value<'a>, EvalError> {
+    let text = call.str(0)?;
+    Ok(Value::from(pattern(call)?.find(text).map_or("", |found| found.as_str()).to_owned()))
+}
+
+fn find_all<'a>(call: &Call<'_, 'a>) -> Result<Value<'a>, EvalError> {
+    let text = call.str(0)?;
+    let limit = if call.args.len() > 2 { call.int(2)? } else { -1 };
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    call.meter.make(text.len().min(limit).saturating_mul(size_of::<Value<'_>>()))?;
+    let regex = pattern(call)?;
+    let found = regex.find_iter(text).take(limit);
+    Ok(Value::list(found.map(|found| Value::String(Text::from(found.as_str().to_owned()))).collect()))
+}
