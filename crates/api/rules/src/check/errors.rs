@@ -1,7 +1,7 @@
 //! The list of errors that a validation fills, and the small rules of which most checks are made.
 
-use meta::names::Messages;
 use crate::Path;
+use meta::names::Messages;
 use meta::{BadValue, FieldError, FieldErrorKind, quote_join};
 
 /// What Kubernetes says of a number below zero.
