@@ -5,7 +5,7 @@
 //! vocabulary in which they are written is [`check`]. Texts, paths and order of errors are those of upstream v1.36.
 
 mod admission;
-mod apiextensions;
+pub mod apiextensions;
 mod apps;
 mod autoscaling;
 mod batch;
@@ -14,6 +14,7 @@ mod cluster;
 mod core;
 mod diff;
 mod discovery;
+pub mod embedded;
 mod fill;
 mod flow;
 mod networking;

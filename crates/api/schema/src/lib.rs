@@ -3,3 +3,4 @@
 
 pub mod openapi;
 pub mod patch;
+pub mod structural;

@@ -86,23 +86,14 @@ impl Object for Unstructured {
     fn encode_json(&self, out: &mut Vec<u8>) -> usize {
         let mut w = JsonWriter::new(std::mem::take(out));
         w.begin_object();
-        let mut header = false;
-        let write_header = |w: &mut JsonWriter| {
-            w.req("apiVersion", &self.api_version);
-            w.req("kind", &self.kind);
-            w.key("metadata");
-            self.metadata.write_json_value(w);
-        };
+        // The metadata comes before anything that a user wrote: the store stamps the version that it finds first.
+        w.req("apiVersion", &self.api_version);
+        w.req("kind", &self.kind);
+        w.key("metadata");
+        self.metadata.write_json_value(&mut w);
         for (k, v) in &self.fields {
-            if !header && k.as_str() > "metadata" {
-                write_header(&mut w);
-                header = true;
-            }
             w.map_key(k);
             w.tree(v);
-        }
-        if !header {
-            write_header(&mut w);
         }
         w.end_object();
         *out = w.out;

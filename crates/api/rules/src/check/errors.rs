@@ -28,6 +28,11 @@ impl Errs {
         self.list
     }
 
+    /// Adds errors that were found elsewhere.
+    pub fn extend(&mut self, errors: impl IntoIterator<Item = FieldError>) {
+        self.list.extend(errors);
+    }
+
     /// How many errors were found so far.
     pub fn len(&self) -> usize {
         self.list.len()

@@ -1,0 +1,95 @@
+//! Rows of tables: the name, and the columns that a definition asks for.
+
+use meta::{Object, Time};
+use serde_json::{Value, json};
+use types::apiextensions::v1::CustomResourceColumnDefinition;
+
+use crate::jsonpath::JsonPath;
+use crate::whole;
+
+/// The columns of a kind.
+pub struct Columns {
+    columns: Vec<Column>,
+}
+
+struct Column {
+    definition: Value,
+    type_: String,
+    path: Option<JsonPath>,
+}
+
+/// How the time from one moment to another is written.
+pub type Age = fn(Option<Time>, Time) -> String;
+
+impl Columns {
+    /// The columns of a version; without any, there is the age.
+    pub(crate) fn read(definitions: &[CustomResourceColumnDefinition]) -> Self {
+        let age = CustomResourceColumnDefinition {
+            name: "Age".into(),
+            type_: "date".into(),
+            json_path: ".metadata.creationTimestamp".into(),
+            ..Default::default()
+        };
+        let definitions = if definitions.is_empty() { std::slice::from_ref(&age) } else { definitions };
+        let own = std::ptr::eq(definitions.as_ptr(), &age);
+        let columns = definitions.iter().map(|c| {
+            let description = match c.description.as_str() {
+                "" if own => String::new(),
+                "" => format!("Custom resource definition column (in JSONPath format): {}", c.json_path),
+                text => text.to_owned(),
+            };
+            Column {
+                definition: json!({
+                    "name": c.name.as_str(), "type": c.type_.as_str(), "format": c.format.as_str(),
+                    "description": description, "priority": c.priority,
+                }),
+                type_: c.type_.to_string(),
+                path: JsonPath::parse(&c.json_path),
+            }
+        });
+        Columns { columns: columns.collect() }
+    }
+
+    /// The heads of the columns. What is said of name and creation time is said of every kind's.
+    pub fn definitions(&self, about_name: &str, about_creation: &str) -> Vec<Value> {
+        let name = json!({
+            "name": "Name", "type": "string", "format": "name", "description": about_name, "priority": 0,
+        });
+        let columns = self.columns.iter().map(|column| {
+            let mut definition = column.definition.clone();
+            if definition["description"] == "" {
+                definition["description"] = about_creation.into();
+            }
+            definition
+        });
+        std::iter::once(name).chain(columns).collect()
+    }
+
+    /// The cells of an object.
+    pub fn cells(&self, object: &dyn Object, now: Time, age: Age) -> Vec<Value> {
+        let value = whole(object);
+        let name = Value::from(object.meta().name.as_str());
+        let cells = self.columns.iter().map(|column| {
+            let found = column.path.as_ref().and_then(|path| path.find(&value).into_iter().next());
+            found.map_or(Value::Null, |found| cell(&column.type_, found, now, age))
+        });
+        std::iter::once(name).chain(cells).collect()
+    }
+}
+
+fn cell(type_: &str, value: &Value, now: Time, age: Age) -> Value {
+    match (type_, value) {
+        (_, Value::Null) => Value::Null,
+        ("string", Value::String(text)) => Value::from(text.as_str()),
+        ("string", other) => Value::from(other.to_string()),
+        ("integer", Value::Number(n)) => {
+            n.as_i64().or_else(|| n.as_f64().map(|f| f as i64)).map_or(Value::Null, Value::from)
+        }
+        ("number", Value::Number(_)) | ("boolean", Value::Bool(_)) => value.clone(),
+        ("date", Value::String(text)) => match Time::parse(text) {
+            Ok(time) => Value::from(age(Some(time), now)),
+            Err(_) => Value::from("<invalid>"),
+        },
+        _ => Value::Null,
+    }
+}

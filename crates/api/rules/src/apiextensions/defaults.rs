@@ -1,0 +1,117 @@
+//! Defaults of a schema: they must be pruned and valid themselves.
+
+use meta::{FieldError, FieldPath};
+use schema::structural::{META_FIELDS, Schema, lists, validate};
+use serde_json::{Value, json};
+
+use crate::embedded;
+
+/// What is wrong with the defaults in the schema of an object.
+pub(super) fn validate(at: &FieldPath, schema: &Schema) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let root = Schema { embedded_resource: true, ..schema.clone() };
+    walk(at, &root, None, &mut errors);
+    errors
+}
+
+/// A place inside the metadata of an object: the schema of the object, and the fields that lead from it here.
+#[derive(Clone)]
+struct Inside<'a> {
+    object: &'a Schema,
+    path: Vec<String>,
+}
+
+impl Inside<'_> {
+    /// An object with `value` at this place and nothing else.
+    fn surround(&self, value: &Value) -> Value {
+        let inner = self.path.iter().rev().fold(value.clone(), |value, name| match name.as_str() {
+            // The element of a list.
+            "" => json!([value]),
+            name => json!({ name: value }),
+        });
+        let mut object = json!({ "apiVersion": "validation/v1", "kind": "Validation" });
+        if let (Value::Object(object), Value::Object(inner)) = (&mut object, inner) {
+            object.extend(inner);
+        }
+        object
+    }
+}
+
+fn walk(at: &FieldPath, schema: &Schema, inside: Option<Inside<'_>>, errors: &mut Vec<FieldError>) {
+    let inside = inside.filter(|_| !schema.embedded_resource);
+    if let Some(default) = &schema.default {
+        let at = at.child("default");
+        match &inside {
+            Some(inside) => in_metadata(&at, schema, default, inside, errors),
+            None => elsewhere(&at, schema, default, errors),
+        }
+    }
+    // What additionalProperties describes is not followed: defaults are refused there.
+    if let Some(items) = &schema.items {
+        let inside = inside.clone().map(|mut inside| {
+            inside.path.push(String::new());
+            inside
+        });
+        walk(&at.child("items"), items, inside, errors);
+    }
+    for (name, field) in &schema.properties {
+        let own = schema.embedded_resource && META_FIELDS.contains(&name.as_str());
+        let inside = match &inside {
+            Some(inside) => {
+                let mut inside = inside.clone();
+                inside.path.push(name.to_string());
+                Some(inside)
+            }
+            None => own.then(|| Inside { object: schema, path: vec![name.to_string()] }),
+        };
+        walk(&at.child("properties").key(name.clone()), field, inside, errors);
+    }
+}
+
+fn in_metadata(
+    at: &FieldPath,
+    schema: &Schema,
+    default: &Value,
+    inside: &Inside<'_>,
+    errors: &mut Vec<FieldError>,
+) {
+    let mut object = inside.surround(default);
+    let root = FieldPath::root();
+    let refused = match embedded::coerce(&root, &mut object, inside.object, true) {
+        Err(error) => Some(error.to_string()),
+        Ok(()) => {
+            let found = embedded::validate(&root, &object, inside.object, true);
+            let texts: Vec<String> = found.iter().map(ToString::to_string).collect();
+            (!texts.is_empty()).then(|| meta::aggregate_message(texts))
+        }
+    };
+    match refused {
+        Some(why) => {
+            let detail = format!("must result in valid metadata: {why}");
+            errors.push(FieldError::invalid(at, schema::structural::bad(default), detail));
+        }
+        None => errors.extend(validate::of(at, schema, default)),
+    }
+}
+
+fn elsewhere(at: &FieldPath, schema: &Schema, default: &Value, errors: &mut Vec<FieldError>) {
+    let mut pruned = default.clone();
+    schema.prune(&mut pruned, schema.embedded_resource, None);
+    if pruned != *default {
+        let shown = schema::structural::bad(default);
+        errors.push(FieldError::invalid(at, shown, "must not have unknown fields"));
+    }
+    let mut coerced = default.clone();
+    match embedded::coerce(at, &mut coerced, schema, schema.embedded_resource) {
+        Err(error) => errors.push(error),
+        Ok(()) => {
+            let found = embedded::validate(at, default, schema, schema.embedded_resource);
+            if found.is_empty() {
+                errors.extend(validate::of(at, schema, default));
+                lists::validate(at, schema, default, errors);
+            } else {
+                errors.extend(found);
+            }
+        }
+    }
+}
