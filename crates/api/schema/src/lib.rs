@@ -1,6 +1,7 @@
-//! What can be done to an object knowing only the shape of its kind: patches, and the OpenAPI documents that tell clients
+//! What can be done to an object knowing only the shape of its kind: patches, server-side apply, and the OpenAPI documents that tell clients
 //! that shape. Everything works on JSON values and is pure.
 
+pub mod apply;
 pub mod openapi;
 pub mod patch;
 pub mod structural;
