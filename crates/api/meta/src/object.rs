@@ -13,6 +13,8 @@ use crate::{DecodeError, GroupVersionKind, List, ObjectMeta, TypeInfo};
 pub trait Struct: Default + Clone + PartialEq + fmt::Debug + Send + Sync + 'static {
     /// Facts about the struct.
     const INFO: &'static TypeInfo;
+    /// An empty list of these in JSON means something else than none: it is read as a list of one empty element.
+    const EMPTY_LIST_SPEAKS: bool = false;
     /// Writes the fields, without braces and without `kind` and `apiVersion`.
     fn write_fields(&self, w: &mut JsonWriter);
     /// Reads the field with this index in [`TypeInfo::fields`].
@@ -40,6 +42,7 @@ pub trait Struct: Default + Clone + PartialEq + fmt::Debug + Send + Sync + 'stat
 
 impl<T: Struct> Struct for Box<T> {
     const INFO: &'static TypeInfo = T::INFO;
+    const EMPTY_LIST_SPEAKS: bool = T::EMPTY_LIST_SPEAKS;
     fn write_fields(&self, w: &mut JsonWriter) {
         (**self).write_fields(w);
     }

@@ -179,6 +179,9 @@ impl<V: Value> Value for List<V> {
             self.push(v);
             Ok(())
         })?;
+        if V::EMPTY_LIST_SPEAKS && self.as_slice().is_empty() {
+            self.push(V::default());
+        }
         if self.capacity() > self.len() + RESERVE_MAX {
             self.shrink_to_fit();
         }

@@ -27,6 +27,19 @@ impl InProcess {
     }
 }
 
+/// The program that a component's user is part of upstream, which is what its writes are recorded for there.
+fn component(user: &str) -> &str {
+    const ACCOUNTS: &str = "system:serviceaccount:kube-system:";
+    match user.strip_prefix("system:").unwrap_or(user) {
+        name if name.starts_with("node:") => "kubelet",
+        _ if user.starts_with(ACCOUNTS) => match user.strip_prefix(ACCOUNTS) {
+            Some(own @ ("kube-proxy" | "coredns")) => own,
+            _ => "kube-controller-manager",
+        },
+        name => name,
+    }
+}
+
 fn attributes(call: &Call) -> Attributes {
     let verb = match &call.action {
         Action::Get { .. } => "get",
@@ -71,7 +84,7 @@ impl Transport for InProcess {
             &mut call.action
             && options.field_manager.is_empty()
         {
-            options.field_manager = authorized.user().name.rsplit(':').next().unwrap_or_default().into();
+            options.field_manager = component(&authorized.user().name).into();
         }
         let mut warnings = Vec::new();
         if let Some(review) = reviews::perform(&self.server, &authorized, &mut call) {

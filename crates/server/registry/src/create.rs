@@ -6,6 +6,7 @@ use meta::{Object, Status, Str, Time};
 
 use crate::commit::Committed;
 use crate::errors;
+use crate::managed::Endpoint;
 use crate::outcome::Outcome;
 use crate::registry::{Registry, Request};
 
@@ -23,6 +24,23 @@ impl Registry {
     pub(crate) async fn create(
         &self,
         request: &mut Request<'_>,
+        mut object: Box<dyn Object>,
+        options: &WriteOptions,
+    ) -> Result<Outcome, Status> {
+        if !object.meta().resource_version.is_empty() {
+            return Err(errors::bare("resourceVersion should not be set on objects to be created"));
+        }
+        same_namespace(request, &mut *object)?;
+        request.served.rules().default(&mut *object);
+        Endpoint { served: request.served, subresource: "", options, now_s: self.now_s() }
+            .record(&mut *object, None);
+        self.create_owned(request, object, options).await
+    }
+
+    /// CREATE of a defaulted object whose managers are recorded.
+    pub(crate) async fn create_owned(
+        &self,
+        request: &mut Request<'_>,
         object: Box<dyn Object>,
         options: &WriteOptions,
     ) -> Result<Outcome, Status> {
@@ -30,7 +48,6 @@ impl Registry {
         let attempts = if generated { NAME_ATTEMPTS } else { 1 };
         let mut quota_attempts = 0;
         let mut attempt = 0;
-        let object = object;
         loop {
             attempt += 1;
             let last = attempt >= attempts;
@@ -61,16 +78,11 @@ impl Registry {
     async fn create_once(
         &self,
         request: &mut Request<'_>,
-        mut object: Box<dyn Object>,
+        object: Box<dyn Object>,
         options: &WriteOptions,
     ) -> Result<Outcome, Status> {
         let served = request.served;
         let target = request.target;
-        if !object.meta().resource_version.is_empty() {
-            return Err(errors::bare("resourceVersion should not be set on objects to be created"));
-        }
-        same_namespace(request, &mut *object)?;
-        served.rules().default(&mut *object);
         self.catch_up_for(request).await;
         let review = Review {
             operation: Operation::Create,
@@ -84,7 +96,6 @@ impl Registry {
         let context = self.context(request);
         self.fill_metadata(mutated.object());
         served.rules().prepare_create(&context, mutated.object());
-        crate::managed::on_write(mutated.object(), None, options, served, "", self.now_s());
         let leases = self.allocate_for_new(mutated.object())?;
         let kind = served.resource();
         let mut admitted = self.chain.validate(&review, mutated, self, |object| {

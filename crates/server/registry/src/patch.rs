@@ -1,80 +1,62 @@
 //! PATCH: from the current object and a patch document to the new object.
 
 use bytes::Bytes;
-use call::{FieldValidation, PatchKind, Target, WriteOptions};
-use meta::{DecodeContext, Object, Status};
+use call::{FieldValidation, PatchKind, WriteOptions};
+use meta::{DecodeContext, Object, Status, TypeInfo};
 use schema::patch::PatchError;
 use serde_json::Value;
 
 use crate::errors;
+use crate::managed::Before;
 use crate::served::Served;
-use crate::stored::Stored;
 
-/// The object that the patch makes of `current`.
+/// The object that a patch other than an apply makes of the one before.
 pub(crate) fn apply(
     served: &Served,
-    current: &Stored,
+    before: Before<'_>,
     kind: PatchKind,
     body: &Bytes,
     options: &WriteOptions,
     warnings: &mut Vec<String>,
 ) -> Result<Box<dyn Object>, Status> {
-    let json = current.json();
-    let before: Value = serde_json::from_slice(&json).map_err(errors::internal)?;
-    let name = current.object().meta().name.clone();
-    let mut after = before;
+    let name = before.object.meta().name.clone();
+    let mut value: Value = serde_json::from_slice(before.json).map_err(errors::internal)?;
+    change(&mut value, kind, body, served.resource().object.info())?;
+    decode(served, &value, options, warnings, &name)
+}
+
+/// Changes a document by a patch other than an apply.
+pub(crate) fn change(
+    value: &mut Value,
+    kind: PatchKind,
+    body: &[u8],
+    info: Option<&'static TypeInfo>,
+) -> Result<(), Status> {
     let done = match kind {
-        PatchKind::Json => schema::patch::json_patch(&mut after, body),
-        PatchKind::Merge => schema::patch::merge_patch(&mut after, body),
-        PatchKind::Strategic => schema::patch::strategic_merge_patch(
-            &mut after,
-            body,
-            crate::shape::of(served.resource().object.info()),
-        ),
-        PatchKind::Apply => return Err(errors::failure(415, "UnsupportedMediaType", unsupported())),
+        PatchKind::Json => schema::patch::json_patch(value, body),
+        PatchKind::Merge => schema::patch::merge_patch(value, body),
+        PatchKind::Strategic => schema::patch::strategic_merge_patch(value, body, crate::shape::of(info)),
+        PatchKind::Apply => return Err(errors::internal("an apply does not patch a document")),
     };
-    done.map_err(|error| refused(served, &name, error))?;
-    decode(served, &after, options, warnings, &name)
+    done.map_err(refused)
 }
 
-fn unsupported() -> String {
-    let accepted =
-        [PatchKind::Json, PatchKind::Merge, PatchKind::Strategic].map(PatchKind::content_type).join(", ");
-    format!("the body of the request was in an unknown format - accepted media types include: {accepted}")
-}
-
-/// The object that an apply patch makes where nothing is yet.
-pub(crate) fn create(
-    served: &Served,
-    target: &Target,
-    _body: &Bytes,
-    _options: &WriteOptions,
-    _warnings: &mut Vec<String>,
-) -> Result<Box<dyn Object>, Status> {
-    let _ = (served, target);
-    Err(errors::failure(415, "UnsupportedMediaType", unsupported()))
-}
-
-fn refused(served: &Served, name: &str, error: PatchError) -> Status {
+fn refused(error: PatchError) -> Status {
     match error {
         PatchError::Malformed(text) => errors::bad_request(text),
         PatchError::Directive(text) => errors::bare(text),
         PatchError::TooManyOperations(_) => {
             errors::failure(413, "RequestEntityTooLarge", format!("Request entity too large: {error}"))
         }
-        PatchError::Unprocessable(text) => {
-            let _ = text;
-            unprocessable(served, name)
-        }
+        PatchError::Unprocessable(_) => unprocessable(),
     }
 }
 
 /// The generic 422 of a patch that does not fit the object.
-fn unprocessable(served: &Served, name: &str) -> Status {
+fn unprocessable() -> Status {
     let mut status =
         errors::failure(422, "Invalid", "the server rejected our request due to an error in our request");
     status.details = Some(Box::new(meta::StatusDetails::default()));
-    let _ = (served, name);
     status
 }
 

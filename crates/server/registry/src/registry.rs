@@ -10,11 +10,12 @@ use authz::{Authorized, Authorizer};
 use call::{Action, Call, Target, WriteOptions};
 use env::Env;
 use ipnet::IpNet;
-use meta::{Status, Str};
+use meta::Status;
 use mvcc::Store;
 
 use crate::errors;
 use crate::feeds::Feeds;
+use crate::managed::Endpoint;
 use crate::outcome::Outcome;
 use crate::served::Served;
 use crate::services::Services;
@@ -160,6 +161,11 @@ impl Registry {
         }
     }
 
+    /// Records the managers of a review, which is answered but never stored.
+    pub fn own_review(&self, served: &Served, object: &mut dyn meta::Object, options: &WriteOptions) {
+        Endpoint { served, subresource: "", options, now_s: self.now_s() }.record(object, None);
+    }
+
     /// What the kind's rules may know of the request.
     pub(crate) fn context(&self, request: &Request<'_>) -> rules::Context {
         let user = request.authorized.user();
@@ -172,9 +178,4 @@ impl Registry {
             now: Some(meta::Time::from_unix(self.now_s())),
         }
     }
-}
-
-/// The manager that a write is recorded for.
-pub(crate) fn manager(options: &WriteOptions) -> Str {
-    if options.field_manager.is_empty() { "unknown".into() } else { options.field_manager.clone() }
 }

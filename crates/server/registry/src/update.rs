@@ -2,7 +2,7 @@
 
 use admission::{Operation, Review};
 use bytes::Bytes;
-use call::{DryRun, PatchKind, WriteOptions};
+use call::{DryRun, PatchKind, Target, WriteOptions};
 use meta::{FieldError, FieldErrorKind, Object, Status, Str};
 use rules::Subresource;
 use types::core::v1::Namespace;
@@ -10,6 +10,7 @@ use types::core::v1::Namespace;
 use crate::commit::Committed;
 use crate::create::same_namespace;
 use crate::errors;
+use crate::managed::{self, Before, Endpoint};
 use crate::outcome::Outcome;
 use crate::registry::{Registry, Request};
 use crate::stored::Stored;
@@ -60,16 +61,27 @@ impl Registry {
                 return self.update_missing(request, source, options, part).await;
             };
             let old = current.object().clone();
+            let json = current.json();
+            let before = Before { object: &*old, json: &json };
+            let endpoint =
+                Endpoint { served, subresource: &target.subresource, options, now_s: self.now_s() };
             let mut new = match &source {
                 Source::Replace(object) => object.clone_object(),
                 Source::Compute(compute) => compute(&*old)?,
+                Source::Patch(PatchKind::Apply, body) => {
+                    managed::apply(&endpoint, before, body, request.warnings)?
+                }
                 Source::Patch(kind, body) => {
-                    crate::patch::apply(served, &current, *kind, body, options, request.warnings)?
+                    crate::patch::apply(served, before, *kind, body, options, request.warnings)?
                 }
             };
             let replaces = matches!(source, Source::Replace(_));
             let pinned = self.check_identity(request, &mut *new, &current, replaces)?;
             served.rules().default(&mut *new);
+            // An apply and a scale know their managers already.
+            if !matches!(source, Source::Patch(PatchKind::Apply, _) | Source::Compute(_)) {
+                endpoint.record(&mut *new, Some(before));
+            }
             let review = Review {
                 operation: Operation::Update,
                 target,
@@ -82,14 +94,7 @@ impl Registry {
             served.rules().prepare_update(&context, mutated.object(), &*old, part);
             mutated.object().meta_mut().self_link = Str::new();
             crate::subresources::stamp_conditions(mutated.object(), &*old, self.now_s());
-            crate::managed::on_write(
-                mutated.object(),
-                Some(&*old),
-                options,
-                served,
-                &target.subresource,
-                self.now_s(),
-            );
+            managed::keep_times(mutated.object(), &*old);
             self.check_escalation(request, mutated.peek(), Some(&*old))?;
             let leases = self.allocate_for_changed(mutated.object(), &*old)?;
             let kind = served.resource();
@@ -159,8 +164,8 @@ impl Registry {
         let mut object = match source {
             Source::Replace(object) if may_create => object,
             Source::Patch(PatchKind::Apply, body) if part == Subresource::Main => {
-                let object = crate::patch::create(request.served, target, &body, options, request.warnings)?;
-                return Box::pin(self.create(request, object, options)).await;
+                let object = self.applied_new(request, &body, options)?;
+                return Box::pin(self.create_owned(request, object, options)).await;
             }
             _ => return Err(request.not_found()),
         };
@@ -176,6 +181,40 @@ impl Registry {
         }
         object.meta_mut().resource_version = Str::new();
         Box::pin(self.create(request, object, options)).await
+    }
+
+    /// The object that an apply makes where nothing is yet.
+    fn applied_new(
+        &self,
+        request: &mut Request<'_>,
+        body: &[u8],
+        options: &WriteOptions,
+    ) -> Result<Box<dyn Object>, Status> {
+        let (served, target) = (request.served, request.target);
+        let empty = served.resource().object.new_object();
+        let mut json = Vec::new();
+        empty.encode_json(&mut json);
+        let endpoint = Endpoint { served, subresource: "", options, now_s: self.now_s() };
+        let before = Before { object: &*empty, json: &json };
+        let mut object = managed::apply(&endpoint, before, body, request.warnings)?;
+        let uid = object.meta().uid.clone();
+        if !uid.is_empty() {
+            let why = format!(
+                "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            );
+            return Err(errors::conflict(&target.group, &target.resource, &target.name, &why));
+        }
+        // What only the server sets is wiped, the version that the configuration may insist on included.
+        let metadata = object.meta_mut();
+        metadata.resource_version = Str::new();
+        metadata.creation_timestamp = None;
+        metadata.deletion_timestamp = None;
+        metadata.deletion_grace_period_seconds = None;
+        metadata.self_link = Str::new();
+        same_namespace(request, &mut *object)?;
+        check_name(&*object, target)?;
+        served.rules().default(&mut *object);
+        Ok(object)
     }
 
     fn storage_conflict(&self, request: &Request<'_>, why: &str) -> Status {
@@ -197,15 +236,7 @@ impl Registry {
         replaces: bool,
     ) -> Result<bool, Status> {
         let target = request.target;
-        if new.meta().name.is_empty() {
-            new.meta_mut().name = target.name.clone();
-        } else if new.meta().name != target.name {
-            return Err(errors::bad_request(format!(
-                "the name of the object ({}) does not match the name on the URL ({})",
-                new.meta().name,
-                target.name
-            )));
-        }
+        check_name(new, target)?;
         same_namespace(request, new)?;
         let old_uid = current.object().meta().uid.clone();
         if replaces && !new.meta().uid.is_empty() && new.meta().uid != old_uid {
@@ -237,6 +268,19 @@ impl Registry {
         new.meta_mut().resource_version = Str::from(current.revision().to_string());
         Ok(wanted != 0 && replaces)
     }
+}
+
+/// The object has the name that the path has.
+fn check_name(object: &dyn Object, target: &Target) -> Result<(), Status> {
+    let (name, wanted) = (&object.meta().name, &target.name);
+    if name == wanted {
+        return Ok(());
+    }
+    Err(errors::bad_request(if name.is_empty() {
+        format!("the name of the object ({wanted} based on URL) was undeterminable: name must be provided")
+    } else {
+        format!("the name of the object ({name}) does not match the name on the URL ({wanted})")
+    }))
 }
 
 /// Whether an update is the end of an object whose deletion only waited for its finalizers.

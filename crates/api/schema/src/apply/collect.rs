@@ -4,10 +4,10 @@
 //! whatever is empty, but not the structs on the way. [`whole`] is what appears when something is new: every place.
 
 use super::doc::{Form, Val};
+use super::keys;
 use super::path::PathElement;
 use super::place::{Kind, List, Map, Place, Relation};
 use super::set::Set;
-use super::keys;
 
 /// Every place below a value.
 pub(super) fn whole(value: &Val<'_>, place: Place<'_>) -> Set {

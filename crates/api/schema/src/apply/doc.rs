@@ -169,7 +169,9 @@ impl<'d> Val<'d> {
                 let (mut a, mut b) = (self.elements(), other.elements());
                 loop {
                     match (a.next(), b.next()) {
-                        (None, None) => return !(self.is_empty() && other.is_empty()) || self.equally_bare(other),
+                        (None, None) => {
+                            return !(self.is_empty() && other.is_empty()) || self.equally_bare(other);
+                        }
                         (Some(x), Some(y)) if x.same(&y) => {}
                         _ => return false,
                     }
@@ -254,7 +256,7 @@ impl<'d> Iterator for Members<'d> {
 const SCAN_MAX: usize = 16;
 
 /// An object prepared for being searched by the keys of another one.
-pub struct Index<'d> {
+pub(super) struct Index<'d> {
     members: Vec<(Val<'d>, Val<'d>)>,
     sorted: Option<Vec<(Cow<'d, str>, usize)>>,
 }
@@ -264,7 +266,8 @@ impl<'d> Index<'d> {
     pub fn new(value: Val<'d>) -> Self {
         let members: Vec<_> = value.members().collect();
         let sorted = (members.len() > SCAN_MAX).then(|| {
-            let mut keys: Vec<_> = members.iter().enumerate().map(|(at, (key, _))| (key.string(), at)).collect();
+            let mut keys: Vec<_> =
+                members.iter().enumerate().map(|(at, (key, _))| (key.string(), at)).collect();
             keys.sort();
             keys
         });
@@ -272,13 +275,8 @@ impl<'d> Index<'d> {
     }
 
     /// How many members it has.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.members.len()
-    }
-
-    /// Whether it has none.
-    pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
     }
 
     /// The member with this key; `hint` is where it probably is.

@@ -209,7 +209,9 @@ impl Managers {
         let mut oldest: Vec<Identity> = {
             let mut updates: Vec<&Manager> =
                 self.0.iter().filter(|m| m.id.operation == Operation::Update).collect();
-            updates.sort_by(|a, b| seconds(a).cmp(&seconds(b)).then_with(|| a.id.as_json().cmp(&b.id.as_json())));
+            updates.sort_by(|a, b| {
+                seconds(a).cmp(&seconds(b)).then_with(|| a.id.as_json().cmp(&b.id.as_json()))
+            });
             updates.into_iter().map(|m| m.id.clone()).collect()
         };
         oldest.reverse();

@@ -126,7 +126,8 @@ fn lists(list: &List<'_>, live: Option<&Val<'_>>, config: Option<&Val<'_>>, out:
     for (name, value) in &left {
         live_by_name.entry(name).and_modify(|found| *found = None).or_insert(Some(value));
     }
-    let mut config_by_name: BTreeMap<&PathElement, bool> = right.iter().map(|(name, _)| (name, false)).collect();
+    let mut config_by_name: BTreeMap<&PathElement, bool> =
+        right.iter().map(|(name, _)| (name, false)).collect();
     let shared: Vec<&PathElement> =
         right.iter().map(|(name, _)| name).filter(|name| live_by_name.contains_key(name)).collect();
     let mut shared = shared.into_iter().peekable();

@@ -30,9 +30,7 @@ mod tests;
 
 pub use compare::Comparison;
 pub use doc::{Doc, Form, Malformed, Val};
-pub use managers::{
-    BadManagers, Conflict, Identity, Manager, Managers, Operation, conflict_message,
-};
+pub use managers::{BadManagers, Conflict, Identity, Manager, Managers, Operation, conflict_message};
 pub use path::PathElement;
 pub use place::{Element, FieldType, ListType, MapType, Place, Relation, Scalar, Type};
 pub use scale::ScaleManagers;

@@ -115,11 +115,6 @@ impl fmt::Display for PathElement {
     }
 }
 
-/// The text of a path: its elements one after the other.
-pub fn path_text(path: &[&PathElement]) -> String {
-    path.iter().map(|element| element.to_string()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

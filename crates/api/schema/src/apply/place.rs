@@ -70,6 +70,8 @@ pub struct FieldType {
 pub enum Element {
     /// A known type.
     Type(Type),
+    /// A generated struct, as `metadata` is one.
+    Struct(&'static TypeInfo),
     /// Whatever the value shows; objects are granular.
     Deduced,
     /// Whatever the value shows, as one unit.
@@ -203,6 +205,7 @@ impl Element {
     fn place(&self) -> Place<'_> {
         match self {
             Element::Type(kind) => Place::Type(kind),
+            Element::Struct(info) => Place::Struct(info),
             Element::Deduced => Place::Deduced,
             Element::Untyped => Place::Untyped,
         }

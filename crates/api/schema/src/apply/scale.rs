@@ -11,20 +11,22 @@ const SCALE: &str = "autoscaling/v1";
 const REPLICAS: [&str; 2] = ["spec", "replicas"];
 
 /// Translates managers between a workload and its scale.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct ScaleManagers<'c> {
     /// The version that the request goes to, `apps/v1`.
     pub api_version: &'c str,
-    /// Where the workload keeps its replicas, in every version that is served; `None` for versions that are not.
-    pub path: fn(&str) -> Option<&'static [&'static str]>,
+    /// Where the workload keeps its replicas, for every version that is served (empty where that version has no scale);
+    /// `None` for versions that are not served.
+    pub path: &'c dyn Fn(&str) -> Option<&'c [&'c str]>,
 }
 
 impl ScaleManagers<'_> {
     /// The owners of the replicas, as managers of the scale.
     pub fn of_scale(&self, parent: &Managers) -> Managers {
-        let owners = parent.0.iter().filter(|manager| {
-            (self.path)(&manager.id.api_version).is_some_and(|path| manager.set.has(path))
-        });
+        let owners = parent
+            .0
+            .iter()
+            .filter(|manager| (self.path)(&manager.id.api_version).is_some_and(|path| manager.set.has(path)));
         let translated = owners.map(|manager| {
             let mut id = manager.id.clone();
             id.api_version = SCALE.into();

@@ -110,6 +110,19 @@ impl Set {
         here.has_member(&PathElement::Field((*last).into()))
     }
 
+    /// Whether a path is a member.
+    pub fn has_path(&self, path: &[PathElement]) -> bool {
+        let Some((last, parents)) = path.split_last() else { return false };
+        let mut here = self;
+        for element in parents {
+            match here.find(element) {
+                Some(node) => here = &node.children,
+                None => return false,
+            }
+        }
+        here.has_member(last)
+    }
+
     /// The set of one path of names.
     pub fn of(path: &[&str]) -> Set {
         let mut set = Set::default();
@@ -268,11 +281,7 @@ impl Set {
         self.each_below(&mut path, visit);
     }
 
-    fn each_below<'a>(
-        &'a self,
-        path: &mut Vec<&'a PathElement>,
-        visit: &mut dyn FnMut(&[&'a PathElement]),
-    ) {
+    fn each_below<'a>(&'a self, path: &mut Vec<&'a PathElement>, visit: &mut dyn FnMut(&[&'a PathElement])) {
         for node in self.nodes.iter().filter(|node| node.member) {
             path.push(&node.element);
             visit(path);

@@ -241,9 +241,8 @@ fn old_updaters_are_merged() {
         let (was, is) = (old.to_string(), new.to_string());
         let changes = rules.changes(was.as_bytes(), is.as_bytes()).unwrap();
         let now = Time::from_unix(n + 1);
-        managers = rules
-            .update(was.as_bytes(), is.as_bytes(), changes, managers, &format!("m{n:02}"), now)
-            .unwrap();
+        managers =
+            rules.update(was.as_bytes(), is.as_bytes(), changes, managers, &format!("m{n:02}"), now).unwrap();
         old = new;
     }
     let entries = managers.encode();
@@ -259,7 +258,8 @@ fn old_updaters_are_merged() {
 
 #[test]
 fn a_type_that_became_atomic_is_owned_whole() {
-    let set = Set::from_fields(br#"{"f:spec":{"f:tolerations":{"i:0":{}},"f:nodeSelector":{"f:a":{}}}}"#).unwrap();
+    let set =
+        Set::from_fields(br#"{"f:spec":{"f:tolerations":{"i:0":{}},"f:nodeSelector":{"f:a":{}}}}"#).unwrap();
     assert_eq!(
         text(&super::reconcile::reconcile(&set, place("Pod"))),
         r#"{"f:spec":{"f:nodeSelector":{},"f:tolerations":{}}}"#
@@ -268,7 +268,8 @@ fn a_type_that_became_atomic_is_owned_whole() {
 
 #[test]
 fn updaters_of_replicas_move_through_the_scale() {
-    let scale = ScaleManagers { api_version: "apps/v1", path: |v| (v == "apps/v1").then_some(&["spec", "replicas"]) };
+    const PATH: &[&str] = &["spec", "replicas"];
+    let scale = ScaleManagers { api_version: "apps/v1", path: &|v| (v == "apps/v1").then_some(PATH) };
     let id = |manager: &str, operation, api_version: &str| Identity {
         manager: manager.into(),
         operation,
@@ -282,7 +283,9 @@ fn updaters_of_replicas_move_through_the_scale() {
         Manager { id: id("u", Operation::Update, "apps/v1"), time: None, set: set(owns) },
     ]);
     let of_scale = scale.of_scale(&parent);
-    assert!(of_scale.0.iter().all(|m| m.id.api_version == "autoscaling/v1" && m.set.has(&["spec", "replicas"])));
+    assert!(
+        of_scale.0.iter().all(|m| m.id.api_version == "autoscaling/v1" && m.set.has(&["spec", "replicas"]))
+    );
     let back = scale.of_parent(parent, of_scale);
     let shown: Vec<String> = back.0.iter().map(|m| format!("{} {}", m.id.manager, text(&m.set))).collect();
     assert_eq!(

@@ -331,11 +331,8 @@ impl Updater<'_> {
             };
             let (Some(merged), Some(there)) = (across(merged), across(&pruned)) else { continue };
             let there = add_back(&merged, &there, &set, place)?;
-            let own = if other == self.api_version {
-                Some(there)
-            } else {
-                self.versions.back(&other, &there)
-            };
+            let own =
+                if other == self.api_version { Some(there) } else { self.versions.back(&other, &there) };
             if let Some(back) = own.and_then(|own| self.to(version, &own)) {
                 pruned = back;
             }

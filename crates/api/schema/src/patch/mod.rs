@@ -65,7 +65,7 @@ fn syntax_text(bytes: &[u8], error: &serde_json::Error) -> String {
 }
 
 /// The Go name of a JSON value's type, for "cannot unmarshal" texts.
-fn go_kind(value: &Value) -> &'static str {
+pub(crate) fn go_kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",

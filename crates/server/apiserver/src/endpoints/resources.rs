@@ -274,9 +274,9 @@ fn format_of(decoded: &Decoded) -> Result<Format, Status> {
 }
 
 fn yaml_to_json(body: &[u8]) -> Result<Bytes, Status> {
-    let value: serde_json::Value = serde_norway::from_slice(body)
-        .map_err(|e| errors::bad_request(format!("error converting YAML to JSON: yaml: {e}")))?;
-    Ok(value.to_string().into())
+    let document = schema::yaml::document(body)
+        .map_err(|e| errors::bad_request(format!("error converting YAML to JSON: {e}")))?;
+    Ok(document.value.to_string().into())
 }
 
 /// Reads the object of a create or update as the kind that the path takes.
@@ -295,12 +295,13 @@ async fn read_object(
         same_kind(&envelope.api_version, &envelope.kind, (group, version, kind))?;
         return object.decode_proto(envelope.raw).map_err(|e| errors::bad_request(e.to_string()));
     }
-    let json = match format {
-        Format::Yaml => serde_norway::from_slice::<serde_json::Value>(&body)
-            .map_err(|error| unrecognized(kind, &yaml_complaint(&error), &body))?
-            .to_string()
-            .into(),
-        _ => body,
+    let (json, duplicates) = match format {
+        Format::Yaml => {
+            let document =
+                schema::yaml::document(&body).map_err(|error| unrecognized(kind, &error, &body))?;
+            (document.value.to_string().into(), document.duplicates)
+        }
+        _ => (body, Vec::new()),
     };
     let header =
         meta::read_type_meta(&json).map_err(|error| unrecognized(kind, &error.to_string(), &json))?;
@@ -311,6 +312,9 @@ async fn read_object(
         call::FieldValidation::Strict => meta::FieldValidation::Strict,
     };
     let mut context = DecodeContext::new(validation);
+    if !duplicates.is_empty() && validation != meta::FieldValidation::Ignore {
+        context.findings.push(format!("yaml: unmarshal errors:\n  {}", duplicates.join("\n  ")));
+    }
     let decoded = object.decode_json(&json, &mut context).map_err(|error| {
         errors::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {error}"))
     })?;
@@ -393,23 +397,4 @@ fn unrecognized(kind: &str, why: &str, body: &[u8]) -> Status {
     errors::bad_request(format!(
         "the object provided is unrecognized (must be of type {kind}): {why} ({summary})"
     ))
-}
-
-/// A YAML parser's complaint in go-yaml's words, whose line numbers count from where the construct began.
-fn yaml_complaint(error: &serde_norway::Error) -> String {
-    let text = error.to_string();
-    let line = |part: &str| -> Option<u64> {
-        let rest = &part[part.find(" at line ")? + 9..];
-        rest.split(' ').next()?.parse().ok()
-    };
-    let (problem, context) = text.split_once(", while ").unwrap_or((&text, ""));
-    let Some(problem_line) = line(problem) else { return format!("yaml: {text}") };
-    let what = problem.split(" at line ").next().unwrap_or_default();
-    let before = |line: u64| line.saturating_sub(1);
-    let mut shown =
-        Some(before(line(context).unwrap_or(1))).filter(|n| *n != 0).unwrap_or(before(problem_line));
-    if shown != 0 && context.starts_with("scanning") {
-        shown += 1;
-    }
-    if shown == 0 { format!("yaml: {what}") } else { format!("yaml: line {shown}: {what}") }
 }

@@ -23,8 +23,12 @@ pub(crate) fn perform(
     if !matches!(call.target.group.as_str(), "authentication.k8s.io" | "authorization.k8s.io") {
         return None;
     }
-    let Action::Create(object, _) = &mut call.action else { return None };
-    let (namespace, mut object) = (call.target.namespace.clone(), object.clone_object());
+    let Action::Create(object, options) = &mut call.action else { return None };
+    let target = &call.target;
+    let (namespace, mut object) = (target.namespace.clone(), object.clone_object());
+    if let Some(served) = registry::Served::find(&target.group, &target.version, &target.resource) {
+        server.registry.own_review(&served, &mut *object, options);
+    }
     let user = authorized.user();
     let any = object.as_any_mut();
     let result = if let Some(review) = any.downcast_mut::<TokenReview>() {

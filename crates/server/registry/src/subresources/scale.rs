@@ -9,9 +9,10 @@ use types::autoscaling::v1::{Scale, ScaleSpec, ScaleStatus};
 use types::core::v1::ReplicationController;
 
 use crate::errors;
+use crate::managed::{self, Before, Endpoint};
 use crate::outcome::Outcome;
 use crate::registry::{Registry, Request};
-use crate::update::{Compute, Source};
+use crate::update::Source;
 
 impl Registry {
     pub(super) async fn scale(&self, request: &mut Request<'_>, action: Action) -> Result<Outcome, Status> {
@@ -28,15 +29,10 @@ impl Registry {
                         "the name of the object ({given}) does not match the name on the URL ({name})"
                     )));
                 }
-                let compute = move |old: &dyn Object| scaled(old, &scale);
-                self.rescale(request, Box::new(compute), &options).await
+                self.rescale(request, Change::Replace(*scale), options).await
             }
             Action::Patch(kind, body, options) => {
-                let compute = move |old: &dyn Object| {
-                    let before = scale_of(old).ok_or_else(errors::no_such_resource)?;
-                    scaled(old, &patched(&before, kind, &body)?)
-                };
-                self.rescale(request, Box::new(compute), &options).await
+                self.rescale(request, Change::Patch(kind, body), options).await
             }
             _ => Err(errors::method_not_allowed()),
         }
@@ -45,11 +41,16 @@ impl Registry {
     async fn rescale(
         &self,
         request: &mut Request<'_>,
-        compute: Compute,
-        options: &WriteOptions,
+        change: Change,
+        options: WriteOptions,
     ) -> Result<Outcome, Status> {
-        let updated =
-            self.update_part(request, Source::Compute(compute), options, rules::Subresource::Main).await?;
+        let (served, given, now_s) = (request.served.clone(), options.clone(), self.now_s());
+        let compute = move |old: &dyn Object| {
+            let endpoint = Endpoint { served: &served, subresource: "scale", options: &given, now_s };
+            rescaled(old, &change, &endpoint)
+        };
+        let compute = Source::Compute(Box::new(compute));
+        let updated = self.update_part(request, compute, &options, rules::Subresource::Main).await?;
         match &updated {
             Outcome::Stored(stored) | Outcome::Created(stored) => answer(&**stored.object()),
             Outcome::Made(object, _) => answer(&**object),
@@ -58,30 +59,43 @@ impl Registry {
     }
 }
 
+/// What a client wants of a scale.
+enum Change {
+    Replace(Scale),
+    Patch(PatchKind, Bytes),
+}
+
+/// The object whose scale was changed, with the owner of its replicas.
+fn rescaled(old: &dyn Object, change: &Change, endpoint: &Endpoint<'_>) -> Result<Box<dyn Object>, Status> {
+    let mut before = scale_of(old).ok_or_else(errors::no_such_resource)?;
+    before.metadata.managed_fields = managed::to_scale(old);
+    let mut json = Vec::new();
+    before.encode_json(&mut json);
+    let state = Before { object: &before, json: &json };
+    let mut scale = match change {
+        Change::Replace(scale) => scale.clone(),
+        Change::Patch(PatchKind::Apply, body) => {
+            let applied = managed::apply(endpoint, state, body, &mut Vec::new())?;
+            *super::body_of::<Scale>(applied)?
+        }
+        Change::Patch(kind, body) => patched(&before, *kind, body)?,
+    };
+    if !matches!(change, Change::Patch(PatchKind::Apply, _)) {
+        endpoint.record(&mut scale, Some(state));
+    }
+    let mut object = scaled(old, &scale)?;
+    object.meta_mut().managed_fields = managed::to_parent(old, &scale.metadata.managed_fields);
+    Ok(object)
+}
+
 fn answer(object: &dyn Object) -> Result<Outcome, Status> {
     let scale = scale_of(object).ok_or_else(errors::no_such_resource)?;
     Ok(Outcome::Made(std::sync::Arc::new(scale), 200))
 }
 
-fn patched(before: &Scale, kind: PatchKind, body: &Bytes) -> Result<Scale, Status> {
+fn patched(before: &Scale, kind: PatchKind, body: &[u8]) -> Result<Scale, Status> {
     let mut value = meta::to_value(before);
-    let done = match kind {
-        PatchKind::Json => schema::patch::json_patch(&mut value, body),
-        PatchKind::Merge => schema::patch::merge_patch(&mut value, body),
-        PatchKind::Strategic => schema::patch::strategic_merge_patch(
-            &mut value,
-            body,
-            crate::shape::of(Some(<Scale as meta::Struct>::INFO)),
-        ),
-        PatchKind::Apply => {
-            return Err(errors::failure(
-                415,
-                "UnsupportedMediaType",
-                "scale cannot be applied on this server",
-            ));
-        }
-    };
-    done.map_err(|e| errors::bad_request(e.to_string()))?;
+    crate::patch::change(&mut value, kind, body, Some(<Scale as meta::Struct>::INFO))?;
     // The version that the client did not change is the one that was read.
     if value["metadata"]["resourceVersion"] == Value::Null {
         value["metadata"]["resourceVersion"] = Value::from(before.metadata.resource_version.as_str());

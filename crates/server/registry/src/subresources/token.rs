@@ -9,6 +9,7 @@ use types::core::v1::{Node, Pod, Secret};
 use admission::{Operation, Review};
 
 use crate::errors;
+use crate::managed::Endpoint;
 use crate::outcome::Outcome;
 use crate::registry::{Registry, Request};
 use crate::served::Served;
@@ -49,6 +50,8 @@ impl Registry {
         let account = account.ok_or_else(|| request.not_found())?.object().clone();
         let lifetime = body.spec.expiration_seconds.unwrap_or(LIFETIME_DEFAULT_S);
         body.spec.expiration_seconds = Some(lifetime);
+        Endpoint { served: request.served, subresource: "token", options, now_s: self.now_s() }
+            .record(&mut *body, None);
         if body.spec.audiences.is_empty() {
             body.spec.audiences = self.tokens.issuer().audiences.iter().cloned().collect();
         }
@@ -86,9 +89,7 @@ impl Registry {
         body.status.token = self.tokens.issue(&issue).map_err(errors::internal)?.into();
         // Clients renew by this time, so it tells of the lifetime that was asked for.
         body.status.expiration_timestamp = Some(Time::from_unix(self.now_s() + lifetime));
-        let mut made = body.clone();
-        let served = request.served;
-        crate::managed::on_write(&mut made, None, options, &served, "token", self.now_s());
+        let made = body.clone();
         Ok(Outcome::Made(std::sync::Arc::new(made), 201))
     }
 

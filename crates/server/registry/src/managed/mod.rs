@@ -1,0 +1,182 @@
+//! Field ownership on every write, and server-side apply.
+//!
+//! What a client sends in `metadata.managedFields` counts only on the object's own path, where it may set or empty the
+//! list; the entries themselves are computed by [`schema::apply`] from what changed between two states. This happens
+//! before admission, whose changes belong to nobody, and before the kind's rules, which put back what an endpoint
+//! cannot write; [`reset`] says which fields those are.
+
+mod apply;
+mod reset;
+mod scale;
+mod versions;
+
+use call::WriteOptions;
+use meta::v1::ManagedFieldsEntry;
+use meta::{List, Object, Time};
+use schema::apply::{Managers, Place, Updater};
+
+use crate::served::Served;
+use versions::Others;
+
+pub(crate) use apply::apply;
+pub(crate) use scale::{to_parent, to_scale};
+
+/// A state of an object before a write.
+#[derive(Clone, Copy)]
+pub(crate) struct Before<'a> {
+    /// The object.
+    pub object: &'a dyn Object,
+    /// Its JSON.
+    pub json: &'a [u8],
+}
+
+/// Where and by whom an object is written.
+#[derive(Clone, Copy)]
+pub(crate) struct Endpoint<'a> {
+    /// The kind.
+    pub served: &'a Served,
+    /// The subresource, empty for the object itself.
+    pub subresource: &'a str,
+    /// The request's options, of which the manager's name counts.
+    pub options: &'a WriteOptions,
+    /// Seconds since 1970.
+    pub now_s: i64,
+}
+
+impl Endpoint<'_> {
+    /// Records which fields of `object` the write's manager now owns. `before` is `None` for a new object.
+    ///
+    /// Whatever goes wrong, the entries of the state before are kept, as upstream keeps them.
+    pub(crate) fn record(&self, object: &mut dyn Object, before: Option<Before<'_>>) {
+        let given = std::mem::take(&mut object.meta_mut().managed_fields);
+        let live = before.map(|b| b.object.meta().managed_fields.clone()).unwrap_or_default();
+        let entries = match self.recorded(object, before, &given, &live) {
+            Some(entries) => entries,
+            None => live,
+        };
+        object.meta_mut().managed_fields = entries;
+    }
+
+    /// The new entries; `None` when those of the state before stay as they are.
+    fn recorded(
+        &self,
+        object: &dyn Object,
+        before: Option<Before<'_>>,
+        given: &[ManagedFieldsEntry],
+        live: &[ManagedFieldsEntry],
+    ) -> Option<List<ManagedFieldsEntry>> {
+        let source = if self.subresource.is_empty() { source(given, live) } else { Source::Live };
+        let existed = before.is_some_and(|b| !b.object.meta().uid.is_empty());
+        let nobody = match &source {
+            Source::Live => live.is_empty(),
+            Source::Reset => true,
+            Source::Given(managers) => managers.0.is_empty(),
+        };
+        if nobody && existed {
+            // An object that nobody tracks is tracked again from the first apply on.
+            return Some(List::new());
+        }
+        let mut new = Vec::with_capacity(1024);
+        object.encode_json(&mut new);
+        let mut empty = Vec::new();
+        let old = match before {
+            Some(before) => before.json,
+            None => {
+                empty_object(self.served, object, &mut empty);
+                &empty
+            }
+        };
+        let gvk = object.group_version_kind();
+        let api_version = gvk.api_version();
+        let others = Others { served: self.served };
+        let updater = Updater {
+            api_version: &api_version,
+            place: place(object),
+            versions: &others,
+            reset: reset::of(self.served, self.subresource),
+            subresource: self.subresource,
+        };
+        let changes = updater.changes(old, &new).ok()?;
+        let managers = match source {
+            Source::Live if !Updater::matters(&changes) => return None,
+            Source::Live => Managers::decode(live).unwrap_or_default(),
+            Source::Reset => Managers::default(),
+            Source::Given(managers) => managers,
+        };
+        let now = Time::from_unix(self.now_s);
+        let manager = self.options.field_manager.as_str();
+        let managers = updater.update(old, &new, changes, managers, manager, now).ok()?;
+        Some(managers.encode())
+    }
+}
+
+/// Where the managers before a write come from.
+enum Source {
+    /// The stored object.
+    Live,
+    /// The client asks for an empty list.
+    Reset,
+    /// The client sent others.
+    Given(Managers),
+}
+
+fn source(given: &[ManagedFieldsEntry], live: &[ManagedFieldsEntry]) -> Source {
+    if given == live {
+        return Source::Live;
+    }
+    // An explicitly empty list arrives as one empty entry, which upstream takes for the same.
+    if let [one] = given
+        && *one == ManagedFieldsEntry::default()
+    {
+        return Source::Reset;
+    }
+    match Managers::decode(given) {
+        Ok(managers) if !managers.0.is_empty() => Source::Given(managers),
+        // Clients that do not understand the field must not delete it by accident.
+        _ => Source::Live,
+    }
+}
+
+/// What an object is.
+pub(crate) fn place(object: &dyn Object) -> Place<'static> {
+    object.type_info().map_or(Place::Deduced, Place::Struct)
+}
+
+/// The JSON of an object of the same kind with nothing in it, which is what a new object is compared with.
+fn empty_object(served: &Served, object: &dyn Object, out: &mut Vec<u8>) {
+    let gvk = object.group_version_kind();
+    if gvk.kind == *served.resource().kind {
+        served.resource().object.new_object().encode_json(out);
+    } else if let Some(kind) = scheme::kind(&gvk.group, &gvk.version, &gvk.kind) {
+        (kind.new)().encode_json(out);
+    } else {
+        out.extend_from_slice(b"{}");
+    }
+}
+
+/// Puts back the times of entries where nothing but times changed, so that a write that changes nothing stays one.
+pub(crate) fn keep_times(object: &mut dyn Object, old: &dyn Object) {
+    let (now, then) = (&object.meta().managed_fields, &old.meta().managed_fields);
+    let alike = |(a, b): (&ManagedFieldsEntry, &ManagedFieldsEntry)| {
+        a.manager == b.manager
+            && a.operation == b.operation
+            && a.api_version == b.api_version
+            && a.subresource == b.subresource
+            && a.fields_v1 == b.fields_v1
+    };
+    if now.len() != then.len() || now == then || !now.iter().zip(then.iter()).all(alike) {
+        return;
+    }
+    let times: Vec<Option<Time>> = now.iter().map(|entry| entry.time).collect();
+    let stored: Vec<Option<Time>> = then.iter().map(|entry| entry.time).collect();
+    set_times(object, &stored);
+    if !object.eq_object(old) {
+        set_times(object, &times);
+    }
+}
+
+fn set_times(object: &mut dyn Object, times: &[Option<Time>]) {
+    for (entry, time) in object.meta_mut().managed_fields.iter_mut().zip(times) {
+        entry.time = *time;
+    }
+}
