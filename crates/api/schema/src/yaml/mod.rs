@@ -288,12 +288,9 @@ fn key_text(key: &Value) -> Result<String, String> {
 /// The value of a scalar by its tag, or by its look.
 fn scalar(tag: Option<&str>, text: String, plain: bool) -> Result<Value, String> {
     let short = tag.map(|tag| tag.strip_prefix("tag:yaml.org,2002:").unwrap_or(tag));
-    let mismatch = |kind: &str| {
-        let shown = if plain { text.clone() } else { text.clone() };
-        refuse(format!("cannot decode !!str `{shown}` as a !!{kind}"))
-    };
+    let mismatch = |kind: &str| refuse(format!("cannot decode !!str `{text}` as a !!{kind}"));
     match short {
-        None | Some("!") if plain && short.is_none() => Ok(resolve::plain(&text)),
+        None if plain => Ok(resolve::plain(&text)),
         Some("null") => Ok(Value::Null),
         Some("bool") => match resolve::plain(&text) {
             flag @ Value::Bool(_) => Ok(flag),
@@ -324,7 +321,12 @@ fn complaint(error: &libyaml_safer::Error) -> String {
         at = line(error.context_mark());
     }
     let place = if at == 0 { String::new() } else { format!("line {at}: ") };
-    format!("yaml: {place}{}", error.problem())
+    // Go's port is older than this check.
+    let problem = match error.problem() {
+        "found a tab character that violates indentation" => "found character that cannot start any token",
+        other => other,
+    };
+    format!("yaml: {place}{problem}")
 }
 
 #[cfg(test)]
