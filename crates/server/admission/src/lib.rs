@@ -12,6 +12,7 @@
 )]
 
 mod chain;
+mod notes;
 mod plugins;
 mod quota;
 mod refuse;
@@ -19,6 +20,7 @@ mod review;
 mod world;
 
 pub use chain::{Admitted, Chain, Mutated};
+pub use notes::Notes;
 pub use plugins::{PLUGINS, Plugin, topology_labels};
 pub use quota::{Charge, over_quota};
 pub use refuse::{forbidden, forbidden_because};

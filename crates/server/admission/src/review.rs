@@ -6,6 +6,8 @@ use authn::User;
 use call::Target;
 use meta::{Object, Str};
 
+use crate::notes::Notes;
+
 /// What is done to the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
@@ -31,6 +33,8 @@ pub struct Review<'a> {
     pub old: Option<&'a dyn Object>,
     /// Nothing will be stored.
     pub dry_run: bool,
+    /// Takes what plugins say besides yes and no.
+    pub notes: &'a Notes,
 }
 
 impl Review<'_> {

@@ -90,6 +90,7 @@ impl Registry {
             user: request.authorized.user(),
             old: None,
             dry_run: options.dry_run == DryRun::All,
+            notes: request.notes,
         };
         let mut mutated = self.chain.mutate(request.authorized, &review, object, self, request.warnings)?;
         self.check_escalation(request, mutated.peek(), None)?;

@@ -49,6 +49,7 @@ impl Registry {
                 user: request.authorized.user(),
                 old: Some(&*old),
                 dry_run: options.dry_run == DryRun::All,
+                notes: request.notes,
             };
             self.chain.allow(request.authorized, &review, self)?;
             self.warn_orphans(request, &options);
@@ -145,6 +146,7 @@ impl Registry {
                 target: &target,
                 served: request.served,
                 warnings: &mut *request.warnings,
+                notes: request.notes,
             };
             match self.delete(&mut one, options.clone()).await {
                 Ok(_) => items.push(item),

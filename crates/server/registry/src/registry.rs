@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use admission::Chain;
+use admission::{Chain, Notes};
 use authn::Tokens;
 use authz::{Authorized, Authorizer};
 use call::{Action, Call, Target, WriteOptions};
@@ -59,6 +59,8 @@ pub struct Request<'a> {
     pub served: &'a Served,
     /// Texts for Warning headers.
     pub warnings: &'a mut Vec<String>,
+    /// What admission says besides yes and no.
+    pub notes: &'a Notes,
 }
 
 impl Request<'_> {
@@ -130,11 +132,24 @@ impl Registry {
         call: Call,
         warnings: &mut Vec<String>,
     ) -> Result<Outcome, Status> {
+        let notes = Notes::default();
+        let outcome = self.dispatch(authorized, call, warnings, &notes).await;
+        warnings.extend(notes.take_warnings());
+        outcome
+    }
+
+    async fn dispatch(
+        &self,
+        authorized: &Authorized,
+        call: Call,
+        warnings: &mut Vec<String>,
+        notes: &Notes,
+    ) -> Result<Outcome, Status> {
         let Call { target, action } = call;
         let served = self
             .served(&target.group, &target.version, &target.resource)
             .ok_or_else(errors::no_such_resource)?;
-        let mut request = Request { authorized, target: &target, served: &served, warnings };
+        let mut request = Request { authorized, target: &target, served: &served, warnings, notes };
         if !target.subresource.is_empty() {
             return self.subresource(&mut request, action).await;
         }

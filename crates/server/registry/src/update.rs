@@ -88,6 +88,7 @@ impl Registry {
                 user: request.authorized.user(),
                 old: Some(&*old),
                 dry_run: options.dry_run == DryRun::All,
+                notes: request.notes,
             };
             let mut mutated = self.chain.mutate(request.authorized, &review, new, self, request.warnings)?;
             let context = self.context(request);

@@ -74,6 +74,7 @@ impl Registry {
             target: &target,
             served: &served,
             warnings: &mut *request.warnings,
+            notes: request.notes,
         };
         self.bind(&mut inner, binding, options).await
     }

@@ -66,6 +66,7 @@ impl Registry {
             user: request.authorized.user(),
             old: None,
             dry_run: options.dry_run == DryRun::All,
+            notes: request.notes,
         };
         let mut mutated = self.chain.mutate(request.authorized, &review, body, self, request.warnings)?;
         let bound = self.bound(request, mutated.peek()).await?;

@@ -1,0 +1,47 @@
+//! What a plugin says besides yes and no: warnings for the client, annotations for the audit log.
+
+use std::sync::Mutex;
+
+use meta::Str;
+
+/// Said so far about one request.
+#[derive(Debug, Default)]
+pub struct Notes {
+    said: Mutex<Said>,
+}
+
+#[derive(Debug, Default)]
+struct Said {
+    warnings: Vec<String>,
+    annotations: Vec<(Str, String)>,
+}
+
+impl Notes {
+    fn said(&self) -> std::sync::MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// A text for a Warning header.
+    pub fn warn(&self, text: String) {
+        self.said().warnings.push(text);
+    }
+
+    /// An annotation of the audit event. The first value of a key stays, as upstream keeps it.
+    pub fn annotate(&self, key: impl Into<Str>, value: String) {
+        let key = key.into();
+        let annotations = &mut self.said().annotations;
+        if annotations.iter().all(|(known, _)| *known != key) {
+            annotations.push((key, value));
+        }
+    }
+
+    /// The warnings, which are then forgotten.
+    pub fn take_warnings(&self) -> Vec<String> {
+        std::mem::take(&mut self.said().warnings)
+    }
+
+    /// The annotations, which are then forgotten.
+    pub fn take_annotations(&self) -> Vec<(Str, String)> {
+        std::mem::take(&mut self.said().annotations)
+    }
+}
