@@ -32,6 +32,9 @@ pub fn admit(
             );
         }
     }
+    if let Some(message) = forbidden_sysctl(pod) {
+        return refuse("SysctlForbidden", message);
+    }
     let count = others.len() as i64;
     if count + 1 > max_pods {
         return refuse("OutOfpods", lacking("pods", 1, count, max_pods));
@@ -43,7 +46,10 @@ pub fn admit(
         if want == 0 {
             continue;
         }
-        let capacity = allocatable.get(name.as_str()).map_or(0, amount);
+        let Some(capacity) = allocatable.get(name.as_str()).map(amount) else {
+            // What the node knows nothing of (an extended resource that went away) is the scheduler's business.
+            continue;
+        };
         let used: i64 = others.iter().map(|p| requests(p).get(&name).map_or(0, amount)).sum();
         if used + want > capacity {
             return refuse(&format!("OutOf{name}"), lacking(&name, want, used, capacity));
@@ -56,6 +62,40 @@ pub fn admit(
         );
     }
     Ok(())
+}
+
+/// Kernel settings that a pod may change in its own namespaces without harm to others.
+const SAFE_SYSCTLS: [&str; 12] = [
+    "kernel.shm_rmid_forced",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.tcp_wmem",
+];
+
+/// Why the pod's kernel settings are refused.
+fn forbidden_sysctl(pod: &Pod) -> Option<String> {
+    let wanted = pod.spec.security_context.iter().flat_map(|s| s.sysctls.iter());
+    wanted.map(|s| s.name.as_str()).find_map(|given| {
+        let name = given.replace('/', ".");
+        if !SAFE_SYSCTLS.contains(&name.as_str()) {
+            return Some(format!("forbidden sysctl: {given:?} not allowlisted"));
+        }
+        if pod.spec.host_network && name.starts_with("net.") {
+            return Some(format!("forbidden sysctl: {given:?} not allowed with host net enabled"));
+        }
+        if pod.spec.host_ipc && name.starts_with("kernel.shm") {
+            return Some(format!("forbidden sysctl: {given:?} not allowed with host ipc enabled"));
+        }
+        None
+    })
 }
 
 fn lacking(name: &str, want: i64, used: i64, capacity: i64) -> String {
@@ -118,5 +158,35 @@ mod tests {
         let mut selective = pod("0", 0);
         selective.spec.node_selector.insert("disk", "hdd".into());
         assert_eq!(check(&selective, 110).unwrap_err().0, "NodeAffinity");
+        let mut extended = pod("0", 0);
+        extended.spec.containers[0].resources.requests.insert("example.com/foo", "1".parse().unwrap());
+        assert_eq!(check(&extended, 110), Ok(()), "the node knows nothing of that resource");
+    }
+
+    #[test]
+    fn kernel_settings() {
+        for (name, host_network, want) in [
+            ("kernel.shm_rmid_forced", false, None),
+            ("net/ipv4/tcp_syncookies", false, None),
+            ("net.ipv4.tcp_syncookies", true, Some("not allowed with host net enabled")),
+            ("kernel.msgmax", false, Some("forbidden sysctl: \"kernel.msgmax\" not allowlisted")),
+        ] {
+            let mut pod = pod("0", 0);
+            pod.spec.host_network = host_network;
+            let sysctl = types::core::v1::Sysctl { name: name.into(), value: "1".into() };
+            let context = types::core::v1::PodSecurityContext {
+                sysctls: [sysctl].into_iter().collect(),
+                ..Default::default()
+            };
+            pod.spec.security_context = Some(Box::new(context));
+            let got = forbidden_sysctl(&pod);
+            assert!(
+                match want {
+                    None => got.is_none(),
+                    Some(text) => got.as_deref().is_some_and(|got| got.contains(text)),
+                },
+                "{name}: {got:?}"
+            );
+        }
     }
 }

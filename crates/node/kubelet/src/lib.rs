@@ -232,6 +232,22 @@ pub fn run(config: Config) -> Result<KubeletHandle, StartError> {
     Ok(KubeletHandle { ready, address, pods, tasks })
 }
 
+/// Keeps the Node object known: admission looks at its labels, and others announce resources in its status.
+async fn follow_node(shared: Arc<Shared>) {
+    let cache: Arc<Cache<Node>> = Arc::new(Cache::new());
+    let seen = shared.clone();
+    cache.subscribe(move |change| match change {
+        informer::Change::Added(node) | informer::Change::Updated { new: node, .. } => {
+            seen.see_node(node.clone());
+        }
+        // The reporter registers it anew.
+        informer::Change::Deleted(_) => {}
+    });
+    let mut what = Reflection::of(Target::of::<Node>(""));
+    what.field_selector = format!("metadata.name={}", shared.node_name).into();
+    reflect(shared.client.clone(), what, shared.env.clone(), cache).await;
+}
+
 /// Follows services and the pods bound to this node. Pods are taken on once services are known, because containers get
 /// the services' addresses at their start.
 async fn pod_source(
@@ -243,6 +259,7 @@ async fn pod_source(
     let what = Reflection::of(Target::of::<Service>(""));
     let _services =
         env::spawn("services", reflect(shared.client.clone(), what, shared.env.clone(), services.clone()));
+    let _node = env::spawn("own-node", follow_node(shared.clone()));
     services.synced().await;
     // Admission looks at the node's labels. The sender lives as long as the kubelet.
     let _ = registered.wait_for(|registered| *registered).await;

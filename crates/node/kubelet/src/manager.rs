@@ -9,9 +9,10 @@ use parking_lot::Mutex;
 use reconcile::EventType::Warning;
 use runtime::RuntimeEvent;
 use tokio::sync::{broadcast, mpsc};
-use types::core::v1::Pod;
+use types::core::v1::{Node, Pod};
 
 use crate::admission;
+use crate::node::status::with_extended;
 use crate::pod::{config, is_mirror};
 use crate::shared::Shared;
 use crate::static_pods::{MIRROR, create_mirror, delete_mirror};
@@ -75,12 +76,16 @@ pub struct Manager {
     unsynced: usize,
     finished_tx: mpsc::UnboundedSender<String>,
     finished: mpsc::UnboundedReceiver<String>,
+    /// Pods that are looked at again, with the Node object as the API has it now.
+    again_tx: mpsc::UnboundedSender<Arc<Pod>>,
+    again: mpsc::UnboundedReceiver<Arc<Pod>>,
 }
 
 impl Manager {
     /// For a node whose pods come from that many sources.
     pub fn new(shared: Arc<Shared>, pods: Arc<Pods>, max_pods: i64, sources: usize) -> Manager {
         let (finished_tx, finished) = mpsc::unbounded_channel();
+        let (again_tx, again) = mpsc::unbounded_channel();
         Manager {
             shared,
             pods,
@@ -91,6 +96,8 @@ impl Manager {
             unsynced: sources,
             finished_tx,
             finished,
+            again_tx,
+            again,
         }
     }
 
@@ -111,6 +118,7 @@ impl Manager {
                 Ok(()) = network.changed() => self.tell_all(|| Msg::Network),
                 Some(uid) = objects.recv() => self.pods.send(&uid, Msg::Objects),
                 Some(uid) = self.finished.recv() => self.finished(&uid),
+                Some(pod) = self.again.recv() => self.decide(pod, false, true),
                 event = events.recv() => match event {
                     Ok(event) => self.runtime_event(&event),
                     Err(broadcast::error::RecvError::Lagged(_)) => self.tell_all(|| Msg::Runtime),
@@ -185,11 +193,34 @@ impl Manager {
     }
 
     fn start(&mut self, pod: Arc<Pod>, is_static: bool) {
+        self.decide(pod, is_static, false);
+    }
+
+    /// Takes or refuses a pod. `fresh` says that the Node object has just been fetched.
+    fn decide(&mut self, pod: Arc<Pod>, is_static: bool, fresh: bool) {
         let uid = pod.metadata.uid.to_string();
         if self.pods.workers.lock().contains_key(&uid) {
             return;
         }
         let rejected = self.refuse(&pod);
+        if !fresh && !is_static && rejected.as_ref().is_some_and(|v| v.reason == "NodeAffinity") {
+            // The label that the pod was placed for may be newer than what is known here.
+            let (shared, again) = (self.shared.clone(), self.again_tx.clone());
+            env::spawn_detached("admission", async move {
+                if let Ok(node) = shared.client.all::<Node>().get(&shared.node_name).await {
+                    shared.see_node(node);
+                }
+                let namespace = pod.metadata.namespace.clone();
+                let pods = shared.client.namespaced::<Pod>(&namespace);
+                // Changed or deleted meanwhile, it is judged as it is now.
+                match pods.get_optional(&pod.metadata.name).await {
+                    Ok(Some(now)) if now.metadata.uid == pod.metadata.uid => drop(again.send(now)),
+                    Ok(_) => {}
+                    Err(_) => drop(again.send(pod)),
+                }
+            });
+            return;
+        }
         if let Some(verdict) = &rejected {
             self.shared.pod_event(&pod, Warning, &verdict.reason, verdict.message.clone());
         }
@@ -207,7 +238,8 @@ impl Manager {
         let alive = |p: &Arc<Pod>| !matches!(p.status.phase.as_str(), "Succeeded" | "Failed");
         let others: Vec<_> = self.pods.list().into_iter().filter(alive).collect();
         let node = self.shared.node.read().clone();
-        admission::admit(pod, &others, &node, &self.shared.allocatable, self.max_pods).err()
+        let allocatable = with_extended(self.shared.allocatable.clone(), &node.status.allocatable);
+        admission::admit(pod, &others, &node, &allocatable, self.max_pods).err()
     }
 
     fn finished(&mut self, uid: &str) {

@@ -70,6 +70,16 @@ impl Shared {
         self.root_dir.join("pods").join(uid)
     }
 
+    /// Takes note of a state of the Node object, unless a newer one is known.
+    pub fn see_node(&self, node: Arc<Node>) {
+        let mut known = self.node.write();
+        if informer::revision(&node.metadata) > informer::revision(&known.metadata)
+            || node.metadata.uid != known.metadata.uid
+        {
+            *known = node;
+        }
+    }
+
     /// Node addresses as text.
     pub fn host_ips(&self) -> Vec<String> {
         self.node_ips.iter().map(|ip| ip.to_string()).collect()

@@ -189,6 +189,9 @@ pub struct ContainerConfig {
     pub rlimits: Vec<Rlimit>,
     /// Replaces the image's stop signal (`SIGTERM`, `TERM`, `15`).
     pub stop_signal: Option<String>,
+    /// Id of the running container whose processes this one sees, where containers have process namespaces of their own.
+    #[serde(default)]
+    pub pid_of: Option<String>,
 }
 
 /// Rotation of a container's log.

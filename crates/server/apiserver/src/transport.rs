@@ -68,6 +68,12 @@ fn attributes(call: &Call) -> Attributes {
             .filter(|t| t.equal)
             .map(|t| authz::FieldRequirement { key: t.field, value: t.value })
             .collect();
+        // A collection narrowed to one name is authorized like that object: nodes may watch no more than that.
+        if attributes.name.is_empty()
+            && let Some(term) = attributes.fields.iter().find(|f| f.key == "metadata.name")
+        {
+            attributes.name = term.value.clone();
+        }
     }
     attributes
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use informer::Key;
+use informer::{Change, Key};
 use meta::{List, Map, Str};
 use reconcile::{Context, Controller, Next, Note, Plan, Reconciler, Running, World, Write};
 use types::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Pod, Service};
@@ -24,9 +24,17 @@ const ADDRESSES_MAX: usize = 1000;
 pub(crate) fn start(context: &Context) -> Running {
     Controller::new("endpoint", "endpoint-controller", context.clone(), Legacy)
         .of::<Service>()
-        .of::<Endpoints>()
+        .on_change::<Endpoints>(|change, _| woken_by(change))
         .on::<Pod>(services_of)
         .start()
+}
+
+/// What people write by hand is theirs, with or without a Service of that name; what is ours, or goes, is looked at.
+fn woken_by(change: &Change<Endpoints>) -> Vec<Key> {
+    let object = change.object();
+    let ours = object.metadata.labels.get(MANAGED_BY).is_some_and(|manager| manager == MANAGER);
+    let gone = matches!(change, Change::Deleted(_));
+    if ours || gone { vec![Key::of(&**object)] } else { vec![] }
 }
 
 pub(crate) struct Legacy;

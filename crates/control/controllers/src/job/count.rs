@@ -7,7 +7,7 @@ use meta::{List, Str};
 use types::batch::v1::{Job, JobStatus};
 use types::core::v1::Pod;
 
-use super::indexes::{Indexes, index_of};
+use super::indexes::{FAILURES, IGNORED_FAILURES, Indexes, failures, index_of};
 use super::{finish, is_indexed, is_tracked};
 
 /// How many ended, counted or about to be.
@@ -17,6 +17,8 @@ pub(super) struct Tally {
     pub(super) failed: i32,
     /// Indexes that succeeded, of an Indexed Job.
     pub(super) completed: Indexes,
+    /// Indexes that will not be tried again, where each index has a limit of its own.
+    pub(super) failed_indexes: Option<Indexes>,
 }
 
 fn has_succeeded(pod: &Pod) -> bool {
@@ -25,7 +27,7 @@ fn has_succeeded(pod: &Pod) -> bool {
 
 /// Whether the pod counts as failed: it failed, or is on its way out without having ended where only real ends are
 /// waited for.
-fn has_failed(job: &Job, pod: &Pod) -> bool {
+pub(super) fn has_failed(job: &Job, pod: &Pod) -> bool {
     let only_failed = job.spec.pod_replacement_policy.as_deref() == Some("Failed");
     pod.status.phase == "Failed"
         || (!only_failed && pod.metadata.deletion_timestamp.is_some() && !has_succeeded(pod))
@@ -60,6 +62,12 @@ pub(super) fn take(job: &Job, pods: &[Arc<Pod>], status: &mut JobStatus) -> Tall
             uncounted.failed.push(uid.clone());
         }
     }
+    let failed_indexes = job.spec.backoff_limit_per_index.filter(|_| is_indexed(job)).map(|limit| {
+        let mut failed = Indexes::parse(status.failed_indexes.as_deref().unwrap_or_default());
+        let lost = pods.iter().filter(|pod| has_failed(job, pod) && is_last_try(job, pod, limit));
+        lost.for_each(|pod| failed.extend(index_of(pod)));
+        failed.below(job.spec.completions.unwrap_or(0))
+    });
     let tally = Tally {
         succeeded: if is_indexed(job) {
             completed.len() as i32
@@ -68,21 +76,61 @@ pub(super) fn take(job: &Job, pods: &[Arc<Pod>], status: &mut JobStatus) -> Tall
         },
         failed: status.failed + uncounted.failed.len() as i32,
         completed,
+        failed_indexes,
     };
     if is_indexed(job) {
         status.succeeded = tally.succeeded;
         status.completed_indexes = Str::from(tally.completed.to_string());
     }
+    if let Some(failed) = &tally.failed_indexes {
+        status.failed_indexes = Some(Str::from(failed.to_string()));
+    }
     status.uncounted_terminated_pods = Some(uncounted);
     tally
 }
 
-/// Ended pods whose finalizer may come off once `status` is stored.
-pub(super) fn held(pods: &[Arc<Pod>], status: &JobStatus) -> Vec<Arc<Pod>> {
+/// Whether the failure of `pod` is the end of its index.
+fn is_last_try(job: &Job, pod: &Pod, limit: i32) -> bool {
+    finish::fails_index(job, pod)
+        || failures(pod, FAILURES) + i32::from(finish::counts(job, pod)) > limit
+}
+
+/// The last failed pod of an index that is to be tried again: its successor takes over the number of failures. Until
+/// there is one, the pod must not go.
+pub(super) fn last_failed<'a>(job: &Job, pods: &'a [Arc<Pod>], index: i32) -> Option<&'a Arc<Pod>> {
+    let of_index = pods.iter().filter(|pod| index_of(pod) == Some(index) && has_failed(job, pod));
+    of_index.max_by_key(|pod| {
+        (
+            failures(pod, FAILURES) + failures(pod, IGNORED_FAILURES),
+            pod.metadata.creation_timestamp.map(|time| time.seconds),
+        )
+    })
+}
+
+/// Whether `pod` waits for a successor that knows of its failure.
+fn awaits_successor(job: &Job, tally: &Tally, pods: &[Arc<Pod>], pod: &Arc<Pod>) -> bool {
+    let (Some(failed), Some(index)) = (&tally.failed_indexes, index_of(pod)) else { return false };
+    if !has_failed(job, pod) || failed.contains(index) || tally.completed.contains(index) {
+        return false;
+    }
+    let tries = |pod: &Pod| failures(pod, FAILURES) + failures(pod, IGNORED_FAILURES);
+    let succeeded = |other: &&Arc<Pod>| index_of(other) == Some(index) && tries(other) > tries(pod);
+    !pods.iter().any(|other| succeeded(&other))
+}
+
+/// Ended pods whose finalizer may come off once `status` is stored. `over` says that the Job is at its end.
+pub(super) fn held(
+    job: &Job,
+    tally: &Tally,
+    pods: &[Arc<Pod>],
+    status: &JobStatus,
+    over: bool,
+) -> Vec<Arc<Pod>> {
     let uncounted = status.uncounted_terminated_pods.clone().unwrap_or_default();
     let ready = |pod: &&Arc<Pod>| {
         let uid = &pod.metadata.uid;
         is_tracked(pod)
+            && (over || !awaits_successor(job, tally, pods, pod))
             && (uncounted.succeeded.contains(uid)
                 || uncounted.failed.contains(uid)
                 || matches!(pod.status.phase.as_str(), "Succeeded" | "Failed"))

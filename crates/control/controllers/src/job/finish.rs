@@ -8,7 +8,8 @@ use types::batch::v1::{Job, JobCondition, JobStatus, PodFailurePolicyRule};
 use types::core::v1::Pod;
 
 use super::count::Tally;
-use super::{condition, is_suspended};
+use super::indexes::Indexes;
+use super::{condition, is_indexed, is_suspended};
 
 /// The end of a Job.
 #[derive(Debug)]
@@ -55,12 +56,41 @@ pub(super) fn judge(
     if seconds_to_deadline(job, status, now).is_some_and(|left| left <= 0) {
         return end(false, "DeadlineExceeded", "Job was active longer than specified deadline");
     }
+    if let Some(failed) = &tally.failed_indexes {
+        if job.spec.max_failed_indexes.is_some_and(|most| failed.len() > most.max(0) as usize) {
+            const MESSAGE: &str = "Job has exceeded the specified maximal number of failed indexes";
+            return end(false, "MaxFailedIndexesExceeded", MESSAGE);
+        }
+        let tried = failed.len() + tally.completed.len();
+        if failed.len() > 0 && tried >= job.spec.completions.unwrap_or(0).max(0) as usize {
+            return end(false, "FailedIndexes", "Job has failed indexes");
+        }
+    }
+    if let Some(rule) = success_rule(job, tally) {
+        return end(true, "SuccessPolicy", &format!("Matched rules at index {rule}"));
+    }
     let complete = match job.spec.completions {
         // Without a number the first success ends it, once the others have ended as well.
         None => tally.succeeded > 0 && active.is_empty(),
         Some(completions) => tally.succeeded >= completions,
     };
     if complete { end(true, "CompletionsReached", "Reached expected number of succeeded pods") } else { None }
+}
+
+/// The first rule of the success policy that the completed indexes satisfy.
+fn success_rule(job: &Job, tally: &Tally) -> Option<usize> {
+    let policy = job.spec.success_policy.as_deref().filter(|_| is_indexed(job))?;
+    policy.rules.iter().position(|rule| {
+        let (have, all) = match &rule.succeeded_indexes {
+            Some(text) => {
+                let wanted = Indexes::parse(text);
+                (wanted.in_common(&tally.completed), wanted.len())
+            }
+            // Without a count either, validation has refused the rule.
+            None => (tally.completed.len(), usize::MAX),
+        };
+        have >= rule.succeeded_count.map_or(all, |count| count.max(0) as usize)
+    })
 }
 
 /// Writes the end into `status`: first that it is decided, and when all is settled that it is over.
@@ -146,6 +176,11 @@ fn restarted_too_often(job: &Job, active: &[Arc<Pod>], limit: i32) -> bool {
 /// Whether the failure of `pod` counts towards the limit.
 pub(super) fn counts(job: &Job, pod: &Pod) -> bool {
     rule(job, pod).is_none_or(|(_, rule, _)| rule.action != "Ignore")
+}
+
+/// Whether the failure of `pod` is the end of its index, whatever the limit says.
+pub(super) fn fails_index(job: &Job, pod: &Pod) -> bool {
+    rule(job, pod).is_some_and(|(_, rule, _)| rule.action == "FailIndex")
 }
 
 /// Why the failure of `pod` fails the whole Job.

@@ -6,6 +6,10 @@ use std::fmt;
 use types::core::v1::Pod;
 
 pub(super) const INDEX: &str = "batch.kubernetes.io/job-completion-index";
+/// How many pods of the index failed before this one.
+pub(super) const FAILURES: &str = "batch.kubernetes.io/job-index-failure-count";
+/// How many pods of the index failed before this one without counting.
+pub(super) const IGNORED_FAILURES: &str = "batch.kubernetes.io/job-index-ignored-failure-count";
 
 /// A set of indexes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,6 +34,17 @@ impl Indexes {
 
     pub(super) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// Of how many of `others` it has.
+    pub(super) fn in_common(&self, others: &Indexes) -> usize {
+        self.0.intersection(&others.0).count()
+    }
+
+    /// Those at or beyond `completions` are none of the Job's any more.
+    pub(super) fn below(mut self, completions: i32) -> Indexes {
+        self.0.retain(|index| *index < completions);
+        self
     }
 
     pub(super) fn extend(&mut self, index: Option<i32>) {
@@ -62,6 +77,11 @@ impl fmt::Display for Indexes {
 /// The completion index of a pod.
 pub(super) fn index_of(pod: &Pod) -> Option<i32> {
     pod.metadata.annotations.get(INDEX)?.parse().ok()
+}
+
+/// A number that was written on the pod when it was made.
+pub(super) fn failures(pod: &Pod, annotation: &str) -> i32 {
+    pod.metadata.annotations.get(annotation).and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use reconcile::{Note, Write};
 use types::batch::v1::Job;
 use types::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, Pod};
 
-use super::count::Tally;
-use super::indexes::{INDEX, index_of};
+use super::count::{self, Tally};
+use super::finish;
+use super::indexes::{FAILURES, IGNORED_FAILURES, INDEX, failures, index_of};
 use super::{TRACKING, is_indexed, is_suspended};
 use crate::common::owners::controller_ref;
 use crate::common::{pods, rank};
@@ -47,16 +48,23 @@ pub(super) fn decide(
         match job.spec.completions {
             None if tally.succeeded > 0 => active.len().min(parallelism),
             None => parallelism,
-            Some(completions) => ((completions - tally.succeeded).max(0) as usize).min(parallelism),
+            Some(completions) => {
+                let lost = tally.failed_indexes.as_ref().map_or(0, |failed| failed.len() as i32);
+                ((completions - tally.succeeded - lost).max(0) as usize).min(parallelism)
+            }
         }
     };
-    // Of an Indexed Job no two pods may have one index, and none an index that succeeded.
+    let is_over = |index: i32| {
+        tally.completed.contains(index)
+            || tally.failed_indexes.as_ref().is_some_and(|failed| failed.contains(index))
+    };
+    // Of an Indexed Job no two pods may have one index, and none an index that is over.
     let mut taken = BTreeSet::new();
     let mut surplus: Vec<Arc<Pod>> = Vec::new();
     let mut kept: Vec<Arc<Pod>> = Vec::new();
     for pod in active {
         let useless = is_indexed(job)
-            && index_of(pod).is_none_or(|index| tally.completed.contains(index) || !taken.insert(index));
+            && index_of(pod).is_none_or(|index| is_over(index) || !taken.insert(index));
         if useless { surplus.push(pod.clone()) } else { kept.push(pod.clone()) }
     }
     if kept.len() > wanted {
@@ -74,34 +82,69 @@ pub(super) fn decide(
     if missing == 0 {
         return changes;
     }
+    let free = (0..job.spec.completions.unwrap_or(0))
+        .filter(|index| !taken.contains(index) && !is_over(*index));
+    if tally.failed_indexes.is_some() {
+        retry_each(job, all, free, missing, now, &mut changes);
+        return changes;
+    }
     let pause = pause(all, now);
     if pause > 0 {
         changes.wait_seconds = Some(pause);
         return changes;
     }
-    let free = (0..job.spec.completions.unwrap_or(0))
-        .filter(|index| !taken.contains(index) && !tally.completed.contains(*index));
     changes.create = if is_indexed(job) {
-        free.take(missing).map(|index| create(job, Some(index))).collect()
+        free.take(missing).map(|index| create(job, Some(index), None)).collect()
     } else {
-        (0..missing).map(|_| create(job, None)).collect()
+        (0..missing).map(|_| create(job, None, None)).collect()
     };
     changes
 }
 
+/// Starts or starts again the indexes whose own pause is over.
+fn retry_each(
+    job: &Job,
+    all: &[Arc<Pod>],
+    free: impl Iterator<Item = i32>,
+    missing: usize,
+    now: Time,
+    changes: &mut Changes,
+) {
+    for index in free {
+        if changes.create.len() >= missing {
+            return;
+        }
+        let last = count::last_failed(job, all, index);
+        let pause = last.map_or(0, |pod| {
+            let before = failures(pod, FAILURES) + failures(pod, IGNORED_FAILURES);
+            ended(pod, now) + doubled(before) - now.seconds
+        });
+        if pause > 0 {
+            changes.wait_seconds = Some(changes.wait_seconds.map_or(pause, |have| have.min(pause)));
+        } else {
+            changes.create.push(create(job, Some(index), last.map(|pod| &**pod)));
+        }
+    }
+}
+
+/// When the last container of `pod` ended, or else the pod began to.
+fn ended(pod: &Pod, now: Time) -> i64 {
+    let ends =
+        pod.status.container_statuses.iter().filter_map(|status| status.state.terminated.as_ref()?.finished_at);
+    ends.max()
+        .or(pod.metadata.deletion_timestamp)
+        .or(pod.metadata.creation_timestamp)
+        .map_or(now.seconds, |time| time.seconds)
+}
+
+/// The pause after so many failures before the last one.
+fn doubled(failures: i32) -> i64 {
+    PAUSE_SECONDS.saturating_mul(1 << failures.clamp(0, 16)).min(PAUSE_MAX_SECONDS)
+}
+
 /// Seconds to wait after failures since the last success.
 fn pause(all: &[Arc<Pod>], now: Time) -> i64 {
-    let ended = |pod: &Pod| {
-        let ends = pod
-            .status
-            .container_statuses
-            .iter()
-            .filter_map(|status| status.state.terminated.as_ref()?.finished_at);
-        ends.max()
-            .or(pod.metadata.deletion_timestamp)
-            .or(pod.metadata.creation_timestamp)
-            .map_or(now.seconds, |time| time.seconds)
-    };
+    let ended = |pod: &Pod| ended(pod, now);
     let success = all.iter().filter(|pod| pod.status.phase == "Succeeded").map(|pod| ended(pod)).max();
     let failures: Vec<i64> = all
         .iter()
@@ -110,12 +153,11 @@ fn pause(all: &[Arc<Pod>], now: Time) -> i64 {
         .filter(|end| success.is_none_or(|success| *end > success))
         .collect();
     let Some(last) = failures.iter().max() else { return 0 };
-    let doublings = (failures.len() - 1).min(16) as u32;
-    let pause = PAUSE_SECONDS.saturating_mul(1 << doublings).min(PAUSE_MAX_SECONDS);
-    last + pause - now.seconds
+    last + doubled(failures.len() as i32 - 1) - now.seconds
 }
 
-fn create(job: &Job, index: Option<i32>) -> Write {
+/// A new pod; `last` is the failed pod of its index whose failures it inherits.
+fn create(job: &Job, index: Option<i32>, last: Option<&Pod>) -> Write {
     let mut pod = pods::from_template(&job.spec.template, &job.metadata, controller_ref(job));
     pod.metadata.finalizers.push(TRACKING.into());
     if let Some(index) = index {
@@ -123,6 +165,16 @@ fn create(job: &Job, index: Option<i32>) -> Write {
         pod.metadata.generate_name = Str::from(format!("{}-{index}-", job.metadata.name));
         pod.metadata.annotations.insert(INDEX, text.clone());
         pod.metadata.labels.insert(INDEX, text);
+        if job.spec.backoff_limit_per_index.is_some() {
+            let counts = last.is_some_and(|last| finish::counts(job, last));
+            let before = |annotation| last.map_or(0, |last| failures(last, annotation));
+            let counted = before(FAILURES) + i32::from(counts);
+            let ignored = before(IGNORED_FAILURES) + i32::from(last.is_some() && !counts);
+            pod.metadata.annotations.insert(FAILURES, Str::from(counted.to_string()));
+            if ignored > 0 {
+                pod.metadata.annotations.insert(IGNORED_FAILURES, Str::from(ignored.to_string()));
+            }
+        }
         pod.spec.hostname = Str::from(format!("{}-{index}", job.metadata.name));
         for container in pod.spec.init_containers.iter_mut().chain(pod.spec.containers.iter_mut()) {
             if !container.env.iter().any(|known| known.name == "JOB_COMPLETION_INDEX") {

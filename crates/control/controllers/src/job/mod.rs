@@ -111,7 +111,7 @@ impl Reconciler for Jobs {
             finish::record(job, &mut status, &verdict, now, plan);
         }
 
-        let uncounted = count::held(&owned, &status);
+        let uncounted = count::held(job, &tally, &owned, &status, ending);
         let deadline = finish::seconds_to_deadline(job, &status, now);
         let mut next = match (wanted.wait_seconds, deadline) {
             (None, None) => Next::Done,

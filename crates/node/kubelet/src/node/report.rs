@@ -58,12 +58,13 @@ impl Reporter {
                 }
             }
         };
-        *self.shared.node.write() = node.clone();
+        self.shared.see_node(node.clone());
         self.registered.send_replace(true);
         let mut network = self.shared.network.changes();
         let mut reported = self.shared.env.clock.monotonic();
         let mut first = true;
         loop {
+            node = self.newest(node);
             let status = self.status(&node);
             let due = self.shared.env.clock.monotonic().saturating_sub(reported) >= REPORT;
             if first || due || !same(&status, &node.status) {
@@ -72,7 +73,7 @@ impl Reporter {
                         node = new;
                         first = false;
                         reported = self.shared.env.clock.monotonic();
-                        *self.shared.node.write() = node.clone();
+                        self.shared.see_node(node.clone());
                     }
                     // Somebody deleted the node: it registers again.
                     Err(status) if status.code == 404 => {
@@ -99,6 +100,12 @@ impl Reporter {
                 },
             }
         }
+    }
+
+    /// The Node object as last written here or, where that is newer, as seen by the watch.
+    fn newest(&self, own: Arc<Node>) -> Arc<Node> {
+        let seen = self.shared.node.read().clone();
+        if informer::revision(&seen.metadata) > informer::revision(&own.metadata) { seen } else { own }
     }
 
     fn desired(&self) -> Node {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use meta::{List, Time};
+use meta::{List, Map, Quantity, Time};
 use types::core::v1::{
     ContainerImage, Node, NodeAddress, NodeCondition, NodeFeatures, NodeRuntimeHandler,
     NodeRuntimeHandlerFeatures, NodeStatus,
@@ -58,8 +58,14 @@ pub fn labels(name: &str, arch: &str) -> [(&'static str, String); 5] {
 pub fn node_status(facts: &Facts<'_>, old: &Node) -> NodeStatus {
     let mut status = old.status.clone();
     let now = api_time(facts.now);
-    status.capacity = facts.machine.capacity(facts.max_pods);
-    status.allocatable = facts.machine.allocatable(facts.max_pods);
+    status.capacity = with_extended(facts.machine.capacity(facts.max_pods), &old.status.capacity);
+    status.allocatable = with_extended(facts.machine.allocatable(facts.max_pods), &old.status.allocatable);
+    for (name, quantity) in status.capacity.iter().filter(|(name, _)| is_extended(name)) {
+        // Nobody reserves anything of what others announce.
+        if !status.allocatable.contains_key(name.as_str()) {
+            status.allocatable.insert(name.clone(), *quantity);
+        }
+    }
     let address = |type_: &str, address: String| NodeAddress { type_: type_.into(), address: address.into() };
     let mut addresses: List<NodeAddress> =
         facts.ips.iter().map(|ip| address("InternalIP", ip.to_string())).collect();
@@ -80,6 +86,19 @@ pub fn node_status(facts: &Facts<'_>, old: &Node) -> NodeStatus {
         set(&mut status.conditions, condition, now);
     }
     status
+}
+
+/// Whether a resource is none of the kubelet's own: whoever announces it in the node's status keeps it there.
+pub fn is_extended(name: &str) -> bool {
+    name.contains('/') && !name.starts_with("hugepages-")
+}
+
+/// The kubelet's own resources with what others announce.
+pub fn with_extended(mut own: Map<Quantity>, old: &Map<Quantity>) -> Map<Quantity> {
+    for (name, quantity) in old.iter().filter(|(name, _)| is_extended(name)) {
+        own.insert(name.clone(), *quantity);
+    }
+    own
 }
 
 /// Largest first; names by digest, then by tag.
@@ -161,6 +180,13 @@ pub fn same(a: &NodeStatus, b: &NodeStatus) -> bool {
 mod tests {
     use super::*;
     use std::time::{Duration, UNIX_EPOCH};
+
+    #[test]
+    fn resources_of_others_stay() {
+        let list = |names: &[&str]| names.iter().map(|n| (*n, "3".parse::<Quantity>().unwrap())).collect();
+        let got = with_extended(list(&["cpu"]), &list(&["cpu", "example.com/foo", "ephemeral-storage"]));
+        assert_eq!(got.keys().map(|k| k.as_str()).collect::<Vec<_>>(), ["cpu", "example.com/foo"]);
+    }
 
     #[test]
     fn conditions_keep_their_transition_times() {

@@ -158,6 +158,7 @@ pub fn container(
         oom_score_adj: Some(resources::oom_score_adj(pod, container, node.memory_capacity_bytes)),
         security: security::effective(pod, container, node.seccomp_default),
         rlimits: vec![],
+        pid_of: None,
         stop_signal: container.lifecycle.as_ref().and_then(|l| l.stop_signal.as_deref()).map(str::to_owned),
     }
 }

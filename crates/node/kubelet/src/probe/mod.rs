@@ -85,7 +85,7 @@ impl Prober {
         } else if self.kind != Kind::Liveness && self.warm_up(period).await {
             self.env.sleep(period).await;
         }
-        let mut counter = Counter::new(&self.probe, self.kind);
+        let mut counter = Counter::new(&self.probe);
         loop {
             let outcome = self.look().await;
             self.report(&outcome);

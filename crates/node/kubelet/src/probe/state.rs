@@ -2,7 +2,6 @@
 
 use types::core::v1::Probe;
 
-use super::Kind;
 use super::check::Outcome;
 
 /// What a probe says of its container.
@@ -25,23 +24,15 @@ pub struct Counter {
 }
 
 impl Counter {
-    /// The verdict before any result: alive, but not ready and not started.
-    pub fn initial(kind: Kind) -> Option<Verdict> {
-        match kind {
-            Kind::Liveness => Some(Verdict::Success),
-            Kind::Readiness => Some(Verdict::Failure),
-            Kind::Startup => None,
-        }
-    }
-
-    /// Starts counting.
-    pub fn new(probe: &Probe, kind: Kind) -> Counter {
+    /// Starts counting. Whatever the container was thought to be before (the kubelet may have restarted meanwhile, or the
+    /// warm-up found it ready), the first verdict is told.
+    pub fn new(probe: &Probe) -> Counter {
         Counter {
             success: probe.success_threshold.max(1),
             failure: if probe.failure_threshold < 1 { 3 } else { probe.failure_threshold },
             last: None,
             run: 0,
-            current: Counter::initial(kind),
+            current: None,
         }
     }
 
@@ -68,9 +59,9 @@ mod tests {
     use super::*;
 
     /// Results `+`, `-`, `?` in, verdicts out (`.` for none).
-    fn run(kind: Kind, success: i32, failure: i32, results: &str) -> String {
+    fn run(success: i32, failure: i32, results: &str) -> String {
         let probe = Probe { success_threshold: success, failure_threshold: failure, ..Default::default() };
-        let mut counter = Counter::new(&probe, kind);
+        let mut counter = Counter::new(&probe);
         let outcome = |c| match c {
             '+' => Outcome::Success(String::new()),
             '-' => Outcome::Failure(String::new()),
@@ -88,12 +79,16 @@ mod tests {
 
     #[test]
     fn thresholds() {
-        assert_eq!(run(Kind::Readiness, 1, 3, "+--+---+"), "+.....-+");
-        assert_eq!(run(Kind::Readiness, 2, 1, "++-+++"), ".+-.+.");
-        assert_eq!(run(Kind::Liveness, 1, 3, "+-?--"), "....-", "unknown neither counts nor resets");
-        assert_eq!(run(Kind::Liveness, 1, 1, "-"), "-");
-        assert_eq!(run(Kind::Startup, 1, 3, "--+"), "..+");
-        assert_eq!(run(Kind::Startup, 1, 2, "--"), ".-");
-        assert_eq!(run(Kind::Liveness, 0, 0, "---"), "..-", "the API's defaults");
+        for (success, failure, results, want, why) in [
+            (1, 3, "+--+---+", "+.....-+", "failures in a row"),
+            (2, 1, "++-+++", ".+-.+.", "successes in a row"),
+            (1, 3, "+-?--", "+...-", "unknown neither counts nor resets"),
+            (1, 1, "-", "-", "what was thought before does not hide the first failure"),
+            (1, 2, "--", ".-", "nor the first of several"),
+            (1, 3, "--+", "..+", "a start"),
+            (0, 0, "---", "..-", "the API's defaults"),
+        ] {
+            assert_eq!(run(success, failure, results), want, "{why}");
+        }
     }
 }

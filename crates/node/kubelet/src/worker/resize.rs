@@ -4,13 +4,20 @@
 //! is kept on disk, for the spec alone does not tell it after a restart of the kubelet.
 
 use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
 
-use reconcile::EventType::Warning;
+use reconcile::EventType::{Normal, Warning};
 use types::core::v1::{Container, Pod, PodCondition, ResourceRequirements};
 
+use super::steps::Wake;
 use super::{Done, Worker};
+use crate::pod::plan::Action;
 use crate::pod::resources;
 use crate::pod::view::is_running;
+use crate::pod::{Role, init_role};
+
+/// A change that the kernel refused (less memory than is in use, for example) is tried again after this pause.
+const RETRY: Duration = Duration::from_secs(10);
 
 /// Resizes of one pod.
 #[derive(Default)]
@@ -19,8 +26,8 @@ pub struct State {
     granted: HashMap<String, ResourceRequirements>,
     /// A change of cgroups is under way.
     running: bool,
-    /// Why the last change did not succeed.
-    failed: Option<String>,
+    /// Why the last change did not succeed, and when it is tried again.
+    failed: Option<(String, SystemTime)>,
     /// Why the wanted resources are not granted: reason and message.
     pending: Option<(&'static str, String)>,
 }
@@ -35,14 +42,12 @@ impl State {
     /// What the API says of running containers is what an earlier kubelet granted; else the spec counts.
     pub fn new(pod: &Pod) -> State {
         let of_status = |c: &Container| {
-            let status = pod.status.container_statuses.iter().find(|s| s.name == c.name)?;
+            let all = pod.status.container_statuses.iter().chain(pod.status.init_container_statuses.iter());
+            let status = all.into_iter().find(|s| s.name == c.name)?;
             status.state.running.as_ref()?;
             status.resources.as_deref().cloned()
         };
-        let granted = pod
-            .spec
-            .containers
-            .iter()
+        let granted = resizable(pod)
             .map(|c| (c.name.to_string(), of_status(c).unwrap_or_else(|| c.resources.clone())));
         State { granted: granted.collect(), ..State::default() }
     }
@@ -58,11 +63,54 @@ impl State {
     }
 }
 
+/// Containers that run as long as the pod: regular ones and sidecars.
+fn resizable(pod: &Pod) -> impl Iterator<Item = &Container> {
+    let sidecars = pod.spec.init_containers.iter().filter(|c| init_role(c) == Role::Sidecar);
+    pod.spec.containers.iter().chain(sidecars)
+}
+
+fn differs_in(name: &str, a: &ResourceRequirements, b: &ResourceRequirements) -> bool {
+    a.requests.get(name) != b.requests.get(name) || a.limits.get(name) != b.limits.get(name)
+}
+
 /// Requests and limits of CPU and memory decide; anything else cannot be resized.
 fn differs(a: &ResourceRequirements, b: &ResourceRequirements) -> bool {
-    let differ =
-        |name: &str| a.requests.get(name) != b.requests.get(name) || a.limits.get(name) != b.limits.get(name);
-    differ("cpu") || differ("memory")
+    differs_in("cpu", a, b) || differs_in("memory", a, b)
+}
+
+/// Whether the container wants to be started anew for this change.
+fn restarts(container: &Container, have: &ResourceRequirements) -> bool {
+    let wanted = |policy: &types::core::v1::ContainerResizePolicy| {
+        policy.restart_policy == "RestartContainer"
+            && differs_in(&policy.resource_name, have, &container.resources)
+    };
+    container.resize_policy.iter().any(wanted)
+}
+
+/// The pod with the resources that are in effect.
+fn in_effect(pod: &Pod, granted: &HashMap<String, ResourceRequirements>) -> Pod {
+    let mut pod = pod.clone();
+    let spec = &mut *pod.spec;
+    for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut()) {
+        if let Some(have) = granted.get(container.name.as_str()) {
+            container.resources = have.clone();
+        }
+    }
+    pod
+}
+
+/// The pod's limits while its containers change: room for both the old and the new ones, since no container may have
+/// more than its pod, at any moment. What has no limit on one side stays as it is for now.
+fn while_changing(old: &runtime::Resources, new: &runtime::Resources) -> runtime::Resources {
+    fn larger<T: Ord + Copy>(a: Option<T>, b: Option<T>) -> Option<T> {
+        Some(a?.max(b?))
+    }
+    runtime::Resources {
+        cpu_quota_us: larger(old.cpu_quota_us, new.cpu_quota_us),
+        cpu_period_us: larger(old.cpu_period_us, new.cpu_period_us),
+        memory_limit_bytes: larger(old.memory_limit_bytes, new.memory_limit_bytes),
+        ..runtime::Resources::default()
+    }
 }
 
 /// Whether the pod as a whole still fits the node: the larger of its requests against what the node can give.
@@ -90,21 +138,17 @@ fn shown(list: &std::collections::BTreeMap<String, meta::Quantity>, name: &str) 
 
 impl Worker {
     /// Grants and puts into effect what the spec wants, if it is anything else than before.
-    pub(super) fn sync_resize(&mut self) {
+    pub(super) fn sync_resize(&mut self, wake: &mut Wake) {
         if self.resize.running {
             return;
         }
-        let wanted: Vec<(String, String, Container)> = self
-            .pod
-            .spec
-            .containers
-            .iter()
+        let wanted: Vec<(String, Container)> = resizable(&self.pod)
             .filter(|c| {
                 self.resize.granted.get(c.name.as_str()).is_some_and(|have| differs(have, &c.resources))
             })
             .filter_map(|c| {
                 let running = self.view.active(&c.name).filter(|r| is_running(r))?;
-                Some((c.name.to_string(), running.id.clone(), c.clone()))
+                (!self.in_flight.stopping.contains(&running.id)).then(|| (running.id.clone(), c.clone()))
             })
             .collect();
         if wanted.is_empty() {
@@ -112,40 +156,57 @@ impl Worker {
             return;
         }
         if let Some(why) = impossible(&self.pod, &self.shared.allocatable) {
+            if self.resize.pending.is_none() {
+                self.shared.pod_event(&self.pod, Warning, "ResizeInfeasible", why.clone());
+            }
             self.resize.pending = Some(("Infeasible", why));
             return;
         }
-        if self.resize.failed.is_some() && self.resize.pending.is_none() {
-            // The same change has failed already; a new spec clears this.
-            return;
+        if let Some((_, again)) = &self.resize.failed
+            && let Ok(rest) = again.duration_since(self.now())
+            && !rest.is_zero()
+        {
+            return wake.after(rest);
         }
         let Some(sandbox) = self.view.ready_sandbox().map(|s| s.id.clone()) else { return };
         self.resize.pending = None;
         self.resize.running = true;
-        let pod_limits = resources::pod_cgroup(&self.pod, self.shared.settings.pod_pids_limit);
+        let pids = self.shared.settings.pod_pids_limit;
+        let before = resources::pod_cgroup(&in_effect(&self.pod, &self.resize.granted), pids);
+        let after = resources::pod_cgroup(&self.pod, pids);
+        let have = |c: &Container| self.resize.granted.get(c.name.as_str()).cloned().unwrap_or_default();
+        let (anew, in_place): (Vec<_>, Vec<_>) =
+            wanted.into_iter().partition(|(_, container)| restarts(container, &have(container)));
+        for (id, container) in anew {
+            let name = container.name.to_string();
+            // Its next start takes the resources from the spec.
+            self.resize.granted.insert(name.clone(), container.resources);
+            let why = format!("Container {name} resize requires restart");
+            self.act(Action::Stop { id, name, why, probe: None });
+        }
         let runtime = self.shared.runtime.clone();
         self.ops.spawn(async move {
             let mut granted = HashMap::new();
-            let mut result =
-                runtime.update_sandbox_resources(&sandbox, &pod_limits).await.map_err(|e| e.to_string());
-            for (name, id, container) in wanted {
-                if result.is_err() {
-                    break;
+            let changes = async {
+                runtime.update_sandbox_resources(&sandbox, &while_changing(&before, &after)).await?;
+                for (id, container) in in_place {
+                    runtime.update_resources(&id, &resources::container_cgroup(&container)).await?;
+                    granted.insert(container.name.to_string(), container.resources);
                 }
-                let limits = resources::container_cgroup(&container);
-                result = runtime.update_resources(&id, &limits).await.map_err(|e| e.to_string());
-                granted.insert(name, container.resources);
-            }
+                runtime.update_sandbox_resources(&sandbox, &after).await
+            };
+            let result = changes.await.map_err(|error| error.to_string());
             Done::Resized(Resized { granted, result })
         });
     }
 
     pub(super) fn resized(&mut self, resized: Resized) {
         self.resize.running = false;
+        self.resize.granted.extend(resized.granted);
         match resized.result {
             Ok(()) => {
-                self.resize.granted.extend(resized.granted);
                 self.resize.failed = None;
+                self.shared.pod_event(&self.pod, Normal, "ResizeCompleted", "Pod resize completed");
             }
             Err(why) => {
                 self.shared.pod_event(
@@ -154,7 +215,7 @@ impl Worker {
                     "ResizeError",
                     format!("Error resizing pod: {why}"),
                 );
-                self.resize.failed = Some(why);
+                self.resize.failed = Some((why, self.now() + RETRY));
             }
         }
     }
@@ -175,9 +236,51 @@ impl Worker {
         }
         if self.resize.running {
             out.push(condition("PodResizeInProgress", "", ""));
-        } else if let Some(why) = &self.resize.failed {
+        } else if let Some((why, _)) = &self.resize.failed {
             out.push(condition("PodResizeInProgress", "Error", why));
         }
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use types::core::v1::ContainerResizePolicy;
+
+    fn resources(cpu: &str, memory: &str) -> ResourceRequirements {
+        let list: meta::Map<meta::Quantity> =
+            [("cpu", cpu), ("memory", memory)].into_iter().map(|(k, v)| (k, v.parse().unwrap())).collect();
+        ResourceRequirements { requests: list.clone(), limits: list, ..Default::default() }
+    }
+
+    #[test]
+    fn a_policy_decides_whether_a_container_restarts() {
+        let policy = |name: &str, policy: &str| ContainerResizePolicy {
+            resource_name: name.into(),
+            restart_policy: policy.into(),
+        };
+        let container = Container {
+            resources: resources("20m", "30Mi"),
+            resize_policy: [policy("cpu", "NotRequired"), policy("memory", "RestartContainer")]
+                .into_iter()
+                .collect(),
+            ..Default::default()
+        };
+        assert!(!restarts(&container, &resources("10m", "30Mi")), "only CPU changed");
+        assert!(restarts(&container, &resources("20m", "20Mi")));
+        assert!(!differs(&container.resources, &resources("0.02", "30Mi")), "written differently");
+    }
+
+    #[test]
+    fn a_pod_has_room_for_old_and_new_while_it_changes() {
+        let limits = |quota, memory| runtime::Resources {
+            cpu_quota_us: quota,
+            memory_limit_bytes: memory,
+            cpu_shares: Some(2),
+            ..Default::default()
+        };
+        let got = while_changing(&limits(Some(3000), None), &limits(Some(2000), Some(5)));
+        assert_eq!((got.cpu_quota_us, got.memory_limit_bytes, got.cpu_shares), (Some(3000), None, None));
     }
 }

@@ -7,11 +7,15 @@ use std::time::SystemTime;
 use reconcile::EventType::{Normal, Warning};
 use runtime::DnsConfig;
 use types::core::v1::Pod;
+use types::node::v1::RuntimeClass;
 use volumes::{Host, Mounted};
 
 use crate::pod::view::PodView;
 use crate::pod::{config, containers, env as environment, hosts};
 use crate::shared::Shared;
+
+/// Runtime handlers of this node: the default one, under the names by which manifests ask for it.
+pub const HANDLERS: [&str; 3] = ["", "ferrokube", "runc"];
 
 /// The mounted volumes of a pod.
 #[derive(Clone, Debug, Default)]
@@ -174,6 +178,7 @@ impl Job {
 
     async fn create(&self) -> Result<String, String> {
         let (shared, pod) = (&self.shared, &self.pod);
+        self.check_runtime_class().await?;
         let hostname = hosts::kernel_hostname(pod, &shared.dns.cluster_domain)?;
         let node_hosts = match pod.spec.host_network {
             true => std::fs::read_to_string("/etc/hosts").unwrap_or_default(),
@@ -185,6 +190,20 @@ impl Job {
         std::fs::create_dir_all(&sandbox.log_directory)
             .map_err(|e| format!("{}: {e}", sandbox.log_directory.display()))?;
         shared.runtime.run_sandbox(sandbox).await.map_err(|e| e.to_string())
+    }
+
+    /// A RuntimeClass may ask for a handler that this node has not.
+    async fn check_runtime_class(&self) -> Result<(), String> {
+        let name = self.pod.spec.runtime_class_name.as_deref().unwrap_or_default();
+        if name.is_empty() {
+            return Ok(());
+        }
+        let class = self.shared.client.all::<RuntimeClass>().get(name).await;
+        let class = class.map_err(|status| format!("failed to get RuntimeClass {name:?}: {}", status.message))?;
+        if HANDLERS.contains(&class.handler.as_str()) {
+            return Ok(());
+        }
+        Err(format!("no runtime for {:?} is configured", class.handler))
     }
 
     fn resolver(&self) -> DnsConfig {

@@ -210,9 +210,7 @@ impl Job {
         let prepared = config::Prepared { env, mounts, termination_file };
         let mut wanted =
             config::container(pod, container, self.role, self.attempt, prepared, &self.shared.settings);
-        if let Some(target) = &self.target {
-            wanted.annotations.insert("ferrokube.io/target-container".into(), target.clone());
-        }
+        wanted.pid_of = self.target.clone();
         if let Some(status) = &self.shared.runtime.image(&image.id)
             && wanted.security.run_as_user.is_none()
             && status.user.is_empty()

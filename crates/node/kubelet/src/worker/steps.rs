@@ -62,7 +62,7 @@ impl Worker {
         for action in plan.actions {
             self.act(action);
         }
-        self.sync_resize();
+        self.sync_resize(wake);
         self.refresh_volumes(wake);
         if let Some(after) = plan.wake_in {
             wake.after(after);
@@ -109,7 +109,7 @@ impl Worker {
         }
     }
 
-    fn act(&mut self, action: Action) {
+    pub(super) fn act(&mut self, action: Action) {
         match action {
             Action::SetUp => {
                 self.in_flight.set_up = true;

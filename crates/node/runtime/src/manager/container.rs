@@ -220,6 +220,12 @@ impl Inner {
         let files = self.sandbox_state(&sandbox.id);
         let mut namespaces = pinned(&sandbox.config, &files);
         namespaces.extend(Inner::pause_namespace(sandbox));
+        let mut own_pid_namespace = sandbox.config.pid == PidMode::Container;
+        if let Some(target) = config.pid_of.as_ref().filter(|_| own_pid_namespace) {
+            let pid = self.container(target)?.pid("share the processes of")?;
+            namespaces.push(("pid", PathBuf::from(format!("/proc/{pid}/ns/pid"))));
+            own_pid_namespace = false;
+        }
         let hostname = fs::read_to_string(files.join("hostname")).unwrap_or_default();
         let cgroup_dirs = self.cgroups.visible(&cgroup);
         let specification = spec::build(&spec::Inputs {
@@ -247,7 +253,6 @@ impl Inner {
             config.mounts.iter().map(|m| (m.container_path.clone(), m.propagation)).collect();
         // What is set for a mount is set for all below it, so the deeper ones come later.
         propagation.sort_by_key(|(path, _)| path.components().count());
-        let own_pid_namespace = sandbox.config.pid == PidMode::Container;
         save(
             &bundle.join("shim.json"),
             &ShimConfig {

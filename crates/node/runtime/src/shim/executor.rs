@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
 use nix::errno::Errno;
+use nix::sys::signal::{self, SigHandler, Signal};
 use nix::sys::stat::stat;
 use nix::unistd::{AccessFlags, access, execve};
 
@@ -67,11 +68,10 @@ pub(crate) fn become_program(args: &[String], env: &[String]) -> String {
     let Ok(path) = c(&path.to_string_lossy().into_owned()) else {
         return format!("exec: {name:?}: invalid argument");
     };
-    // Rust ignores SIGPIPE; the program must not inherit that.
-    // SAFETY: the default action runs no code of ours.
-    unsafe {
-        let _ =
-            nix::sys::signal::signal(nix::sys::signal::Signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl);
+    // Rust ignores SIGPIPE, and who started the server may have ignored others; the program must not inherit that.
+    for signal in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP)) {
+        // SAFETY: the default action runs no code of ours.
+        let _ = unsafe { signal::signal(signal, SigHandler::SigDfl) };
     }
     let errno = match execve(&path, &args, &env) {
         Err(errno) => errno,

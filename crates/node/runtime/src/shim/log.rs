@@ -55,10 +55,11 @@ impl Splitter {
         }
     }
 
-    /// What is left when the stream ends without a newline.
+    /// What is left when the stream ends without a newline: a part, for a reader of the log must not get a newline that
+    /// the container never wrote.
     pub(crate) fn finish(&mut self, time: &[u8], out: &mut Vec<u8>) {
         if !self.pending.is_empty() {
-            self.entry(b"", b"F", time, out);
+            self.entry(b"", b"P", time, out);
         }
     }
 
@@ -200,7 +201,8 @@ mod tests {
     #[test]
     fn lines_are_whole_however_they_arrive() {
         let want = "T stdout F one\nT stdout F \nT stdout F two\n";
-        assert_eq!(split(&[b"one\n\ntwo"]), want);
+        assert_eq!(split(&[b"one\n\ntwo\n"]), want);
+        assert_eq!(split(&[b"one\ntwo"]), "T stdout F one\nT stdout P two\n");
         assert_eq!(split(&[b"o", b"ne", b"\n", b"\ntw", b"o\n"]), want);
         assert_eq!(split(&[]), "");
     }

@@ -187,7 +187,8 @@ fn namespaces(inputs: &Inputs<'_>) -> Vec<Value> {
     if inputs.cgroup_dirs.is_none() {
         all.push(json!({ "type": "cgroup" }));
     }
-    if inputs.sandbox.pid == PidMode::Container {
+    let joined = inputs.namespaces.iter().any(|(kind, _)| *kind == "pid");
+    if inputs.sandbox.pid == PidMode::Container && !joined {
         all.push(json!({ "type": "pid" }));
     }
     all.extend(inputs.namespaces.iter().map(|(kind, path)| json!({ "type": kind, "path": path })));

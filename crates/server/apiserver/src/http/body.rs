@@ -48,6 +48,17 @@ impl Body {
         Body::Stream(stream.boxed())
     }
 
+    /// The bytes as they come, whatever sort of body it is.
+    pub fn into_stream(self) -> BoxStream<'static, Bytes> {
+        match self {
+            Body::Stream(stream) => stream,
+            known => {
+                let bytes = known.gather();
+                futures::stream::iter((!bytes.is_empty()).then_some(bytes)).boxed()
+            }
+        }
+    }
+
     /// Length in bytes, unless it streams.
     pub fn length(&self) -> Option<usize> {
         match self {

@@ -147,7 +147,7 @@ pub(crate) async fn log(
     server: &Server,
     _: &Authorized,
     decoded: &Decoded,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Result<Answer, Status> {
     let pod = pod(server, decoded).await?;
     check_log(&decoded.query, &pod.metadata.name)?;
@@ -174,9 +174,13 @@ pub(crate) async fn log(
         encode(&container),
         query_of(decoded, &names)
     );
+    let websocket = super::websocket::take(&mut request)?;
     let mut response = forward(&backend, request, &path).await?;
     if !response.status().is_success() {
         return Ok(Answer::Refused(errors::internal(format!("the kubelet answered {}", response.status()))));
+    }
+    if let Some(websocket) = websocket {
+        return Ok(Answer::Raw(websocket.answer(response.into_body())));
     }
     let kind = header::HeaderValue::from_static("text/plain");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);

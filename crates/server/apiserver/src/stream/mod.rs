@@ -7,5 +7,7 @@ pub(crate) mod backend;
 mod client;
 pub(crate) mod kubelet;
 pub(crate) mod proxy;
+mod rewrite;
+mod websocket;
 
 pub use client::KubeletClient;

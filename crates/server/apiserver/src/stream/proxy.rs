@@ -1,6 +1,13 @@
 //! `pods/proxy`, `services/proxy` and `nodes/proxy`: HTTP to what the object stands for.
 
-use http::Request;
+use std::io::{Read, Write};
+
+use bytes::{Bytes, BytesMut};
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use futures::StreamExt;
+use http::{Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use meta::Status;
 use registry::{Served, errors};
@@ -8,10 +15,15 @@ use types::core::v1::{Pod, Service};
 use types::discovery::v1::EndpointSlice;
 
 use super::backend::Backend;
-use super::kubelet::{backend, forward};
+use super::kubelet::backend;
+use super::rewrite::Place;
 use crate::answer::Answer;
+use crate::http::body::Body;
 use crate::pipeline::Decoded;
 use crate::server::Server;
+
+/// Largest page whose links are rewritten, in bytes; larger ones pass as they are.
+const PAGE_BYTES_MAX: usize = 8 << 20;
 
 /// A name in a proxy path: `[https:]name[:port]`.
 struct Named<'a> {
@@ -51,7 +63,103 @@ pub(crate) async fn serve(
         "pods" => pod(server, &info.namespace, &named).await?,
         _ => service(server, &info.namespace, &named).await?,
     };
-    Ok(Answer::Raw(forward(&target, request, &path).await?))
+    // Relative links of a page need a directory to start from.
+    if info.rest.is_empty() && matches!(*request.method(), Method::GET | Method::HEAD) && !upgrades(&request) {
+        return Ok(Answer::Raw(with_slash(&request)?));
+    }
+    let prefix = prefix(request.uri().path());
+    let asked = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let asked = asked.map(str::to_owned).unwrap_or_default();
+    let mut request = request;
+    if let Ok(uri) = format!("{prefix}{}", info.rest).parse() {
+        request.headers_mut().insert("x-forwarded-uri", uri);
+    }
+    let answer = target.forward(request, &path).await;
+    let answer = answer.map_err(|error| {
+        Status::service_unavailable(format!("error trying to reach service: {error}"))
+    })?;
+    let authority = target.authority();
+    let place = Place { prefix: &prefix, backend: &authority, asked: &asked };
+    Ok(Answer::Raw(through(answer, &place).await))
+}
+
+fn upgrades<B>(request: &Request<B>) -> bool {
+    request.headers().contains_key(header::UPGRADE)
+}
+
+/// Sends the client to the same place with a slash behind it.
+fn with_slash<B>(request: &Request<B>) -> Result<Response<Body>, Status> {
+    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+    let place = format!("{}/{query}", request.uri().path());
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    let place = place.parse().map_err(|_| errors::bad_request("the request's path is no URL"))?;
+    response.headers_mut().insert(header::LOCATION, place);
+    Ok(response)
+}
+
+/// The path up to and with `/proxy`: `/api/v1/nodes/n/proxy`, `/api/v1/namespaces/ns/pods/p/proxy`.
+fn prefix(path: &str) -> String {
+    let segments = if path.starts_with("/api/v1/nodes/") { 6 } else { 8 };
+    path.split('/').take(segments).collect::<Vec<_>>().join("/")
+}
+
+/// The backend's answer as the client may have it: redirects and links of pages lead through the proxy.
+async fn through(answer: Response<Body>, place: &Place<'_>) -> Response<Body> {
+    let (mut parts, body) = answer.into_parts();
+    let text = |name: header::HeaderName| {
+        parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    };
+    let location = text(header::LOCATION).to_owned();
+    if !location.is_empty() {
+        if let Ok(location) = place.url(&location).parse() {
+            parts.headers.insert(header::LOCATION, location);
+        }
+        return Response::from_parts(parts, body);
+    }
+    let kind = text(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
+    let gzip = match text(header::CONTENT_ENCODING) {
+        "" => false,
+        "gzip" => true,
+        _ => return Response::from_parts(parts, body),
+    };
+    if !kind.eq_ignore_ascii_case("text/html") {
+        return Response::from_parts(parts, body);
+    }
+    let mut page = BytesMut::new();
+    let mut chunks = body.into_stream();
+    while let Some(chunk) = chunks.next().await {
+        page.extend_from_slice(&chunk);
+        if page.len() > PAGE_BYTES_MAX {
+            let begun = futures::stream::once(std::future::ready(page.freeze()));
+            return Response::from_parts(parts, Body::stream(begun.chain(chunks)));
+        }
+    }
+    let page = page.freeze();
+    let Some(changed) = rewritten(&page, gzip, place) else {
+        return Response::from_parts(parts, Body::full(page));
+    };
+    // A HEAD has the length of what a GET would bring, and no body.
+    if !page.is_empty() {
+        parts.headers.insert(header::CONTENT_LENGTH, changed.len().into());
+    }
+    Response::from_parts(parts, Body::full(changed))
+}
+
+/// The page with other links; `None` when it is no text.
+fn rewritten(page: &Bytes, gzip: bool, place: &Place<'_>) -> Option<Bytes> {
+    if !gzip {
+        return Some(place.html(std::str::from_utf8(page).ok()?).into());
+    }
+    let mut text = String::new();
+    // A small page may unfold into an endless one.
+    let read = GzDecoder::new(&page[..]).take(PAGE_BYTES_MAX as u64 + 1).read_to_string(&mut text).ok()?;
+    if read > PAGE_BYTES_MAX {
+        return None;
+    }
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    packed.write_all(place.html(&text).as_bytes()).ok()?;
+    Some(packed.finish().ok()?.into())
 }
 
 /// Backends behind a proxy are whatever a user runs: their certificates cannot be checked.
@@ -135,4 +243,32 @@ async fn service(server: &Server, namespace: &str, named: &Named<'_>) -> Result<
     }
     let (host, port) = backends.swap_remove(server.env.random.below(backends.len()));
     Ok(Backend { host, port, tls: tls(server, named.tls) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_end_with_the_subresource() {
+        for (path, want) in [
+            ("/api/v1/nodes/n/proxy/a/proxy/b", "/api/v1/nodes/n/proxy"),
+            ("/api/v1/namespaces/ns/pods/https:p:8443/proxy/", "/api/v1/namespaces/ns/pods/https:p:8443/proxy"),
+            ("/api/v1/namespaces/ns/services/s/proxy", "/api/v1/namespaces/ns/services/s/proxy"),
+        ] {
+            assert_eq!(prefix(path), want);
+        }
+    }
+
+    #[test]
+    fn packed_pages_are_rewritten_too() {
+        let place = Place { prefix: "/p/proxy", backend: "b", asked: "a" };
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        packed.write_all(b"<a href=\"/x\">").unwrap();
+        let changed = rewritten(&packed.finish().unwrap().into(), true, &place).unwrap();
+        let mut text = String::new();
+        GzDecoder::new(&changed[..]).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "<a href=\"/p/proxy/x\">");
+        assert_eq!(rewritten(&Bytes::from_static(b"\xff"), false, &place), None);
+    }
 }
