@@ -1,5 +1,6 @@
 //! Housekeeping: unused images when the disk fills, and the eviction of pods when memory or disk runs out.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use reconcile::EventType::Warning;
 use tokio::sync::watch;
 use types::core::v1::Pod;
 
+use crate::backend::ImageInfo;
 use crate::manager::Pods;
 use crate::node::info::file_system;
 use crate::node::pressure::{Pressure, Sample};
@@ -19,6 +21,9 @@ use crate::worker::Msg;
 /// Images are removed above this part of the disk in use, down to the lower one (upstream's defaults).
 const HIGH: f64 = 0.85;
 const LOW: f64 = 0.80;
+/// An image that was first seen, or last used, less than this ago is left alone (upstream's default): a pod may be about
+/// to use it.
+const AGE_MIN: Duration = Duration::from_secs(120);
 /// How often the disk is looked at.
 const INTERVAL: Duration = Duration::from_secs(300);
 /// How long between evictions, for a pod to end and its memory to come back.
@@ -26,13 +31,10 @@ const BETWEEN: Duration = Duration::from_secs(10);
 
 /// Runs until dropped.
 pub async fn run(shared: Arc<Shared>, pods: Arc<Pods>, mut pressure: watch::Receiver<Pressure>) {
+    let mut ages = Ages::default();
     loop {
         let now = *pressure.borrow_and_update();
-        if now.disk {
-            collect_images(&shared, 0.0).await;
-        } else {
-            collect_images(&shared, LOW).await;
-        }
+        collect_images(&shared, &mut ages, if now.disk { 0.0 } else { LOW }).await;
         // Measured anew: what was removed just now may have been enough, and a pod is worth more than an image.
         let left = Sample::take(&shared.root_dir, &shared.runtime.image_root()).pressure();
         let left = Pressure { memory: now.memory && left.memory, disk: now.disk && left.disk };
@@ -47,19 +49,55 @@ pub async fn run(shared: Arc<Shared>, pods: Arc<Pods>, mut pressure: watch::Rece
     }
 }
 
-/// Removes unused images, largest first, until less than `down_to` of the disk is in use. Does nothing below the high mark
-/// (unless `down_to` is zero, when everything unused goes).
-async fn collect_images(shared: &Shared, down_to: f64) {
+/// When each image was first seen and last seen in use, on the monotonic clock.
+#[derive(Default)]
+struct Ages(HashMap<String, (Duration, Duration)>);
+
+impl Ages {
+    /// Takes note of what is there, and returns what may go, longest unused first.
+    fn removable(
+        &mut self,
+        images: Vec<ImageInfo>,
+        busy: &BTreeSet<String>,
+        now: Duration,
+    ) -> Vec<ImageInfo> {
+        self.0.retain(|id, _| images.iter().any(|image| image.id == *id));
+        for image in &images {
+            let (_, used) = self.0.entry(image.id.clone()).or_insert((now, Duration::ZERO));
+            if busy.contains(&image.id) {
+                *used = now;
+            }
+        }
+        let age = |image: &ImageInfo| self.0.get(&image.id).copied().unwrap_or((now, now));
+        let mut out: Vec<ImageInfo> = images
+            .into_iter()
+            // What came from a file has no digest in any registry, and could not be fetched again.
+            .filter(|image| !image.pinned && !image.repo_digests.is_empty() && !busy.contains(&image.id))
+            .filter(|image| {
+                let (first, used) = age(image);
+                now.saturating_sub(first.max(used)) >= AGE_MIN
+            })
+            .collect();
+        out.sort_by_key(|image| {
+            let (first, used) = age(image);
+            (used, first)
+        });
+        out
+    }
+}
+
+/// Removes unused images, longest unused first, until less than `down_to` of the disk is in use. Does nothing below the
+/// high mark (unless `down_to` is zero, when everything unused goes).
+async fn collect_images(shared: &Shared, ages: &mut Ages, down_to: f64) {
     let root = shared.runtime.image_root();
     let used = |fs: [u64; 4]| if fs[0] == 0 { 0.0 } else { 1.0 - fs[1] as f64 / fs[0] as f64 };
+    let now = shared.env.clock.monotonic();
+    let busy = shared.runtime.images_in_use();
+    let candidates = ages.removable(shared.runtime.images(), &busy, now);
     let Some(fs) = file_system(&root) else { return };
     if used(fs) < HIGH && down_to > 0.0 {
         return;
     }
-    let busy = shared.runtime.images_in_use();
-    let mut candidates: Vec<_> =
-        shared.runtime.images().into_iter().filter(|i| !i.pinned && !busy.contains(&i.id)).collect();
-    candidates.sort_by_key(|i| std::cmp::Reverse(i.size_bytes));
     for image in candidates {
         if file_system(&root).map_or(0.0, used) < down_to {
             return;
@@ -127,6 +165,23 @@ fn rank(pod: &Pod, used: i64, pressure: Pressure) -> (bool, i32, std::cmp::Rever
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn images_go_by_age() {
+        let image = |id: &str, digests: &[&str]| ImageInfo {
+            id: id.into(),
+            repo_digests: digests.iter().map(|d| (*d).to_owned()).collect(),
+            ..ImageInfo::default()
+        };
+        let all = || vec![image("used", &["d"]), image("old", &["d"]), image("file", &[]), image("busy", &["d"])];
+        let ids = |list: Vec<ImageInfo>| list.into_iter().map(|i| i.id).collect::<Vec<_>>().join(" ");
+        let busy = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<BTreeSet<_>>();
+        let at = Duration::from_secs;
+        let mut ages = Ages::default();
+        assert_eq!(ids(ages.removable(all(), &busy(&["used", "busy"]), at(1000))), "", "seen just now");
+        assert_eq!(ids(ages.removable(all(), &busy(&["busy"]), at(1119))), "");
+        assert_eq!(ids(ages.removable(all(), &busy(&["busy"]), at(1120))), "old used");
+    }
 
     #[test]
     fn who_goes_first() {

@@ -15,7 +15,7 @@ use super::{condition, is_indexed, is_suspended};
 #[derive(Debug)]
 pub(super) struct Verdict {
     pub(super) success: bool,
-    reason: Str,
+    pub(super) reason: Str,
     message: Str,
     /// Nothing runs any more and every end is counted.
     settled: bool,

@@ -8,6 +8,8 @@ mod count;
 mod finish;
 mod indexes;
 mod manage;
+#[cfg(test)]
+mod tests;
 mod ttl;
 
 use std::sync::Arc;

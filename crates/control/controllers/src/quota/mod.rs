@@ -4,32 +4,73 @@ mod usage;
 
 use std::time::Duration;
 
-use informer::Key;
-use meta::{Map, Quantity, Str};
+use informer::{Change, Key};
+use meta::{Kind, Map, Object, Quantity};
 use reconcile::{Context, Controller, Next, Plan, Reconciler, Running, World, Write};
+use types::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use types::batch::v1::{CronJob, Job};
 use types::core::v1::{
     ConfigMap, PersistentVolumeClaim, Pod, ReplicationController, ResourceQuota, Secret, Service,
     ServiceAccount,
 };
 
+use crate::common::pods;
+
 /// Everything is counted anew this often, upstream's resync period.
 const PERIOD: Duration = Duration::from_secs(300);
 
 /// Starts the controller.
+///
+/// What is created is charged by admission, before it exists; counting anew at that moment would give the charge back.
+/// So only what frees something, or changes what is limited, is looked at.
 pub(crate) fn start(context: &Context) -> Running {
-    fn quotas(namespace: &Str, world: &World) -> Vec<Key> {
-        world.list::<ResourceQuota>(namespace).iter().map(|quota| Key::of(&**quota)).collect()
+    let controller =
+        Controller::new("resourcequota_primary", "resourcequota-controller", context.clone(), Quotas)
+            .on_change::<ResourceQuota>(|change, _| match change {
+                Change::Updated { old, new } if old.spec == new.spec && new.status.hard == new.spec.hard => {
+                    Vec::new()
+                }
+                Change::Deleted(_) => Vec::new(),
+                change => vec![Key::of(&**change.object())],
+            })
+            .on_change::<Pod>(|change, world| {
+                freed(change, world, |old, new| {
+                    (!pods::is_finished(old) && pods::is_finished(new)) || old.spec != new.spec
+                })
+            })
+            .on_change::<Service>(|change, world| freed(change, world, |old, new| old.spec != new.spec))
+            .on_change::<PersistentVolumeClaim>(|change, world| {
+                freed(change, world, |old, new| old.spec != new.spec)
+            });
+    let controller = counted::<ConfigMap>(controller);
+    let controller = counted::<Secret>(controller);
+    let controller = counted::<ReplicationController>(controller);
+    let controller = counted::<ServiceAccount>(controller);
+    let controller = counted::<ReplicaSet>(controller);
+    let controller = counted::<Deployment>(controller);
+    let controller = counted::<StatefulSet>(controller);
+    let controller = counted::<DaemonSet>(controller);
+    let controller = counted::<Job>(controller);
+    counted::<CronJob>(controller).start()
+}
+
+/// A kind of which only the number counts.
+fn counted<K: Kind>(controller: Controller) -> Controller {
+    controller.on_change::<K>(|change, world| freed(change, world, |_, _| false))
+}
+
+/// The quotas of the namespace of an object that is gone or `uses` something else than before.
+fn freed<K: Kind>(change: &Change<K>, world: &World, uses: impl Fn(&K, &K) -> bool) -> Vec<Key> {
+    let looked_at = match change {
+        Change::Added(_) => false,
+        Change::Updated { old, new } => uses(old, new),
+        Change::Deleted(_) => true,
+    };
+    let namespace = &change.object().meta().namespace;
+    match looked_at {
+        true => world.list::<ResourceQuota>(namespace).iter().map(|quota| Key::of(&**quota)).collect(),
+        false => Vec::new(),
     }
-    Controller::new("resourcequota_primary", "resourcequota-controller", context.clone(), Quotas)
-        .of::<ResourceQuota>()
-        .on::<Pod>(|object, world| quotas(&object.metadata.namespace, world))
-        .on::<Service>(|object, world| quotas(&object.metadata.namespace, world))
-        .on::<PersistentVolumeClaim>(|object, world| quotas(&object.metadata.namespace, world))
-        .on::<ConfigMap>(|object, world| quotas(&object.metadata.namespace, world))
-        .on::<Secret>(|object, world| quotas(&object.metadata.namespace, world))
-        .on::<ReplicationController>(|object, world| quotas(&object.metadata.namespace, world))
-        .on::<ServiceAccount>(|object, world| quotas(&object.metadata.namespace, world))
-        .start()
 }
 
 pub(crate) struct Quotas;

@@ -2,6 +2,8 @@
 
 use meta::{Kind, List, Map, Quantity};
 use reconcile::World;
+use types::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use types::batch::v1::{CronJob, Job};
 use types::core::v1::{
     ConfigMap, Container, PersistentVolumeClaim, Pod, ReplicationController, ResourceQuota, Secret, Service,
     ServiceAccount,
@@ -37,6 +39,12 @@ pub(super) fn of(name: &str, quota: &ResourceQuota, world: &World) -> Option<Qua
         "persistentvolumeclaims" | "count/persistentvolumeclaims" => {
             number(count::<PersistentVolumeClaim>(namespace, world))
         }
+        "count/replicasets.apps" => number(count::<ReplicaSet>(namespace, world)),
+        "count/deployments.apps" => number(count::<Deployment>(namespace, world)),
+        "count/statefulsets.apps" => number(count::<StatefulSet>(namespace, world)),
+        "count/daemonsets.apps" => number(count::<DaemonSet>(namespace, world)),
+        "count/jobs.batch" => number(count::<Job>(namespace, world)),
+        "count/cronjobs.batch" => number(count::<CronJob>(namespace, world)),
         "requests.storage" => Some(storage(namespace, None, world)),
         _ => match name.split_once(".storageclass.storage.k8s.io/") {
             Some((class, "requests.storage")) => Some(storage(namespace, Some(class), world)),

@@ -46,11 +46,14 @@ pub fn memory() -> (i64, i64) {
     (field("MemTotal"), field("MemAvailable"))
 }
 
-/// Size and free space of the file system at `path`: bytes, bytes free, inodes, inodes free.
+/// Size and free space of the file system at `path`: bytes, bytes free, inodes, inodes free. Blocks that the file system
+/// reserves for root are neither, as in the percentage of `df`: nobody's pods can fill them, however empty the disk is.
 pub fn file_system(path: &Path) -> Option<[u64; 4]> {
     let fs = nix::sys::statvfs::statvfs(path).ok()?;
     let unit = fs.fragment_size();
-    Some([fs.blocks() * unit, fs.blocks_available() * unit, fs.files(), fs.files_available()])
+    let reserved = fs.blocks_free().saturating_sub(fs.blocks_available());
+    let usable = fs.blocks().saturating_sub(reserved);
+    Some([usable * unit, fs.blocks_available() * unit, fs.files(), fs.files_available()])
 }
 
 impl Machine {
