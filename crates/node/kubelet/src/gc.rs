@@ -173,7 +173,8 @@ mod tests {
             repo_digests: digests.iter().map(|d| (*d).to_owned()).collect(),
             ..ImageInfo::default()
         };
-        let all = || vec![image("used", &["d"]), image("old", &["d"]), image("file", &[]), image("busy", &["d"])];
+        let all =
+            || vec![image("used", &["d"]), image("old", &["d"]), image("file", &[]), image("busy", &["d"])];
         let ids = |list: Vec<ImageInfo>| list.into_iter().map(|i| i.id).collect::<Vec<_>>().join(" ");
         let busy = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<BTreeSet<_>>();
         let at = Duration::from_secs;

@@ -91,8 +91,7 @@ pub(super) fn take(job: &Job, pods: &[Arc<Pod>], status: &mut JobStatus) -> Tall
 
 /// Whether the failure of `pod` is the end of its index.
 fn is_last_try(job: &Job, pod: &Pod, limit: i32) -> bool {
-    finish::fails_index(job, pod)
-        || failures(pod, FAILURES) + i32::from(finish::counts(job, pod)) > limit
+    finish::fails_index(job, pod) || failures(pod, FAILURES) + i32::from(finish::counts(job, pod)) > limit
 }
 
 /// The last failed pod of an index that is to be tried again: its successor takes over the number of failures. Until

@@ -63,8 +63,8 @@ pub(super) fn decide(
     let mut surplus: Vec<Arc<Pod>> = Vec::new();
     let mut kept: Vec<Arc<Pod>> = Vec::new();
     for pod in active {
-        let useless = is_indexed(job)
-            && index_of(pod).is_none_or(|index| is_over(index) || !taken.insert(index));
+        let useless =
+            is_indexed(job) && index_of(pod).is_none_or(|index| is_over(index) || !taken.insert(index));
         if useless { surplus.push(pod.clone()) } else { kept.push(pod.clone()) }
     }
     if kept.len() > wanted {
@@ -82,8 +82,8 @@ pub(super) fn decide(
     if missing == 0 {
         return changes;
     }
-    let free = (0..job.spec.completions.unwrap_or(0))
-        .filter(|index| !taken.contains(index) && !is_over(*index));
+    let free =
+        (0..job.spec.completions.unwrap_or(0)).filter(|index| !taken.contains(index) && !is_over(*index));
     if tally.failed_indexes.is_some() {
         retry_each(job, all, free, missing, now, &mut changes);
         return changes;
@@ -129,8 +129,11 @@ fn retry_each(
 
 /// When the last container of `pod` ended, or else the pod began to.
 fn ended(pod: &Pod, now: Time) -> i64 {
-    let ends =
-        pod.status.container_statuses.iter().filter_map(|status| status.state.terminated.as_ref()?.finished_at);
+    let ends = pod
+        .status
+        .container_statuses
+        .iter()
+        .filter_map(|status| status.state.terminated.as_ref()?.finished_at);
     ends.max()
         .or(pod.metadata.deletion_timestamp)
         .or(pod.metadata.creation_timestamp)

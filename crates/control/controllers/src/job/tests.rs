@@ -27,13 +27,13 @@ fn pod(text: &str) -> Arc<Pod> {
     let words: Vec<&str> = text.split(' ').collect();
     let [index, phase, code, before] = words[..] else { panic!("{text}") };
     let value = json!({"metadata": {"namespace": "default", "name": format!("work-{index}-{before}"),
-            "uid": format!("{index}-{before}"), "finalizers": [TRACKING],
-            "annotations": {"batch.kubernetes.io/job-completion-index": index,
-                "batch.kubernetes.io/job-index-failure-count": before}},
-        "status": {"phase": phase, "containerStatuses": [{"name": "main",
-            "state": if phase == "Running" { json!({"running": {}}) } else {
-                json!({"terminated": {"exitCode": code.parse::<i32>().unwrap(), "finishedAt": "2025-12-31T23:00:00Z"}})
-            }}]}});
+        "uid": format!("{index}-{before}"), "finalizers": [TRACKING],
+        "annotations": {"batch.kubernetes.io/job-completion-index": index,
+            "batch.kubernetes.io/job-index-failure-count": before}},
+    "status": {"phase": phase, "containerStatuses": [{"name": "main",
+        "state": if phase == "Running" { json!({"running": {}}) } else {
+            json!({"terminated": {"exitCode": code.parse::<i32>().unwrap(), "finishedAt": "2025-12-31T23:00:00Z"}})
+        }}]}});
     Arc::new(Pod::from_json(value.to_string().as_bytes()).unwrap())
 }
 
@@ -64,12 +64,32 @@ fn look(spec: Value, texts: &[&str]) -> String {
 fn each_index_has_its_own_limit() {
     let limit = |n: i32| json!({"backoffLimitPerIndex": n, "backoffLimit": i32::MAX});
     for (spec, pods, want) in [
-        (limit(0), &["0 Succeeded 0 0", "1 Failed 1 0", "2 Running 0 0"][..], "done=0 lost=1 goes on +0 -0 free=0-0,1-0"),
-        (limit(0), &["0 Succeeded 0 0", "1 Failed 1 0", "2 Succeeded 0 0"], "done=0,2 lost=1 FailedIndexes +0 -0 free=0-0,1-0,2-0"),
+        (
+            limit(0),
+            &["0 Succeeded 0 0", "1 Failed 1 0", "2 Running 0 0"][..],
+            "done=0 lost=1 goes on +0 -0 free=0-0,1-0",
+        ),
+        (
+            limit(0),
+            &["0 Succeeded 0 0", "1 Failed 1 0", "2 Succeeded 0 0"],
+            "done=0,2 lost=1 FailedIndexes +0 -0 free=0-0,1-0,2-0",
+        ),
         // The failed pod waits until its successor knows of the failure.
-        (limit(1), &["0 Succeeded 0 0", "1 Failed 1 0", "2 Running 0 0"], "done=0 lost= goes on +1 -0 free=0-0"),
-        (limit(1), &["0 Running 0 0", "1 Failed 1 0", "1 Running 0 1", "2 Running 0 0"], "done= lost= goes on +0 -0 free=1-0"),
-        (limit(1), &["0 Running 0 0", "1 Failed 1 0", "1 Failed 1 1", "2 Running 0 0"], "done= lost=1 goes on +0 -0 free=1-0,1-1"),
+        (
+            limit(1),
+            &["0 Succeeded 0 0", "1 Failed 1 0", "2 Running 0 0"],
+            "done=0 lost= goes on +1 -0 free=0-0",
+        ),
+        (
+            limit(1),
+            &["0 Running 0 0", "1 Failed 1 0", "1 Running 0 1", "2 Running 0 0"],
+            "done= lost= goes on +0 -0 free=1-0",
+        ),
+        (
+            limit(1),
+            &["0 Running 0 0", "1 Failed 1 0", "1 Failed 1 1", "2 Running 0 0"],
+            "done= lost=1 goes on +0 -0 free=1-0,1-1",
+        ),
         (
             json!({"backoffLimitPerIndex": 0, "maxFailedIndexes": 1, "backoffLimit": i32::MAX}),
             &["0 Failed 1 0", "1 Failed 1 0", "2 Running 0 0"],
@@ -93,7 +113,10 @@ fn a_success_policy_ends_the_job_early() {
     for (rule, want) in [
         (json!({"succeededIndexes": "0,2"}), "done=0,2 lost=? SuccessPolicy +0 -1 free=0-0,2-0"),
         (json!({"succeededIndexes": "0,1"}), "done=0,2 lost=? goes on +0 -0 free=0-0,2-0"),
-        (json!({"succeededIndexes": "0-1", "succeededCount": 1}), "done=0,2 lost=? SuccessPolicy +0 -1 free=0-0,2-0"),
+        (
+            json!({"succeededIndexes": "0-1", "succeededCount": 1}),
+            "done=0,2 lost=? SuccessPolicy +0 -1 free=0-0,2-0",
+        ),
         (json!({"succeededCount": 3}), "done=0,2 lost=? goes on +0 -0 free=0-0,2-0"),
     ] {
         assert_eq!(look(policy(rule.clone()), pods), want, "{rule}");

@@ -47,8 +47,8 @@ impl State {
             status.state.running.as_ref()?;
             status.resources.as_deref().cloned()
         };
-        let granted = resizable(pod)
-            .map(|c| (c.name.to_string(), of_status(c).unwrap_or_else(|| c.resources.clone())));
+        let granted =
+            resizable(pod).map(|c| (c.name.to_string(), of_status(c).unwrap_or_else(|| c.resources.clone())));
         State { granted: granted.collect(), ..State::default() }
     }
 

@@ -199,7 +199,8 @@ impl Job {
             return Ok(());
         }
         let class = self.shared.client.all::<RuntimeClass>().get(name).await;
-        let class = class.map_err(|status| format!("failed to get RuntimeClass {name:?}: {}", status.message))?;
+        let class =
+            class.map_err(|status| format!("failed to get RuntimeClass {name:?}: {}", status.message))?;
         if HANDLERS.contains(&class.handler.as_str()) {
             return Ok(());
         }

@@ -64,7 +64,8 @@ pub(crate) async fn serve(
         _ => service(server, &info.namespace, &named).await?,
     };
     // Relative links of a page need a directory to start from.
-    if info.rest.is_empty() && matches!(*request.method(), Method::GET | Method::HEAD) && !upgrades(&request) {
+    if info.rest.is_empty() && matches!(*request.method(), Method::GET | Method::HEAD) && !upgrades(&request)
+    {
         return Ok(Answer::Raw(with_slash(&request)?));
     }
     let prefix = prefix(request.uri().path());
@@ -75,9 +76,8 @@ pub(crate) async fn serve(
         request.headers_mut().insert("x-forwarded-uri", uri);
     }
     let answer = target.forward(request, &path).await;
-    let answer = answer.map_err(|error| {
-        Status::service_unavailable(format!("error trying to reach service: {error}"))
-    })?;
+    let answer = answer
+        .map_err(|error| Status::service_unavailable(format!("error trying to reach service: {error}")))?;
     let authority = target.authority();
     let place = Place { prefix: &prefix, backend: &authority, asked: &asked };
     Ok(Answer::Raw(through(answer, &place).await))
@@ -253,7 +253,10 @@ mod tests {
     fn prefixes_end_with_the_subresource() {
         for (path, want) in [
             ("/api/v1/nodes/n/proxy/a/proxy/b", "/api/v1/nodes/n/proxy"),
-            ("/api/v1/namespaces/ns/pods/https:p:8443/proxy/", "/api/v1/namespaces/ns/pods/https:p:8443/proxy"),
+            (
+                "/api/v1/namespaces/ns/pods/https:p:8443/proxy/",
+                "/api/v1/namespaces/ns/pods/https:p:8443/proxy",
+            ),
             ("/api/v1/namespaces/ns/services/s/proxy", "/api/v1/namespaces/ns/services/s/proxy"),
         ] {
             assert_eq!(prefix(path), want);

@@ -48,16 +48,17 @@ pub(crate) struct Place<'a> {
 impl Place<'_> {
     /// The URL as it must read behind the proxy. Relative ones and those of other hosts stay.
     pub(crate) fn url<'u>(&self, url: &'u str) -> Cow<'u, str> {
-        let (host, path) = match url.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https")) {
-            Some((_, rest)) => match rest.find(['/', '?', '#']) {
-                Some(at) => rest.split_at(at),
-                None => (rest, ""),
-            },
-            None => match url.strip_prefix("//") {
-                Some(rest) => rest.split_at(rest.find('/').unwrap_or(rest.len())),
-                None => ("", url),
-            },
-        };
+        let (host, path) =
+            match url.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https")) {
+                Some((_, rest)) => match rest.find(['/', '?', '#']) {
+                    Some(at) => rest.split_at(at),
+                    None => (rest, ""),
+                },
+                None => match url.strip_prefix("//") {
+                    Some(rest) => rest.split_at(rest.find('/').unwrap_or(rest.len())),
+                    None => ("", url),
+                },
+            };
         let ours = host.is_empty() || host == self.backend || host == self.asked;
         if !ours || !path.starts_with('/') {
             return Cow::Borrowed(url);
@@ -210,7 +211,10 @@ mod tests {
             ("<A class=c HREF = '/x' >t", "<A class=c HREF = '/api/v1/x/proxy/x' >t"),
             ("<img src=/x/><p title=\"/x\">", "<img src=/api/v1/x/proxy/x/><p title=\"/x\">"),
             ("<!-- <a href=\"/x\"> -->", "<!-- <a href=\"/x\"> -->"),
-            ("<script>'<a href=\"/x\">'</SCRIPT><a href='/x'>", "<script>'<a href=\"/x\">'</SCRIPT><a href='/api/v1/x/proxy/x'>"),
+            (
+                "<script>'<a href=\"/x\">'</SCRIPT><a href='/x'>",
+                "<script>'<a href=\"/x\">'</SCRIPT><a href='/api/v1/x/proxy/x'>",
+            ),
             ("1 < 2 <ü <a href=\"/x", "1 < 2 <ü <a href=\"/api/v1/x/proxy/x"),
             ("<a =\"/x\" ü='/x' href", "<a =\"/x\" ü='/x' href"),
             ("<", "<"),
