@@ -169,6 +169,16 @@ fn violations(crd: &CustomResourceDefinition) -> Option<String> {
     (!found.is_empty()).then(|| meta::aggregate_message(found))
 }
 
+/// Marks a definition for deletion: its objects have to go first.
+pub fn mark(crd: &mut CustomResourceDefinition, now: Time) {
+    crd.metadata.deletion_timestamp = Some(now);
+    if !crd.metadata.finalizers.iter().any(|name| name == FINALIZER) {
+        crd.metadata.finalizers.push(FINALIZER.into());
+    }
+    let text = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
+    set(&mut crd.status, condition("Terminating", "True", "InstanceDeletionPending", text), now);
+}
+
 /// The condition of a definition whose objects are being deleted.
 pub fn terminating() -> CustomResourceDefinitionCondition {
     condition("Terminating", "True", "InstanceDeletionInProgress", "CustomResource deletion is in progress")

@@ -16,7 +16,7 @@ mod workloads;
 use meta::{Object, Time, TypeInfo};
 use serde_json::{Value, json};
 
-pub use human::age;
+pub use human::{age, since};
 
 /// One column of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -205,7 +205,7 @@ fn stored_response(stored: &Stored, code: u16, writer: &Writer) -> Result<Respon
             let kind = stored.served().resource().gvk();
             return Err(not_that_many("PartialObjectMetadataList", &kind, false));
         }
-        _ => encode::shaped(&**stored.object(), accepted, writer.include(accepted)?),
+        _ => encode::shaped(Some(stored.served()), &**stored.object(), accepted, writer.include(accepted)?),
     };
     Ok(compressed(respond(code, accepted.format.name(), Body::full(body)), writer))
 }
@@ -227,7 +227,7 @@ fn made_response(object: &dyn Object, code: u16, writer: &Writer) -> Result<Resp
             let kind = object.group_version_kind();
             return Err(not_that_many("PartialObjectMetadataList", &kind, false));
         }
-        _ => encode::shaped(object, accepted, writer.include(accepted)?),
+        _ => encode::shaped(None, object, accepted, writer.include(accepted)?),
     };
     Ok(respond(code, accepted.format.name(), Body::full(body)))
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use meta::Object;
-use registry::Listing;
+use registry::{Listing, Served};
 use serde_json::{Value, json};
 
 use crate::answer::proto_envelope;
@@ -47,9 +47,16 @@ fn indented(value: &Value) -> Bytes {
 }
 
 /// One object as a Table or as its metadata.
-pub(crate) fn shaped(object: &dyn Object, accepted: Accepted, include: Include) -> Bytes {
+pub(crate) fn shaped(
+    served: Option<&Served>,
+    object: &dyn Object,
+    accepted: Accepted,
+    include: Include,
+) -> Bytes {
     let made = match accepted.shape {
-        Shape::Table => table::of_objects(&[object], include, &object.meta().resource_version, "", None),
+        Shape::Table => {
+            table::of_objects(served, &[object], include, &object.meta().resource_version, "", None)
+        }
         _ => {
             let mut partial = metadata(object);
             partial["kind"] = json!("PartialObjectMetadata");

@@ -179,6 +179,7 @@ impl ApiServer {
         });
         let mut tasks = start::follow_policy(&server).await.map_err(failed)?;
         start::write_first_objects(&server, &config.tls).await.map_err(failed)?;
+        tasks.extend(start::follow_definitions(&server).await.map_err(failed)?);
         tasks.push(start::aggregate_roles(&server));
         tasks.push(start::follow_flow(&server));
         tasks.extend(start::follow_addresses(&server));

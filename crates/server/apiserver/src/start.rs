@@ -3,6 +3,7 @@
 
 mod addresses;
 mod aggregate;
+mod definitions;
 mod first;
 mod flow;
 mod follow;
@@ -10,6 +11,7 @@ mod policy;
 
 pub(crate) use addresses::follow_addresses;
 pub(crate) use aggregate::aggregate_roles;
+pub(crate) use definitions::follow_definitions;
 pub(crate) use first::write_first_objects;
 pub(crate) use flow::follow_flow;
 pub(crate) use follow::follow_policy;

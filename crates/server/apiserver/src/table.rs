@@ -38,29 +38,61 @@ pub(crate) fn of_listing(
     version: &str,
     listing: &Listing,
 ) -> Value {
-    let resource = served.resource();
-    let printer = printers::of(&resource.group, &resource.version, &resource.kind);
-    table(printer, objects, include, version, &listing.continue_token, listing.remaining)
+    let columns = Columns::of(served);
+    table(&columns, objects, include, version, &listing.continue_token, listing.remaining)
+}
+
+/// How a kind is shown.
+enum Columns<'a> {
+    BuiltIn(&'static Printer),
+    Custom(&'a custom::columns::Columns),
+}
+
+impl<'a> Columns<'a> {
+    fn of(served: &'a Served) -> Self {
+        let resource = served.resource();
+        match served.custom() {
+            Some(custom) => Columns::Custom(custom.kind.columns()),
+            None => Columns::BuiltIn(printers::of(&resource.group, &resource.version, &resource.kind)),
+        }
+    }
+
+    fn definitions(&self) -> Vec<Value> {
+        match self {
+            Columns::BuiltIn(printer) => printer.columns.iter().map(|c| column(printer, c)).collect(),
+            Columns::Custom(columns) => {
+                let plain = printers::of("", "", "");
+                let about = |at: usize| plain.columns.get(at).map_or("", |column| plain.describe(column));
+                columns.definitions(about(0), about(1))
+            }
+        }
+    }
+
+    fn cells(&self, object: &dyn Object, now: Time) -> Vec<Value> {
+        match self {
+            Columns::BuiltIn(printer) => printer.cells(object, now),
+            Columns::Custom(columns) => columns.cells(object, now, printers::since),
+        }
+    }
 }
 
 /// The Table of some objects of one kind.
 pub(crate) fn of_objects(
+    served: Option<&Served>,
     objects: &[&dyn Object],
     include: Include,
     version: &str,
     continue_token: &str,
     remaining: Option<i64>,
 ) -> Value {
-    let kind = objects.first().map(|object| object.group_version_kind());
-    let printer = kind.map_or_else(
-        || printers::of("", "", ""),
-        |kind| printers::of(&kind.group, &kind.version, &kind.kind),
-    );
-    table(printer, objects, include, version, continue_token, remaining)
+    let kind = objects.first().map(|object| object.group_version_kind()).unwrap_or_default();
+    let of_kind = || Columns::BuiltIn(printers::of(&kind.group, &kind.version, &kind.kind));
+    let columns = served.map_or_else(of_kind, Columns::of);
+    table(&columns, objects, include, version, continue_token, remaining)
 }
 
 fn table(
-    printer: &Printer,
+    columns: &Columns<'_>,
     objects: &[&dyn Object],
     include: Include,
     version: &str,
@@ -70,7 +102,7 @@ fn table(
     let now = Time::from_unix(crate::clock::now_s());
     let rows: Vec<Value> = objects
         .iter()
-        .map(|object| json!({ "cells": printer.cells(*object, now), "object": carried(*object, include) }))
+        .map(|object| json!({ "cells": columns.cells(*object, now), "object": carried(*object, include) }))
         .collect();
     let mut list_meta = json!({ "resourceVersion": version });
     if !continue_token.is_empty() {
@@ -81,7 +113,7 @@ fn table(
     }
     json!({
         "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": list_meta,
-        "columnDefinitions": printer.columns.iter().map(|c| column(printer, c)).collect::<Vec<_>>(),
+        "columnDefinitions": columns.definitions(),
         "rows": rows,
     })
 }

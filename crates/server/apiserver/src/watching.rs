@@ -116,7 +116,7 @@ fn name(kind: EventType) -> &'static str {
 }
 
 fn event(frame: &mut BytesMut, change: &Change, state: &mut State) {
-    let served = state.changes.served();
+    let served = state.changes.served().clone();
     match (change, state.accepted.shape, state.accepted.format) {
         (Change::Object(kind, stored), Shape::Object, Format::Protobuf) => {
             let object = proto_envelope(&served.api_version(), &served.resource().kind, &stored.protobuf());
@@ -126,7 +126,7 @@ fn event(frame: &mut BytesMut, change: &Change, state: &mut State) {
         (Change::Object(kind, stored), Shape::Table, _) => {
             let objects = [&**stored.object()];
             let version = &stored.object().meta().resource_version;
-            let mut made = table::of_objects(&objects, state.include, version, "", None);
+            let mut made = table::of_objects(Some(&served), &objects, state.include, version, "", None);
             if !state.first {
                 made["columnDefinitions"] = serde_json::Value::Null;
             }
@@ -137,7 +137,7 @@ fn event(frame: &mut BytesMut, change: &Change, state: &mut State) {
         (Change::Object(kind, stored), Shape::Metadata, format) => {
             let object = &**stored.object();
             if format == Format::Protobuf {
-                let bytes = encode::shaped(object, state.accepted, state.include);
+                let bytes = encode::shaped(None, object, state.accepted, state.include);
                 return proto_event(frame, name(*kind), &bytes);
             }
             let mut made = encode::metadata(object);
@@ -149,7 +149,7 @@ fn event(frame: &mut BytesMut, change: &Change, state: &mut State) {
         // An event is about one object: it has no metadata of a list.
         (_, Shape::MetadataList, _) => {}
         (Change::Bookmark(revision, initial_end), ..) => {
-            bookmark(frame, served, *revision, *initial_end, state.accepted);
+            bookmark(frame, &served, *revision, *initial_end, state.accepted);
         }
     }
 }
@@ -190,7 +190,7 @@ fn bookmark(frame: &mut BytesMut, served: &Served, revision: u64, initial_end: b
             frame.put_slice(b"}\n");
         }
         (Shape::Metadata, Format::Protobuf) => {
-            let bytes = encode::shaped(&*object, accepted, Include::Metadata);
+            let bytes = encode::shaped(None, &*object, accepted, Include::Metadata);
             proto_event(frame, "BOOKMARK", &bytes);
         }
         (Shape::Metadata, _) => {
@@ -201,7 +201,14 @@ fn bookmark(frame: &mut BytesMut, served: &Served, revision: u64, initial_end: b
             json_event(frame, "BOOKMARK", &made);
         }
         (Shape::Table, _) => {
-            let mut made = table::of_objects(&[&*object], Include::Metadata, &revision.to_string(), "", None);
+            let mut made = table::of_objects(
+                Some(served),
+                &[&*object],
+                Include::Metadata,
+                &revision.to_string(),
+                "",
+                None,
+            );
             encode::in_version(&mut made, accepted.beta);
             json_event(frame, "BOOKMARK", &made);
         }

@@ -4,11 +4,14 @@
 //! What a version cannot say is kept in annotations, as upstream keeps it, so that a round trip through the poorer
 //! version loses nothing.
 
+use custom::Kind;
 use meta::{Object, Str};
+use scheme::Unstructured;
 use types::autoscaling::{v1 as hpa1, v2 as hpa2};
 use types::core::v1 as core;
 use types::events::v1 as events;
 
+use crate::definitions::{Conversion, Custom};
 use crate::served::Served;
 
 /// Annotation that carries metrics other than CPU utilization in autoscaling/v1.
@@ -22,6 +25,9 @@ const CURRENT: &str = "autoscaling.alpha.kubernetes.io/current-metrics";
 
 /// A stored object in the version of `served`; `None` when it is in that version already.
 pub(crate) fn to_served(served: &Served, stored: &dyn Object) -> Option<Box<dyn Object>> {
+    if let Some(custom) = served.custom() {
+        return custom_to(custom, &custom.kind, stored);
+    }
     if served.resource().is_storage_version() {
         return None;
     }
@@ -34,6 +40,9 @@ pub(crate) fn to_served(served: &Served, stored: &dyn Object) -> Option<Box<dyn 
 
 /// An object of a served version in the version that is stored.
 pub(crate) fn to_storage(served: &Served, object: Box<dyn Object>) -> Box<dyn Object> {
+    if let Some(custom) = served.custom() {
+        return custom_to(custom, &custom.definition.storage, &*object).unwrap_or(object);
+    }
     if served.resource().is_storage_version() {
         return object;
     }
@@ -44,6 +53,16 @@ pub(crate) fn to_storage(served: &Served, object: Box<dyn Object>) -> Box<dyn Ob
         return Box::new(to_hpa2(hpa));
     }
     object
+}
+
+/// A custom object in another version of its kind; `None` when it is in that version already, or only a webhook can bring
+/// it there.
+fn custom_to(custom: &Custom, kind: &Kind, object: &dyn Object) -> Option<Box<dyn Object>> {
+    let object = meta::downcast_ref::<Unstructured>(object)?;
+    if kind.is_version_of(object) || !matches!(custom.definition.conversion, Conversion::None) {
+        return None;
+    }
+    Some(Box::new(kind.convert(object)))
 }
 
 fn to_new_event(e: &core::Event) -> events::Event {

@@ -104,7 +104,9 @@ impl Registry {
             if problems.is_empty() {
                 return Ok(());
             }
-            Err(errors::invalid(&kind.group, &kind.kind, shown_name(object), problems))
+            let shown = object.group_version_kind();
+            let shown = if served.custom().is_some() { shown.kind.as_str() } else { &kind.kind };
+            Err(errors::invalid(&kind.group, shown, shown_name(object), problems))
         })?;
         request.warnings.extend(served.rules().warnings(admitted.object(), None));
         admitted.settle(|object| served.rules().settle(object));

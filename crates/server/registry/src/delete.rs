@@ -6,6 +6,7 @@
 use admission::{Operation, Review};
 use call::{DeleteOptions, DryRun, ListOptions};
 use meta::{Object, Status, StatusDetails, Str, Time};
+use types::apiextensions::v1::CustomResourceDefinition;
 use types::core::v1::Namespace;
 
 use crate::commit::Committed;
@@ -209,6 +210,12 @@ fn plan(served: &crate::Served, old: &dyn Object, options: &DeleteOptions, now_s
     let mut object = old.clone_object();
     if let Some(namespace) = object.as_any_mut().downcast_mut::<Namespace>() {
         return plan_namespace(namespace, now_s, served, options);
+    }
+    if let Some(definition) = object.as_any_mut().downcast_mut::<CustomResourceDefinition>()
+        && definition.metadata.deletion_timestamp.is_none()
+    {
+        custom::definition::mark(definition, Time::from_unix(now_s));
+        return Plan::Mark(object);
     }
     let finalizers = collector_finalizers(served, old, options);
     let finalizers_change = finalizers.as_slice() != old.meta().finalizers.as_slice();

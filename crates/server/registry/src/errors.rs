@@ -86,6 +86,11 @@ pub fn bare(why: impl Into<String>) -> Status {
     failure(500, "", why)
 }
 
+/// The same, of an error.
+pub fn bare_of(error: impl std::fmt::Display) -> Status {
+    bare(error.to_string())
+}
+
 /// 500 of the server's own making.
 pub fn internal(why: impl std::fmt::Display) -> Status {
     let mut status = failure(500, "InternalError", format!("Internal error occurred: {why}"));

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use custom::Kind;
 use env::Env;
 use feed::{Codec, Feed, FeedOptions, ReadAt, Snapshot};
 use meta::{DecodeContext, Envelope, Object, PROTOBUF_MAGIC, Status, Str};
 use mvcc::{KeyValue, Revision, Store, StoreError};
-use scheme::Resource;
+use scheme::{Resource, Unstructured};
 
 use crate::errors;
 use crate::served::Served;
@@ -36,7 +37,10 @@ impl Feeds {
     }
 
     /// The feed of a resource.
-    pub fn of(&self, served: &Served) -> Result<&Arc<ObjectFeed>, Status> {
+    pub fn of<'a>(&'a self, served: &'a Served) -> Result<&'a Arc<ObjectFeed>, Status> {
+        if let Some(custom) = served.custom() {
+            return Ok(&custom.definition.feed);
+        }
         let prefix = &*served.resource().key_prefix;
         self.by_prefix.get(prefix).ok_or_else(|| errors::internal(format!("there is no feed of {prefix}")))
     }
@@ -68,6 +72,45 @@ pub(crate) fn decode_stored(resource: &Resource, value: &[u8]) -> Result<Box<dyn
         return resource.object.decode_proto(envelope.raw).map_err(|e| e.to_string());
     }
     resource.object.decode_json(value, &mut DecodeContext::lenient()).map_err(|e| e.to_string())
+}
+
+/// Reads and writes the objects of a definition.
+pub(crate) struct CustomCodec {
+    /// The version in which objects are stored.
+    pub(crate) storage: Arc<Kind>,
+    /// Whether objects in other versions become that version without asking anybody.
+    pub(crate) converts: bool,
+}
+
+impl Codec<dyn Object> for CustomCodec {
+    fn decode(&self, kv: &KeyValue) -> Result<Arc<dyn Object>, String> {
+        let mut object = Unstructured::from_json(&kv.value, &mut DecodeContext::lenient())
+            .map_err(|error| error.to_string())?;
+        if self.storage.is_version_of(&object) {
+            self.storage.settle(&mut object);
+        } else if self.converts {
+            object = self.storage.convert(&object);
+        }
+        object.metadata.resource_version = Str::from(kv.mod_revision.to_string());
+        Ok(Arc::new(object))
+    }
+
+    fn restamp(&self, object: &dyn Object, revision: Revision) -> Arc<dyn Object> {
+        let mut copy = object.clone_object();
+        copy.meta_mut().resource_version = Str::from(revision.to_string());
+        copy.into()
+    }
+
+    /// What is stored may lack what the schema fills in, so it is not what is served.
+    fn json(&self, object: &dyn Object, _: Option<&Bytes>) -> Bytes {
+        let mut json = Vec::with_capacity(1024);
+        object.encode_json(&mut json);
+        json.into()
+    }
+
+    fn protobuf(&self, _: &dyn Object) -> Bytes {
+        Bytes::new()
+    }
 }
 
 impl Codec<dyn Object> for ObjectCodec {

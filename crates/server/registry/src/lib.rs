@@ -15,6 +15,7 @@ mod allocate;
 mod commit;
 mod convert;
 mod create;
+mod definitions;
 mod delete;
 pub mod errors;
 mod escalation;
@@ -35,6 +36,7 @@ mod update;
 mod watch;
 mod world;
 
+pub use definitions::{Conversion, Custom, Definition, Definitions};
 pub use feeds::{Feeds, ObjectFeed};
 pub use outcome::{Listing, Outcome, Watching};
 pub use registry::{Config, Registry, Request};

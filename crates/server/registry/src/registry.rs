@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use admission::{Chain, Notes};
+use arc_swap::ArcSwap;
 use authn::Tokens;
 use authz::{Authorized, Authorizer};
 use call::{Action, Call, Target, WriteOptions};
@@ -13,6 +14,7 @@ use ipnet::IpNet;
 use meta::Status;
 use mvcc::Store;
 
+use crate::definitions::Definitions;
 use crate::errors;
 use crate::feeds::Feeds;
 use crate::managed::Endpoint;
@@ -47,6 +49,7 @@ pub struct Registry {
     pub(crate) services: Services,
     pub(crate) event_leases: mvcc::LeasePool,
     pub(crate) feeds: Feeds,
+    pub(crate) definitions: ArcSwap<Definitions>,
 }
 
 /// A request that passed authorization, with everything that the verbs need of it.
@@ -85,6 +88,7 @@ impl Registry {
             services,
             event_leases,
             feeds,
+            definitions: ArcSwap::default(),
         });
         registry.load_services().await?;
         Ok(registry)
@@ -101,7 +105,7 @@ impl Registry {
     }
 
     /// The feed of a kind, for those who follow it inside this process.
-    pub fn feed(&self, served: &Served) -> Result<&Arc<crate::feeds::ObjectFeed>, Status> {
+    pub fn feed<'a>(&'a self, served: &'a Served) -> Result<&'a Arc<crate::feeds::ObjectFeed>, Status> {
         self.feeds.of(served)
     }
 
@@ -123,6 +127,7 @@ impl Registry {
     /// The resource behind a path.
     pub fn served(&self, group: &str, version: &str, plural: &str) -> Option<Served> {
         Served::find(group, version, plural)
+            .or_else(|| self.definitions.load().find(group, version, plural).cloned())
     }
 
     /// Performs a call on a stored resource or one of its subresources.

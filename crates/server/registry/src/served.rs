@@ -1,12 +1,14 @@
 //! A kind as it is served: its row of the scheme's table with its rules, behind a handle that is cheap to clone.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use meta::{FieldError, Object, Str};
 use rules::KindRules;
 use scheme::{Resource, Subresource};
+
+use crate::definitions::Custom;
 
 /// One resource of one version.
 #[derive(Clone)]
@@ -16,6 +18,8 @@ pub struct Served(Handle);
 enum Handle {
     /// Part of the program: finding it takes neither a lock nor memory.
     BuiltIn(&'static BuiltIn),
+    /// Described by a definition, and kept for as long as anybody uses it.
+    Custom(Arc<Custom>),
 }
 
 struct BuiltIn {
@@ -121,6 +125,7 @@ impl Served {
     pub fn resource(&self) -> &Resource {
         match &self.0 {
             Handle::BuiltIn(row) => row.resource,
+            Handle::Custom(custom) => custom.kind.resource(),
         }
     }
 
@@ -128,6 +133,20 @@ impl Served {
     pub fn rules(&self) -> &dyn KindRules {
         match &self.0 {
             Handle::BuiltIn(row) => row.rules,
+            Handle::Custom(custom) => &*custom.kind,
+        }
+    }
+
+    /// A version of a definition.
+    pub(crate) fn of_definition(custom: Custom) -> Self {
+        Served(Handle::Custom(Arc::new(custom)))
+    }
+
+    /// What only custom resources have.
+    pub fn custom(&self) -> Option<&Custom> {
+        match &self.0 {
+            Handle::BuiltIn(_) => None,
+            Handle::Custom(custom) => Some(custom),
         }
     }
 

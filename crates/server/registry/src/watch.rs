@@ -43,6 +43,8 @@ pub struct Changes {
     /// Watched by name below a collection that the feed cannot narrow.
     source: Result<Watcher<dyn Object>, Option<Status>>,
     ends: Instant,
+    /// Turns true when the definition of a custom resource is replaced.
+    over: Option<tokio::sync::watch::Receiver<bool>>,
 }
 
 impl Registry {
@@ -83,7 +85,8 @@ impl Registry {
             Err(_) => Err(None),
         };
         let served = served.clone();
-        Ok(Watching { served: served.clone(), changes: Changes { served, selection, source, ends } })
+        let over = served.custom().map(|custom| custom.definition.over());
+        Ok(Watching { served: served.clone(), changes: Changes { served, selection, source, ends, over } })
     }
 }
 
@@ -146,6 +149,10 @@ impl Changes {
                     self.source = Err(None);
                     return None;
                 }
+                () = replaced(&mut self.over) => {
+                    self.source = Err(None);
+                    return None;
+                }
             };
             match items {
                 Ok(items) => {
@@ -160,5 +167,13 @@ impl Changes {
                 }
             }
         }
+    }
+}
+
+/// Waits until the definition is replaced; for ever where there is none.
+async fn replaced(over: &mut Option<tokio::sync::watch::Receiver<bool>>) {
+    match over {
+        Some(over) => drop(over.wait_for(|over| *over).await),
+        None => std::future::pending().await,
     }
 }

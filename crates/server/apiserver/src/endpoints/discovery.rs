@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{Method, Response, header};
-use registry::errors;
+use registry::{Definitions, errors};
 use scheme::Resource;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -26,24 +26,34 @@ pub(super) fn serve(server: &Server, decoded: &Decoded, path: &str) -> Answer {
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     let document = match parts[..] {
         ["api"] | ["apis"] if decoded.method == Method::GET && wants_aggregated(decoded) => {
-            return aggregated(parts[0] == "api");
+            return aggregated(server, parts[0] == "api");
         }
         ["api"] => versions(server),
-        ["api", "v1"] => resource_list("", "v1"),
-        ["apis"] => group_list(),
-        ["apis", group] => match groups::find(group) {
-            Some(group) => {
-                let mut document = group_value(group);
-                document["kind"] = json!("APIGroup");
-                document["apiVersion"] = json!("v1");
-                document
-            }
-            None => return page_not_found(),
-        },
+        ["api", "v1"] => resource_list("", "v1", groups::resources("", "v1").into_iter().map(|r| (r, false))),
+        ["apis"] => group_list(server),
+        ["apis", name] => {
+            let custom = groups::of_definitions(&server.registry.definitions(), name);
+            let Some(group) = groups::find(name).or(custom.as_ref()) else { return page_not_found() };
+            let mut document = group_value(group);
+            document["kind"] = json!("APIGroup");
+            document["apiVersion"] = json!("v1");
+            document
+        }
         ["apis", group, version] => match groups::find(group) {
-            Some(found) if found.versions.contains(&version) => resource_list(group, version),
+            Some(found) if found.versions.iter().any(|v| v == version) => resource_list(
+                group,
+                version,
+                groups::resources(group, version).into_iter().map(|r| (r, false)),
+            ),
             Some(_) => return Answer::Refused(errors::no_such_resource()),
-            None => return page_not_found(),
+            None => {
+                let definitions = server.registry.definitions();
+                let found = custom_resources(&definitions, group, version);
+                if found.is_empty() {
+                    return page_not_found();
+                }
+                resource_list(group, version, found.into_iter())
+            }
         },
         _ => return Answer::Refused(errors::no_such_resource()),
     };
@@ -92,15 +102,38 @@ fn group_value(group: &Group) -> Value {
     json!({
         "name": group.name,
         "versions": group.versions.iter().map(|v| version(v)).collect::<Vec<_>>(),
-        "preferredVersion": version(group.versions[0]),
+        "preferredVersion": version(&group.versions[0]),
     })
 }
 
-fn group_list() -> Value {
+fn group_list(server: &Server) -> Value {
+    let custom = groups::custom(&server.registry.definitions());
     json!({
         "kind": "APIGroupList", "apiVersion": "v1",
-        "groups": groups::all().iter().map(group_value).collect::<Vec<_>>(),
+        "groups": groups::all().iter().chain(&custom).map(group_value).collect::<Vec<_>>(),
     })
+}
+
+/// What definitions describe of a version, by name, and whether it is about to go.
+fn custom_resources<'a>(
+    definitions: &'a Definitions,
+    group: &str,
+    version: &str,
+) -> Vec<(&'a Resource, bool)> {
+    let of_version = definitions.of_group(group).filter(|served| served.resource().version == version);
+    let mut found: Vec<(&Resource, bool)> = of_version
+        .map(|served| {
+            let ends = served.custom().is_some_and(|custom| custom.definition.is_terminating());
+            (served.resource(), ends)
+        })
+        .collect();
+    found.sort_by(|a, b| a.0.plural.cmp(&b.0.plural));
+    found
+}
+
+/// The verbs of a resource; nothing can be created any more when it is about to go.
+fn verbs(resource: &Resource, ends: bool) -> Vec<&'static str> {
+    resource.verbs.iter().copied().filter(|verb| !ends || *verb != "create").collect()
 }
 
 /// Upstream's fingerprint of the version in which a resource is stored.
@@ -109,12 +142,16 @@ fn storage_hash(resource: &Resource) -> String {
     STANDARD.encode(&Sha256::digest(identity)[..8])
 }
 
-fn resource_list(group: &str, version: &str) -> Value {
+fn resource_list<'a>(
+    group: &str,
+    version: &str,
+    resources: impl Iterator<Item = (&'a Resource, bool)>,
+) -> Value {
     let mut entries = Vec::new();
-    for resource in groups::resources(group, version) {
+    for (resource, ends) in resources {
         let mut entry = json!({
             "name": resource.plural, "singularName": resource.singular, "namespaced": resource.namespaced,
-            "kind": resource.kind, "verbs": resource.verbs,
+            "kind": resource.kind, "verbs": verbs(resource, ends),
         });
         if !resource.short_names.is_empty() {
             entry["shortNames"] = json!(resource.short_names);
@@ -148,18 +185,19 @@ fn resource_list(group: &str, version: &str) -> Value {
     list
 }
 
-fn aggregated(core: bool) -> Answer {
+fn aggregated(server: &Server, core: bool) -> Answer {
+    let definitions = server.registry.definitions();
+    let custom = groups::custom(&definitions);
     let items: Vec<Value> = if core {
-        vec![json!({ "metadata": {}, "versions": [aggregated_version("", "v1")] })]
+        let resources = groups::resources("", "v1").into_iter().map(|r| (r, false)).collect();
+        vec![json!({ "metadata": {}, "versions": [aggregated_version("v1", resources)] })]
     } else {
-        groups::all()
-            .iter()
-            .map(|group| {
-                let versions: Vec<Value> =
-                    group.versions.iter().map(|v| aggregated_version(group.name, v)).collect();
-                json!({ "metadata": { "name": group.name }, "versions": versions })
-            })
-            .collect()
+        let built_in = |group: &str, version: &str| {
+            groups::resources(group, version).into_iter().map(|r| (r, false)).collect()
+        };
+        let of_definitions = |group: &str, version: &str| custom_resources(&definitions, group, version);
+        let built_in = groups::all().iter().map(|group| aggregated_group(group, &built_in));
+        built_in.chain(custom.iter().map(|group| aggregated_group(group, &of_definitions))).collect()
     };
     let document = json!({
         "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items,
@@ -176,19 +214,28 @@ fn aggregated(core: bool) -> Answer {
     Answer::Raw(response)
 }
 
-fn aggregated_version(group: &str, version: &str) -> Value {
+/// The resources of a group and version, and whether they are about to go.
+type Lookup<'a> = dyn Fn(&str, &str) -> Vec<(&'a Resource, bool)> + 'a;
+
+fn aggregated_group(group: &Group, lookup: &Lookup<'_>) -> Value {
+    let versions: Vec<Value> =
+        group.versions.iter().map(|v| aggregated_version(v, lookup(&group.name, v))).collect();
+    json!({ "metadata": { "name": group.name }, "versions": versions })
+}
+
+fn aggregated_version(version: &str, resources: Vec<(&Resource, bool)>) -> Value {
     let resources: Vec<Value> =
-        groups::resources(group, version).into_iter().map(aggregated_resource).collect();
+        resources.into_iter().map(|(resource, ends)| aggregated_resource(resource, ends)).collect();
     json!({ "version": version, "resources": resources, "freshness": "Current" })
 }
 
-fn aggregated_resource(resource: &Resource) -> Value {
+fn aggregated_resource(resource: &Resource, ends: bool) -> Value {
     let kind =
         |group: &str, version: &str, kind: &str| json!({ "group": group, "version": version, "kind": kind });
     let mut entry = json!({
         "resource": resource.plural, "responseKind": kind("", "", &resource.kind),
         "scope": if resource.namespaced { "Namespaced" } else { "Cluster" },
-        "singularResource": resource.singular, "verbs": resource.verbs,
+        "singularResource": resource.singular, "verbs": verbs(resource, ends),
     });
     if !resource.short_names.is_empty() {
         entry["shortNames"] = json!(resource.short_names);

@@ -39,7 +39,8 @@ pub(super) async fn serve(
         return access::serve(server, authorized, decoded, request).await;
     }
     let mut warnings = Vec::new();
-    if let Some(text) = deprecation(decoded) {
+    let of_version = served.custom().and_then(|custom| custom.kind.warning());
+    if let Some(text) = deprecation(decoded).or(of_version) {
         warnings.push(text.to_owned());
     }
     let result = match call(decoded, &served, request, &mut warnings).await {
@@ -61,11 +62,10 @@ pub(super) async fn serve(
 /// The resource behind the path, or how upstream's routes refuse it.
 fn find(server: &Server, decoded: &Decoded) -> Result<Served, Answer> {
     let info = &decoded.info;
-    let known = info.group.is_empty() || groups::find(&info.group).is_some();
-    if !known {
-        return Err(page_not_found());
-    }
     let refused = |status: Status| Err(Answer::Refused(status));
+    if !info.group.is_empty() && groups::find(&info.group).is_none() {
+        return find_custom(server, decoded);
+    }
     let Some(served) = server.registry.served(&info.group, &info.version, &info.resource) else {
         return refused(errors::no_such_resource());
     };
@@ -100,6 +100,51 @@ fn find(server: &Server, decoded: &Decoded) -> Result<Served, Answer> {
         return refused(errors::method_not_allowed());
     }
     Ok(served)
+}
+
+/// The custom resource behind the path, or how upstream's handler of all of them refuses it.
+fn find_custom(server: &Server, decoded: &Decoded) -> Result<Served, Answer> {
+    let info = &decoded.info;
+    let definitions = server.registry.definitions();
+    let Some(served) = definitions.find(&info.group, &info.version, &info.resource) else {
+        return Err(page_not_found());
+    };
+    let resource = served.resource();
+    let placed = !info.namespace.is_empty();
+    let anywhere = matches!(info.verb, "list" | "watch");
+    if resource.namespaced != placed && !(resource.namespaced && anywhere) {
+        return Err(page_not_found());
+    }
+    let refused = |status: Status| Err(Answer::Refused(status));
+    let named = path_names_object(decoded);
+    let allowed = match info.subresource.as_str() {
+        "" if named => matches!(info.verb, "get" | "update" | "patch" | "delete" | "watch"),
+        "" => matches!(info.verb, "list" | "watch" | "create" | "deletecollection"),
+        name => match resource.subresource(name) {
+            Some(sub) => sub.verbs.contains(&info.verb),
+            None => return refused(errors::not_found(&resource.group, &resource.plural, &info.name)),
+        },
+    };
+    let terminating = served.custom().is_some_and(|custom| custom.definition.is_terminating());
+    if terminating && info.verb == "create" {
+        let why = "create not allowed while custom resource definition is terminating";
+        return refused(unsupported(served, why));
+    }
+    if !allowed || decoded.method == Method::HEAD {
+        let qualified = errors::qualified(&resource.group, &resource.plural);
+        let why = format!("{} is not supported on resources of kind {qualified:?}", info.verb);
+        return refused(unsupported(served, &why));
+    }
+    Ok(served.clone())
+}
+
+/// The 405 of a custom resource.
+fn unsupported(served: &Served, why: &str) -> Status {
+    let mut status = Status::failure(405, meta::reason::METHOD_NOT_ALLOWED, why);
+    let details = status.details_mut();
+    details.group = (*served.resource().group).into();
+    details.kind = (*served.resource().plural).into();
+    status
 }
 
 fn path_has_namespace(path: &str) -> bool {
@@ -187,7 +232,7 @@ async fn call(
             Action::Update(object, options)
         }
         "patch" => {
-            let kind = patch_kind(decoded)?;
+            let kind = patch_kind(decoded, served)?;
             let options = options::write(decoded, "PatchOptions")?;
             let body = read(request).await?;
             Action::Patch(kind, body, options)
@@ -202,12 +247,18 @@ async fn call(
     Ok(Call { target, action })
 }
 
-fn patch_kind(decoded: &Decoded) -> Result<PatchKind, Status> {
+fn patch_kind(decoded: &Decoded, served: &Served) -> Result<PatchKind, Status> {
+    let custom = served.custom().is_some() && decoded.info.subresource != "scale";
     match content_type(decoded.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok())).as_str() {
         "application/json-patch+json" => Ok(PatchKind::Json),
         "application/merge-patch+json" => Ok(PatchKind::Merge),
-        "application/strategic-merge-patch+json" => Ok(PatchKind::Strategic),
+        "application/strategic-merge-patch+json" if !custom => Ok(PatchKind::Strategic),
         "application/apply-patch+yaml" => Ok(PatchKind::Apply),
+        _ if custom => Err(Status::failure(
+            415,
+            meta::reason::UNSUPPORTED_MEDIA_TYPE,
+            "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
+        )),
         _ => {
             let mut status =
                 Status::failure(415, meta::reason::UNSUPPORTED_MEDIA_TYPE, "415: Unsupported Media Type");
@@ -305,7 +356,11 @@ async fn read_object(
     };
     let header =
         meta::read_type_meta(&json).map_err(|error| unrecognized(kind, &error.to_string(), &json))?;
-    same_kind(&header.api_version, &header.kind, (group, version, kind))?;
+    if served.custom().is_some() && object.info().is_none() {
+        same_version(&header, served, &json)?;
+    } else {
+        same_kind(&header.api_version, &header.kind, (group, version, kind))?;
+    }
     let validation = match options.field_validation {
         call::FieldValidation::Ignore => meta::FieldValidation::Ignore,
         call::FieldValidation::Warn => meta::FieldValidation::Warn,
@@ -339,6 +394,23 @@ fn expected<'a>(
         None => resource.object.clone(),
     };
     Ok((&sub.group, &sub.version, &sub.kind, object))
+}
+
+/// A custom object says what it is, and in the version of the path; its kind is looked at by validation.
+fn same_version(header: &meta::TypeMetaHeader, served: &Served, json: &[u8]) -> Result<(), Status> {
+    let kind = &served.resource().kind;
+    if header.kind.is_empty() {
+        let why = format!("Object 'Kind' is missing in '{}'", String::from_utf8_lossy(json));
+        return Err(unrecognized(kind, &why, json));
+    }
+    let expected = served.api_version();
+    if header.api_version != expected.as_str() {
+        return Err(errors::bad_request(format!(
+            "the API version in the data ({}) does not match the expected API version ({expected})",
+            header.api_version
+        )));
+    }
+    Ok(())
 }
 
 /// A body may leave its kind out; a wrong one is refused, as upstream's conversion refuses it.

@@ -89,6 +89,23 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Replaces an object, or its status, and answers what came of it.
+    pub(super) async fn try_update<K: Kind + Object>(&self, object: K, status: bool) -> Result<(), Status> {
+        self.write(object, if status { "update/status" } else { "update" }).await.map(drop)
+    }
+
+    /// Permission to do something to all objects of a resource.
+    pub(super) fn authorized_for(
+        &self,
+        verb: &str,
+        group: &str,
+        resource: &str,
+    ) -> Result<Authorized, Status> {
+        let attributes = Attributes::resource(verb, group, resource, "", "");
+        let authorized = self.server.authorizer.authorize(self.identified.clone(), attributes);
+        authorized.map_err(|refused| crate::pipeline::refusal(&refused))
+    }
+
     fn authorized(&self, verb: &str, target: &Target) -> Result<Authorized, Status> {
         let attributes =
             Attributes::resource(verb, &target.group, &target.resource, &target.namespace, &target.name);

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use call::{Action, PatchKind, WriteOptions};
+use custom::scale::ScaleError;
 use meta::{BadValue, FieldError, FieldErrorKind, Map, Object, Selector, Status, Str};
+use scheme::Unstructured;
 use serde_json::Value;
 use types::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use types::autoscaling::v1::{Scale, ScaleSpec, ScaleStatus};
@@ -12,6 +14,7 @@ use crate::errors;
 use crate::managed::{self, Before, Endpoint};
 use crate::outcome::Outcome;
 use crate::registry::{Registry, Request};
+use crate::served::Served;
 use crate::update::Source;
 
 impl Registry {
@@ -19,7 +22,7 @@ impl Registry {
         match action {
             Action::Get { resource_version } => {
                 let stored = self.get(request, &resource_version).await?;
-                answer(&**stored.object())
+                answer(request.served, &**stored.object())
             }
             Action::Update(body, options) => {
                 let scale = super::body_of::<Scale>(body)?;
@@ -52,8 +55,8 @@ impl Registry {
         let compute = Source::Compute(Box::new(compute));
         let updated = self.update_part(request, compute, &options, rules::Subresource::Main).await?;
         match &updated {
-            Outcome::Stored(stored) | Outcome::Created(stored) => answer(&**stored.object()),
-            Outcome::Made(object, _) => answer(&**object),
+            Outcome::Stored(stored) | Outcome::Created(stored) => answer(request.served, &**stored.object()),
+            Outcome::Made(object, _) => answer(request.served, &**object),
             _ => Ok(updated),
         }
     }
@@ -67,7 +70,7 @@ enum Change {
 
 /// The object whose scale was changed, with the owner of its replicas.
 fn rescaled(old: &dyn Object, change: &Change, endpoint: &Endpoint<'_>) -> Result<Box<dyn Object>, Status> {
-    let mut before = scale_of(old).ok_or_else(errors::no_such_resource)?;
+    let (mut before, _) = scale_of(endpoint.served, old)?;
     before.metadata.managed_fields = managed::to_scale(old);
     let mut json = Vec::new();
     before.encode_json(&mut json);
@@ -83,13 +86,16 @@ fn rescaled(old: &dyn Object, change: &Change, endpoint: &Endpoint<'_>) -> Resul
     if !matches!(change, Change::Patch(PatchKind::Apply, _)) {
         endpoint.record(&mut scale, Some(state));
     }
-    let mut object = scaled(old, &scale)?;
+    let mut object = scaled(endpoint.served, old, &scale)?;
     object.meta_mut().managed_fields = managed::to_parent(old, &scale.metadata.managed_fields);
     Ok(object)
 }
 
-fn answer(object: &dyn Object) -> Result<Outcome, Status> {
-    let scale = scale_of(object).ok_or_else(errors::no_such_resource)?;
+fn answer(served: &Served, object: &dyn Object) -> Result<Outcome, Status> {
+    let (scale, wanted) = scale_of(served, object)?;
+    if let Some(paths) = served.custom().and_then(|custom| custom.kind.scale()).filter(|_| !wanted) {
+        return Err(errors::internal(ScaleError::NoReplicas(paths.spec_replicas_path.to_string())));
+    }
     Ok(Outcome::Made(std::sync::Arc::new(scale), 200))
 }
 
@@ -104,7 +110,18 @@ fn patched(before: &Scale, kind: PatchKind, body: &[u8]) -> Result<Scale, Status
 }
 
 /// The object with the replicas of `scale`, after checking what the client says about the object.
-fn scaled(old: &dyn Object, scale: &Scale) -> Result<Box<dyn Object>, Status> {
+fn scaled(served: &Served, old: &dyn Object, scale: &Scale) -> Result<Box<dyn Object>, Status> {
+    if let Some(paths) = served.custom().and_then(|custom| custom.kind.scale()) {
+        // What is wrong with the number is told by the object's own rules.
+        let mut object = old.clone_object();
+        if let Some(custom) = object.as_any_mut().downcast_mut::<Unstructured>() {
+            custom::scale::write(paths, &mut custom.fields, scale.spec.replicas).map_err(errors::bare_of)?;
+        }
+        if !scale.metadata.resource_version.is_empty() {
+            object.meta_mut().resource_version = scale.metadata.resource_version.clone();
+        }
+        return Ok(object);
+    }
     if scale.spec.replicas < 0 {
         let problem = FieldError {
             kind: FieldErrorKind::Invalid,
@@ -134,8 +151,18 @@ fn scaled(old: &dyn Object, scale: &Scale) -> Result<Box<dyn Object>, Status> {
     Ok(object)
 }
 
+/// The scale of an object, and whether it says how many replicas it wants.
+fn scale_of(served: &Served, object: &dyn Object) -> Result<(Scale, bool), Status> {
+    if let Some(paths) = served.custom().and_then(|custom| custom.kind.scale()) {
+        let value = custom::whole(object);
+        return custom::scale::read(paths, object.meta(), &value).map_err(errors::bare_of);
+    }
+    let scale = scale_of_workload(object).ok_or_else(errors::no_such_resource)?;
+    Ok((scale, true))
+}
+
 /// The scale of a workload; `None` for kinds without one.
-fn scale_of(object: &dyn Object) -> Option<Scale> {
+fn scale_of_workload(object: &dyn Object) -> Option<Scale> {
     let selector = |s: Option<&meta::LabelSelector>| {
         Selector::from_label_selector(s).map(|s| s.to_string()).unwrap_or_default()
     };
