@@ -20,6 +20,7 @@ pub const SAME_LAYER: &[(&str, &str)] = &[
     ("types", "meta"),
     ("scheme", "meta"),
     ("scheme", "types"),
+    ("schema", "cel"),
     ("schema", "descriptions"),
     ("schema", "meta"),
     ("schema", "scheme"),

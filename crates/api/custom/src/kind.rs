@@ -41,6 +41,8 @@ pub struct Kind {
     /// Selectable fields: label and path.
     pub(crate) selectable: Vec<(Str, Vec<Str>)>,
     warning: Option<String>,
+    apply: schema::apply::Type,
+    pub(crate) expressions: rules::expressions::Rules,
 }
 
 impl Kind {
@@ -125,6 +127,8 @@ impl Kind {
             scale,
             has_status,
             selectable: selectable.collect(),
+            apply: schema.apply_type(),
+            expressions: rules::expressions::Rules::compile(&schema),
             schema,
             warning,
         })
@@ -153,6 +157,11 @@ impl Kind {
     /// Whether the status is written apart from the rest.
     pub fn has_status(&self) -> bool {
         self.has_status
+    }
+
+    /// The schema as server-side apply sees it.
+    pub fn apply_type(&self) -> &schema::apply::Type {
+        &self.apply
     }
 
     /// What every request for a deprecated version is told.

@@ -49,7 +49,7 @@ impl Kind {
 
     /// The rules with expressions, unless the object is too strange for them.
     fn expressions(&self, value: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
-        if self.schema.validations.is_empty() && !self.schema.any(&mut |s| !s.validations.is_empty()) {
+        if self.expressions.is_empty() {
             return;
         }
         if errors.iter().any(|error| BLOCKING.contains(&error.kind)) {
@@ -61,7 +61,7 @@ impl Kind {
             });
             return;
         }
-        let _ = (value, old);
+        errors.extend(self.expressions.validate(&FieldPath::root(), value, old));
     }
 }
 

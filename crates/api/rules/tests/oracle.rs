@@ -10,8 +10,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// Cases whose answer needs more than the object: the store, the allocator, admission or a CEL compiler.
-const NOT_OURS: [&str; 13] = [
-    "cel-compile-errors",
+const NOT_OURS: [&str; 12] = [
     "deviceclass-bad",
     // An empty list of policies and an absent one are the same here.
     "hpa-behavior-bad",

@@ -38,6 +38,8 @@ pub struct Definition {
     pub spec: CustomResourceDefinitionSpec,
     pub(crate) feed: Arc<ObjectFeed>,
     pub(crate) storage: Arc<Kind>,
+    /// Every version by its name.
+    pub(crate) kinds: HashMap<Str, Arc<Kind>>,
     pub(crate) conversion: Conversion,
     terminating: AtomicBool,
     over: watch::Sender<bool>,
@@ -154,7 +156,7 @@ impl Registry {
             return Ok(());
         }
         let mut kinds = HashMap::new();
-        for version in crd.spec.versions.iter().filter(|v| v.served || v.storage) {
+        for version in &crd.spec.versions {
             let kind = Kind::read(crd, &version.name).map_err(errors::internal)?;
             kinds.insert(version.name.clone(), Arc::new(kind));
         }
@@ -173,7 +175,10 @@ impl Registry {
         let converts = matches!(conversion, Conversion::None);
         let codec = Arc::new(CustomCodec { storage: storage.clone(), converts });
         let feed = ObjectFeed::open(self.store.clone(), codec, &self.env, options).await;
+        let served = crd.spec.versions.iter().filter(|v| v.served);
+        let served: Vec<Arc<Kind>> = served.filter_map(|v| kinds.get(&v.name).cloned()).collect();
         let definition = Arc::new(Definition {
+            kinds,
             name: name.clone(),
             spec: crd.spec.clone(),
             feed: Arc::new(feed.map_err(errors::from_store)?),
@@ -182,10 +187,9 @@ impl Registry {
             terminating: AtomicBool::new(terminating),
             over: watch::channel(false).0,
         });
-        let served = crd.spec.versions.iter().filter(|v| v.served).filter_map(|v| {
-            let kind = kinds.get(&v.name)?.clone();
-            Some(Served::of_definition(Custom { kind, definition: definition.clone() }))
-        });
+        let served = served
+            .into_iter()
+            .map(|kind| Served::of_definition(Custom { kind, definition: definition.clone() }));
         let served = served.collect();
         let kind = definition.storage.clone();
         let storage = Served::of_definition(Custom { kind, definition: definition.clone() });

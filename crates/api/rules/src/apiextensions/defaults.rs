@@ -5,6 +5,7 @@ use schema::structural::{META_FIELDS, Schema, lists, validate};
 use serde_json::{Value, json};
 
 use crate::embedded;
+use crate::expressions::Rules;
 
 /// What is wrong with the defaults in the schema of an object.
 pub(super) fn validate(at: &FieldPath, schema: &Schema) -> Vec<FieldError> {
@@ -90,7 +91,10 @@ fn in_metadata(
             let detail = format!("must result in valid metadata: {why}");
             errors.push(FieldError::invalid(at, schema::structural::bad(default), detail));
         }
-        None => errors.extend(validate::of(at, schema, default)),
+        None => {
+            errors.extend(validate::of(at, schema, default));
+            expressions(at, schema, default, errors);
+        }
     }
 }
 
@@ -107,11 +111,30 @@ fn elsewhere(at: &FieldPath, schema: &Schema, default: &Value, errors: &mut Vec<
         Ok(()) => {
             let found = embedded::validate(at, default, schema, schema.embedded_resource);
             if found.is_empty() {
-                errors.extend(validate::of(at, schema, default));
+                let found = validate::of(at, schema, default);
+                let valid = found.is_empty();
+                errors.extend(found);
                 lists::validate(at, schema, default, errors);
+                if valid {
+                    expressions(at, schema, default, errors);
+                }
             } else {
                 errors.extend(found);
             }
         }
+    }
+}
+
+/// What the rules say of a default, as of a value that comes and of one that stays.
+fn expressions(at: &FieldPath, schema: &Schema, default: &Value, errors: &mut Vec<FieldError>) {
+    let rules = Rules::compile_part(schema);
+    if rules.is_empty() {
+        return;
+    }
+    let stays: Vec<FieldError> = rules.validate_as_is(at, default);
+    if stays.is_empty() {
+        errors.extend(rules.validate(at, default, None));
+    } else {
+        errors.extend(stays);
     }
 }

@@ -3,7 +3,7 @@
 
 use meta::{BadValue, Struct as _, Ty, TypeInfo};
 use serde_json::Value;
-use types::apiextensions::v1::{CustomResourceDefinitionVersion, JSONSchemaProps};
+use types::apiextensions::v1::{CustomResourceDefinitionVersion, JSONSchemaProps, ValidationRule};
 
 use super::spec::Common;
 
@@ -31,6 +31,11 @@ pub(super) fn versions(versions: &[CustomResourceDefinitionVersion], common: &Co
 /// A schema.
 pub(super) fn schema(schema: &JSONSchemaProps) -> BadValue {
     BadValue::Plain(go(JSONSchemaProps::INFO, &meta::to_value(schema)))
+}
+
+/// A rule.
+pub(crate) fn rule(rule: &ValidationRule) -> BadValue {
+    BadValue::Plain(go(ValidationRule::INFO, &meta::to_value(rule)))
 }
 
 fn go(info: &TypeInfo, value: &Value) -> String {

@@ -7,7 +7,7 @@
 mod conversion;
 mod defaults;
 pub mod field_path;
-mod internal;
+pub(crate) mod internal;
 pub mod names;
 mod schema;
 mod spec;

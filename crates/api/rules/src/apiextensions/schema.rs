@@ -49,18 +49,25 @@ pub(super) fn validation(
         errors
             .push(FieldError::forbidden(&schema_at.child("nullable"), "nullable cannot be true at the root"));
     }
-    let _ = (version, &options.unchanged);
     let compiled = Schema::read(schema);
+    let mut sound = false;
     if let Ok(compiled) = &compiled {
-        let found = structural::check::structural(&schema_at, compiled);
+        let mut found = structural::check::structural(&schema_at, compiled);
         if found.is_empty() {
-            errors.extend(defaults::validate(&schema_at, compiled));
-        } else {
-            errors.extend(found);
+            found = defaults::validate(&schema_at, compiled);
         }
+        sound = found.is_empty();
+        errors.extend(found);
     }
     let mut checker = Checker { errors: Vec::new() };
     checker.document(&schema_at, schema, &Place { root: true, ..Place::default() });
+    if let Ok(compiled) = &compiled
+        && sound
+        && checker.errors.is_empty()
+    {
+        let known = options.unchanged.contains(version);
+        errors.extend(crate::expressions::estimate(&schema_at, compiled, known));
+    }
     errors.extend(checker.errors);
     if errors.is_empty()
         && let Err(unsupported) = compiled

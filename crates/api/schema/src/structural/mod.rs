@@ -5,8 +5,10 @@
 //! [`validate`] finds what is wrong with a value, and [`lists`] what is twice in lists that are sets or maps. Texts,
 //! paths and order of findings are those of upstream v1.36. All of it is pure, and takes values of any shape.
 
+mod applied;
 pub mod check;
 mod default;
+mod expressions;
 pub mod lists;
 mod place;
 mod prune;

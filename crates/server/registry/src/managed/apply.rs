@@ -37,7 +37,7 @@ pub(crate) fn apply(
     let api_version = gvk.api_version();
     let updater = Updater {
         api_version: &api_version,
-        place: place(live.object),
+        place: place(served, live.object),
         versions: &others,
         reset: reset::of(served, endpoint.subresource),
         subresource: endpoint.subresource,

@@ -91,7 +91,7 @@ impl Endpoint<'_> {
         let others = Others { served: self.served };
         let updater = Updater {
             api_version: &api_version,
-            place: place(object),
+            place: place(self.served, object),
             versions: &others,
             reset: reset::of(self.served, self.subresource),
             subresource: self.subresource,
@@ -138,8 +138,12 @@ fn source(given: &[ManagedFieldsEntry], live: &[ManagedFieldsEntry]) -> Source {
 }
 
 /// What an object is.
-pub(crate) fn place(object: &dyn Object) -> Place<'static> {
-    object.type_info().map_or(Place::Deduced, Place::Struct)
+pub(crate) fn place<'s>(served: &'s Served, object: &dyn Object) -> Place<'s> {
+    match (object.type_info(), served.custom()) {
+        (Some(info), _) => Place::Struct(info),
+        (None, Some(custom)) => Place::Type(custom.kind.apply_type()),
+        (None, None) => Place::Deduced,
+    }
 }
 
 /// The JSON of an object of the same kind with nothing in it, which is what a new object is compared with.

@@ -71,7 +71,7 @@ enum Change {
 /// The object whose scale was changed, with the owner of its replicas.
 fn rescaled(old: &dyn Object, change: &Change, endpoint: &Endpoint<'_>) -> Result<Box<dyn Object>, Status> {
     let (mut before, _) = scale_of(endpoint.served, old)?;
-    before.metadata.managed_fields = managed::to_scale(old);
+    before.metadata.managed_fields = managed::to_scale(endpoint.served, old);
     let mut json = Vec::new();
     before.encode_json(&mut json);
     let state = Before { object: &before, json: &json };
@@ -87,7 +87,8 @@ fn rescaled(old: &dyn Object, change: &Change, endpoint: &Endpoint<'_>) -> Resul
         endpoint.record(&mut scale, Some(state));
     }
     let mut object = scaled(endpoint.served, old, &scale)?;
-    object.meta_mut().managed_fields = managed::to_parent(old, &scale.metadata.managed_fields);
+    object.meta_mut().managed_fields =
+        managed::to_parent(endpoint.served, old, &scale.metadata.managed_fields);
     Ok(object)
 }
 
