@@ -157,6 +157,10 @@ pub(crate) fn list_head(listing: &Listing) -> String {
         0 => json!({}),
         revision => json!({ "resourceVersion": revision.to_string() }),
     };
+    if listing.served.custom().is_some() {
+        // Lists without a struct say that they do not go on.
+        list_meta["continue"] = json!("");
+    }
     page(&mut list_meta, listing);
     let resource = listing.served.resource();
     format!(

@@ -261,7 +261,7 @@ impl Registry {
                 detail: "must be specified for an update".into(),
             };
             let kind = request.served.resource();
-            return Err(errors::invalid(&kind.group, &kind.kind, &target.name, vec![problem]));
+            return Err(errors::invalid(&kind.group, &kind.plural, &target.name, vec![problem]));
         }
         if wanted != 0 && wanted != current.revision() {
             return Err(self.modified(request));

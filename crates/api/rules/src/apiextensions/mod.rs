@@ -45,6 +45,9 @@ impl Rules for CustomResourceDefinition {
         {
             set(&mut service.port, 443);
         }
+        if self.status.stored_versions.is_empty() {
+            remember_storage(self);
+        }
     }
 
     fn prepare_create(&mut self, _cx: &Context) {

@@ -374,7 +374,9 @@ async fn read_object(
         errors::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {error}"))
     })?;
     if let Some(error) = context.strict_error() {
-        return Err(errors::bad_request(error.to_string()));
+        return Err(errors::bad_request(format!(
+            "{kind} in version \"{version}\" cannot be handled as a {kind}: {error}"
+        )));
     }
     warnings.extend(context.findings);
     Ok(decoded)
