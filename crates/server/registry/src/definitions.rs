@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use admission::Notes;
 use authz::Authorized;
 use call::{DeleteOptions, ListOptions, Target};
 use custom::Kind;
@@ -221,8 +222,9 @@ impl Registry {
         let start = Start::State { at: ReadAt::Latest, end_bookmark: true };
         let watching = feed.watch(WatchOptions::new(Scope::All, start)).await;
         let mut watcher = watching.map_err(crate::read::from_feed)?;
-        let mut warnings = Vec::new();
-        let mut request = Request { authorized, target: &target, served, warnings: &mut warnings };
+        let (mut warnings, mut notes) = (Vec::new(), Notes::default());
+        let mut request =
+            Request { authorized, target: &target, served, warnings: &mut warnings, notes: &mut notes };
         self.delete_collection(&mut request, &ListOptions::default(), DeleteOptions::default()).await?;
         while !self.newest(served).await?.is_empty() {
             // Whoever holds the rest back by a finalizer will let it go, which is an event.
