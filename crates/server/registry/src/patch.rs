@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use call::{FieldValidation, PatchKind, WriteOptions};
 use meta::{DecodeContext, Object, Status, TypeInfo};
+use schema::apply::{Doc, Val};
 use schema::patch::PatchError;
 use serde_json::Value;
 
@@ -19,10 +20,38 @@ pub(crate) fn apply(
     options: &WriteOptions,
     warnings: &mut Vec<String>,
 ) -> Result<Box<dyn Object>, Status> {
-    let name = before.object.meta().name.clone();
     let mut value: Value = serde_json::from_slice(before.json).map_err(errors::internal)?;
     change(&mut value, kind, body, served.resource().object.info())?;
-    decode(served, &value, options, warnings, &name)
+    let document = Patched { before: before.json, kind, body, value };
+    decode(served, &document, options, warnings)
+}
+
+/// A patched document with where it came from.
+struct Patched<'a> {
+    before: &'a [u8],
+    kind: PatchKind,
+    body: &'a [u8],
+    value: Value,
+}
+
+impl Patched<'_> {
+    /// What refusals show: the patch as Go prints it, or the patched document.
+    fn shown(&self) -> String {
+        match self.kind {
+            PatchKind::Strategic => go_plain(&serde_json::from_slice(self.body).unwrap_or_default()),
+            _ => patched_text(&self.value, self.before),
+        }
+    }
+
+    fn refused(&self, detail: String) -> Status {
+        let problem = meta::FieldError {
+            kind: meta::FieldErrorKind::Invalid,
+            field: "patch".into(),
+            value: meta::BadValue::Text(self.shown()),
+            detail,
+        };
+        errors::invalid("", "", "", vec![problem])
+    }
 }
 
 /// Changes a document by a patch other than an apply.
@@ -60,50 +89,38 @@ fn unprocessable() -> Status {
     status
 }
 
-/// A patch that makes another kind of the object: a 422 that shows the whole of it.
-fn other_kind(value: &Value) -> Status {
-    let text = value.to_string();
-    let (kind, version) =
-        (value["kind"].as_str().unwrap_or_default(), value["apiVersion"].as_str().unwrap_or_default());
-    let problem = meta::FieldError {
-        kind: meta::FieldErrorKind::Invalid,
-        field: "patch".into(),
-        value: meta::BadValue::Text(text),
-        detail: format!("no kind {kind:?} is registered for version {version:?} in scheme"),
-    };
-    errors::invalid("", "", "", vec![problem])
-}
-
 /// Reads the patched document as its kind again.
 fn decode(
     served: &Served,
-    value: &Value,
+    document: &Patched<'_>,
     options: &WriteOptions,
     warnings: &mut Vec<String>,
-    name: &str,
 ) -> Result<Box<dyn Object>, Status> {
-    let json = serde_json::to_vec(value).map_err(errors::internal)?;
+    let json = serde_json::to_vec(&document.value).map_err(errors::internal)?;
     let validation = match options.field_validation {
         FieldValidation::Ignore => meta::FieldValidation::Ignore,
         FieldValidation::Warn => meta::FieldValidation::Warn,
         FieldValidation::Strict => meta::FieldValidation::Strict,
     };
     let mut context = DecodeContext::new(validation);
-    let kind = &*served.resource().kind;
-    if value["kind"] != kind || value["apiVersion"] != served.api_version().as_str() {
-        return Err(other_kind(value));
+    if validation != meta::FieldValidation::Ignore {
+        context.findings = schema::patch::findings(document.body, document.kind == PatchKind::Json);
+    }
+    let text = |key: &str| document.value[key].as_str().unwrap_or_default();
+    let (kind, version) = (text("kind"), text("apiVersion"));
+    if kind != &*served.resource().kind || version != served.api_version() {
+        let why = format!("no kind {kind:?} is registered for version {version:?} in scheme");
+        return Err(document.refused(why));
     }
     let object = served.resource().object.decode_json(&json, &mut context).map_err(|error| {
-        let problem = meta::FieldError {
-            kind: meta::FieldErrorKind::Invalid,
-            field: "patch".into(),
-            value: meta::BadValue::Plain(value.to_string()),
-            detail: error.to_string(),
-        };
-        errors::invalid(&served.resource().group, kind, name, vec![problem])
+        let why = error.to_string();
+        document.refused(match document.kind {
+            PatchKind::Strategic => converter_text(&why).unwrap_or(why),
+            _ => why,
+        })
     })?;
     if let Some(error) = context.strict_error() {
-        return Err(errors::bad_request(error.to_string()));
+        return Err(document.refused(error.to_string()));
     }
     for finding in context.findings {
         if !warnings.contains(&finding) {
@@ -111,4 +128,80 @@ fn decode(
         }
     }
     Ok(object)
+}
+
+/// The patched document as upstream's library leaves it: objects that the patch went into have sorted keys, everything
+/// else is as it was.
+fn patched_text(value: &Value, before: &[u8]) -> String {
+    let Ok(doc) = Doc::parse(before) else { return value.to_string() };
+    let mut out = String::new();
+    write_patched(value, Some(doc.root()), &mut out);
+    out
+}
+
+fn write_patched(value: &Value, before: Option<Val<'_>>, out: &mut String) {
+    let text = value.to_string();
+    if let (Some(before), Ok(now)) = (before, Doc::parse(text.as_bytes()))
+        && before.same(&now.root())
+    {
+        out.push_str(&String::from_utf8_lossy(before.raw()));
+        return;
+    }
+    let Value::Object(map) = value else {
+        out.push_str(&text);
+        return;
+    };
+    out.push('{');
+    for (at, (key, item)) in map.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        out.push_str(&Value::from(key.as_str()).to_string());
+        out.push(':');
+        write_patched(item, before.and_then(|before| before.get(key)), out);
+    }
+    out.push('}');
+}
+
+/// Go's `%v` of a decoded document.
+fn go_plain(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(go_plain).collect();
+            format!("[{}]", items.join(" "))
+        }
+        Value::Object(map) => {
+            let items: Vec<String> = map.iter().map(|(k, v)| format!("{k}:{}", go_plain(v))).collect();
+            format!("map[{}]", items.join(" "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// What upstream's converter of decoded documents says where the decoder of texts says that a value cannot be
+/// unmarshalled; strategic patches go through the former.
+fn converter_text(decoder: &str) -> Option<String> {
+    let rest = decoder.strip_prefix("json: cannot unmarshal ")?;
+    let (found, rest) = rest.split_once(" into Go ")?;
+    let wanted = rest.rsplit_once("of type ")?.1;
+    let found = match found.split(' ').next().unwrap_or_default() {
+        "number" if found.contains('.') => "float64",
+        "number" => "int64",
+        "object" => "map",
+        "array" => "slice",
+        other => other,
+    };
+    Some(if wanted.starts_with("[]") {
+        format!("cannot restore slice from {found}")
+    } else if wanted.starts_with("map[") {
+        format!("cannot restore map from {found}")
+    } else if wanted.contains('.') && found == "string" {
+        format!("cannot restore struct from: {found}")
+    } else if matches!(found, "int64" | "float64") {
+        format!("cannot convert {found} to {wanted}")
+    } else {
+        format!("unrecognized type: {}", wanted.rsplit('.').next().unwrap_or(wanted))
+    })
 }

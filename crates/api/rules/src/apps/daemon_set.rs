@@ -29,6 +29,8 @@ impl Rules for DaemonSet {
             set(&mut rolling.max_surge, IntOrString::Int(0));
         }
         set(&mut spec.revision_history_limit, 10);
+        // Upstream's unversioned type always has a count, which every version shows.
+        self.metadata.annotations.get_or_insert_with(TEMPLATE_GENERATION, || "0".into());
     }
 
     fn prepare_create(&mut self, _cx: &Context) {

@@ -23,11 +23,16 @@ impl Rules for PersistentVolumeClaim {
         claim_spec(&mut self.spec);
         round_up(&mut self.status.capacity);
         round_up(&mut self.status.allocated_resources);
-        sync_data_source(&mut self.spec);
     }
 
     fn prepare_create(&mut self, _cx: &Context) {
         self.status = PersistentVolumeClaimStatus { phase: "Pending".into(), ..Default::default() };
+        sync_data_source(&mut self.spec);
+    }
+
+    fn prepare_update(&mut self, old: &Self, _cx: &Context) {
+        self.keep_status(old);
+        sync_data_source(&mut self.spec);
     }
 
     fn check(&self, e: &mut Errs, _cx: &Context) {

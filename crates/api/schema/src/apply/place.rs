@@ -216,7 +216,7 @@ impl<'s> Place<'s> {
     /// The forms that this place takes.
     pub fn atom(self) -> Atom<'s> {
         match self {
-            Place::Struct(info) => structure(info, false),
+            Place::Struct(info) => structure(info, None),
             Place::Field(field) => of(field.ty, Some(field)),
             Place::Nested(ty) => of(*ty, None),
             Place::Name => scalar(Scalar::Text),
@@ -295,18 +295,24 @@ fn anything(atomic: bool) -> Atom<'static> {
     }
 }
 
-fn structure(info: &'static TypeInfo, atomic: bool) -> Atom<'static> {
+/// A struct; `declared` is what a field says about it against its type.
+fn structure(info: &'static TypeInfo, declared: Option<bool>) -> Atom<'static> {
     // The schema types of custom resource definitions that are one of several forms.
     if info.name.starts_with("JSONSchemaPropsOr") {
         return anything(false);
     }
-    let atomic = atomic || info.atomic;
+    let atomic = declared.unwrap_or(info.atomic);
     Atom { map: Some(Map { atomic, fields: Fields::Struct(info), element: None }), ..Atom::default() }
 }
 
 /// The forms of a type, with what its field declares about it.
 fn of(ty: Ty, field: Option<&'static Field>) -> Atom<'static> {
-    let atomic = field.is_some_and(|f| f.map_type == "atomic");
+    let declared = match field.map_or("", |f| f.map_type) {
+        "atomic" => Some(true),
+        "granular" => Some(false),
+        _ => None,
+    };
+    let atomic = declared == Some(true);
     match ty {
         Ty::Str | Ty::Bytes | Ty::Duration => scalar(Scalar::Text),
         Ty::Bool => scalar(Scalar::Bool),
@@ -314,7 +320,7 @@ fn of(ty: Ty, field: Option<&'static Field>) -> Atom<'static> {
         Ty::Quantity | Ty::IntOrString | Ty::Time | Ty::MicroTime => scalar(Scalar::Any),
         // Extensions are opaque; the JSON inside schemas is looked into.
         Ty::Raw => anything(!field.is_some_and(|f| f.go.ends_with("v1.JSON"))),
-        Ty::Struct(info) => structure(info, atomic),
+        Ty::Struct(info) => structure(info, declared),
         Ty::Map(element) => Atom {
             map: Some(Map { atomic, fields: Fields::None, element: Some(Place::Nested(element)) }),
             ..Atom::default()

@@ -235,27 +235,6 @@ impl Set {
         }
     }
 
-    /// Keeps what lies on or below one of the paths, in which `*` stands for any element.
-    pub fn keep_only(&self, paths: &[&[&str]]) -> Set {
-        let mut out = Set::default();
-        for node in &self.nodes {
-            let mut below: Vec<&[&str]> = Vec::new();
-            let mut whole = false;
-            for (name, rest) in paths.iter().filter_map(|path| path.split_first()) {
-                if *name == "*" || is_field(&node.element, name) {
-                    whole |= rest.is_empty();
-                    below.push(rest);
-                }
-            }
-            if whole {
-                out.nodes.push(node.clone());
-            } else if !below.is_empty() {
-                out.push(node.element.clone(), node.member, node.children.keep_only(&below));
-            }
-        }
-        out
-    }
-
     /// The set with every declared field on the way to a member made a member too.
     pub(super) fn with_named_fields(&self, place: Option<Place<'_>>) -> Set {
         let atom = place.map(|p| p.atom());

@@ -37,26 +37,16 @@ const STRIPPED: [&[&str]; 12] = [
 /// The manager of what was there before an object that was never tracked is first applied to.
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 
-/// Which fields a write through an endpoint cannot own, because the endpoint resets them.
+/// The fields that a write through an endpoint cannot own, because the endpoint resets them and all below.
 #[derive(Clone, Copy, Debug)]
-pub enum Reset {
-    /// These and everything below.
-    Fields(&'static [&'static [&'static str]]),
-    /// All but what lies on or below these, in which `*` stands for any element.
-    AllBut(&'static [&'static [&'static str]]),
-}
+pub struct Reset(pub &'static [&'static [&'static str]]);
 
 impl Reset {
     fn apply(self, mut set: Set) -> Set {
-        match self {
-            Reset::Fields(paths) => {
-                for path in paths {
-                    set.remove_subtree(path);
-                }
-                set
-            }
-            Reset::AllBut(paths) => set.keep_only(paths),
+        for path in self.0 {
+            set.remove_subtree(path);
         }
+        set
     }
 }
 

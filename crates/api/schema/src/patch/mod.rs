@@ -39,6 +39,29 @@ pub enum PatchError {
     Directive(String),
 }
 
+/// What strict readers say about a patch document: keys that it has twice, and in a JSON patch keys that mean nothing.
+pub fn findings(patch: &[u8], json_patch: bool) -> Vec<String> {
+    let mut context = meta::DecodeContext::strict();
+    let mut tree = Value::Null;
+    // What is malformed was refused before.
+    let _ = meta::json::JsonReader::with_context(patch, &mut context).whole(|r| {
+        tree = r.tree()?;
+        Ok(())
+    });
+    if !json_patch {
+        return context.findings;
+    }
+    let operations = tree.as_array().map(Vec::as_slice).unwrap_or_default();
+    for (at, operation) in operations.iter().enumerate() {
+        for key in operation.as_object().into_iter().flat_map(|fields| fields.keys()) {
+            if !matches!(key.as_str(), "op" | "path" | "from" | "value") {
+                context.record(format!("unknown field {}", meta::go_quote(&format!("[{at}].{key}"))));
+            }
+        }
+    }
+    context.findings.into_iter().map(|finding| format!("json patch {finding}")).collect()
+}
+
 /// Parses a patch document, with the texts that Go's decoder has for truncated and malformed input.
 fn parse(bytes: &[u8]) -> Result<Value, PatchError> {
     serde_json::from_slice(bytes).map_err(|error| {

@@ -1,7 +1,9 @@
 //! Query parameters and option bodies as the options of calls, with upstream's refusals.
 
 use bytes::Bytes;
-use call::{DeleteOptions, DryRun, FieldValidation, ListOptions, Precondition, VersionMatch, WriteOptions};
+use call::{
+    DeleteOptions, DryRun, FieldValidation, ListOptions, PatchKind, Precondition, VersionMatch, WriteOptions,
+};
 use http::header;
 use meta::{BadValue, Codec as _, FieldError, FieldErrorKind, Status, Str};
 use registry::errors;
@@ -10,57 +12,97 @@ use serde_json::json;
 use crate::http::query::Query;
 use crate::pipeline::Decoded;
 
-fn refuse(kind: &str, field: &str, value: BadValue, detail: String) -> Status {
-    let problem = FieldError { kind: FieldErrorKind::NotSupported, field: field.into(), value, detail };
-    errors::invalid("meta.k8s.io", kind, "", vec![problem])
+fn not_supported(field: &str, value: BadValue, detail: &str) -> FieldError {
+    FieldError { kind: FieldErrorKind::NotSupported, field: field.into(), value, detail: detail.into() }
 }
 
-fn dry_run(query: &Query, kind: &str) -> Result<DryRun, Status> {
+fn refuse(kind: &str, problems: Vec<FieldError>) -> Status {
+    errors::invalid("meta.k8s.io", kind, "", problems)
+}
+
+fn dry_run(query: &Query) -> Result<DryRun, FieldError> {
     let values: Vec<&str> = query.all("dryRun").collect();
-    parse_dry_run(&values, kind)
+    parse_dry_run(&values)
 }
 
-fn parse_dry_run(values: &[&str], kind: &str) -> Result<DryRun, Status> {
+fn parse_dry_run(values: &[&str]) -> Result<DryRun, FieldError> {
     match values {
         [] => Ok(DryRun::No),
         values if values.iter().all(|v| *v == "All") => Ok(DryRun::All),
-        values => Err(refuse(
-            kind,
-            "dryRun",
-            BadValue::Plain(json!(values).to_string()),
-            "supported values: \"All\"".into(),
-        )),
+        values => {
+            let shown = BadValue::Plain(json!(values).to_string());
+            Err(not_supported("dryRun", shown, "supported values: \"All\""))
+        }
     }
 }
 
-/// Options of create, update or patch; `kind` is the kind of options that errors name.
-pub(super) fn write(decoded: &Decoded, kind: &str) -> Result<WriteOptions, Status> {
-    let query = &decoded.query;
-    let field_validation = match query.get("fieldValidation").unwrap_or_default() {
-        "" | "Warn" => FieldValidation::Warn,
-        "Ignore" => FieldValidation::Ignore,
-        "Strict" => FieldValidation::Strict,
+fn field_validation(query: &Query) -> Result<FieldValidation, FieldError> {
+    match query.get("fieldValidation").unwrap_or_default() {
+        "" | "Warn" => Ok(FieldValidation::Warn),
+        "Ignore" => Ok(FieldValidation::Ignore),
+        "Strict" => Ok(FieldValidation::Strict),
         other => {
-            let detail = "supported values: \"\", \"Ignore\", \"Strict\", \"Warn\"".to_owned();
-            return Err(refuse(kind, "fieldValidation", other.into(), detail));
+            let detail = "supported values: \"\", \"Ignore\", \"Strict\", \"Warn\"";
+            Err(not_supported("fieldValidation", other.into(), detail))
         }
-    };
+    }
+}
+
+/// Options of create or update; `kind` is the kind of options that errors name.
+pub(super) fn write(decoded: &Decoded, kind: &str) -> Result<WriteOptions, Status> {
+    let given = decoded.query.get("fieldManager").unwrap_or_default();
+    let options = options(decoded, kind, Vec::new())?;
+    Ok(WriteOptions { field_manager: manager(given, decoded), ..options })
+}
+
+/// Options of a patch. An apply must say whose it is, and only an apply may be forced.
+pub(super) fn patch(decoded: &Decoded, patch: PatchKind) -> Result<WriteOptions, Status> {
+    let query = &decoded.query;
     let given = query.get("fieldManager").unwrap_or_default();
-    check_manager(given, kind)?;
-    let field_manager =
-        if given.is_empty() { agent_name(decoded.header(header::USER_AGENT)) } else { given.into() };
-    Ok(WriteOptions {
-        dry_run: dry_run(query, kind)?,
-        field_manager,
-        field_validation,
-        force: query.flag("force"),
-    })
+    let mut problems = Vec::new();
+    let mut problem = |kind, field: &str, detail: &str| {
+        problems.push(FieldError {
+            kind,
+            field: field.into(),
+            value: BadValue::Omitted,
+            detail: detail.into(),
+        });
+    };
+    match patch {
+        PatchKind::Apply if given.is_empty() => {
+            problem(FieldErrorKind::Required, "fieldManager", "is required for apply patch");
+        }
+        PatchKind::Apply => {}
+        _ if query.has("force") => {
+            problem(FieldErrorKind::Forbidden, "force", "may not be specified for non-apply patch");
+        }
+        _ => {}
+    }
+    let options = options(decoded, "PatchOptions", problems)?;
+    Ok(WriteOptions { field_manager: manager(given, decoded), force: query.flag("force"), ..options })
+}
+
+fn options(decoded: &Decoded, kind: &str, mut problems: Vec<FieldError>) -> Result<WriteOptions, Status> {
+    let query = &decoded.query;
+    problems.extend(manager_problems(query.get("fieldManager").unwrap_or_default()));
+    let dry_run = dry_run(query).map_err(|problem| problems.push(problem));
+    let field_validation = field_validation(query).map_err(|problem| problems.push(problem));
+    match (dry_run, field_validation) {
+        (Ok(dry_run), Ok(field_validation)) if problems.is_empty() => {
+            Ok(WriteOptions { dry_run, field_validation, ..WriteOptions::default() })
+        }
+        _ => Err(refuse(kind, problems)),
+    }
 }
 
 /// The longest manager name.
 const MANAGER_MAX: usize = 128;
 
-fn check_manager(name: &str, kind: &str) -> Result<(), Status> {
+fn manager(given: &str, decoded: &Decoded) -> Str {
+    if given.is_empty() { agent_name(decoded.header(header::USER_AGENT)) } else { given.into() }
+}
+
+fn manager_problems(name: &str) -> Vec<FieldError> {
     let mut problems = Vec::new();
     if name.len() > MANAGER_MAX {
         problems.push(FieldError {
@@ -76,7 +118,7 @@ fn check_manager(name: &str, kind: &str) -> Result<(), Status> {
         value: name.into(),
         detail: format!("invalid character U+{:04X} (at position {at})", u32::from(c)),
     }));
-    if problems.is_empty() { Ok(()) } else { Err(errors::invalid("meta.k8s.io", kind, "", problems)) }
+    problems
 }
 
 /// Whether Go calls the character printable: no control, format or private character, and of all spaces only the
@@ -89,10 +131,14 @@ fn printable(c: char) -> bool {
 
 /// The manager of a client that names none: its user agent up to the slash.
 fn agent_name(agent: &str) -> Str {
-    let name: String =
-        agent.split('/').next().unwrap_or_default().chars().filter(|c| !c.is_control()).collect();
-    let name: String = name.chars().take(MANAGER_MAX).collect();
-    if name.is_empty() { "unknown".into() } else { name.into() }
+    let mut name = Str::new();
+    for c in agent.split('/').next().unwrap_or_default().chars().filter(|c| printable(*c)) {
+        if name.len() + c.len_utf8() > MANAGER_MAX {
+            break;
+        }
+        name.push(c);
+    }
+    if name.is_empty() { "unknown".into() } else { name }
 }
 
 /// Options of list, watch and deletecollection.
@@ -104,8 +150,9 @@ pub(super) fn list(query: &Query) -> Result<ListOptions, Status> {
         "Exact" => Some(VersionMatch::Exact),
         "NotOlderThan" => Some(VersionMatch::NotOlderThan),
         other => {
-            let detail = "supported values: \"Exact\", \"NotOlderThan\", \"\"".to_owned();
-            return Err(refuse("ListOptions", "resourceVersionMatch", other.into(), detail));
+            let detail = "supported values: \"Exact\", \"NotOlderThan\", \"\"";
+            let problem = not_supported("resourceVersionMatch", other.into(), detail);
+            return Err(refuse("ListOptions", vec![problem]));
         }
     };
     Ok(ListOptions {
@@ -141,10 +188,10 @@ pub(super) fn delete(query: &Query, json: &Bytes) -> Result<DeleteOptions, Statu
                 Precondition { uid: wanted.uid.clone(), resource_version: wanted.resource_version.clone() };
         }
         let values: Vec<&str> = body.dry_run.iter().map(Str::as_str).collect();
-        options.dry_run = parse_dry_run(&values, kind)?;
+        options.dry_run = parse_dry_run(&values).map_err(|problem| refuse(kind, vec![problem]))?;
     }
     if query.has("dryRun") {
-        options.dry_run = dry_run(query, kind)?;
+        options.dry_run = dry_run(query).map_err(|problem| refuse(kind, vec![problem]))?;
     }
     check_delete(&options)?;
     Ok(options)

@@ -233,7 +233,7 @@ async fn call(
         }
         "patch" => {
             let kind = patch_kind(decoded, served)?;
-            let options = options::write(decoded, "PatchOptions")?;
+            let options = options::patch(decoded, kind)?;
             let body = read(request).await?;
             Action::Patch(kind, body, options)
         }

@@ -58,8 +58,8 @@ async fn aggregate(server: &Arc<Server>, served: &Served) -> Result<(), Status> 
         if rules[..] == role.rules[..] {
             continue;
         }
-        let wanted = ClusterRole { rules: rules.into_iter().collect(), ..(**role).clone() };
-        writer.update(wanted).await?;
+        let rules: Vec<serde_json::Value> = rules.iter().map(meta::to_value).collect();
+        writer.apply::<ClusterRole>(&role.metadata.name, serde_json::json!({ "rules": rules })).await?;
     }
     Ok(())
 }

@@ -106,6 +106,27 @@ impl<'a> Writer<'a> {
         authorized.map_err(|refused| crate::pipeline::refusal(&refused))
     }
 
+    /// Applies fields of a cluster-scoped object, by force; one that is gone meanwhile is left alone.
+    pub(super) async fn apply<K: Kind + Object>(
+        &self,
+        name: &str,
+        mut fields: serde_json::Value,
+    ) -> Result<(), Status> {
+        let target = Target::of::<K>("").named(name);
+        fields["apiVersion"] = K::api_version().into();
+        fields["kind"] = K::KIND.into();
+        fields["metadata"] = serde_json::json!({ "name": name });
+        let options =
+            WriteOptions { field_manager: self.manager.into(), force: true, ..WriteOptions::default() };
+        let authorized = self.authorized("patch", &target)?;
+        let action = Action::Patch(call::PatchKind::Apply, fields.to_string().into(), options);
+        match self.server.registry.perform(&authorized, Call { target, action }, &mut Vec::new()).await {
+            Ok(_) => Ok(()),
+            Err(status) if status.is_conflict() || status.is_not_found() => Ok(()),
+            Err(status) => Err(status),
+        }
+    }
+
     fn authorized(&self, verb: &str, target: &Target) -> Result<Authorized, Status> {
         let attributes =
             Attributes::resource(verb, &target.group, &target.resource, &target.namespace, &target.name);

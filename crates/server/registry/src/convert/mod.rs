@@ -4,8 +4,10 @@
 //! What a version cannot say is kept in annotations, as upstream keeps it, so that a round trip through the poorer
 //! version loses nothing.
 
+mod metrics;
+
 use custom::Kind;
-use meta::{Object, Str};
+use meta::{Codec as _, Object, Str};
 use scheme::Unstructured;
 use types::autoscaling::{v1 as hpa1, v2 as hpa2};
 use types::core::v1 as core;
@@ -114,12 +116,6 @@ fn is_cpu(metric: &hpa2::MetricSpec) -> bool {
     metric.resource.as_ref().is_some_and(|r| r.name == "cpu" && r.target.average_utilization.is_some())
 }
 
-/// A list or struct of the kind as JSON text, for an annotation.
-fn text_of(object: &hpa2::HorizontalPodAutoscaler, path: [&str; 2]) -> Option<serde_json::Value> {
-    let value = meta::to_value(object);
-    value.get(path[0]).and_then(|v| v.get(path[1])).cloned()
-}
-
 fn to_hpa1(hpa: &hpa2::HorizontalPodAutoscaler) -> hpa1::HorizontalPodAutoscaler {
     let mut out = hpa1::HorizontalPodAutoscaler { metadata: hpa.metadata.clone(), ..Default::default() };
     let target = &hpa.spec.scale_target_ref;
@@ -148,41 +144,31 @@ fn to_hpa1(hpa: &hpa2::HorizontalPodAutoscaler) -> hpa1::HorizontalPodAutoscaler
         desired_replicas: hpa.status.desired_replicas,
         current_cpu_utilization_percentage: current,
     };
-    let annotations = &mut out.metadata.annotations;
-    let mut note = |key: &str, value: Option<serde_json::Value>| {
-        if let Some(value) = value.filter(|v| !v.is_null() && v.as_array().is_none_or(|a| !a.is_empty())) {
-            annotations.insert(key, Str::from(value.to_string()));
+    let others: Vec<_> = hpa.spec.metrics.iter().filter(|m| !is_cpu(m)).map(metrics::to_old).collect();
+    let current: Vec<_> = hpa.status.current_metrics.iter().map(metrics::status_to_old).collect();
+    let behavior = hpa.spec.behavior.as_ref().map(|b| String::from_utf8_lossy(&b.to_json()).as_ref().into());
+    let notes: [(&str, Option<Str>); 4] = [
+        (METRICS, metrics::text(&others)),
+        (BEHAVIOR, behavior),
+        (CONDITIONS, metrics::text(&hpa.status.conditions)),
+        (CURRENT, metrics::text(&current)),
+    ];
+    for (key, text) in notes {
+        if let Some(text) = text {
+            out.metadata.annotations.insert(key, text);
         }
-    };
-    let others = text_of(hpa, ["spec", "metrics"]).map(|all| {
-        let all = all.as_array().cloned().unwrap_or_default();
-        let keep = all.into_iter().zip(hpa.spec.metrics.iter()).filter(|(_, m)| !is_cpu(m)).map(|(v, _)| v);
-        serde_json::Value::Array(keep.collect())
-    });
-    note(METRICS, others);
-    note(BEHAVIOR, text_of(hpa, ["spec", "behavior"]));
-    note(CONDITIONS, text_of(hpa, ["status", "conditions"]));
-    note(CURRENT, text_of(hpa, ["status", "currentMetrics"]));
+    }
     out
 }
 
 fn to_hpa2(hpa: &hpa1::HorizontalPodAutoscaler) -> hpa2::HorizontalPodAutoscaler {
-    let mut kept = serde_json::json!({ "spec": {}, "status": {} });
     let mut metadata = hpa.metadata.clone();
-    let places = [
-        (METRICS, "spec", "metrics"),
-        (BEHAVIOR, "spec", "behavior"),
-        (CONDITIONS, "status", "conditions"),
-        (CURRENT, "status", "currentMetrics"),
-    ];
-    for (key, part, field) in places {
-        let Some(text) = metadata.annotations.remove(key) else { continue };
-        // A text that a user spoiled is dropped, as upstream drops it.
-        if let Ok(value) = serde_json::from_str(&text) {
-            kept[part][field] = value;
-        }
-    }
-    let mut out: hpa2::HorizontalPodAutoscaler = meta::from_value(kept).unwrap_or_default();
+    let mut out = hpa2::HorizontalPodAutoscaler::default();
+    let mut note = |key: &str| metadata.annotations.remove(key).unwrap_or_default();
+    out.spec.metrics = metrics::parse(&note(METRICS)).iter().map(metrics::to_new).collect();
+    out.spec.behavior = serde_json::from_str(&note(BEHAVIOR)).ok().and_then(|b| meta::from_value(b).ok());
+    out.status.conditions = metrics::parse(&note(CONDITIONS)).into_iter().collect();
+    out.status.current_metrics = metrics::parse(&note(CURRENT)).iter().map(metrics::status_to_new).collect();
     out.metadata = metadata;
     let target = &hpa.spec.scale_target_ref;
     out.spec.scale_target_ref = hpa2::CrossVersionObjectReference {
