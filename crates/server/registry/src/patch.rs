@@ -109,8 +109,7 @@ fn decode(
     let text = |key: &str| document.value[key].as_str().unwrap_or_default();
     let (kind, version) = (text("kind"), text("apiVersion"));
     if kind != &*served.resource().kind || version != served.api_version() {
-        let why = format!("no kind {kind:?} is registered for version {version:?} in scheme");
-        return Err(document.refused(why));
+        return Err(document.refused(other_kind(served, version, kind, &json)));
     }
     let object = served.resource().object.decode_json(&json, &mut context).map_err(|error| {
         let why = error.to_string();
@@ -128,6 +127,26 @@ fn decode(
         }
     }
     Ok(object)
+}
+
+/// Why a patched document that says that it is of another kind is none of this one.
+fn other_kind(served: &Served, api_version: &str, kind: &str, json: &[u8]) -> String {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let Some(found) = scheme::kind(group, version, kind) else {
+        return format!(
+            "no kind {kind:?} is registered for version {api_version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
+        );
+    };
+    // It is read as what it says before it turns out to be something else.
+    if let Err(error) = (found.decode_json)(json, &mut DecodeContext::lenient()) {
+        return error.to_string();
+    }
+    let resource = served.resource();
+    let package = match resource.group.split('.').next() {
+        None | Some("" | "events") => "core",
+        Some(first) => first,
+    };
+    format!("converting ({}) to ({package}.{}): unknown conversion", found.info.go, resource.kind)
 }
 
 /// The patched document as upstream's library leaves it: objects that the patch went into have sorted keys, everything

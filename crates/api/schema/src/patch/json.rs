@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{COPIED_BYTES_MAX, OPERATIONS_MAX, PatchError, go_kind, parse};
+use super::{COPIED_BYTES_MAX, MOVED_MAX, OPERATIONS_MAX, PatchError, go_kind, parse};
 
 /// Applies every operation of `patch` to `target`; `target` is unspecified after an error.
 ///
@@ -24,14 +24,30 @@ pub fn apply(target: &mut Value, patch: &[u8]) -> Result<(), PatchError> {
     if operations.len() > OPERATIONS_MAX {
         return Err(PatchError::TooManyOperations(operations.len()));
     }
-    let mut copied_bytes = 0;
+    let mut spent = Spent::default();
     for operation in &operations {
-        step(target, operation, &mut copied_bytes)?;
+        step(target, operation, &mut spent)?;
     }
     Ok(())
 }
 
-fn step(target: &mut Value, operation: &Value, copied_bytes: &mut usize) -> Result<(), PatchError> {
+/// What a patch has cost so far.
+#[derive(Default)]
+struct Spent {
+    /// Bytes that `copy` operations copied.
+    copied_bytes: usize,
+    /// Elements of lists that made room or closed up.
+    moved: usize,
+}
+
+impl Spent {
+    fn move_elements(&mut self, count: usize) -> Result<(), PatchError> {
+        self.moved += count;
+        if self.moved > MOVED_MAX { Err(refuse("the lists of this patch are too long")) } else { Ok(()) }
+    }
+}
+
+fn step(target: &mut Value, operation: &Value, spent: &mut Spent) -> Result<(), PatchError> {
     let Value::Object(fields) = operation else {
         return Err(PatchError::Malformed(format!(
             "error decoding patch: json: cannot unmarshal {} into Go value of type handlers.jsonPatchOp",
@@ -43,20 +59,20 @@ fn step(target: &mut Value, operation: &Value, copied_bytes: &mut usize) -> Resu
     let from = || text("from").ok_or_else(|| refuse("operation has no from"));
     let value = || fields.get("value").cloned().unwrap_or(Value::Null);
     match text("op").unwrap_or_default() {
-        "add" => add(target, path()?, value()),
-        "remove" => remove(target, path()?).map(drop),
+        "add" => add(target, path()?, value(), spent),
+        "remove" => remove(target, path()?, spent).map(drop),
         "replace" => replace(target, path()?, value()),
         "move" => {
-            let moved = remove(target, from()?)?;
-            add(target, path()?, moved)
+            let moved = remove(target, from()?, spent)?;
+            add(target, path()?, moved, spent)
         }
         "copy" => {
             let copy = get(target, from()?)?.cloned().unwrap_or(Value::Null);
-            *copied_bytes += copy.to_string().len();
-            if *copied_bytes > COPIED_BYTES_MAX {
+            spent.copied_bytes += copy.to_string().len();
+            if spent.copied_bytes > COPIED_BYTES_MAX {
                 return Err(refuse("the copies of this patch are too large"));
             }
-            add(target, path()?, copy)
+            add(target, path()?, copy, spent)
         }
         "test" => {
             let want = value();
@@ -118,7 +134,7 @@ fn get<'v>(target: &'v mut Value, path: &str) -> Result<Option<&'v Value>, Patch
     }
 }
 
-fn add(target: &mut Value, path: &str, value: Value) -> Result<(), PatchError> {
+fn add(target: &mut Value, path: &str, value: Value, spent: &mut Spent) -> Result<(), PatchError> {
     let (keys, last) = split(path)?;
     match container(target, &keys)? {
         Value::Object(map) => {
@@ -128,6 +144,7 @@ fn add(target: &mut Value, path: &str, value: Value) -> Result<(), PatchError> {
         Value::Array(list) => {
             // One past the end is allowed here, so the list counts as one longer.
             let at = index(&last, list.len() + 1)?;
+            spent.move_elements(list.len() - at)?;
             list.insert(at, value);
         }
         _ => return Err(refuse("missing container")),
@@ -150,12 +167,13 @@ fn replace(target: &mut Value, path: &str, value: Value) -> Result<(), PatchErro
     Ok(())
 }
 
-fn remove(target: &mut Value, path: &str) -> Result<Value, PatchError> {
+fn remove(target: &mut Value, path: &str, spent: &mut Spent) -> Result<Value, PatchError> {
     let (keys, last) = split(path)?;
     match container(target, &keys)? {
         Value::Object(map) => map.remove(&last).ok_or_else(|| refuse("nonexistent key")),
         Value::Array(list) => {
             let at = index(&last, list.len())?;
+            spent.move_elements(list.len() - at)?;
             Ok(list.remove(at))
         }
         _ => Err(refuse("missing container")),
@@ -202,6 +220,16 @@ mod tests {
                 (got, want) => panic!("{patch}: {got:?}, wanted {want:?}"),
             }
         }
+    }
+
+    #[test]
+    fn lists_that_shift_again_and_again_stay_bounded() {
+        let mut document = json!({"a": vec![0; 200_000]});
+        let patch: Vec<_> = (0..2_000).map(|_| json!({"op":"add","path":"/a/0","value":1})).collect();
+        assert!(matches!(
+            apply(&mut document, Value::Array(patch).to_string().as_bytes()),
+            Err(PatchError::Unprocessable(_))
+        ));
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub const OPERATIONS_MAX: usize = 10_000;
 /// Most bytes that all `copy` operations of one JSON patch may copy together.
 pub const COPIED_BYTES_MAX: usize = 3 * 1024 * 1024;
 
+/// Most elements that inserting and removing may shift in the lists of one JSON patch.
+pub const MOVED_MAX: usize = 50_000_000;
+
 /// Why a patch was refused. None of these helps to retry.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum PatchError {

@@ -8,6 +8,8 @@
 //! The specification is the Kubernetes community document "strategic merge patch" and the observed behaviour of
 //! `apimachinery/pkg/util/strategicpatch`.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value};
 
 use super::shape::{Shape, Strategy};
@@ -180,7 +182,8 @@ fn delete_from_list(current: &mut Object, list: &str, deleted: Value) -> Result<
     match current.get_mut(list) {
         None => Ok(()),
         Some(Value::Array(values)) => {
-            values.retain(|value| !deleted.contains(value));
+            let deleted = Places::of(deleted, "");
+            values.retain(|value| deleted.find(value).is_none());
             Ok(())
         }
         Some(_) => Err(malformed()),
@@ -206,8 +209,10 @@ fn merge_lists<S: Shape>(
     }
     if maps == 0 {
         let mut merged = server.clone();
+        let mut known = Places::of(&server, "");
         for value in &patch {
-            if !merged.contains(value) {
+            if known.find(value).is_none() {
+                known.add(value, merged.len());
                 merged.push(value.clone());
             }
         }
@@ -228,6 +233,7 @@ fn take_directives(
     merge_key: &str,
 ) -> Result<(Vec<Value>, Vec<Value>), PatchError> {
     let mut plain = Vec::with_capacity(patch.len());
+    let mut deleted = Places::of(&[], merge_key);
     let mut replaced = false;
     for element in patch {
         match element.get(DIRECTIVE) {
@@ -235,7 +241,7 @@ fn take_directives(
             Some(directive) => match directive.as_str() {
                 Some("delete") => {
                     element.get(merge_key).ok_or_else(|| no_merge_key(&element, merge_key))?;
-                    server.retain(|old| !same(old, &element, merge_key));
+                    deleted.add(&element, 0);
                 }
                 Some("replace") => replaced = true,
                 Some("merge") => return Err(refuse("merging lists cannot yet be specified in the patch")),
@@ -243,6 +249,7 @@ fn take_directives(
             },
         }
     }
+    server.retain(|old| deleted.find(old).is_none());
     Ok(if replaced { (plain, Vec::new()) } else { (server, plain) })
 }
 
@@ -252,15 +259,19 @@ fn merge_elements<S: Shape>(
     merge_key: &str,
     inner: Option<S>,
 ) -> Result<Vec<Value>, PatchError> {
+    let mut known = Places::of(&merged, merge_key);
     for element in patch {
         element.get(merge_key).ok_or_else(|| no_merge_key(element, merge_key))?;
-        let found = merged.iter().position(|old| same(old, element, merge_key));
+        let found = known.find(element);
         match (found, element) {
             (Some(at), Value::Object(change)) => {
                 let Value::Object(old) = std::mem::take(&mut merged[at]) else { continue };
                 merged[at] = Value::Object(merge_maps(old, change.clone(), inner)?);
             }
-            _ => merged.push(element.clone()),
+            _ => {
+                known.add(element, merged.len());
+                merged.push(element.clone());
+            }
         }
     }
     Ok(merged)
@@ -281,25 +292,65 @@ fn same(left: &Value, right: &Value, merge_key: &str) -> bool {
 /// Orders a merged list: elements that `order` names in that order, the others in the server's order; of two heads
 /// the server's own goes first only where the server had both and had it in front.
 fn arrange(merged: Vec<Value>, order: &[Value], server: &[Value], merge_key: &str) -> Vec<Value> {
-    let place =
-        |list: &[Value], element: &Value| list.iter().position(|other| same(other, element, merge_key));
-    let (mut named, mut own): (Vec<Value>, Vec<Value>) =
-        merged.into_iter().partition(|element| place(order, element).is_some());
-    named.sort_by_key(|element| place(order, element));
-    own.sort_by_key(|element| place(server, element).unwrap_or(usize::MAX));
+    let (order, server) = (Places::of(order, merge_key), Places::of(server, merge_key));
+    let (mut named, mut own) = (Vec::new(), Vec::new());
+    for element in merged {
+        let in_server = server.find(&element);
+        match order.find(&element) {
+            Some(at) => named.push((at, in_server, element)),
+            None => own.push((in_server, element)),
+        }
+    }
+    named.sort_by_key(|(at, ..)| *at);
+    own.sort_by_key(|(at, _)| at.unwrap_or(usize::MAX));
     let mut arranged = Vec::with_capacity(named.len() + own.len());
     let mut named = named.into_iter().peekable();
-    for element in own {
-        while let Some(next) = named.peek() {
-            match (place(server, &element), place(server, next)) {
-                (Some(left), Some(right)) if left < right => break,
-                _ => arranged.extend(named.next()),
+    for (left, element) in own {
+        while let Some((_, right, _)) = named.peek() {
+            match (left, right) {
+                (Some(left), Some(right)) if left < *right => break,
+                _ => arranged.extend(named.next().map(|(.., element)| element)),
             }
         }
         arranged.push(element);
     }
-    arranged.extend(named);
+    arranged.extend(named.map(|(.., element)| element));
     arranged
+}
+
+/// Where each element of a list is, by its name; of several with one name, the first. Lists of a patch can be long, so
+/// nothing walks them for every element.
+struct Places<'k> {
+    merge_key: &'k str,
+    by_name: HashMap<String, usize>,
+}
+
+impl<'k> Places<'k> {
+    fn of(list: &[Value], merge_key: &'k str) -> Self {
+        let mut places = Places { merge_key, by_name: HashMap::with_capacity(list.len()) };
+        for (at, element) in list.iter().enumerate() {
+            places.add(element, at);
+        }
+        places
+    }
+
+    /// A scalar names itself, an object is named by its merge key.
+    fn name(&self, element: &Value) -> Option<String> {
+        match self.merge_key {
+            "" => Some(element.to_string()),
+            key => element.get(key).map(Value::to_string),
+        }
+    }
+
+    fn add(&mut self, element: &Value, at: usize) {
+        if let Some(name) = self.name(element) {
+            self.by_name.entry(name).or_insert(at);
+        }
+    }
+
+    fn find(&self, element: &Value) -> Option<usize> {
+        self.by_name.get(&self.name(element)?).copied()
+    }
 }
 
 fn drop_nulls(value: &mut Value) {

@@ -80,6 +80,19 @@ fn merges() {
 }
 
 #[test]
+fn long_lists_take_no_longer_than_their_length() {
+    let tags: Vec<Value> = (0..50_000).map(|n| json!(format!("t{n}"))).collect();
+    let items: Vec<Value> = (0..20_000).map(|n| json!({"name": n})).collect();
+    let merged = patched(
+        json!({"tags": ["own"], "items": [{"name": 7, "v": 1}]}),
+        json!({"tags": tags, "items": items}),
+    );
+    let merged = merged.unwrap();
+    assert_eq!(merged["tags"].as_array().unwrap().len(), 50_001);
+    assert_eq!(merged["items"][7], json!({"name": 7, "v": 1}));
+}
+
+#[test]
 fn refuses_contradictions() {
     for patch in [
         json!({"items": [{"v": 1}]}),

@@ -1,27 +1,40 @@
 //! ClusterRoles that are the sum of others, chosen by label.
 
+use call::{Action, PatchKind, Target, WriteOptions};
 use informer::Key;
-use meta::List;
+use meta::{List, Typed as _};
 use reconcile::{Context, Controller, Next, Plan, Reconciler, Running, World, Write};
 use types::rbac::v1::{ClusterRole, PolicyRule};
 
 use crate::common::selector::selects;
 
+/// Whose fields the sums are.
+const MANAGER: &str = "clusterrole-aggregation-controller";
+
 /// Starts the controller.
 pub(crate) fn start(context: &Context) -> Running {
-    Controller::new(
-        "ClusterRoleAggregator",
-        "clusterrole-aggregation-controller",
-        context.clone(),
-        Aggregation,
-    )
-    // Any role may be part of any sum.
-    .on::<ClusterRole>(|_, world| {
-        let mut sums = world.list_all::<ClusterRole>();
-        sums.retain(|role| role.aggregation_rule.is_some());
-        sums.iter().map(|role| Key::of(&**role)).collect()
-    })
-    .start()
+    Controller::new("ClusterRoleAggregator", MANAGER, context.clone(), Aggregation)
+        // Any role may be part of any sum.
+        .on::<ClusterRole>(|_, world| {
+            let mut sums = world.list_all::<ClusterRole>();
+            sums.retain(|role| role.aggregation_rule.is_some());
+            sums.iter().map(|role| Key::of(&**role)).collect()
+        })
+        .start()
+}
+
+/// Applies the rules of a sum, which take the place of whatever else wrote them.
+fn apply(name: &str, rules: &[PolicyRule]) -> Write {
+    let rules: Vec<serde_json::Value> = rules.iter().map(meta::to_value).collect();
+    let body = serde_json::json!({
+        "apiVersion": ClusterRole::api_version(),
+        "kind": ClusterRole::KIND,
+        "metadata": { "name": name },
+        "rules": rules,
+    });
+    let options = WriteOptions { field_manager: MANAGER.into(), force: true, ..WriteOptions::default() };
+    let target = Target::of::<ClusterRole>("").named(name);
+    Write::call(target, Action::Patch(PatchKind::Apply, body.to_string().into(), options))
 }
 
 pub(crate) struct Aggregation;
@@ -45,9 +58,7 @@ impl Reconciler for Aggregation {
             }
         }
         if rules != role.rules {
-            let mut sum = (*role).clone();
-            sum.rules = rules;
-            plan.push(Write::update(sum).ignore(404));
+            plan.push(apply(&role.metadata.name, &rules).ignore(404));
         }
         Next::Done
     }
