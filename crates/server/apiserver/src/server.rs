@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::directory::FeedDirectory;
+use crate::endpoints::CustomDocuments;
 use crate::metrics::Metrics;
 use crate::serve::listen::listen;
 use crate::serve::tls::{Tls, TlsError, TlsFiles};
@@ -94,6 +95,7 @@ pub struct Server {
     pub(crate) env: Env,
     pub(crate) flow: flow::Flow,
     pub(crate) metrics: Metrics,
+    pub(crate) openapi: CustomDocuments,
     pub(crate) shared: Shared,
     pub(crate) kubelet_client: Option<KubeletClient>,
     pub(crate) address: SocketAddr,
@@ -171,6 +173,7 @@ impl ApiServer {
             env: config.env,
             flow: flow::Flow::new(crate::flow::SEATS),
             metrics: Metrics::new(),
+            openapi: CustomDocuments::default(),
             shared: Shared { stopping: stopping.clone() },
             kubelet_client: config.kubelet_client,
             address,

@@ -5,6 +5,7 @@
 //! `apis/apps/v1`); version 2 is one document for all, in JSON or protobuf. `paths` makes operations, `schemas` makes
 //! schemas, and `v2` and `v3` write them. Documents are large: they are built when asked for, and nothing is kept here.
 
+mod custom;
 mod gnostic;
 mod operation;
 mod paths;
@@ -22,6 +23,7 @@ use operation::Path;
 use paths::{Described, DescribedSub};
 use schemas::{Dialect, Schemas};
 
+pub use custom::{Custom, add_to_swagger, document as custom_document};
 pub use gnostic::encode as swagger_proto;
 
 /// The paths below `/openapi/v3/` of all built-in documents, sorted.

@@ -125,6 +125,18 @@ impl<'a> Schemas<'a> {
         }
     }
 
+    /// Adds a schema that was made elsewhere, and what it needs.
+    pub fn insert(&mut self, name: String, schema: Value) {
+        self.done.insert(name, schema);
+    }
+
+    /// What is said of a field that every kind has.
+    pub fn about_kind(&self, field: &str) -> String {
+        let mut property = json!({});
+        self.describe("io.k8s.api.core.v1.Pod", field, &mut property);
+        property["description"].as_str().unwrap_or_default().to_owned()
+    }
+
     /// All schemas by name.
     pub fn finish(self) -> Map<String, Value> {
         self.done

@@ -11,6 +11,7 @@ mod plain;
 mod resources;
 pub(crate) mod reviews;
 
+pub(crate) use openapi::CustomDocuments;
 pub(crate) use resources::internal_type;
 
 use authz::Authorized;

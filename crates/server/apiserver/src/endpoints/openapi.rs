@@ -4,15 +4,16 @@
 //! Documents are built when somebody first asks, and kept compressed: nearly every client takes them so, and the
 //! others have them unpacked for each answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Read as _;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use descriptions::Descriptions;
 use flate2::read::GzDecoder;
 use http::{Method, Response, StatusCode, header};
-use registry::errors;
+use parking_lot::Mutex;
+use registry::{Definition, Definitions, Served, errors};
 use schema::openapi;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha512};
@@ -22,6 +23,7 @@ use crate::answer::Answer;
 use crate::encode::gzip;
 use crate::http::body::Body;
 use crate::pipeline::Decoded;
+use crate::server::Server;
 
 /// Protobuf of version 2, as clients name it.
 const SWAGGER_PROTO: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
@@ -62,13 +64,127 @@ static V3: LazyLock<Published> = LazyLock::new(|| {
             Some((path, Packed::new(text(&document))))
         })
         .collect();
+    Published { index: index(&documents, &[]), documents }
+});
+
+/// The document that names all others with their hashes.
+fn index(built_in: &BTreeMap<String, Packed>, custom: &[(String, Arc<Packed>)]) -> Bytes {
     let address = |path: &str, hash: &str| {
         (path.to_owned(), json!({ "serverRelativeURL": format!("/openapi/v3/{path}?hash={hash}") }))
     };
-    let paths: serde_json::Map<String, Value> =
-        documents.iter().map(|(path, packed)| address(path, &packed.hash)).collect();
-    Published { index: json!({ "paths": paths }).to_string().into(), documents }
-});
+    let built_in = built_in.iter().map(|(path, packed)| address(path, &packed.hash));
+    let custom = custom.iter().map(|(path, packed)| address(path, &packed.hash));
+    let paths: serde_json::Map<String, Value> = built_in.chain(custom).collect();
+    json!({ "paths": paths }).to_string().into()
+}
+
+/// The documents of definitions, each kept for as long as its definitions stay what they are.
+#[derive(Default)]
+pub(crate) struct CustomDocuments {
+    by_path: Mutex<HashMap<String, Kept<Arc<Packed>>>>,
+    swagger: Mutex<Option<Kept<Arc<(Packed, Packed)>>>>,
+}
+
+/// Something made of definitions.
+struct Kept<T> {
+    of: Vec<Arc<Definition>>,
+    made: T,
+}
+
+impl<T> Kept<T> {
+    fn is_of(&self, served: &[Served]) -> bool {
+        let same = |(a, b): (&Arc<Definition>, &Served)| {
+            b.custom().is_some_and(|custom| Arc::ptr_eq(a, &custom.definition))
+        };
+        self.of.len() == served.len() && self.of.iter().zip(served).all(same)
+    }
+}
+
+fn definitions_of(served: &[Served]) -> Vec<Arc<Definition>> {
+    served.iter().filter_map(|served| Some(served.custom()?.definition.clone())).collect()
+}
+
+/// What OpenAPI says of kinds is made of their definitions.
+fn kinds(served: &[Served]) -> Vec<openapi::Custom<'_>> {
+    served
+        .iter()
+        .filter_map(|served| {
+            let version = &served.resource().version;
+            let spec = &served.custom()?.definition.spec;
+            let version = spec.versions.iter().find(|v| v.name == version.as_ref())?;
+            let schema = version.schema.as_ref()?.open_apiv3_schema.as_deref()?;
+            Some(openapi::Custom {
+                resource: served.resource(),
+                schema,
+                preserves: spec.preserve_unknown_fields,
+            })
+        })
+        .collect()
+}
+
+impl CustomDocuments {
+    /// The document of a group and version, named by its path.
+    async fn document(&self, definitions: &Definitions, path: &str) -> Option<Arc<Packed>> {
+        let (group, version) = path.strip_prefix("apis/")?.split_once('/')?;
+        let served: Vec<Served> = definitions
+            .of_group(group)
+            .filter(|served| served.resource().version == version)
+            .cloned()
+            .collect();
+        if served.is_empty() {
+            self.by_path.lock().remove(path);
+            return None;
+        }
+        if let Some(kept) = self.by_path.lock().get(path).filter(|kept| kept.is_of(&served)) {
+            return Some(kept.made.clone());
+        }
+        let of = definitions_of(&served);
+        let build = move || {
+            let document = openapi::custom_document(&kinds(&served), &Descriptions::load());
+            Arc::new(Packed::new(text(&document)))
+        };
+        let made = tokio::task::spawn_blocking(build).await.ok()?;
+        self.by_path.lock().insert(path.to_owned(), Kept { of, made: made.clone() });
+        Some(made)
+    }
+
+    /// All documents of definitions.
+    async fn documents(&self, definitions: &Definitions) -> Vec<(String, Arc<Packed>)> {
+        let mut paths: Vec<String> = definitions
+            .all()
+            .map(|served| format!("apis/{}/{}", served.resource().group, served.resource().version))
+            .collect();
+        paths.sort_unstable();
+        paths.dedup();
+        self.by_path.lock().retain(|path, _| paths.binary_search(path).is_ok());
+        let mut found = Vec::with_capacity(paths.len());
+        for path in paths {
+            if let Some(packed) = self.document(definitions, &path).await {
+                found.push((path, packed));
+            }
+        }
+        found
+    }
+
+    /// The document of version 2 with all definitions, in JSON and protobuf.
+    async fn swagger(&self, definitions: &Definitions) -> Option<Arc<(Packed, Packed)>> {
+        let served: Vec<Served> = definitions.all().cloned().collect();
+        if let Some(kept) = self.swagger.lock().as_ref().filter(|kept| kept.is_of(&served)) {
+            return Some(kept.made.clone());
+        }
+        let of = definitions_of(&served);
+        let build = move || {
+            let about = Descriptions::load();
+            let mut document = openapi::swagger(&about);
+            openapi::add_to_swagger(&mut document, &kinds(&served), &about);
+            let proto = openapi::swagger_proto(&document);
+            Arc::new((Packed::new(text(&document)), Packed::new(proto)))
+        };
+        let made = tokio::task::spawn_blocking(build).await.ok()?;
+        *self.swagger.lock() = Some(Kept { of, made: made.clone() });
+        Some(made)
+    }
+}
 
 static V2: LazyLock<(Packed, Packed)> = LazyLock::new(|| {
     let document = openapi::swagger(&Descriptions::load());
@@ -82,21 +198,28 @@ fn text(document: &Value) -> Vec<u8> {
 }
 
 /// Serves a path below `/openapi`.
-pub(super) async fn serve(decoded: &Decoded, path: &str) -> Answer {
+pub(super) async fn serve(server: &Server, decoded: &Decoded, path: &str) -> Answer {
     if decoded.method != Method::GET {
         return Answer::Refused(errors::method_not_allowed());
     }
     match path.strip_prefix("/openapi/") {
-        Some("v2") => swagger(decoded).await,
+        Some("v2") => swagger(server, decoded).await,
         Some("v3") => {
             built(&V3).await;
-            let mut response = Response::new(Body::full(V3.index.clone()));
+            let custom = server.openapi.documents(&server.registry.definitions()).await;
+            let index = if custom.is_empty() { V3.index.clone() } else { index(&V3.documents, &custom) };
+            let mut response = Response::new(Body::full(index));
             response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(TEXT));
             Answer::Raw(response)
         }
         Some(rest) if rest.starts_with("v3/") => {
             built(&V3).await;
-            V3.documents.get(&rest[3..]).map_or_else(page_not_found, |packed| answer(decoded, packed, JSON))
+            if let Some(packed) = V3.documents.get(&rest[3..]) {
+                return answer(decoded, packed, JSON);
+            }
+            let definitions = server.registry.definitions();
+            let custom = server.openapi.document(&definitions, &rest[3..]).await;
+            custom.map_or_else(page_not_found, |packed| answer(decoded, &packed, JSON))
         }
         _ => page_not_found(),
     }
@@ -111,15 +234,24 @@ async fn built<T: Send + Sync + 'static>(document: &'static LazyLock<T>) {
     let _ = force.await;
 }
 
-async fn swagger(decoded: &Decoded) -> Answer {
+async fn swagger(server: &Server, decoded: &Decoded) -> Answer {
+    let definitions = server.registry.definitions();
+    let custom =
+        if definitions.all().next().is_some() { server.openapi.swagger(&definitions).await } else { None };
     for clause in decoded.header(header::ACCEPT).split(',') {
         let media = clause.split(';').next().unwrap_or_default().trim();
         match media {
             SWAGGER_PROTO | SWAGGER_PROTO_OLD => {
+                if let Some(custom) = &custom {
+                    return answer(decoded, &custom.1, SWAGGER_PROTO);
+                }
                 built(&V2).await;
                 return answer(decoded, &V2.1, SWAGGER_PROTO);
             }
             "" | "*/*" | "application/*" | JSON => {
+                if let Some(custom) = &custom {
+                    return answer(decoded, &custom.0, JSON);
+                }
                 built(&V2).await;
                 return answer(decoded, &V2.0, JSON);
             }

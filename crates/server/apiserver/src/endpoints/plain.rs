@@ -26,7 +26,7 @@ pub(crate) async fn serve(server: &Server, decoded: &Decoded) -> Answer {
         "version" if trimmed == "/version" => restful(decoded, || Answer::Document(version())),
         "metrics" if trimmed == "/metrics" && reads => metrics(),
         "api" | "apis" => discovery::serve(server, decoded, trimmed),
-        "openapi" => openapi::serve(decoded, trimmed).await,
+        "openapi" => openapi::serve(server, decoded, trimmed).await,
         ".well-known" if trimmed == "/.well-known/openid-configuration" => openid(server, decoded),
         "openid" if trimmed == "/openid/v1/jwks" => jwks(server, decoded),
         "" if trimmed.is_empty() && reads => Answer::Document(json!({ "paths": paths() }).to_string().into()),
