@@ -21,6 +21,9 @@ const TASKS: &[Task] = &[
     ("kubectl-oracle", "--kubectl PATH [DIR] [OPTIONS]   replay recorded command lines", |args| {
         exit_status(oracle::command_lines(&root(), args)?)
     }),
+    ("scheduler-oracle", "[DIR] [PART OF A NAME]   replay recorded decisions over our scheduler", |args| {
+        exit_status(oracle::decisions(&root(), args)?)
+    }),
     ("tidy", "                             check the house rules and the layers", |_| {
         let found = [layers::violations(&root())?, tidy::violations(&root())?].concat();
         ensure!(found.is_empty(), "{}", found.join("\n"));

@@ -61,6 +61,21 @@ pub fn command_lines(root: &Path, args: &[String]) -> Result<i32> {
     Ok(status.code().unwrap_or(1))
 }
 
+/// Replays scheduling decisions over the scheduler's core, without any control plane: `[DIR] [PART OF A NAME]`.
+pub fn decisions(root: &Path, args: &[String]) -> Result<i32> {
+    let default = root.join("../shared/scheduler-oracle");
+    let dir = args.first().map_or(default, PathBuf::from);
+    ensure!(dir.is_dir(), "{} holds no recordings", dir.display());
+    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .current_dir(root)
+        .args(["run", "--quiet", "-p", "ferrokube-scheduler", "--example", "replay", "--"])
+        .arg(dir.canonicalize()?)
+        .args(args.iter().skip(1))
+        .status()
+        .context("cannot run cargo")?;
+    Ok(status.code().unwrap_or(1))
+}
+
 /// The first argument that is no option names the recordings; without one, those beside the checkout are taken.
 fn directory(root: &Path, args: &[String], name: &str) -> Result<(PathBuf, Vec<String>)> {
     let (dir, rest) = match args.split_first() {

@@ -9,9 +9,11 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use cluster::apply::ApplyOptions;
 use cluster::down::Workloads;
+use cluster::explain::{WhatIfOptions, WhyOptions};
 use cluster::images::ImagesCommand;
 use cluster::options::{Settings, UpOptions};
 use cluster::paths::Paths;
+use cluster::scheduler::SchedulerOptions;
 
 /// Kubernetes as one binary
 #[derive(Parser)]
@@ -49,6 +51,13 @@ enum Command {
     Status,
     /// Create or change the objects of manifest files
     Apply(ApplyOptions),
+    /// Say per node why a pod does not run there, and the smallest change that would make it fit
+    Why(WhyOptions),
+    /// Say where pods would go, with more nodes or fewer, without changing anything
+    Whatif(WhatIfOptions),
+    /// Schedule for any API server, as a process of its own
+    #[command(alias = "kube-scheduler")]
+    Scheduler(SchedulerOptions),
     /// Work with container images
     #[command(subcommand)]
     Images(ImagesCommand),
@@ -95,6 +104,12 @@ fn run() -> Result<()> {
         Command::Reset => runtime.block_on(cluster::down::reset(&paths)),
         Command::Status => runtime.block_on(cluster::down::status(&paths)),
         Command::Apply(options) => runtime.block_on(cluster::apply::run(options, &paths)),
+        Command::Why(options) => runtime.block_on(cluster::explain::why(options, &paths)),
+        Command::Whatif(options) => runtime.block_on(cluster::explain::what_if(options, &paths)),
+        Command::Scheduler(options) => {
+            telemetry::init_logs("info")?;
+            runtime.block_on(cluster::scheduler::run(options))
+        }
         Command::Images(command) => runtime.block_on(cluster::images::run(command, &paths)),
     }
 }

@@ -44,14 +44,14 @@ impl ControlPlane {
         let controllers = run_controllers(settings, pki, &server, &informers, env.clone())?;
         let scheduler = (!settings.options.no_scheduler).then(|| {
             let client = Client::new(server.transport(User::component("system:kube-scheduler")));
-            let profile = scheduler::profile::Profile::default();
-            let config = scheduler::service::Config {
+            let config = ::scheduler::service::Config {
                 client,
                 informers: informers.clone(),
                 env: env.clone(),
-                profile,
+                config: ::scheduler::config::SchedulerConfig::default(),
+                plugins: Vec::new(),
             };
-            env::spawn("scheduler", scheduler::service::run(config))
+            env::spawn("scheduler", ::scheduler::service::run(config))
         });
         Ok(ControlPlane { server, informers, env, controllers, scheduler })
     }

@@ -1,4 +1,5 @@
-//! up, down, reset, status, apply, images: what a person does with a whole cluster.
+//! up, down, reset, status, apply, images, why, whatif: what a person does with a whole cluster; and the scheduler as a
+//! process of its own.
 //!
 //! [`up::run`] is the running process: it makes certificates ([`pki`]), starts the [`control_plane`] and the [`node`],
 //! writes the kubeconfig and answers the other commands over the [`admin`] socket. The other commands find the cluster
@@ -8,6 +9,7 @@ pub mod admin;
 pub mod apply;
 pub mod control_plane;
 pub mod down;
+pub mod explain;
 pub mod images;
 pub mod kubeconfig;
 pub mod node;
@@ -17,6 +19,7 @@ pub mod pki;
 pub mod preflight;
 pub mod process;
 pub mod progress;
+pub mod scheduler;
 pub mod up;
 
 /// The version that this program shows: the API level, and whose it is.

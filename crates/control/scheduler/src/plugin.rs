@@ -1,17 +1,23 @@
-//! What a scheduling plugin is: the extension points of upstream's framework, over all nodes at once.
+//! What a scheduling plugin is: the extension points of upstream's framework.
 //!
 //! A plugin implements the points it takes part in and leaves the others at their defaults. It is one file in
 //! [`crate::plugins`] and one line in [`crate::plugins::TABLE`].
+//!
+//! Where upstream keeps a plugin's per-pod state in a `CycleState`, here PreFilter and PreScore hand out a value that
+//! answers: a [`Filter`] or a [`Score`]. Such a value outlives the cycle. It serves all pods of one class
+//! ([`crate::pod_info::PodInfo::class`]), and hears of every pod that comes or goes ([`Filter::pod_moved`], upstream's
+//! AddPod and RemovePod), so that counts need not be made anew for each pod. The same calls let preemption ask what
+//! would be without some pods.
 
 use meta::Str;
 use types::core::v1::Pod;
 
-use crate::node_set::NodeSet;
-use crate::resources::Resources;
-use crate::snapshot::Snapshot;
+use crate::cluster::Cluster;
+use crate::pod_info::PodInfo;
+use crate::snapshot::{NodeRow, Snapshot};
 
 /// Why a plugin says no, and whether removing other pods could change that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Code {
     /// Other pods are in the way: preemption may help.
     Unschedulable,
@@ -20,7 +26,7 @@ pub enum Code {
 }
 
 /// A refusal with the reasons that a person reads in events and conditions.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rejection {
     /// Whether preemption may help.
     pub code: Code,
@@ -42,67 +48,98 @@ impl Rejection {
     }
 }
 
-/// The pod being scheduled, with what every plugin needs of it computed once.
-#[derive(Clone, Debug)]
-pub struct Wanted<'a> {
-    /// The pod.
-    pub pod: &'a Pod,
-    /// Its requests.
-    pub requests: Resources,
-    /// Its requests with amounts for containers that ask for nothing.
-    pub requests_nonzero: Resources,
+/// The pod in question and the cluster to judge it by.
+#[derive(Clone, Copy)]
+pub struct Cx<'a> {
+    /// The pod being scheduled.
+    pub pod: &'a PodInfo,
+    /// The cluster.
+    pub snapshot: &'a Snapshot,
+    /// A node that is to be seen differently than in the snapshot: without victims, or with nominated pods.
+    pub instead: Option<(usize, &'a NodeRow)>,
 }
 
-impl<'a> Wanted<'a> {
-    /// Computes what plugins need.
-    pub fn new(pod: &'a Pod) -> Self {
-        Wanted {
-            pod,
-            requests: crate::resources::pod_requests(pod),
-            requests_nonzero: crate::resources::pod_requests_nonzero(pod),
+impl<'a> Cx<'a> {
+    /// The pod against the cluster as it is.
+    pub fn new(pod: &'a PodInfo, snapshot: &'a Snapshot) -> Self {
+        Cx { pod, snapshot, instead: None }
+    }
+
+    /// A node's row.
+    pub fn row(&self, node: usize) -> &'a NodeRow {
+        match self.instead {
+            Some((index, row)) if index == node => row,
+            _ => self.snapshot.row(node),
         }
+    }
+
+    /// The pod's object.
+    pub fn object(&self) -> &'a Pod {
+        &self.pod.pod
+    }
+
+    /// Everything besides nodes and pods.
+    pub fn cluster(&self) -> &'a Cluster {
+        &self.snapshot.cluster
     }
 }
 
 /// What PreFilter came to.
-#[derive(Debug, PartialEq)]
 pub enum PreFilter {
     /// Filter is to be called.
-    Run,
+    Run(Box<dyn Filter>),
     /// The plugin has nothing to say about this pod: its Filter is not called.
     Skip,
-    /// Only these nodes are worth a look.
-    Only(NodeSet),
+    /// Only the nodes with these names are worth a look.
+    Only(Vec<Str>, Box<dyn Filter>),
     /// No node will do.
     Reject(Rejection),
 }
 
-/// The nodes that are still in question, and why the others are not.
-#[derive(Debug)]
-pub struct Candidates {
-    /// Nodes that no plugin refused so far.
-    pub feasible: NodeSet,
-    /// The refusals, by node index.
-    pub rejected: Vec<(usize, Rejection)>,
+/// Filter: says no to nodes, for pods of one class.
+pub trait Filter: Send {
+    /// Why the node will not do.
+    fn check(&self, cx: &Cx<'_>, node: usize) -> Option<Rejection>;
+
+    /// Whether the answer depends on nothing but the pod, the node's row and what [`Snapshot::epoch`] covers. It is
+    /// then asked once for every change of the row.
+    fn local(&self) -> bool {
+        false
+    }
+
+    /// PreFilter's Skip, for a filter whose state decides: `true` while it would refuse no node.
+    fn idle(&self) -> bool {
+        false
+    }
+
+    /// A pod came to a node (`by` 1) or left it (`by` -1).
+    fn pod_moved(&mut self, _cx: &Cx<'_>, _pod: &PodInfo, _node: usize, _by: i64) {}
 }
 
-impl Candidates {
-    /// Asks `verdict` about every node still in question and drops those it refuses.
-    pub fn keep(&mut self, mut verdict: impl FnMut(usize) -> Option<Rejection>) {
-        let refused: Vec<_> = self
-            .feasible
-            .iter()
-            .filter_map(|index| verdict(index).map(|rejection| (index, rejection)))
-            .collect();
-        for (index, _) in &refused {
-            self.feasible.remove(*index);
-        }
-        self.rejected.extend(refused);
+/// Score: gives points to nodes, for pods of one class.
+pub trait Score: Send {
+    /// PreScore: a look at the nodes that are left. `false` when the plugin has no preference.
+    fn begin(&mut self, _cx: &Cx<'_>, _feasible: &[u32]) -> bool {
+        true
     }
+
+    /// The raw score of one node.
+    fn score(&self, cx: &Cx<'_>, node: usize) -> i64;
+
+    /// NormalizeScore: brings raw scores into 0..=100.
+    fn normalize(&self, _cx: &Cx<'_>, _nodes: &[u32], _scores: &mut [i64]) {}
+
+    /// Whether raw scores depend on nothing but the pod, the node's row and what [`Snapshot::epoch`] covers.
+    fn local(&self) -> bool {
+        false
+    }
+
+    /// A pod came to a node (`by` 1) or left it (`by` -1).
+    fn pod_moved(&mut self, _cx: &Cx<'_>, _pod: &PodInfo, _node: usize, _by: i64) {}
 }
 
 /// What happened in the cluster that may make a waiting pod schedulable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ClusterEvent {
     /// A node appeared.
     NodeAdded,
@@ -112,10 +149,42 @@ pub enum ClusterEvent {
     NodeLabels,
     /// A node's taints or its `unschedulable` flag changed.
     NodeTaints,
+    /// A node went.
+    NodeDeleted,
+    /// A pod got a node.
+    PodPlaced,
     /// A pod that had a node is gone, or gave some of its resources back.
     PodFreed,
+    /// The labels of a pod that has a node changed.
+    PodLabels,
     /// The waiting pod itself changed.
     PodChanged,
+    /// A namespace's labels changed.
+    Namespace,
+    /// A claim, a volume, a storage class, a CSI node or driver, a capacity or an attachment changed.
+    Storage,
+    /// A resource claim, a resource slice or a device class changed.
+    Devices,
+}
+
+impl ClusterEvent {
+    /// The name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            ClusterEvent::NodeAdded => "NodeAdd",
+            ClusterEvent::NodeAllocatable => "NodeAllocatableUpdate",
+            ClusterEvent::NodeLabels => "NodeLabelUpdate",
+            ClusterEvent::NodeTaints => "NodeTaintUpdate",
+            ClusterEvent::NodeDeleted => "NodeDelete",
+            ClusterEvent::PodPlaced => "AssignedPodAdd",
+            ClusterEvent::PodFreed => "AssignedPodDelete",
+            ClusterEvent::PodLabels => "AssignedPodUpdate",
+            ClusterEvent::PodChanged => "UnscheduledPodUpdate",
+            ClusterEvent::Namespace => "NamespaceUpdate",
+            ClusterEvent::Storage => "PersistentVolumeClaimUpdate",
+            ClusterEvent::Devices => "ResourceClaimUpdate",
+        }
+    }
 }
 
 /// A scheduling plugin. Every method is pure; what it needs of the cluster is in the snapshot.
@@ -123,35 +192,27 @@ pub trait Plugin: Send + Sync {
     /// The name in profiles, reasons and metrics.
     fn name(&self) -> &'static str;
 
-    /// PreEnqueue: whether the pod may enter the queue at all.
-    fn pre_enqueue(&self, _pod: &Pod) -> Option<Rejection> {
+    /// PreEnqueue: why the pod may not enter the queue yet.
+    fn pre_enqueue(&self, _pod: &Pod, _cluster: &Cluster) -> Option<Rejection> {
         None
     }
 
-    /// PreFilter: a look at the pod alone, before any node.
-    fn pre_filter(&self, _wanted: &Wanted<'_>, _snapshot: &Snapshot) -> PreFilter {
+    /// Node labels whose columns ([`Snapshot::topology`]) the plugin will read for this pod.
+    fn topology_keys(&self, _pod: &PodInfo) -> Vec<Str> {
+        Vec::new()
+    }
+
+    /// PreFilter: a look at the pod before any node.
+    fn pre_filter(&self, _cx: &Cx<'_>) -> PreFilter {
         PreFilter::Skip
     }
 
-    /// Filter: drops nodes that will not do.
-    fn filter(&self, _wanted: &Wanted<'_>, _snapshot: &Snapshot, _candidates: &mut Candidates) {}
-
-    /// PreScore and Score: fills one raw score for each of `nodes` (indices, ascending) and answers `true`, or answers
-    /// `false` when the plugin has no preference for this pod.
-    fn score(
-        &self,
-        _wanted: &Wanted<'_>,
-        _snapshot: &Snapshot,
-        _nodes: &[usize],
-        _scores: &mut [i64],
-    ) -> bool {
-        false
+    /// What scores nodes for pods like this one, if the plugin has a preference.
+    fn scorer(&self, _cx: &Cx<'_>) -> Option<Box<dyn Score>> {
+        None
     }
 
-    /// NormalizeScore: brings raw scores into 0..=100.
-    fn normalize(&self, _scores: &mut [i64]) {}
-
-    /// Queueing hint: whether the event may turn this plugin's refusal into a yes.
+    /// Queueing hint: whether the event may turn this plugin's refusal of some pod into a yes.
     fn may_help(&self, _event: ClusterEvent) -> bool {
         true
     }
@@ -171,4 +232,20 @@ pub fn normalize_by_max(scores: &mut [i64], reverse: bool) {
             (max, true) => SCORE_MAX - SCORE_MAX * *score / max,
         };
     }
+}
+
+/// A filter that looks at the node's row alone, from a closure.
+pub fn local_filter(
+    check: impl Fn(&Cx<'_>, &NodeRow) -> Option<Rejection> + Send + 'static,
+) -> Box<dyn Filter> {
+    struct Local<F>(F);
+    impl<F: Fn(&Cx<'_>, &NodeRow) -> Option<Rejection> + Send> Filter for Local<F> {
+        fn check(&self, cx: &Cx<'_>, node: usize) -> Option<Rejection> {
+            self.0(cx, cx.row(node))
+        }
+        fn local(&self) -> bool {
+            true
+        }
+    }
+    Box::new(Local(check))
 }

@@ -3,16 +3,21 @@
 //!
 //! A pod that was refused waits until an event happens that one of the refusing plugins says may help (queueing
 //! hints), or five minutes at most; then it enters the back-off queue, or the active one when its back-off is over.
+//!
+//! Pods that wait for an event are grouped by the plugins that refused them, so that an event asks once for each group,
+//! however many pods wait.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use meta::Str;
 use types::core::v1::Pod;
 
-use crate::plugin::ClusterEvent;
+use crate::cluster::Cluster;
+use crate::plugin::{ClusterEvent, Rejection};
+use crate::pod_info::PodInfo;
 use crate::profile::Profile;
 
 /// First pause after a failed attempt.
@@ -25,13 +30,16 @@ pub const UNSCHEDULABLE_MAX: Duration = Duration::from_secs(300);
 /// Order of the active queue: high priority first, then first come, first served.
 type Turn = (Reverse<i32>, u64);
 
+/// Who refused: the profile, and its plugins by name.
+type Refusers = (usize, Vec<&'static str>);
+
 #[derive(Clone, Debug, PartialEq)]
 enum Place {
     Active(Turn),
     Backoff(Duration),
     /// Waits for an event; refused by these plugins at this time.
     Unschedulable {
-        plugins: Vec<&'static str>,
+        by: Refusers,
         since: Duration,
     },
     /// Held back by PreEnqueue.
@@ -43,19 +51,44 @@ enum Place {
 }
 
 struct Entry {
-    pod: Arc<Pod>,
+    pod: Arc<PodInfo>,
+    profile: usize,
     attempts: u32,
     arrival: u64,
+    added: Duration,
     place: Place,
 }
 
+/// A pod whose turn it is.
+pub struct Popped {
+    /// The pod.
+    pub pod: Arc<PodInfo>,
+    /// Its profile.
+    pub profile: usize,
+    /// How many attempts there were, with this one.
+    pub attempts: u32,
+    /// When it was first seen.
+    pub added: Duration,
+}
+
 /// Pods without a node, by uid. All times are the monotonic clock of the caller.
-#[derive(Default)]
 pub struct Queue {
     entries: HashMap<Str, Entry>,
     active: BTreeMap<Turn, Str>,
     backoff: BTreeSet<(Duration, Str)>,
+    waiting: HashMap<Refusers, HashSet<Str>>,
+    waiting_since: BTreeSet<(Duration, Str)>,
+    in_flight: HashSet<Str>,
+    gated: HashSet<Str>,
     arrivals: u64,
+    backoff_initial: Duration,
+    backoff_max: Duration,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Queue::new(BACKOFF_INITIAL, BACKOFF_MAX)
+    }
 }
 
 /// How many pods wait where, as in the metric `scheduler_pending_pods`.
@@ -71,32 +104,68 @@ pub struct Pending {
     pub gated: usize,
 }
 
+/// PreEnqueue: the first refusal.
+pub fn gate(profile: &Profile, pod: &Pod, cluster: &Cluster) -> Option<Rejection> {
+    profile.pre_enqueue.iter().find_map(|plugin| plugin.pre_enqueue(pod, cluster))
+}
+
 impl Queue {
-    /// A pod without a node appeared or changed. A change wakes it up when it waited for one.
-    pub fn add(&mut self, pod: Arc<Pod>, profile: &Profile, now: Duration) {
+    /// An empty queue with its pauses.
+    pub fn new(backoff_initial: Duration, backoff_max: Duration) -> Self {
+        Queue {
+            entries: HashMap::new(),
+            active: BTreeMap::new(),
+            backoff: BTreeSet::new(),
+            waiting: HashMap::new(),
+            waiting_since: BTreeSet::new(),
+            in_flight: HashSet::new(),
+            gated: HashSet::new(),
+            arrivals: 0,
+            backoff_initial,
+            backoff_max,
+        }
+    }
+
+    /// A pod without a node appeared or changed; `gated` says whether PreEnqueue holds it back. A change wakes it up when
+    /// it waited for one.
+    pub fn add(&mut self, pod: Arc<Pod>, profile: usize, gated: bool, profiles: &[Profile], now: Duration) {
         let uid = pod.metadata.uid.clone();
-        let gated = profile.plugins.iter().any(|(plugin, _)| plugin.pre_enqueue(&pod).is_some());
         let Some(entry) = self.entries.get_mut(&uid) else {
             self.arrivals += 1;
-            let entry = Entry { pod, attempts: 0, arrival: self.arrivals, place: Place::Gated };
+            let entry = Entry {
+                pod: Arc::new(PodInfo::new(pod)),
+                profile,
+                attempts: 0,
+                arrival: self.arrivals,
+                added: now,
+                place: Place::Gated,
+            };
             self.entries.insert(uid.clone(), entry);
+            self.gated.insert(uid.clone());
             if !gated {
                 self.activate(&uid, now);
             }
             return;
         };
-        let spec_changed = entry.pod.spec != pod.spec || entry.pod.metadata.labels != pod.metadata.labels;
-        entry.pod = pod;
+        let old = &entry.pod.pod;
+        let spec_changed = old.spec != pod.spec || old.metadata.labels != pod.metadata.labels;
+        entry.pod = Arc::new(PodInfo::new(pod));
         match &mut entry.place {
             Place::Gated if !gated => self.activate(&uid, now),
             Place::InFlight { events } if spec_changed => events.push(ClusterEvent::PodChanged),
-            Place::Unschedulable { plugins, .. } if spec_changed => {
-                if helps(profile, plugins, ClusterEvent::PodChanged) {
+            Place::Unschedulable { by, .. } if spec_changed => {
+                if helps(profiles, by, ClusterEvent::PodChanged) {
                     self.activate(&uid, now);
                 }
             }
             _ => {}
         }
+    }
+
+    /// Pods held back by PreEnqueue, to be asked about again.
+    pub fn gated(&self) -> Vec<(Arc<Pod>, usize)> {
+        let entries = self.gated.iter().filter_map(|uid| self.entries.get(uid));
+        entries.map(|entry| (entry.pod.pod.clone(), entry.profile)).collect()
     }
 
     /// The pod is bound, gone or no business of ours any more.
@@ -114,18 +183,63 @@ impl Queue {
             Place::Backoff(until) => {
                 self.backoff.remove(&(*until, uid.into()));
             }
-            _ => {}
+            Place::Unschedulable { by, since } => {
+                self.waiting_since.remove(&(*since, uid.into()));
+                if let Some(group) = self.waiting.get_mut(by) {
+                    group.remove(uid);
+                    if group.is_empty() {
+                        self.waiting.remove(by);
+                    }
+                }
+            }
+            Place::Gated => {
+                self.gated.remove(uid);
+            }
+            Place::InFlight { .. } => {
+                self.in_flight.remove(uid);
+            }
+        }
+    }
+
+    /// Moves an entry; the indices follow.
+    fn put(&mut self, uid: &str, place: Place) {
+        let Some(entry) = self.entries.get_mut(uid) else { return };
+        let old = std::mem::replace(&mut entry.place, place.clone());
+        self.leave(uid, &old);
+        let uid = Str::from(uid);
+        match place {
+            Place::Active(turn) => {
+                self.active.insert(turn, uid);
+            }
+            Place::Backoff(until) => {
+                self.backoff.insert((until, uid));
+            }
+            Place::Unschedulable { by, since } => {
+                self.waiting_since.insert((since, uid.clone()));
+                self.waiting.entry(by).or_default().insert(uid);
+            }
+            Place::Gated => {
+                self.gated.insert(uid);
+            }
+            Place::InFlight { .. } => {
+                self.in_flight.insert(uid);
+            }
         }
     }
 
     /// Takes the pod whose turn it is. It stays known as in flight until [`Queue::remove`] or [`Queue::refused`].
-    pub fn pop(&mut self, now: Duration) -> Option<Arc<Pod>> {
+    pub fn pop(&mut self, now: Duration) -> Option<Popped> {
         self.promote(now);
-        let (_, uid) = self.active.pop_first()?;
+        let (_, uid) = self.active.first_key_value().map(|(turn, uid)| (*turn, uid.clone()))?;
+        self.put(&uid, Place::InFlight { events: Vec::new() });
         let entry = self.entries.get_mut(&uid)?;
         entry.attempts += 1;
-        entry.place = Place::InFlight { events: Vec::new() };
-        Some(entry.pod.clone())
+        Some(Popped {
+            pod: entry.pod.clone(),
+            profile: entry.profile,
+            attempts: entry.attempts,
+            added: entry.added,
+        })
     }
 
     /// Moves pods whose back-off is over, and those that waited too long for an event, to the active queue.
@@ -134,109 +248,110 @@ impl Queue {
             if until > now {
                 break;
             }
-            self.backoff.remove(&(until, uid.clone()));
             self.enter_active(&uid);
         }
-        let forgotten: Vec<Str> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| matches!(&entry.place, Place::Unschedulable { since, .. } if now >= *since + UNSCHEDULABLE_MAX))
-            .map(|(uid, _)| uid.clone())
-            .collect();
-        for uid in forgotten {
+        while let Some((since, uid)) = self.waiting_since.first().cloned() {
+            if now < since + UNSCHEDULABLE_MAX {
+                break;
+            }
             self.enter_active(&uid);
         }
     }
 
     /// When [`Queue::pop`] may have something next, if nothing else happens.
     pub fn next_due(&self) -> Option<Duration> {
-        let unschedulable = self.entries.values().filter_map(|entry| match &entry.place {
-            Place::Unschedulable { since, .. } => Some(*since + UNSCHEDULABLE_MAX),
-            _ => None,
-        });
-        self.backoff.first().map(|(until, _)| *until).into_iter().chain(unschedulable).min()
+        let waiting = self.waiting_since.first().map(|(since, _)| *since + UNSCHEDULABLE_MAX);
+        self.backoff.first().map(|(until, _)| *until).into_iter().chain(waiting).min()
     }
 
     /// An attempt failed. With `plugins` empty the failure was an error, which is tried again after a back-off.
-    pub fn refused(&mut self, uid: &str, plugins: Vec<&'static str>, profile: &Profile, now: Duration) {
-        let Some(entry) = self.entries.get_mut(uid) else { return };
+    pub fn refused(&mut self, uid: &str, plugins: Vec<&'static str>, profiles: &[Profile], now: Duration) {
+        let Some(entry) = self.entries.get(uid) else { return };
         let Place::InFlight { events } = &entry.place else { return };
-        let meanwhile = plugins.is_empty() || events.iter().any(|event| helps(profile, &plugins, *event));
-        entry.place = Place::Unschedulable { plugins, since: now };
+        let by = (entry.profile, plugins);
+        let meanwhile = by.1.is_empty() || events.iter().any(|event| helps(profiles, &by, *event));
+        self.put(uid, Place::Unschedulable { by, since: now });
         if meanwhile {
             self.activate(uid, now);
         }
     }
 
-    /// Something happened in the cluster: pods that it may help move on.
-    pub fn happened(&mut self, event: ClusterEvent, profile: &Profile, now: Duration) {
-        let mut helped = Vec::new();
-        for (uid, entry) in &mut self.entries {
-            match &mut entry.place {
-                Place::Unschedulable { plugins, .. } if helps(profile, plugins, event) => {
-                    helped.push(uid.clone())
-                }
-                Place::InFlight { events } if !events.contains(&event) => events.push(event),
-                _ => {}
+    /// The pod is to be tried again as soon as its back-off allows, whatever refused it: its victims are going.
+    pub fn wake(&mut self, uid: &str, now: Duration) {
+        match self.entries.get_mut(uid).map(|entry| &mut entry.place) {
+            Some(Place::Unschedulable { .. }) => self.activate(uid, now),
+            Some(Place::InFlight { events }) => events.push(ClusterEvent::PodFreed),
+            _ => {}
+        }
+    }
+
+    /// Something happened in the cluster: pods that it may help move on. Answers how many.
+    pub fn happened(&mut self, event: ClusterEvent, profiles: &[Profile], now: Duration) -> usize {
+        for uid in &self.in_flight {
+            if let Some(Entry { place: Place::InFlight { events }, .. }) = self.entries.get_mut(uid)
+                && !events.contains(&event)
+            {
+                events.push(event);
             }
         }
-        for uid in helped {
-            self.activate(&uid, now);
+        let helped: Vec<Str> = self
+            .waiting
+            .iter()
+            .filter(|(by, _)| helps(profiles, by, event))
+            .flat_map(|(_, group)| group.iter().cloned())
+            .collect();
+        for uid in &helped {
+            self.activate(uid, now);
         }
+        helped.len()
     }
 
     /// To the active queue, or to the back-off queue while the pod's back-off lasts.
     fn activate(&mut self, uid: &str, now: Duration) {
-        let Some(entry) = self.entries.get_mut(uid) else { return };
+        let Some(entry) = self.entries.get(uid) else { return };
         let since = match &entry.place {
             Place::Unschedulable { since, .. } => *since,
             _ => now,
         };
-        let until = since + backoff(entry.attempts);
+        let until = since + self.pause(entry.attempts);
         if until > now {
-            entry.place = Place::Backoff(until);
-            self.backoff.insert((until, uid.into()));
+            self.put(uid, Place::Backoff(until));
         } else {
             self.enter_active(uid);
         }
     }
 
     fn enter_active(&mut self, uid: &str) {
-        let Some(entry) = self.entries.get_mut(uid) else { return };
-        let turn = (Reverse(entry.pod.spec.priority.unwrap_or(0)), entry.arrival);
-        entry.place = Place::Active(turn);
-        self.active.insert(turn, uid.into());
+        let Some(entry) = self.entries.get(uid) else { return };
+        let turn = (Reverse(entry.pod.priority), entry.arrival);
+        self.put(uid, Place::Active(turn));
+    }
+
+    /// 0 before the first attempt, then the initial pause, doubled up to the longest.
+    fn pause(&self, attempts: u32) -> Duration {
+        match attempts {
+            0 => Duration::ZERO,
+            attempts => {
+                self.backoff_initial.saturating_mul(1 << (attempts - 1).min(20)).min(self.backoff_max)
+            }
+        }
     }
 
     /// How many pods wait where.
     pub fn pending(&self) -> Pending {
-        let mut pending = Pending::default();
-        for entry in self.entries.values() {
-            match entry.place {
-                Place::Active(_) | Place::InFlight { .. } => pending.active += 1,
-                Place::Backoff(_) => pending.backoff += 1,
-                Place::Unschedulable { .. } => pending.unschedulable += 1,
-                Place::Gated => pending.gated += 1,
-            }
+        Pending {
+            active: self.active.len() + self.in_flight.len(),
+            backoff: self.backoff.len(),
+            unschedulable: self.waiting_since.len(),
+            gated: self.gated.len(),
         }
-        pending
     }
 }
 
-fn helps(profile: &Profile, refusing: &[&'static str], event: ClusterEvent) -> bool {
+fn helps(profiles: &[Profile], (profile, refusing): &Refusers, event: ClusterEvent) -> bool {
+    let Some(profile) = profiles.get(*profile) else { return true };
     refusing.is_empty()
-        || profile
-            .plugins
-            .iter()
-            .any(|(plugin, _)| refusing.contains(&plugin.name()) && plugin.may_help(event))
-}
-
-/// 0 before the first attempt, then 1 s, doubled up to 10 s.
-fn backoff(attempts: u32) -> Duration {
-    match attempts {
-        0 => Duration::ZERO,
-        attempts => BACKOFF_INITIAL.saturating_mul(1 << (attempts - 1).min(8)).min(BACKOFF_MAX),
-    }
+        || profile.plugins().any(|plugin| refusing.contains(&plugin.name()) && plugin.may_help(event))
 }
 
 #[cfg(test)]
@@ -245,15 +360,18 @@ mod tests {
 
     use super::*;
 
-    fn pod(uid: &str, priority: i32, gates: &str) -> Arc<Pod> {
-        let text = format!(
-            r#"{{"metadata":{{"uid":"{uid}","name":"{uid}"}},"spec":{{"priority":{priority},"schedulingGates":[{gates}]}}}}"#
-        );
+    fn pod(uid: &str, priority: i32) -> Arc<Pod> {
+        let text =
+            format!(r#"{{"metadata":{{"uid":"{uid}","name":"{uid}"}},"spec":{{"priority":{priority}}}}}"#);
         Arc::new(Pod::from_json(text.as_bytes()).unwrap())
     }
 
-    fn name(pod: Option<Arc<Pod>>) -> Option<String> {
-        pod.map(|pod| pod.metadata.uid.to_string())
+    fn name(popped: Option<Popped>) -> Option<String> {
+        popped.map(|popped| popped.pod.uid().to_string())
+    }
+
+    fn setup() -> (Queue, Vec<Profile>) {
+        (Queue::default(), vec![Profile::default()])
     }
 
     const fn at(seconds: u64) -> Duration {
@@ -262,9 +380,9 @@ mod tests {
 
     #[test]
     fn priority_goes_before_age() {
-        let (mut queue, profile) = (Queue::default(), Profile::default());
+        let (mut queue, profiles) = setup();
         for (uid, priority) in [("old", 0), ("young", 0), ("important", 9)] {
-            queue.add(pod(uid, priority, ""), &profile, at(0));
+            queue.add(pod(uid, priority), 0, false, &profiles, at(0));
         }
         let order: Vec<_> = (0..4).map(|_| name(queue.pop(at(0)))).collect();
         assert_eq!(order, [Some("important".into()), Some("old".into()), Some("young".into()), None]);
@@ -272,38 +390,64 @@ mod tests {
 
     #[test]
     fn a_refused_pod_waits_for_an_event_that_may_help_and_then_for_its_back_off() {
-        let (mut queue, profile) = (Queue::default(), Profile::default());
-        queue.add(pod("a", 0, ""), &profile, at(0));
+        let (mut queue, profiles) = setup();
+        queue.add(pod("a", 0), 0, false, &profiles, at(0));
         queue.pop(at(0)).unwrap();
-        queue.refused("a", vec!["NodeResourcesFit"], &profile, at(0));
-        queue.happened(ClusterEvent::NodeLabels, &profile, at(0));
+        queue.refused("a", vec!["NodeResourcesFit"], &profiles, at(0));
+        assert_eq!(queue.happened(ClusterEvent::NodeLabels, &profiles, at(0)), 0);
         assert_eq!(queue.pending(), Pending { unschedulable: 1, ..Pending::default() });
-        queue.happened(ClusterEvent::PodFreed, &profile, at(0));
+        assert_eq!(queue.happened(ClusterEvent::PodFreed, &profiles, at(0)), 1);
         assert_eq!((name(queue.pop(at(0))), queue.next_due()), (None, Some(at(1))));
         assert_eq!(name(queue.pop(at(1))), Some("a".into()));
-        queue.refused("a", vec!["NodeResourcesFit"], &profile, at(1));
+        queue.refused("a", vec!["NodeResourcesFit"], &profiles, at(1));
         assert_eq!(queue.next_due(), Some(at(301)), "without an event it is tried again after five minutes");
         assert_eq!(name(queue.pop(at(301))), Some("a".into()));
     }
 
     #[test]
     fn events_during_an_attempt_are_not_lost() {
-        let (mut queue, profile) = (Queue::default(), Profile::default());
-        queue.add(pod("a", 0, ""), &profile, at(0));
+        let (mut queue, profiles) = setup();
+        queue.add(pod("a", 0), 0, false, &profiles, at(0));
         queue.pop(at(0)).unwrap();
-        queue.happened(ClusterEvent::NodeAdded, &profile, at(0));
-        queue.refused("a", vec!["NodeResourcesFit"], &profile, at(0));
+        queue.happened(ClusterEvent::NodeAdded, &profiles, at(0));
+        queue.refused("a", vec!["NodeResourcesFit"], &profiles, at(0));
         assert_eq!(queue.pending().backoff, 1);
     }
 
     #[test]
     fn gates_hold_a_pod_back_until_they_are_gone() {
-        let (mut queue, profile) = (Queue::default(), Profile::default());
-        queue.add(pod("a", 0, r#"{"name":"x.io/g"}"#), &profile, at(0));
+        let (mut queue, profiles) = setup();
+        queue.add(pod("a", 0), 0, true, &profiles, at(0));
         assert_eq!((name(queue.pop(at(0))), queue.pending().gated), (None, 1));
-        queue.add(pod("a", 0, ""), &profile, at(0));
+        queue.add(pod("a", 0), 0, false, &profiles, at(0));
         assert_eq!(name(queue.pop(at(0))), Some("a".into()));
         queue.remove("a");
         assert_eq!(queue.pending(), Pending::default());
+    }
+
+    #[test]
+    fn ten_thousand_unschedulable_pods_cost_nothing_until_something_helps() {
+        let (mut queue, profiles) = setup();
+        for number in 0..10_000 {
+            queue.add(pod(&number.to_string(), 0), 0, false, &profiles, at(0));
+        }
+        while let Some(popped) = queue.pop(at(0)) {
+            queue.refused(popped.pod.uid(), vec!["NodeResourcesFit"], &profiles, at(0));
+        }
+        for _ in 0..100_000 {
+            assert_eq!(queue.happened(ClusterEvent::PodPlaced, &profiles, at(1)), 0);
+        }
+        assert_eq!((name(queue.pop(at(1))), queue.next_due()), (None, Some(at(300))));
+    }
+
+    #[test]
+    fn a_clock_that_jumps_ahead_only_ends_pauses() {
+        let (mut queue, profiles) = setup();
+        queue.add(pod("a", 0), 0, false, &profiles, at(0));
+        for second in [0, 1_000_000, 2_000_000] {
+            assert_eq!(name(queue.pop(at(second))), Some("a".into()));
+            queue.refused("a", Vec::new(), &profiles, at(second));
+        }
+        assert_eq!(queue.next_due(), Some(at(2_000_004)), "three failures make four seconds");
     }
 }

@@ -74,43 +74,86 @@ impl Resources {
     }
 }
 
-fn container(container: &Container, unset: bool) -> Resources {
-    let mut asked = Resources::from_list(&container.resources.requests);
-    if unset {
-        if !container.resources.requests.contains_key("cpu") {
-            asked.cpu_milli = CPU_UNSET_MILLI;
-        }
-        if !container.resources.requests.contains_key("memory") {
-            asked.memory_bytes = MEMORY_UNSET_BYTES;
-        }
-    }
-    asked
+fn is_sidecar(container: &Container) -> bool {
+    container.restart_policy.as_deref() == Some("Always")
 }
 
-fn is_sidecar(container: &Container) -> bool {
-    container.restart_policy.as_ref().is_some_and(|policy| policy.as_str() == "Always")
+/// Amounts that containers without a request of their own are counted with.
+#[derive(Clone, Copy, Default)]
+struct Unset {
+    cpu_milli: i64,
+    memory_bytes: i64,
 }
 
 /// What the scheduler sets aside for the pod.
 pub fn pod_requests(pod: &Pod) -> Resources {
-    total(pod, false)
+    total(pod, Unset::default(), true)
 }
 
 /// The same with [`CPU_UNSET_MILLI`] and [`MEMORY_UNSET_BYTES`] for containers that ask for nothing, by which pods
-/// without requests still spread over nodes.
-pub fn pod_requests_nonzero(pod: &Pod) -> Resources {
-    total(pod, true)
+/// without requests still spread over nodes. Where the pod as a whole has requests, only a resource of which nothing
+/// at all is asked is counted so.
+pub fn pod_requests_nonzero(pod: &Pod, requests: &Resources) -> Resources {
+    let pod_level = pod.spec.resources.as_ref().is_some_and(|level| !level.requests.is_empty());
+    let unset = Unset {
+        cpu_milli: if pod_level && requests.cpu_milli != 0 { 0 } else { CPU_UNSET_MILLI },
+        memory_bytes: if pod_level && requests.memory_bytes != 0 { 0 } else { MEMORY_UNSET_BYTES },
+    };
+    total(pod, unset, true)
 }
 
-fn total(pod: &Pod, unset: bool) -> Resources {
+/// What the pod itself counts as when use is scored: [`pod_requests_nonzero`] by its containers alone. Upstream's scorers
+/// leave the requests of the pod as a whole out, while the sums of nodes have them.
+pub fn pod_requests_scored(pod: &Pod) -> Resources {
+    total(pod, Unset { cpu_milli: CPU_UNSET_MILLI, memory_bytes: MEMORY_UNSET_BYTES }, false)
+}
+
+/// What one container is counted with: its requests, and what it holds or was granted while a resize in place is under
+/// way (KEP-1287). A resize that the node called infeasible does not count.
+fn container(pod: &Pod, container: &Container, unset: Unset) -> Resources {
+    let mut asked = Resources::from_list(&container.resources.requests);
+    let mut has_cpu = container.resources.requests.contains_key("cpu");
+    let mut has_memory = container.resources.requests.contains_key("memory");
+    let statuses = pod.status.container_statuses.iter().chain(pod.status.init_container_statuses.iter());
+    let status = statuses.into_iter().find(|status| status.name == container.name);
+    if let Some(status) = status
+        && let Some(actual) = &status.resources
+    {
+        if resize_infeasible(pod) {
+            asked = Resources::default();
+            (has_cpu, has_memory) = (false, false);
+        }
+        asked.raise(&Resources::from_list(&actual.requests));
+        asked.raise(&Resources::from_list(&status.allocated_resources));
+        has_cpu |= actual.requests.contains_key("cpu") || status.allocated_resources.contains_key("cpu");
+        has_memory |=
+            actual.requests.contains_key("memory") || status.allocated_resources.contains_key("memory");
+    }
+    if !has_cpu {
+        asked.cpu_milli = unset.cpu_milli;
+    }
+    if !has_memory {
+        asked.memory_bytes = unset.memory_bytes;
+    }
+    asked
+}
+
+fn resize_infeasible(pod: &Pod) -> bool {
+    pod.status
+        .conditions
+        .iter()
+        .any(|condition| condition.type_ == "PodResizePending" && condition.reason == "Infeasible")
+}
+
+fn total(pod: &Pod, unset: Unset, pod_level: bool) -> Resources {
     let mut running = Resources::default();
     for one in pod.spec.containers.iter() {
-        running.add(&container(one, unset));
+        running.add(&container(pod, one, unset));
     }
     let mut sidecars = Resources::default();
     let mut peak = Resources::default();
     for one in pod.spec.init_containers.iter() {
-        let mut step = container(one, unset);
+        let mut step = container(pod, one, unset);
         if is_sidecar(one) {
             sidecars.add(&step);
             peak.raise(&sidecars);
@@ -121,7 +164,7 @@ fn total(pod: &Pod, unset: bool) -> Resources {
     }
     running.add(&sidecars);
     running.raise(&peak);
-    if let Some(level) = &pod.spec.resources {
+    if let Some(level) = pod.spec.resources.as_ref().filter(|_| pod_level) {
         let given = Resources::from_list(&level.requests);
         if level.requests.contains_key("cpu") {
             running.cpu_milli = given.cpu_milli;
@@ -136,7 +179,9 @@ fn total(pod: &Pod, unset: bool) -> Resources {
             }
         }
     }
-    running.add(&Resources::from_list(&pod.spec.overhead));
+    if !pod.spec.overhead.is_empty() {
+        running.add(&Resources::from_list(&pod.spec.overhead));
+    }
     running
 }
 
@@ -163,7 +208,7 @@ mod tests {
         let asked = pod_requests(&pod(&text));
         // The init step with its sidecar (600m) exceeds the running pod (300m); overhead comes on top.
         assert_eq!((asked.cpu_milli, asked.memory_bytes), (610, 2 * 1024 * 1024));
-        let nonzero = pod_requests_nonzero(&pod(&text));
+        let nonzero = pod_requests_nonzero(&pod(&text), &asked);
         assert_eq!(nonzero.memory_bytes, 2 * 1024 * 1024 + MEMORY_UNSET_BYTES);
     }
 

@@ -1,62 +1,26 @@
-//! The cluster as the scheduler sees it: nodes as columns, and what the pods on them take. Kept up to date by single
+//! The cluster as the scheduler sees it: one row a node, with the sums of what its pods take. Kept up to date by single
 //! events; nothing is recomputed from lists.
 //!
 //! A pod that was just decided for a node counts at once ([`Snapshot::place`]); when the watch later brings the same
 //! pod with its node, that replaces the assumption, and a binding that failed takes it back ([`Snapshot::remove_pod`]).
+//!
+//! Whoever derives something from the snapshot keeps it exact in one of three ways: a row's [`NodeRow::generation`] grows
+//! with every change of the row; the [`Journal`] lists pods that came and went; and [`Snapshot::epoch`] grows when anything
+//! else changes that all nodes depend on (a label, a taint, an image, a namespace).
 
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use meta::Str;
+use meta::{Map, Str};
 use types::core::v1::{Node, Pod, Taint};
 
+use crate::cluster::{Cluster, Tabled};
+use crate::journal::{Journal, Moved};
+use crate::node_order::{self, NodeOrder};
 use crate::node_set::NodeSet;
-use crate::resources::{Resources, pod_requests, pod_requests_nonzero};
-
-/// A port of the node that a pod occupies.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct HostPort {
-    /// Address it is bound to; `0.0.0.0` means every address.
-    pub ip: Str,
-    /// `TCP`, `UDP` or `SCTP`.
-    pub protocol: Str,
-    /// Port number.
-    pub port: i32,
-}
-
-impl HostPort {
-    /// Whether both cannot be bound on one node.
-    pub fn conflicts(&self, other: &HostPort) -> bool {
-        let any = |ip: &str| ip == "0.0.0.0";
-        self.port == other.port
-            && self.protocol == other.protocol
-            && (any(&self.ip) || any(&other.ip) || self.ip == other.ip)
-    }
-}
-
-/// The host ports of a pod, init containers that keep running included.
-pub fn host_ports(pod: &Pod) -> Vec<HostPort> {
-    let sidecars =
-        pod.spec.init_containers.iter().filter(|one| one.restart_policy.as_deref() == Some("Always"));
-    let ports = pod.spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter());
-    ports
-        .filter(|port| port.host_port > 0)
-        .map(|port| HostPort {
-            ip: if port.host_ip.is_empty() { "0.0.0.0".into() } else { port.host_ip.clone() },
-            protocol: if port.protocol.is_empty() { "TCP".into() } else { port.protocol.clone() },
-            port: port.host_port,
-        })
-        .collect()
-}
-
-/// What one pod takes from its node.
-#[derive(Clone, Debug)]
-struct Placed {
-    node: Str,
-    requests: Resources,
-    nonzero: Resources,
-    ports: Vec<HostPort>,
-}
+use crate::pod_info::{HostPort, PodInfo};
+use crate::resources::Resources;
+use crate::topology::Topology;
 
 /// One node: the object, and sums over the pods on it.
 #[derive(Clone, Debug, Default)]
@@ -71,10 +35,12 @@ pub struct NodeRow {
     pub requested: Resources,
     /// The same with amounts for containers that ask for nothing.
     pub requested_nonzero: Resources,
-    /// Pods on it.
-    pub pods: i64,
+    /// Pods on it, in the order in which they came.
+    pub pods: Vec<Arc<PodInfo>>,
     /// Host ports in use.
     pub ports: Vec<HostPort>,
+    /// Grows with every change of this row; unique over all rows.
+    pub generation: u64,
 }
 
 impl NodeRow {
@@ -87,16 +53,69 @@ impl NodeRow {
     pub fn node(&self) -> Option<&Node> {
         self.node.as_deref()
     }
+
+    /// The node, to keep.
+    pub fn shared_node(&self) -> Option<Arc<Node>> {
+        self.node.clone()
+    }
+
+    /// One of its labels.
+    pub fn label(&self, key: &str) -> Option<&Str> {
+        self.node.as_ref()?.metadata.labels.get(key)
+    }
+
+    /// Counts a pod.
+    pub fn add_pod(&mut self, pod: Arc<PodInfo>) {
+        self.requested.add(&pod.requests);
+        self.requested_nonzero.add(&pod.nonzero);
+        self.ports.extend(pod.ports.iter().cloned());
+        self.pods.push(pod);
+    }
+
+    /// No longer counts a pod.
+    pub fn remove_pod(&mut self, uid: &str) {
+        let Some(at) = self.pods.iter().rposition(|pod| pod.uid() == uid) else { return };
+        let pod = self.pods.remove(at);
+        self.requested.subtract(&pod.requests);
+        self.requested_nonzero.subtract(&pod.nonzero);
+        for port in &pod.ports {
+            if let Some(at) = self.ports.iter().position(|used| used == port) {
+                self.ports.swap_remove(at);
+            }
+        }
+    }
 }
 
-/// All nodes and what their pods take.
+/// An image that some node has.
+#[derive(Debug, Default, Clone)]
+struct Image {
+    bytes: i64,
+    nodes: u32,
+}
+
+/// All nodes and what their pods take, and the rest of the cluster.
 #[derive(Default)]
 pub struct Snapshot {
     rows: Vec<NodeRow>,
     names: HashMap<Str, usize>,
     present: NodeSet,
+    count: usize,
     free: Vec<usize>,
-    pods: HashMap<Str, Placed>,
+    pods: HashMap<Str, (Arc<PodInfo>, usize)>,
+    images: HashMap<Str, Image>,
+    order: NodeOrder,
+    generations: u64,
+    epoch: u64,
+    /// Pods that came and went.
+    pub journal: Journal,
+    /// Values of node labels that pods spread over.
+    pub topology: Topology,
+    /// Everything besides nodes and pods.
+    pub cluster: Cluster,
+}
+
+fn image_names(node: &Node) -> impl Iterator<Item = (&Str, i64)> {
+    node.status.images.iter().flat_map(|image| image.names.iter().map(|name| (name, image.size_bytes)))
 }
 
 impl Snapshot {
@@ -107,7 +126,27 @@ impl Snapshot {
 
     /// How many nodes exist.
     pub fn count(&self) -> usize {
-        self.present.len()
+        self.count
+    }
+
+    /// How many rows there are, those of nodes that do not exist any more included.
+    pub fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Grows when something changed that answers about every node may depend on.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The existing nodes in the order in which they are to be looked at.
+    pub fn ordered(&mut self) -> &[u32] {
+        self.order.list()
+    }
+
+    /// The same as of the last [`Snapshot::ordered`].
+    pub fn order_now(&self) -> &[u32] {
+        self.order.now()
     }
 
     /// The node with this index; only indices from [`Snapshot::present`] mean something.
@@ -125,6 +164,16 @@ impl Snapshot {
         self.names.get(name).copied().filter(|index| self.present.contains(*index))
     }
 
+    /// Size of an image and on how many nodes it is.
+    pub fn image(&self, name: &str) -> Option<(i64, u32)> {
+        self.images.get(name).map(|image| (image.bytes, image.nodes))
+    }
+
+    fn touch(&mut self, index: usize) {
+        self.generations += 1;
+        self.rows[index].generation = self.generations;
+    }
+
     fn slot(&mut self, name: &str) -> usize {
         if let Some(index) = self.names.get(name) {
             return *index;
@@ -140,121 +189,179 @@ impl Snapshot {
     /// Adds a node or replaces what is known of it.
     pub fn set_node(&mut self, node: Arc<Node>) {
         let index = self.slot(&node.metadata.name);
-        let row = &mut self.rows[index];
-        let offered = &node.status.allocatable;
-        row.allocatable = Resources::from_list(offered);
-        row.pods_max = offered.get("pods").map_or(0, |pods| pods.value());
-        row.node = Some(node);
-        self.present.insert(index);
+        let old = self.rows[index].node.take();
+        let same = |differs: fn(&Node, &Node) -> bool| old.as_ref().is_some_and(|old| !differs(old, &node));
+        let same_images = same(|old, new| old.status.images != new.status.images);
+        let same_place = same(|old, new| {
+            old.metadata.labels != new.metadata.labels
+                || old.spec.taints != new.spec.taints
+                || old.spec.unschedulable != new.spec.unschedulable
+        });
+        let same_offer = same(|old, new| old.status.allocatable != new.status.allocatable);
+        if !same_images {
+            if let Some(old) = &old {
+                self.forget_images(old);
+            }
+            for (name, bytes) in image_names(&node) {
+                self.images.entry(name.clone()).or_insert(Image { bytes, nodes: 0 }).nodes += 1;
+            }
+        }
+        if !same_place {
+            self.order.set(index as u32, node_order::zone(&node));
+            self.topology.set_node(index, &node.metadata.labels);
+        }
+        if !(same_images && same_place) {
+            self.epoch += 1;
+        }
+        if !same_offer {
+            let row = &mut self.rows[index];
+            row.allocatable = Resources::from_list(&node.status.allocatable);
+            row.pods_max = node.status.allocatable.get("pods").map_or(0, |pods| pods.value());
+        }
+        self.rows[index].node = Some(node);
+        if !(same_images && same_place && same_offer) {
+            self.touch(index);
+        }
+        if !self.present.contains(index) {
+            self.present.insert(index);
+            self.count += 1;
+        }
+    }
+
+    fn forget_images(&mut self, node: &Node) {
+        for (name, _) in image_names(node) {
+            if let Some(image) = self.images.get_mut(name) {
+                image.nodes -= 1;
+                if image.nodes == 0 {
+                    self.images.remove(name);
+                }
+            }
+        }
     }
 
     /// Forgets a node. Its pods stay counted until they are removed, in case it comes back.
     pub fn remove_node(&mut self, name: &str) {
         let Some(index) = self.names.get(name).copied() else { return };
-        self.rows[index].node = None;
+        let Some(node) = self.rows[index].node.take() else { return };
+        self.forget_images(&node);
         self.present.remove(index);
+        self.count -= 1;
+        self.order.remove(index as u32);
+        self.topology.set_node(index, &Map::new());
+        self.epoch += 1;
+        self.touch(index);
         self.give_up_if_empty(index, name);
     }
 
     fn give_up_if_empty(&mut self, index: usize, name: &str) {
-        if self.rows[index].node.is_none() && self.rows[index].pods == 0 {
+        if self.rows[index].node.is_none() && self.rows[index].pods.is_empty() {
             self.rows[index] = NodeRow::default();
+            self.touch(index);
             self.names.remove(name);
             self.free.push(index);
         }
     }
 
-    /// Counts a pod on the node that its spec names, instead of what was counted for it before.
-    pub fn set_pod(&mut self, pod: &Pod) {
-        self.place(pod, pod.spec.node_name.clone());
+    /// Counts a pod on the node that its spec names, instead of what was counted for it before. Answers whether that made
+    /// a difference to anybody.
+    pub fn set_pod(&mut self, pod: &Arc<Pod>) -> bool {
+        let info = Arc::new(PodInfo::new(pod.clone()));
+        if let Some((known, index)) = self.pods.get(&pod.metadata.uid)
+            && self.names.get(&pod.spec.node_name) == Some(index)
+            && like(known, &info)
+        {
+            let index = *index;
+            self.replace(index, info);
+            return false;
+        }
+        self.place(info, &pod.spec.node_name.clone());
+        true
+    }
+
+    /// The same pod with a newer object that changes nothing for others.
+    fn replace(&mut self, index: usize, info: Arc<PodInfo>) {
+        if let Some(held) = self.rows[index].pods.iter_mut().find(|held| held.uid() == info.uid()) {
+            *held = info.clone();
+        }
+        self.pods.insert(info.uid().clone(), (info, index));
     }
 
     /// Counts a pod on `node`: an assumption until the watch confirms it.
-    pub fn place(&mut self, pod: &Pod, node: Str) {
-        let placed = Placed {
-            node,
-            requests: pod_requests(pod),
-            nonzero: pod_requests_nonzero(pod),
-            ports: host_ports(pod),
-        };
-        self.remove_pod(&pod.metadata.uid);
-        let index = self.slot(&placed.node);
-        let row = &mut self.rows[index];
-        row.requested.add(&placed.requests);
-        row.requested_nonzero.add(&placed.nonzero);
-        row.pods += 1;
-        row.ports.extend(placed.ports.iter().cloned());
-        self.pods.insert(pod.metadata.uid.clone(), placed);
+    pub fn place(&mut self, info: Arc<PodInfo>, node: &str) {
+        self.remove_pod(info.uid());
+        for term in info.affinity.iter().chain(&info.anti_affinity).chain(&info.preferred) {
+            self.want_topology(&term.topology_key);
+        }
+        let index = self.slot(node);
+        self.rows[index].add_pod(info.clone());
+        self.touch(index);
+        self.journal.push(Moved { pod: info.clone(), node: index, by: 1 });
+        self.pods.insert(info.uid().clone(), (info, index));
     }
 
     /// Takes a pod off its node. Answers whether it was on one.
     pub fn remove_pod(&mut self, uid: &str) -> bool {
-        let Some(placed) = self.pods.remove(uid) else { return false };
-        if let Some(index) = self.names.get(&placed.node).copied() {
-            let row = &mut self.rows[index];
-            row.requested.subtract(&placed.requests);
-            row.requested_nonzero.subtract(&placed.nonzero);
-            row.pods -= 1;
-            for port in &placed.ports {
-                if let Some(at) = row.ports.iter().position(|used| used == port) {
-                    row.ports.swap_remove(at);
-                }
-            }
-            self.give_up_if_empty(index, &placed.node);
+        let Some((info, index)) = self.pods.remove(uid) else { return false };
+        self.rows[index].remove_pod(uid);
+        self.touch(index);
+        self.journal.push(Moved { pod: info, node: index, by: -1 });
+        let name = self.rows[index]
+            .node
+            .is_none()
+            .then(|| self.names.iter().find(|(_, other)| **other == index).map(|(name, _)| name.clone()));
+        if let Some(Some(name)) = name {
+            self.give_up_if_empty(index, &name);
         }
         true
+    }
+
+    /// The pod and the index of its node.
+    pub fn pod(&self, uid: &str) -> Option<&(Arc<PodInfo>, usize)> {
+        self.pods.get(uid)
     }
 
     /// Whether the pod is counted on a node.
     pub fn has_pod(&self, uid: &str) -> bool {
         self.pods.contains_key(uid)
     }
+
+    /// All pods with the index of their node.
+    pub fn pods(&self) -> impl ExactSizeIterator<Item = &(Arc<PodInfo>, usize)> {
+        self.pods.values()
+    }
+
+    /// Takes another object in.
+    pub fn set<K: Tabled>(&mut self, object: Arc<K>) {
+        if self.cluster.set(object) {
+            self.epoch += 1;
+        }
+    }
+
+    /// Forgets another object.
+    pub fn remove<K: Tabled>(&mut self, object: &K) {
+        if self.cluster.remove(object) {
+            self.epoch += 1;
+        }
+    }
+
+    /// Makes sure that the label has a column in [`Snapshot::topology`].
+    pub fn want_topology(&mut self, key: &str) {
+        if self.topology.column(key).is_none() {
+            let nodes: Vec<(usize, Arc<Node>)> = self
+                .present
+                .iter()
+                .filter_map(|index| Some((index, self.rows[index].node.clone()?)))
+                .collect();
+            self.topology.add_column(key, nodes.iter().map(|(index, node)| (*index, &node.metadata.labels)));
+        }
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use meta::Codec;
-
-    use super::*;
-
-    fn node(name: &str, cpu: &str) -> Arc<Node> {
-        let text = format!(
-            r#"{{"metadata":{{"name":"{name}"}},"status":{{"allocatable":{{"cpu":"{cpu}","memory":"1Gi","pods":"10"}}}}}}"#
-        );
-        Arc::new(Node::from_json(text.as_bytes()).unwrap())
-    }
-
-    fn pod(uid: &str, node: &str) -> Pod {
-        let text = format!(
-            r#"{{"metadata":{{"uid":"{uid}"}},"spec":{{"nodeName":"{node}","containers":[{{"name":"c",
-                "ports":[{{"containerPort":80,"hostPort":80}}],"resources":{{"requests":{{"cpu":"100m"}}}}}}]}}}}"#
-        );
-        Pod::from_json(text.as_bytes()).unwrap()
-    }
-
-    #[test]
-    fn sums_follow_the_pods() {
-        let mut snapshot = Snapshot::default();
-        snapshot.set_pod(&pod("1", "a"));
-        assert_eq!(
-            (snapshot.count(), snapshot.index_of("a")),
-            (0, None),
-            "pods may be seen before their node"
-        );
-        snapshot.set_node(node("a", "2"));
-        let index = snapshot.index_of("a").unwrap();
-        assert_eq!((snapshot.row(index).requested.cpu_milli, snapshot.row(index).pods), (100, 1));
-
-        snapshot.place(&pod("2", ""), "a".into());
-        snapshot.set_pod(&pod("2", "a"));
-        assert_eq!((snapshot.row(index).requested.cpu_milli, snapshot.row(index).ports.len()), (200, 2));
-        assert!(snapshot.remove_pod("2") && !snapshot.remove_pod("2"));
-        assert_eq!((snapshot.row(index).requested.cpu_milli, snapshot.row(index).ports.len()), (100, 1));
-
-        snapshot.remove_node("a");
-        assert_eq!(snapshot.count(), 0);
-        snapshot.set_node(node("a", "4"));
-        let index = snapshot.index_of("a").unwrap();
-        assert_eq!((snapshot.row(index).allocatable.cpu_milli, snapshot.row(index).pods), (4000, 1));
-    }
+/// Whether two versions of a pod are the same to everybody else.
+fn like(old: &PodInfo, new: &PodInfo) -> bool {
+    old.requests == new.requests
+        && old.nonzero == new.nonzero
+        && old.priority == new.priority
+        && old.pod.metadata.labels == new.pod.metadata.labels
+        && old.is_terminating() == new.is_terminating()
 }

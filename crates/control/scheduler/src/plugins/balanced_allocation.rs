@@ -1,27 +1,57 @@
-//! NodeResourcesBalancedAllocation: prefers nodes on which CPU and memory are used to a like degree.
+//! NodeResourcesBalancedAllocation: prefers nodes whose resources the pod brings nearer to being used to a like degree.
 
-use crate::plugin::{Plugin, SCORE_MAX, Wanted};
-use crate::snapshot::{NodeRow, Snapshot};
+use super::fit::offered_and_used;
+use crate::plugin::{ClusterEvent, Cx, Plugin, SCORE_MAX, Score};
+use crate::snapshot::NodeRow;
+use meta::Str;
 
-pub struct NodeResourcesBalancedAllocation;
+/// The plugin with the resources it balances.
+pub struct NodeResourcesBalancedAllocation {
+    /// What is balanced.
+    pub resources: Vec<Str>,
+}
 
-/// 100 when the used shares of CPU and memory are equal, less by their standard deviation.
-fn balance(wanted: &Wanted<'_>, row: &NodeRow, with_pod: bool) -> i64 {
-    let pod = |amount: i64| if with_pod { amount } else { 0 };
-    let parts = [
-        (row.allocatable.cpu_milli, row.requested.cpu_milli + pod(wanted.requests.cpu_milli)),
-        (row.allocatable.memory_bytes, row.requested.memory_bytes + pod(wanted.requests.memory_bytes)),
-    ];
-    let shares: Vec<f64> = parts
-        .into_iter()
-        .filter(|(offered, _)| *offered > 0)
-        .map(|(offered, used)| (used as f64 / offered as f64).min(1.0))
-        .collect();
-    let deviation = match shares[..] {
-        [cpu, memory] => ((cpu - memory) / 2.0).abs(),
-        _ => 0.0,
-    };
-    ((1.0 - deviation) * SCORE_MAX as f64) as i64
+impl Default for NodeResourcesBalancedAllocation {
+    fn default() -> Self {
+        NodeResourcesBalancedAllocation { resources: vec!["cpu".into(), "memory".into()] }
+    }
+}
+
+struct Balance(Vec<Str>);
+
+impl Balance {
+    /// 100 when the used shares are equal, less by their standard deviation.
+    fn degree(&self, cx: &Cx<'_>, row: &NodeRow, with_pod: bool) -> i64 {
+        let shares = || {
+            self.0.iter().filter_map(|resource| {
+                let (offered, used) = offered_and_used(cx, row, resource, false, with_pod);
+                (offered != 0).then(|| (used as f64 / offered as f64).min(1.0))
+            })
+        };
+        let (count, sum) = shares().fold((0usize, 0.0), |(count, sum), share| (count + 1, sum + share));
+        let deviation = match count {
+            0 | 1 => 0.0,
+            2 => shares().reduce(|one, other| ((one - other) / 2.0).abs()).unwrap_or(0.0),
+            count => {
+                let mean = sum / count as f64;
+                (shares().map(|share| (share - mean) * (share - mean)).sum::<f64>() / count as f64).sqrt()
+            }
+        };
+        ((1.0 - deviation) * SCORE_MAX as f64) as i64
+    }
+}
+
+impl Score for Balance {
+    fn score(&self, cx: &Cx<'_>, node: usize) -> i64 {
+        let row = cx.row(node);
+        let gain = self.degree(cx, row, true) - self.degree(cx, row, false);
+        // Between half and full marks, by what the pod changes.
+        SCORE_MAX / 2 + (SCORE_MAX / 2 + gain) / 2
+    }
+
+    fn local(&self) -> bool {
+        true
+    }
 }
 
 impl Plugin for NodeResourcesBalancedAllocation {
@@ -29,17 +59,19 @@ impl Plugin for NodeResourcesBalancedAllocation {
         "NodeResourcesBalancedAllocation"
     }
 
-    fn score(&self, wanted: &Wanted<'_>, snapshot: &Snapshot, nodes: &[usize], scores: &mut [i64]) -> bool {
+    fn scorer(&self, cx: &Cx<'_>) -> Option<Box<dyn Score>> {
+        let asked = |resource: &Str| match resource.as_str() {
+            "cpu" => cx.pod.requests.cpu_milli,
+            "memory" => cx.pod.requests.memory_bytes,
+            "ephemeral-storage" => cx.pod.requests.ephemeral_bytes,
+            name => cx.pod.requests.scalar(name),
+        };
         // A pod that asks for nothing cannot change the balance.
-        if wanted.requests.cpu_milli == 0 && wanted.requests.memory_bytes == 0 {
-            return false;
-        }
-        for (index, score) in nodes.iter().zip(scores) {
-            let row = snapshot.row(*index);
-            let (with, without) = (balance(wanted, row, true), balance(wanted, row, false));
-            // Half of the range for the balance before, moved by what the pod changes.
-            *score = SCORE_MAX / 2 + (with - without) / 2;
-        }
-        true
+        let asks = self.resources.iter().any(|resource| asked(resource) != 0);
+        asks.then(|| Box::new(Balance(self.resources.clone())) as Box<dyn Score>)
+    }
+
+    fn may_help(&self, _: ClusterEvent) -> bool {
+        false
     }
 }

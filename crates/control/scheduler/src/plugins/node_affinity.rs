@@ -1,105 +1,127 @@
-//! NodeAffinity: `nodeSelector` and required node affinity filter, preferred node affinity scores.
+//! NodeAffinity: `nodeSelector` and required node affinity filter, preferred node affinity scores. A profile may add an
+//! affinity of its own (`addedAffinity`).
 
-use types::core::v1::{NodeAffinity as Affinity, NodeSelectorTerm, Pod};
+use meta::Str;
+use types::core::v1::{NodeAffinity as Affinity, NodeSelectorTerm, Pod, PreferredSchedulingTerm};
 
 use super::node_selector::{any_term_selects, term_selects};
-use crate::node_set::NodeSet;
-use crate::plugin::{Candidates, ClusterEvent, Plugin, PreFilter, Rejection, Wanted, normalize_by_max};
-use crate::snapshot::Snapshot;
+use crate::plugin::{
+    ClusterEvent, Cx, Filter, Plugin, PreFilter, Rejection, Score, local_filter, normalize_by_max,
+};
+use crate::snapshot::NodeRow;
 
-pub struct NodeAffinity;
+/// The plugin with the profile's own affinity.
+#[derive(Default)]
+pub struct NodeAffinity {
+    /// `addedAffinity` of NodeAffinityArgs.
+    pub added: Option<Affinity>,
+}
 
+/// Its name.
+pub const NAME: &str = "NodeAffinity";
 const REASON: &str = "node(s) didn't match Pod's node affinity/selector";
+const REASON_ADDED: &str = "node(s) didn't match scheduler-enforced node affinity";
 
 fn affinity(pod: &Pod) -> Option<&Affinity> {
     pod.spec.affinity.as_ref()?.node_affinity.as_deref()
 }
 
-fn required(pod: &Pod) -> Option<&[NodeSelectorTerm]> {
-    let selector = affinity(pod)?.required_during_scheduling_ignored_during_execution.as_ref()?;
+fn required(affinity: Option<&Affinity>) -> Option<&[NodeSelectorTerm]> {
+    let selector = affinity?.required_during_scheduling_ignored_during_execution.as_ref()?;
     Some(&selector.node_selector_terms)
 }
 
+/// Whether `nodeSelector` and required node affinity of the pod select the node.
+pub fn selects(pod: &Pod, row: &NodeRow) -> bool {
+    row.node().is_some_and(|node| {
+        let selector = &pod.spec.node_selector;
+        selector.iter().all(|(key, value)| node.metadata.labels.get(key) == Some(value))
+            && required(affinity(pod)).is_none_or(|terms| any_term_selects(terms, node))
+    })
+}
+
 /// When every term pins `metadata.name`, only those nodes are worth a look.
-fn pinned(terms: &[NodeSelectorTerm], snapshot: &Snapshot) -> Option<NodeSet> {
-    let mut set = NodeSet::none(snapshot.count());
+fn pinned(terms: &[NodeSelectorTerm]) -> Option<Vec<Str>> {
+    let mut all = Vec::new();
     for term in terms {
-        let mut names: Option<Vec<&str>> = None;
-        for field in
-            term.match_fields.iter().filter(|field| field.key == "metadata.name" && field.operator == "In")
-        {
-            let values: Vec<&str> = field.values.iter().map(|value| value.as_str()).collect();
+        let mut names: Option<Vec<Str>> = None;
+        let pins = |field: &&types::core::v1::NodeSelectorRequirement| {
+            field.key == "metadata.name" && field.operator == "In"
+        };
+        for field in term.match_fields.iter().filter(pins) {
             names = Some(match names {
-                Some(names) => names.into_iter().filter(|name| values.contains(name)).collect(),
-                None => values,
+                Some(names) => names.into_iter().filter(|name| field.values.contains(name)).collect(),
+                None => field.values.iter().cloned().collect(),
             });
         }
-        for index in names?.iter().filter_map(|name| snapshot.index_of(name)) {
-            set.insert(index);
-        }
+        all.extend(names?);
     }
-    (!terms.is_empty()).then_some(set)
+    (!terms.is_empty()).then_some(all)
+}
+
+/// Sums the weights of the preferences that a node meets.
+struct Preference(Vec<PreferredSchedulingTerm>);
+
+impl Score for Preference {
+    fn score(&self, cx: &Cx<'_>, node: usize) -> i64 {
+        let Some(node) = cx.row(node).node() else { return 0 };
+        self.0
+            .iter()
+            .filter(|term| term_selects(&term.preference, node))
+            .map(|term| i64::from(term.weight))
+            .sum()
+    }
+
+    fn normalize(&self, _: &Cx<'_>, _: &[u32], scores: &mut [i64]) {
+        normalize_by_max(scores, false);
+    }
+
+    fn local(&self) -> bool {
+        true
+    }
 }
 
 impl Plugin for NodeAffinity {
     fn name(&self) -> &'static str {
-        "NodeAffinity"
+        NAME
     }
 
-    fn pre_filter(&self, wanted: &Wanted<'_>, snapshot: &Snapshot) -> PreFilter {
-        let terms = required(wanted.pod);
-        if terms.is_none() && wanted.pod.spec.node_selector.is_empty() {
+    fn pre_filter(&self, cx: &Cx<'_>) -> PreFilter {
+        let terms = required(affinity(cx.object()));
+        let added = required(self.added.as_ref()).map(<[_]>::to_vec);
+        if terms.is_none() && added.is_none() && cx.object().spec.node_selector.is_empty() {
             return PreFilter::Skip;
         }
-        match terms.and_then(|terms| pinned(terms, snapshot)) {
-            Some(nodes) if nodes.is_empty() => PreFilter::Reject(Rejection::unresolvable(
-                self.name(),
-                format!("{} {REASON}", snapshot.count()),
-            )),
-            Some(nodes) => PreFilter::Only(nodes),
-            None => PreFilter::Run,
+        let names = terms.and_then(pinned);
+        if names.as_ref().is_some_and(Vec::is_empty) {
+            return PreFilter::Reject(Rejection::unresolvable(NAME, "pod affinity terms conflict"));
         }
-    }
-
-    fn filter(&self, wanted: &Wanted<'_>, snapshot: &Snapshot, candidates: &mut Candidates) {
-        let selector = &wanted.pod.spec.node_selector;
-        let terms = required(wanted.pod);
-        candidates.keep(|index| {
-            let fits = snapshot.row(index).node().is_some_and(|node| {
-                selector.iter().all(|(key, value)| node.metadata.labels.get(key) == Some(value))
-                    && terms.is_none_or(|terms| any_term_selects(terms, node))
-            });
-            (!fits).then(|| Rejection::unresolvable(self.name(), REASON))
+        let filter: Box<dyn Filter> = local_filter(move |cx, row| {
+            let refused_added = added
+                .as_ref()
+                .is_some_and(|terms| !row.node().is_some_and(|node| any_term_selects(terms, node)));
+            if refused_added {
+                return Some(Rejection::unresolvable(NAME, REASON_ADDED));
+            }
+            (!selects(cx.object(), row)).then(|| Rejection::unresolvable(NAME, REASON))
         });
+        match names {
+            Some(names) => PreFilter::Only(names, filter),
+            None => PreFilter::Run(filter),
+        }
     }
 
-    fn score(&self, wanted: &Wanted<'_>, snapshot: &Snapshot, nodes: &[usize], scores: &mut [i64]) -> bool {
-        let Some(preferred) =
-            affinity(wanted.pod).map(|own| &own.preferred_during_scheduling_ignored_during_execution)
-        else {
-            return false;
-        };
-        if preferred.is_empty() {
-            return false;
-        }
-        for (index, score) in nodes.iter().zip(scores) {
-            let Some(node) = snapshot.row(*index).node() else { continue };
-            let matching = preferred.iter().filter(|term| {
-                let empty =
-                    term.preference.match_expressions.is_empty() && term.preference.match_fields.is_empty();
-                // A preference without requirements prefers every node.
-                term.weight != 0 && (empty || term_selects(&term.preference, node))
-            });
-            *score = matching.map(|term| i64::from(term.weight)).sum();
-        }
-        true
-    }
-
-    fn normalize(&self, scores: &mut [i64]) {
-        normalize_by_max(scores, false);
+    fn scorer(&self, cx: &Cx<'_>) -> Option<Box<dyn Score>> {
+        let own = affinity(cx.object()).into_iter().chain(&self.added);
+        let terms: Vec<PreferredSchedulingTerm> = own
+            .flat_map(|affinity| {
+                affinity.preferred_during_scheduling_ignored_during_execution.iter().cloned()
+            })
+            .collect();
+        (!terms.is_empty()).then(|| Box::new(Preference(terms)) as Box<dyn Score>)
     }
 
     fn may_help(&self, event: ClusterEvent) -> bool {
-        matches!(event, ClusterEvent::NodeAdded | ClusterEvent::NodeLabels)
+        matches!(event, ClusterEvent::NodeAdded | ClusterEvent::NodeLabels | ClusterEvent::PodChanged)
     }
 }

@@ -1,25 +1,26 @@
 //! NodeName: a pod that names its node goes there or nowhere.
 
-use crate::plugin::{Candidates, ClusterEvent, Plugin, PreFilter, Rejection, Wanted};
-use crate::snapshot::Snapshot;
+use crate::plugin::{ClusterEvent, Cx, Plugin, PreFilter, Rejection, local_filter};
 
+/// The plugin.
 pub struct NodeName;
+
+/// Its name.
+pub const NAME: &str = "NodeName";
 
 impl Plugin for NodeName {
     fn name(&self) -> &'static str {
-        "NodeName"
+        NAME
     }
 
-    fn pre_filter(&self, wanted: &Wanted<'_>, _: &Snapshot) -> PreFilter {
-        if wanted.pod.spec.node_name.is_empty() { PreFilter::Skip } else { PreFilter::Run }
-    }
-
-    fn filter(&self, wanted: &Wanted<'_>, snapshot: &Snapshot, candidates: &mut Candidates) {
-        candidates.keep(|index| {
-            let other = snapshot.name(index) != wanted.pod.spec.node_name;
-            other
-                .then(|| Rejection::unresolvable(self.name(), "node(s) didn't match the requested node name"))
-        });
+    fn pre_filter(&self, cx: &Cx<'_>) -> PreFilter {
+        if cx.object().spec.node_name.is_empty() {
+            return PreFilter::Skip;
+        }
+        PreFilter::Run(local_filter(|cx, row| {
+            let here = row.node().is_some_and(|node| node.metadata.name == cx.object().spec.node_name);
+            (!here).then(|| Rejection::unresolvable(NAME, "node(s) didn't match the requested node name"))
+        }))
     }
 
     fn may_help(&self, event: ClusterEvent) -> bool {

@@ -1,27 +1,27 @@
 //! NodePorts: two pods cannot bind the same host port of a node.
 
-use crate::plugin::{Candidates, ClusterEvent, Plugin, PreFilter, Rejection, Wanted};
-use crate::snapshot::{Snapshot, host_ports};
+use crate::plugin::{ClusterEvent, Cx, Plugin, PreFilter, Rejection, local_filter};
 
+/// The plugin.
 pub struct NodePorts;
+
+/// Its name.
+pub const NAME: &str = "NodePorts";
 
 impl Plugin for NodePorts {
     fn name(&self) -> &'static str {
-        "NodePorts"
+        NAME
     }
 
-    fn pre_filter(&self, wanted: &Wanted<'_>, _: &Snapshot) -> PreFilter {
-        if host_ports(wanted.pod).is_empty() { PreFilter::Skip } else { PreFilter::Run }
-    }
-
-    fn filter(&self, wanted: &Wanted<'_>, snapshot: &Snapshot, candidates: &mut Candidates) {
-        let ports = host_ports(wanted.pod);
-        candidates.keep(|index| {
-            let used = &snapshot.row(index).ports;
-            let taken = ports.iter().any(|port| used.iter().any(|other| other.conflicts(port)));
+    fn pre_filter(&self, cx: &Cx<'_>) -> PreFilter {
+        if cx.pod.ports.is_empty() {
+            return PreFilter::Skip;
+        }
+        PreFilter::Run(local_filter(|cx, row| {
+            let taken = cx.pod.ports.iter().any(|port| row.ports.iter().any(|other| other.conflicts(port)));
             let reason = "node(s) didn't have free ports for the requested pod ports";
-            taken.then(|| Rejection::unschedulable(self.name(), reason))
-        });
+            taken.then(|| Rejection::unschedulable(NAME, reason))
+        }))
     }
 
     fn may_help(&self, event: ClusterEvent) -> bool {

@@ -3,31 +3,32 @@
 use types::core::v1::Taint;
 
 use super::taint_toleration::tolerates;
-use crate::plugin::{Candidates, ClusterEvent, Plugin, PreFilter, Rejection, Wanted};
-use crate::snapshot::Snapshot;
+use crate::plugin::{ClusterEvent, Cx, Plugin, PreFilter, Rejection, local_filter};
 
+/// The plugin.
 pub struct NodeUnschedulable;
+
+/// Its name.
+pub const NAME: &str = "NodeUnschedulable";
 
 impl Plugin for NodeUnschedulable {
     fn name(&self) -> &'static str {
-        "NodeUnschedulable"
+        NAME
     }
 
-    fn pre_filter(&self, wanted: &Wanted<'_>, _: &Snapshot) -> PreFilter {
+    fn pre_filter(&self, cx: &Cx<'_>) -> PreFilter {
         let cordon = Taint {
             key: "node.kubernetes.io/unschedulable".into(),
             effect: "NoSchedule".into(),
             ..Taint::default()
         };
-        let tolerated = wanted.pod.spec.tolerations.iter().any(|toleration| tolerates(toleration, &cordon));
-        if tolerated { PreFilter::Skip } else { PreFilter::Run }
-    }
-
-    fn filter(&self, _: &Wanted<'_>, snapshot: &Snapshot, candidates: &mut Candidates) {
-        candidates.keep(|index| {
-            let cordoned = snapshot.row(index).node().is_some_and(|node| node.spec.unschedulable);
-            cordoned.then(|| Rejection::unresolvable(self.name(), "node(s) were unschedulable"))
-        });
+        if cx.object().spec.tolerations.iter().any(|toleration| tolerates(toleration, &cordon)) {
+            return PreFilter::Skip;
+        }
+        PreFilter::Run(local_filter(|_, row| {
+            let cordoned = row.node().is_some_and(|node| node.spec.unschedulable);
+            cordoned.then(|| Rejection::unresolvable(NAME, "node(s) were unschedulable"))
+        }))
     }
 
     fn may_help(&self, event: ClusterEvent) -> bool {

@@ -2,8 +2,10 @@
 
 use types::core::v1::Pod;
 
+use crate::cluster::Cluster;
 use crate::plugin::{ClusterEvent, Plugin, Rejection};
 
+/// The plugin.
 pub struct SchedulingGates;
 
 impl Plugin for SchedulingGates {
@@ -11,7 +13,7 @@ impl Plugin for SchedulingGates {
         "SchedulingGates"
     }
 
-    fn pre_enqueue(&self, pod: &Pod) -> Option<Rejection> {
+    fn pre_enqueue(&self, pod: &Pod, _: &Cluster) -> Option<Rejection> {
         if pod.spec.scheduling_gates.is_empty() {
             return None;
         }

@@ -3,10 +3,13 @@
 
 use types::core::v1::{Taint, Toleration};
 
-use crate::plugin::{Candidates, ClusterEvent, Plugin, PreFilter, Rejection, Wanted, normalize_by_max};
-use crate::snapshot::Snapshot;
+use crate::plugin::{ClusterEvent, Cx, Plugin, PreFilter, Rejection, Score, local_filter, normalize_by_max};
 
+/// The plugin.
 pub struct TaintToleration;
+
+/// Its name.
+pub const NAME: &str = "TaintToleration";
 
 /// Whether the toleration covers the taint (`Toleration.ToleratesTaint`). An empty key with `Exists` covers all, an
 /// empty effect covers every effect.
@@ -29,48 +32,49 @@ pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     }
 }
 
-impl Plugin for TaintToleration {
-    fn name(&self) -> &'static str {
-        "TaintToleration"
+/// The first taint that keeps the pod away (NoSchedule or NoExecute).
+pub fn untolerated<'a>(taints: &'a [Taint], tolerations: &[Toleration]) -> Option<&'a Taint> {
+    taints
+        .iter()
+        .filter(|taint| taint.effect == "NoSchedule" || taint.effect == "NoExecute")
+        .find(|taint| !tolerations.iter().any(|toleration| tolerates(toleration, taint)))
+}
+
+/// Counts the PreferNoSchedule taints that the pod does not tolerate.
+struct Preference(Vec<Toleration>);
+
+impl Score for Preference {
+    fn score(&self, cx: &Cx<'_>, node: usize) -> i64 {
+        let taints = cx.row(node).taints().iter().filter(|taint| taint.effect == "PreferNoSchedule");
+        taints.filter(|taint| !self.0.iter().any(|toleration| tolerates(toleration, taint))).count() as i64
     }
 
-    fn pre_filter(&self, _: &Wanted<'_>, _: &Snapshot) -> PreFilter {
-        PreFilter::Run
+    fn normalize(&self, _: &Cx<'_>, _: &[u32], scores: &mut [i64]) {
+        normalize_by_max(scores, true);
     }
 
-    fn filter(&self, wanted: &Wanted<'_>, snapshot: &Snapshot, candidates: &mut Candidates) {
-        let tolerations = &wanted.pod.spec.tolerations;
-        candidates.keep(|index| {
-            let untolerated = snapshot
-                .row(index)
-                .taints()
-                .iter()
-                .filter(|taint| taint.effect == "NoSchedule" || taint.effect == "NoExecute")
-                .any(|taint| !tolerations.iter().any(|toleration| tolerates(toleration, taint)));
-            untolerated.then(|| Rejection::unresolvable(self.name(), "node(s) had untolerated taint(s)"))
-        });
-    }
-
-    fn score(&self, wanted: &Wanted<'_>, snapshot: &Snapshot, nodes: &[usize], scores: &mut [i64]) -> bool {
-        let tolerations: Vec<_> = wanted
-            .pod
-            .spec
-            .tolerations
-            .iter()
-            .filter(|toleration| toleration.effect.is_empty() || toleration.effect == "PreferNoSchedule")
-            .collect();
-        for (index, score) in nodes.iter().zip(scores) {
-            let taints =
-                snapshot.row(*index).taints().iter().filter(|taint| taint.effect == "PreferNoSchedule");
-            *score = taints
-                .filter(|taint| !tolerations.iter().any(|toleration| tolerates(toleration, taint)))
-                .count() as i64;
-        }
+    fn local(&self) -> bool {
         true
     }
+}
 
-    fn normalize(&self, scores: &mut [i64]) {
-        normalize_by_max(scores, true);
+impl Plugin for TaintToleration {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn pre_filter(&self, _: &Cx<'_>) -> PreFilter {
+        PreFilter::Run(local_filter(|cx, row| {
+            untolerated(row.taints(), &cx.object().spec.tolerations)
+                .map(|_| Rejection::unresolvable(NAME, "node(s) had untolerated taint(s)"))
+        }))
+    }
+
+    fn scorer(&self, cx: &Cx<'_>) -> Option<Box<dyn Score>> {
+        let softly = |toleration: &&Toleration| {
+            toleration.effect.is_empty() || toleration.effect == "PreferNoSchedule"
+        };
+        Some(Box::new(Preference(cx.object().spec.tolerations.iter().filter(softly).cloned().collect())))
     }
 
     fn may_help(&self, event: ClusterEvent) -> bool {

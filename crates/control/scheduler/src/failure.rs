@@ -1,0 +1,112 @@
+//! Why a pod found no node, as data and as the text of its event and condition.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::class::Class;
+use crate::plugin::{Code, Rejection};
+
+/// Why a pod found no node.
+#[derive(Clone, Debug, Default)]
+pub struct Failure {
+    /// Nodes in the cluster.
+    pub total: usize,
+    /// The refusal of a plugin that did not even look at nodes.
+    pub pre_filter: Option<Rejection>,
+    /// Refused nodes.
+    pub rejected: Vec<(u32, Arc<Rejection>)>,
+    /// Why the other nodes were not looked at.
+    pub absent: Option<String>,
+    /// Plugins that narrowed the nodes to be looked at.
+    pub narrowed_by: Vec<&'static str>,
+    /// What PostFilter came to; empty when it helped.
+    pub post_filter: String,
+}
+
+impl Failure {
+    /// There is no node at all.
+    pub fn no_nodes() -> Self {
+        Failure::default()
+    }
+
+    /// A plugin refused the pod for all nodes.
+    pub fn pre_filter(total: usize, rejection: Rejection) -> Self {
+        Failure { total, pre_filter: Some(rejection), ..Failure::default() }
+    }
+
+    /// Every node was refused.
+    pub fn filters(total: usize, rejected: &[(u32, u32)], class: &Class) -> Self {
+        let refusal = |(node, verdict): &(u32, u32)| Some((*node, class.rejection(*verdict)?.clone()));
+        let narrowed_by = class.only.as_ref().map_or(Vec::new(), |(_, plugins)| plugins.clone());
+        let absent = (!narrowed_by.is_empty())
+            .then(|| format!("node(s) didn't satisfy plugin(s) [{}]", narrowed_by.join(" ")));
+        let rejected = rejected.iter().filter_map(refusal).collect();
+        Failure { total, rejected, absent, narrowed_by, ..Failure::default() }
+    }
+
+    /// Indices of the nodes where the removal of other pods may help.
+    pub fn resolvable(&self) -> impl Iterator<Item = u32> + '_ {
+        self.rejected
+            .iter()
+            .filter(|(_, rejection)| rejection.code == Code::Unschedulable)
+            .map(|(node, _)| *node)
+    }
+
+    /// Names of the plugins that refused, sorted.
+    pub fn plugins(&self) -> Vec<&'static str> {
+        let mut plugins: Vec<&'static str> = self
+            .rejected
+            .iter()
+            .map(|(_, rejection)| rejection.plugin)
+            .chain(self.pre_filter.iter().map(|rejection| rejection.plugin))
+            .chain(self.narrowed_by.iter().copied())
+            .collect();
+        plugins.sort_unstable();
+        plugins.dedup();
+        plugins
+    }
+
+    /// The whole text, such as "0/5 nodes are available: 2 Too many pods, 3 Insufficient cpu."
+    pub fn message(&self) -> String {
+        let mut message = self.reasons();
+        if !self.post_filter.is_empty() {
+            message.push(' ');
+            message.push_str(&self.post_filter);
+        }
+        message
+    }
+
+    fn reasons(&self) -> String {
+        if self.total == 0 {
+            return "no nodes available to schedule pods".into();
+        }
+        if let Some(rejection) = &self.pre_filter {
+            return format!("0/{} nodes are available: {}.", self.total, rejection.reasons.join(", "));
+        }
+        let reasons = self.rejected.iter().map(|(_, rejection)| &rejection.reasons);
+        let absent = self.absent.as_deref().map(|reason| (reason, self.total - self.rejected.len()));
+        histogram(self.total, reasons.flatten().map(|reason| reason.as_str()), absent)
+    }
+}
+
+/// Counts equal reasons.
+pub fn histogram<'a>(
+    total: usize,
+    reasons: impl Iterator<Item = &'a str>,
+    absent: Option<(&'a str, usize)>,
+) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for reason in reasons {
+        *counts.entry(reason).or_default() += 1;
+    }
+    if let Some((reason, nodes)) = absent.filter(|(_, nodes)| *nodes > 0) {
+        *counts.entry(reason).or_default() += nodes;
+    }
+    let mut parts: Vec<String> =
+        counts.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    parts.sort();
+    match parts.is_empty() {
+        true => format!("0/{total} nodes are available."),
+        false => format!("0/{total} nodes are available: {}.", parts.join(", ")),
+    }
+}

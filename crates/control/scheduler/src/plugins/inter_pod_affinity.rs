@@ -1,0 +1,140 @@
+//! InterPodAffinity: pods that want to be near certain pods, or away from them, by a label of the node that says what
+//! near is. Anti-affinity holds both ways.
+//!
+//! Matching pods are counted per domain of each label and followed by increments.
+
+mod filter;
+mod score;
+
+use crate::plugin::{ClusterEvent, Cx, Plugin, PreFilter, Score};
+use crate::pod_info::PodInfo;
+use crate::topology::NO_DOMAIN;
+use meta::Str;
+
+/// The plugin with its arguments.
+pub struct InterPodAffinity {
+    /// What the required affinity of a pod that is there already is worth to pods that it wants near.
+    pub hard_pod_affinity_weight: i64,
+    /// Pods without preferences of their own are not drawn by those of others.
+    pub ignore_preferred_terms_of_existing_pods: bool,
+}
+
+/// Its name.
+pub const NAME: &str = "InterPodAffinity";
+
+impl Default for InterPodAffinity {
+    fn default() -> Self {
+        InterPodAffinity { hard_pod_affinity_weight: 1, ignore_preferred_terms_of_existing_pods: false }
+    }
+}
+
+/// Numbers by label and domain.
+#[derive(Default)]
+struct Sums {
+    all: Vec<Sum>,
+    /// Contributions in all.
+    contributions: i64,
+}
+
+struct Sum {
+    key: Str,
+    /// By domain: the sum, and how many contributions made it.
+    domains: Vec<(i64, i64)>,
+}
+
+impl Sums {
+    /// Adds `amount` for the domain that the node has by `key`; a contribution is taken back with `by` -1.
+    fn add(&mut self, cx: &Cx<'_>, key: &Str, node: usize, amount: i64, by: i64) {
+        let Some(column) = cx.snapshot.topology.column(key) else { return };
+        let domain = column.domain(node);
+        if domain == NO_DOMAIN {
+            return;
+        }
+        let at = self.all.iter().position(|sum| sum.key == *key).unwrap_or_else(|| {
+            self.all.push(Sum { key: key.clone(), domains: Vec::new() });
+            self.all.len() - 1
+        });
+        let sum = &mut self.all[at];
+        if sum.domains.len() <= domain as usize {
+            sum.domains.resize(column.len().max(domain as usize + 1), (0, 0));
+        }
+        self.contributions += by;
+        let (total, contributions) = &mut sum.domains[domain as usize];
+        *total += amount * by;
+        *contributions += by;
+        if *contributions == 0 {
+            *total = 0;
+        }
+    }
+
+    /// Whether nothing contributes.
+    fn is_empty(&self) -> bool {
+        self.contributions == 0
+    }
+
+    /// The sum for the node's domain by `key`.
+    fn at(&self, cx: &Cx<'_>, key: &str, node: usize) -> i64 {
+        self.all.iter().find(|sum| sum.key == *key).map_or(0, |sum| sum.of(cx, node))
+    }
+
+    /// The sums for the node over all labels.
+    fn each<'a>(&'a self, cx: &'a Cx<'_>, node: usize) -> impl Iterator<Item = i64> + 'a {
+        self.all.iter().map(move |sum| sum.of(cx, node))
+    }
+}
+
+impl Sum {
+    fn of(&self, cx: &Cx<'_>, node: usize) -> i64 {
+        let domain = cx.snapshot.topology.column(&self.key).map_or(NO_DOMAIN, |column| column.domain(node));
+        match domain {
+            NO_DOMAIN => 0,
+            domain => self.domains.get(domain as usize).map_or(0, |(total, _)| *total),
+        }
+    }
+}
+
+/// Tells `each` of all pods on existing nodes; only of those with affinity terms when nothing else matters.
+fn for_each_pod(cx: &Cx<'_>, only_with_affinity: bool, mut each: impl FnMut(&PodInfo, usize)) {
+    for node in cx.snapshot.present().iter() {
+        for pod in &cx.row(node).pods {
+            if !only_with_affinity || pod.has_affinity() {
+                each(pod, node);
+            }
+        }
+    }
+}
+
+impl Plugin for InterPodAffinity {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn topology_keys(&self, pod: &PodInfo) -> Vec<Str> {
+        let terms = pod.affinity.iter().chain(&pod.anti_affinity).chain(&pod.preferred);
+        terms.map(|term| term.topology_key.clone()).collect()
+    }
+
+    fn pre_filter(&self, cx: &Cx<'_>) -> PreFilter {
+        PreFilter::Run(Box::new(filter::Rules::new(cx)))
+    }
+
+    fn scorer(&self, cx: &Cx<'_>) -> Option<Box<dyn Score>> {
+        if self.ignore_preferred_terms_of_existing_pods && cx.pod.preferred.is_empty() {
+            return None;
+        }
+        Some(Box::new(score::Attraction::new(cx, self.hard_pod_affinity_weight)))
+    }
+
+    fn may_help(&self, event: ClusterEvent) -> bool {
+        matches!(
+            event,
+            ClusterEvent::NodeAdded
+                | ClusterEvent::NodeLabels
+                | ClusterEvent::PodPlaced
+                | ClusterEvent::PodFreed
+                | ClusterEvent::PodLabels
+                | ClusterEvent::PodChanged
+                | ClusterEvent::Namespace
+        )
+    }
+}

@@ -1,0 +1,94 @@
+//! Required terms: those of the pod, and anti-affinity of pods that are there already.
+
+use super::{NAME, Sums, for_each_pod};
+use crate::plugin::{Cx, Filter, Rejection};
+use crate::pod_info::PodInfo;
+use crate::topology::NO_DOMAIN;
+
+/// The filter.
+#[derive(Default)]
+pub(super) struct Rules {
+    /// Pods whose anti-affinity refuses the pod.
+    refusing: Sums,
+    /// Pods that all required affinity terms select.
+    wanted: Sums,
+    /// Pods that some required anti-affinity term selects.
+    unwanted: Sums,
+    /// Whether the pod has required terms.
+    has_terms: bool,
+    /// Whether the pod selects itself, so that it may be the first of its kind.
+    selects_self: bool,
+}
+
+impl Rules {
+    pub(super) fn new(cx: &Cx<'_>) -> Self {
+        let labels = cx.cluster().namespace_labels(&cx.object().metadata.namespace);
+        let selects_self = cx.pod.affinity.iter().all(|term| term.matches(cx.object(), labels));
+        let has_terms = !(cx.pod.affinity.is_empty() && cx.pod.anti_affinity.is_empty());
+        let mut rules = Rules { selects_self, has_terms, ..Rules::default() };
+        for_each_pod(cx, !has_terms, |pod, node| rules.count(cx, pod, node, 1));
+        rules
+    }
+
+    fn count(&mut self, cx: &Cx<'_>, pod: &PodInfo, node: usize, by: i64) {
+        let cluster = cx.cluster();
+        if !pod.anti_affinity.is_empty() {
+            let labels = cluster.namespace_labels(&cx.object().metadata.namespace);
+            for term in pod.anti_affinity.iter().filter(|term| term.matches(cx.object(), labels)) {
+                self.refusing.add(cx, &term.topology_key, node, 1, by);
+            }
+        }
+        if !self.has_terms {
+            return;
+        }
+        let labels = cluster.namespace_labels(&pod.pod.metadata.namespace);
+        if !cx.pod.affinity.is_empty() && cx.pod.affinity.iter().all(|term| term.matches(&pod.pod, labels)) {
+            for term in &cx.pod.affinity {
+                self.wanted.add(cx, &term.topology_key, node, 1, by);
+            }
+        }
+        for term in cx.pod.anti_affinity.iter().filter(|term| term.matches(&pod.pod, labels)) {
+            self.unwanted.add(cx, &term.topology_key, node, 1, by);
+        }
+    }
+
+    fn near_enough(&self, cx: &Cx<'_>, node: usize) -> bool {
+        let mut all_near = true;
+        for term in &cx.pod.affinity {
+            let column = cx.snapshot.topology.column(&term.topology_key);
+            if column.is_none_or(|column| column.domain(node) == NO_DOMAIN) {
+                return false;
+            }
+            all_near &= self.wanted.at(cx, &term.topology_key, node) > 0;
+        }
+        all_near || (self.selects_self && self.wanted.is_empty())
+    }
+}
+
+impl Filter for Rules {
+    fn check(&self, cx: &Cx<'_>, node: usize) -> Option<Rejection> {
+        if !self.near_enough(cx, node) {
+            return Some(Rejection::unresolvable(NAME, "node(s) didn't match pod affinity rules"));
+        }
+        let unwanted =
+            cx.pod.anti_affinity.iter().any(|term| self.unwanted.at(cx, &term.topology_key, node) > 0);
+        if unwanted {
+            return Some(Rejection::unschedulable(NAME, "node(s) didn't match pod anti-affinity rules"));
+        }
+        if self.refusing.each(cx, node).any(|pods| pods > 0) {
+            let reason = "node(s) didn't satisfy existing pods anti-affinity rules";
+            return Some(Rejection::unschedulable(NAME, reason));
+        }
+        None
+    }
+
+    fn idle(&self) -> bool {
+        !self.has_terms && self.refusing.is_empty()
+    }
+
+    fn pod_moved(&mut self, cx: &Cx<'_>, pod: &PodInfo, node: usize, by: i64) {
+        if cx.row(node).node().is_some() {
+            self.count(cx, pod, node, by);
+        }
+    }
+}

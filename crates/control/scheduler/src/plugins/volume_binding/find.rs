@@ -1,0 +1,178 @@
+//! Which volume a claim gets on a node: the smallest one that fits, or a new one where the class can provision it there.
+
+use std::sync::Arc;
+
+use meta::{Selector, Str};
+use types::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
+use types::storage::v1::StorageClass;
+
+use super::Claims;
+use crate::cluster::{Cluster, key};
+use crate::plugin::Cx;
+use crate::plugins::node_selector::any_term_selects;
+
+const NODE_CONFLICT: &str = "node(s) didn't match PersistentVolume's node affinity";
+const BIND_CONFLICT: &str = "node(s) didn't find available persistent volumes to bind";
+const NO_SPACE: &str = "node(s) did not have enough free storage";
+const NO_VOLUME: &str = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)";
+const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+
+/// What a pod's unbound claims get on a node.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    /// Claims with the volumes that are bound to them.
+    pub bind: Vec<(Arc<PersistentVolumeClaim>, Arc<PersistentVolume>)>,
+    /// Claims for which a volume is provisioned.
+    pub provision: Vec<Arc<PersistentVolumeClaim>>,
+}
+
+/// What the pod's claims would get on the node, and every reason why not.
+pub fn choose(cx: &Cx<'_>, claims: &Claims, node: usize) -> (Choice, Vec<&'static str>) {
+    let mut choice = Choice::default();
+    let cluster = cx.cluster();
+    let Some(node) = cx.row(node).node() else { return (choice, vec![BIND_CONFLICT]) };
+    let mut reasons = Vec::new();
+    for claim in &claims.bound {
+        match cluster.volumes.get(&claim.spec.volume_name) {
+            None => return (choice, vec![NO_VOLUME]),
+            Some(volume) if !reachable(volume, node) => {
+                reasons.push(NODE_CONFLICT);
+                break;
+            }
+            Some(_) => {}
+        }
+    }
+    let mut delayed: Vec<_> = claims.delayed.iter().collect();
+    delayed.sort_by_key(|claim| requested(claim));
+    for claim in delayed {
+        let selected = claim.metadata.annotations.get(SELECTED_NODE);
+        if selected.is_some_and(|selected| *selected != node.metadata.name) {
+            reasons.push(BIND_CONFLICT);
+            break;
+        }
+        let taken: Vec<Str> = choice.bind.iter().map(|(_, volume)| volume.metadata.name.clone()).collect();
+        let found = match selected {
+            Some(_) => None,
+            None => matching(cluster, claim, node, &taken),
+        };
+        if let Some(volume) = found {
+            choice.bind.push((claim.clone(), volume.clone()));
+        } else if let Some(class) = provisioner(cluster, claim, node) {
+            if !has_room(cluster, class, claim, node) {
+                reasons.push(NO_SPACE);
+                break;
+            }
+            choice.provision.push(claim.clone());
+        } else {
+            reasons.push(BIND_CONFLICT);
+            break;
+        }
+    }
+    (choice, reasons)
+}
+
+fn requested(claim: &PersistentVolumeClaim) -> i64 {
+    claim.spec.resources.requests.get("storage").map_or(0, |size| size.value())
+}
+
+/// Whether the volume's node affinity allows the node.
+fn reachable(volume: &PersistentVolume, node: &Node) -> bool {
+    let required = volume.spec.node_affinity.as_ref().and_then(|affinity| affinity.required.as_ref());
+    required.is_none_or(|required| any_term_selects(&required.node_selector_terms, node))
+}
+
+/// The smallest available volume that fits, or the one that is reserved for the claim.
+fn matching<'a>(
+    cluster: &'a Cluster,
+    claim: &PersistentVolumeClaim,
+    node: &Node,
+    taken: &[Str],
+) -> Option<&'a Arc<PersistentVolume>> {
+    let own_key = key(&claim.metadata.namespace, &claim.metadata.name);
+    let class = claim.spec.storage_class_name.as_deref().unwrap_or_default();
+    let mode = |mode: &Option<Str>| mode.as_deref().unwrap_or("Filesystem").to_owned();
+    let selector = match &claim.spec.selector {
+        None => Selector::everything(),
+        Some(selector) => Selector::from_label_selector(Some(selector)).ok()?,
+    };
+    let mut best: Option<(i64, &Arc<PersistentVolume>)> = None;
+    for volume in cluster.volumes.values() {
+        let name = &volume.metadata.name;
+        let size = volume.spec.capacity.get("storage").map_or(0, |size| size.value());
+        let promised = cluster.assumed_volumes.get(name).is_some_and(|other| *other != own_key);
+        if taken.contains(name) || promised || size < requested(claim) {
+            continue;
+        }
+        if mode(&volume.spec.volume_mode) != mode(&claim.spec.volume_mode)
+            || volume.spec.volume_attributes_class_name != claim.spec.volume_attributes_class_name
+            || volume.metadata.deletion_timestamp.is_some()
+        {
+            continue;
+        }
+        if let Some(reference) = &volume.spec.claim_ref {
+            let ours = reference.name == claim.metadata.name
+                && reference.namespace == claim.metadata.namespace
+                && (reference.uid.is_empty() || reference.uid == claim.metadata.uid);
+            if !ours {
+                continue;
+            }
+            return reachable(volume, node).then_some(volume);
+        }
+        let suits = volume.spec.storage_class_name == class
+            && volume.status.phase == "Available"
+            && selector.matches(&volume.metadata.labels)
+            && claim.spec.access_modes.iter().all(|mode| volume.spec.access_modes.contains(mode))
+            && reachable(volume, node);
+        // Of equal sizes the one that serves fewest purposes, so that it is not missed by the pod's next claim; then by
+        // name, so that the choice does not depend on the order of a table.
+        let better = best.is_none_or(|(least, other)| {
+            let rank = |volume: &PersistentVolume| volume.spec.access_modes.len();
+            (size, rank(volume), name) < (least, rank(other), &other.metadata.name)
+        });
+        if suits && better {
+            best = Some((size, volume));
+        }
+    }
+    best.map(|(_, volume)| volume)
+}
+
+/// The claim's class when it can provision a volume for the node.
+fn provisioner<'a>(
+    cluster: &'a Cluster,
+    claim: &PersistentVolumeClaim,
+    node: &Node,
+) -> Option<&'a StorageClass> {
+    let class = cluster.storage_classes.get(claim.spec.storage_class_name.as_deref()?)?;
+    if class.provisioner.is_empty() || class.provisioner == "kubernetes.io/no-provisioner" {
+        return None;
+    }
+    let allowed = class.allowed_topologies.is_empty()
+        || class.allowed_topologies.iter().any(|term| {
+            !term.match_label_expressions.is_empty()
+                && term.match_label_expressions.iter().all(|one| {
+                    node.metadata.labels.get(&one.key).is_some_and(|value| one.values.contains(value))
+                })
+        });
+    allowed.then_some(class)
+}
+
+/// Whether the driver has room for the claim where the node can reach it. Drivers that do not publish capacity always do.
+fn has_room(cluster: &Cluster, class: &StorageClass, claim: &PersistentVolumeClaim, node: &Node) -> bool {
+    let publishes = cluster
+        .csi_drivers
+        .get(&class.provisioner)
+        .is_some_and(|driver| driver.spec.storage_capacity == Some(true));
+    if !publishes {
+        return true;
+    }
+    let size = requested(claim);
+    cluster.capacities.values().any(|capacity| {
+        let limit = capacity.maximum_volume_size.as_ref().or(capacity.capacity.as_ref());
+        capacity.storage_class_name == class.metadata.name
+            && limit.is_some_and(|limit| limit.value() >= size)
+            && capacity.node_topology.as_ref().is_some_and(|topology| {
+                Selector::from_label_selector(Some(topology))
+                    .is_ok_and(|selector| selector.matches(&node.metadata.labels))
+            })
+    })
+}

@@ -1,0 +1,270 @@
+//! DefaultPreemption: whether the removal of less important pods would make room, and which removal hurts least.
+//!
+//! A dry run takes all lesser pods of a node away, sees whether the pod fits, and gives back as many as it can, those
+//! first whose loss would violate a disruption budget.
+
+use std::sync::Arc;
+
+use meta::{Selector, Str, Time};
+use types::core::v1::Pod;
+
+use crate::class::Class;
+use crate::cluster::Cluster;
+use crate::core::Core;
+use crate::failure::{Failure, histogram};
+use crate::plugin::{Code, Cx, Rejection};
+use crate::pod_info::PodInfo;
+use crate::snapshot::NodeRow;
+
+/// The plugin's name.
+pub const NAME: &str = "DefaultPreemption";
+
+const NOT_HELPFUL: &str = "Preemption is not helpful for scheduling";
+const NO_VICTIMS: &str = "No preemption victims found for incoming pod";
+
+/// A node that would have room, and at what price.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Index of the node.
+    pub node: usize,
+    /// Pods that have to go, the most important first.
+    pub victims: Vec<Arc<PodInfo>>,
+    /// How many of them violate a disruption budget.
+    pub pdb_violations: usize,
+}
+
+/// What preemption came to.
+#[derive(Debug)]
+pub enum Preemption {
+    /// These candidates; never empty.
+    Candidates(Vec<Candidate>),
+    /// It does not help, for this reason.
+    No(String),
+}
+
+/// Whether the pod is on its way out because a scheduler preempted it.
+fn terminating_by_preemption(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some()
+        && pod.status.conditions.iter().any(|condition| {
+            condition.type_ == "DisruptionTarget"
+                && condition.status == "True"
+                && condition.reason == "PreemptionByScheduler"
+        })
+}
+
+/// Why the pod may not preempt now.
+fn not_eligible(core: &Core, pod: &PodInfo, failure: &Failure) -> Option<&'static str> {
+    if pod.pod.spec.preemption_policy.as_deref() == Some("Never") {
+        return Some("not eligible due to preemptionPolicy=Never.");
+    }
+    let node = core.nominated.node_of(pod)?;
+    let index = core.snapshot.index_of(&node)?;
+    let refusal = failure.rejected.iter().find(|(other, _)| *other as usize == index);
+    if refusal.is_some_and(|(_, rejection)| rejection.code == Code::UnschedulableAndUnresolvable) {
+        return None;
+    }
+    let waiting = core
+        .snapshot
+        .row(index)
+        .pods
+        .iter()
+        .any(|other| other.priority < pod.priority && terminating_by_preemption(&other.pod));
+    waiting.then_some("not eligible due to a terminating pod on the nominated node.")
+}
+
+/// When a pod started; one that did not start counts as the latest.
+fn started(pod: &PodInfo) -> (bool, Option<&Time>) {
+    let time = pod.pod.status.start_time.as_ref();
+    (time.is_none(), time)
+}
+
+/// Orders pods by importance, the most important first: by priority, then the longer running.
+fn by_importance(one: &PodInfo, other: &PodInfo) -> std::cmp::Ordering {
+    other.priority.cmp(&one.priority).then_with(|| started(one).cmp(&started(other)))
+}
+
+/// Looks for nodes where preemption makes room. `random` says where the search starts.
+pub fn preempt(
+    core: &mut Core,
+    pod: &Arc<PodInfo>,
+    profile: usize,
+    failure: &Failure,
+    random: u64,
+) -> Preemption {
+    if let Some(reason) = not_eligible(core, pod, failure) {
+        return Preemption::No(reason.to_owned());
+    }
+    let total = core.snapshot.count();
+    let potential: Vec<u32> = failure.resolvable().collect();
+    if potential.is_empty() {
+        return Preemption::No(histogram(total, std::iter::empty(), Some((NOT_HELPFUL, total))));
+    }
+    let args = core.profiles[profile].preemption;
+    let enough = (potential.len() as i64 * args.candidates_percent_min / 100)
+        .max(args.candidates_min)
+        .min(potential.len() as i64) as usize;
+    let mut class = core.class(pod, profile);
+    let mut candidates = Vec::new();
+    let mut refused = Vec::new();
+    let mut unharmed = false;
+    let budgets = Budgets::new(&core.snapshot.cluster);
+    let start = (random % potential.len() as u64) as usize;
+    for node in potential[start..].iter().chain(&potential[..start]) {
+        match dry_run(core, pod, &mut class, &budgets, *node as usize) {
+            Ok(candidate) => {
+                unharmed |= candidate.pdb_violations == 0;
+                candidates.push(candidate);
+                if unharmed && candidates.len() >= enough {
+                    break;
+                }
+            }
+            Err(rejection) => refused.push(rejection),
+        }
+    }
+    core.give_back(pod, profile, class);
+    if candidates.is_empty() {
+        let reasons =
+            refused.iter().flat_map(|rejection| rejection.reasons.iter().map(|reason| reason.as_str()));
+        let absent = (NOT_HELPFUL, total - refused.len());
+        return Preemption::No(histogram(total, reasons, Some(absent)));
+    }
+    Preemption::Candidates(candidates)
+}
+
+/// Who would have to go from the node.
+fn dry_run(
+    core: &Core,
+    pod: &Arc<PodInfo>,
+    class: &mut Class,
+    budgets: &Budgets,
+    node: usize,
+) -> Result<Candidate, Rejection> {
+    let mut row: NodeRow = core.snapshot.row(node).clone();
+    let mut lesser: Vec<Arc<PodInfo>> =
+        row.pods.iter().filter(|other| other.priority < pod.priority).cloned().collect();
+    if lesser.is_empty() {
+        return Err(Rejection::unresolvable(NAME, NO_VICTIMS));
+    }
+    let base = Cx::new(pod, &core.snapshot);
+    let guests = core.nominated.on(&core.snapshot, node, pod);
+    for guest in &guests {
+        suppose(class, &base, &mut row, guest, node, 1);
+    }
+    for victim in &lesser {
+        suppose(class, &base, &mut row, victim, node, -1);
+    }
+    let fits =
+        |class: &Class, row: &NodeRow| class.check_supposed(&Cx { instead: Some((node, row)), ..base }, node);
+    let outcome = match fits(class, &row) {
+        Some(rejection) => Err(rejection),
+        None => {
+            lesser.sort_by(|one, other| by_importance(one, other));
+            let (violating, others) = budgets.split(&lesser);
+            let (violating_any, others_any) = (!violating.is_empty(), !others.is_empty());
+            let mut victims = Vec::new();
+            let mut pdb_violations = 0;
+            for (victim, violates) in violating
+                .into_iter()
+                .map(|victim| (victim, true))
+                .chain(others.into_iter().map(|victim| (victim, false)))
+            {
+                suppose(class, &base, &mut row, &victim, node, 1);
+                if fits(class, &row).is_some() {
+                    suppose(class, &base, &mut row, &victim, node, -1);
+                    victims.push(victim);
+                    pdb_violations += usize::from(violates);
+                }
+            }
+            if violating_any && others_any {
+                victims.sort_by(|one, other| by_importance(one, other));
+            }
+            Ok(Candidate { node, victims, pdb_violations })
+        }
+    };
+    // The class goes back to what is.
+    let kept: Vec<Str> = row.pods.iter().map(|other| other.uid().clone()).collect();
+    for victim in lesser.iter().filter(|victim| !kept.contains(victim.uid())) {
+        suppose(class, &base, &mut row, victim, node, 1);
+    }
+    for guest in &guests {
+        suppose(class, &base, &mut row, guest, node, -1);
+    }
+    outcome
+}
+
+/// Takes a pod off a row or puts it there, and tells the filters.
+fn suppose(class: &mut Class, cx: &Cx<'_>, row: &mut NodeRow, pod: &Arc<PodInfo>, node: usize, by: i64) {
+    if by > 0 {
+        row.add_pod(pod.clone());
+    } else {
+        row.remove_pod(pod.uid());
+    }
+    class.filter_moved(&Cx { instead: Some((node, row)), ..*cx }, pod, node, by);
+}
+
+/// Disruption budgets with how many more disruptions each allows.
+struct Budgets(Vec<Budget>);
+
+struct Budget {
+    namespace: Str,
+    selector: Selector,
+    allowed: i32,
+    disrupted: Vec<Str>,
+}
+
+impl Budgets {
+    fn new(cluster: &Cluster) -> Self {
+        let budgets = cluster.budgets.values().filter_map(|budget| {
+            let selector = Selector::from_label_selector(budget.spec.selector.as_deref()).ok()?;
+            Some(Budget {
+                namespace: budget.metadata.namespace.clone(),
+                selector,
+                allowed: budget.status.disruptions_allowed,
+                disrupted: budget.status.disrupted_pods.keys().cloned().collect(),
+            })
+        });
+        Budgets(budgets.filter(|budget| !budget.selector.requirements().is_empty()).collect())
+    }
+
+    /// Those whose loss, in this order, violates a budget, and the others.
+    fn split(&self, pods: &[Arc<PodInfo>]) -> (Vec<Arc<PodInfo>>, Vec<Arc<PodInfo>>) {
+        let mut allowed: Vec<i32> = self.0.iter().map(|budget| budget.allowed).collect();
+        let violates = |pod: &Arc<PodInfo>| {
+            let metadata = &pod.pod.metadata;
+            let mut violated = false;
+            if metadata.labels.is_empty() {
+                return false;
+            }
+            for (budget, allowed) in self.0.iter().zip(&mut allowed) {
+                let concerned = budget.namespace == metadata.namespace
+                    && budget.selector.matches(&metadata.labels)
+                    && !budget.disrupted.contains(&metadata.name);
+                if concerned {
+                    *allowed -= 1;
+                    violated |= *allowed < 0;
+                }
+            }
+            violated
+        };
+        pods.iter().cloned().partition(violates)
+    }
+}
+
+/// Number added to each priority so that sums of negative ones grow with their number.
+const PRIORITY_OFFSET: i64 = i32::MAX as i64 + 1;
+
+/// The price of a candidate: less is better, compared in this order.
+fn price(candidate: &Candidate) -> impl Ord {
+    let highest = candidate.victims.first().map_or(i32::MIN, |victim| victim.priority);
+    let sum: i64 = candidate.victims.iter().map(|victim| i64::from(victim.priority) + PRIORITY_OFFSET).sum();
+    let most_important = candidate.victims.iter().filter(|victim| victim.priority == highest);
+    let earliest = most_important.map(|victim| started(victim)).min();
+    let latest_start = std::cmp::Reverse(earliest.map(|(never, time)| (never, time.cloned())));
+    (candidate.pdb_violations, highest, sum, candidate.victims.len(), latest_start)
+}
+
+/// The candidates that hurt least; several when nothing tells them apart.
+pub fn least_harm(candidates: &[Candidate]) -> Vec<&Candidate> {
+    let best = candidates.iter().map(price).min();
+    candidates.iter().filter(|candidate| Some(price(candidate)) == best).collect()
+}

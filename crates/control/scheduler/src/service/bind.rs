@@ -1,0 +1,105 @@
+//! PreBind and Bind: volumes and devices first, then the pod.
+
+use std::sync::Arc;
+
+use meta::{ObjectMeta, Status};
+use reconcile::Note;
+use types::core::v1::{Binding, ObjectReference, PersistentVolumeClaim, Pod};
+use types::resource::v1::ResourceClaim;
+
+use super::{Reserved, Scheduler, metrics};
+
+impl Scheduler {
+    /// Carries a decision out.
+    pub(super) async fn bind(self: &Arc<Self>, reserved: Reserved) {
+        if let Err(status) = self.prepare(&reserved).await {
+            return self.give_up(&reserved, &status, "");
+        }
+        match self.create_binding(&reserved).await {
+            Ok(()) => {
+                let pod = &reserved.pod.pod;
+                self.change(|state| state.queue.remove(&pod.metadata.uid));
+                metrics::scheduled(&reserved, self.now());
+                let path = format!("{}/{}", pod.metadata.namespace, pod.metadata.name);
+                let text = format!("Successfully assigned {path} to {}", reserved.node);
+                self.recorders[reserved.profile].record(Note::normal(&**pod, "Scheduled", text));
+            }
+            Err(status) => self.give_up(&reserved, &status, "binding rejected: "),
+        }
+    }
+
+    /// PreBind.
+    async fn prepare(self: &Arc<Self>, reserved: &Reserved) -> Result<(), Status> {
+        if !reserved.volumes.bind.is_empty() || !reserved.volumes.provision.is_empty() {
+            self.bind_volumes(reserved).await?;
+        }
+        if !reserved.pod.pod.spec.resource_claims.is_empty() {
+            self.reserve_devices(reserved).await?;
+        }
+        Ok(())
+    }
+
+    async fn create_binding(&self, reserved: &Reserved) -> Result<(), Status> {
+        let pod = &reserved.pod.pod;
+        let binds = |extender: &&super::extender::Extender| {
+            !extender.config.bind_verb.is_empty() && extender.is_interested(&reserved.pod)
+        };
+        if let Some(extender) = self.extenders.iter().find(binds) {
+            return extender.bind(pod, &reserved.node).await.map_err(Status::internal_error);
+        }
+        let target = ObjectReference {
+            kind: "Node".into(),
+            name: reserved.node.clone(),
+            ..ObjectReference::default()
+        };
+        let metadata = ObjectMeta {
+            name: pod.metadata.name.clone(),
+            namespace: pod.metadata.namespace.clone(),
+            uid: pod.metadata.uid.clone(),
+            ..ObjectMeta::default()
+        };
+        let binding = Binding { metadata, target, ..Binding::default() };
+        let api = self.client.namespaced::<Pod>(&pod.metadata.namespace);
+        api.create_subresource(&pod.metadata.name, "binding", Box::new(binding)).await.map(|_| ())
+    }
+
+    /// Unreserve. A pod that is gone or bound by somebody else is no business of ours any more; anything else is tried
+    /// again after a back-off.
+    fn give_up(&self, reserved: &Reserved, status: &Status, prefix: &str) {
+        let (now, pod) = (self.now(), &reserved.pod.pod);
+        let over = matches!(status.code, 404 | 409) && !prefix.is_empty();
+        tracing::info!(pod = %pod.metadata.name, namespace = %pod.metadata.namespace, reason = %status.message, "binding failed");
+        // What the watch told meanwhile is newer than what was assumed.
+        let claims = self.informers.cache::<ResourceClaim>();
+        self.change(|state| {
+            state.core.snapshot.remove_pod(&pod.metadata.uid);
+            for (_, volume) in &reserved.volumes.bind {
+                state.core.snapshot.cluster.assumed_volumes.remove(&volume.metadata.name);
+            }
+            for (claim, _) in &reserved.devices {
+                if let Some(known) = claims.get(&claim.metadata.namespace, &claim.metadata.name) {
+                    state.core.snapshot.set(known);
+                }
+            }
+            if over {
+                state.queue.remove(&pod.metadata.uid);
+            } else {
+                state.queue.refused(&pod.metadata.uid, Vec::new(), &state.core.profiles, now);
+            }
+            state.queue.happened(crate::plugin::ClusterEvent::PodFreed, &state.core.profiles, now);
+        });
+        metrics::failed(reserved, self.now());
+        if !over {
+            let text = format!("{prefix}{}", status.message);
+            self.recorders[reserved.profile].record(Note::warning(&**pod, "FailedScheduling", text));
+        }
+    }
+
+    /// A claim as it is now.
+    pub(super) fn current_claim(&self, claim: &PersistentVolumeClaim) -> Option<Arc<PersistentVolumeClaim>> {
+        self.informers
+            .cache::<PersistentVolumeClaim>()
+            .get(&claim.metadata.namespace, &claim.metadata.name)
+            .filter(|known| known.metadata.uid == claim.metadata.uid)
+    }
+}

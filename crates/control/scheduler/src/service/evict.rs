@@ -1,0 +1,76 @@
+//! Preemption carried out: victims learn why they go, and go.
+
+use std::sync::Arc;
+
+use call::{DeleteOptions, PatchKind, Precondition, WriteOptions};
+use meta::Time;
+use reconcile::Note;
+use types::core::v1::Pod;
+
+use super::{Scheduler, metrics};
+use crate::pod_info::PodInfo;
+use crate::preemption::Candidate;
+
+impl Scheduler {
+    /// Removes the victims. Less important pods that waited for the node lose it.
+    pub(super) async fn evict(&self, pod: &Arc<PodInfo>, profile: usize, candidate: &Candidate, node: &str) {
+        metrics::victims(candidate.victims.len());
+        let lesser = self.state.lock().core.nominated.lesser(node, pod);
+        for other in lesser {
+            self.state.lock().core.nominated.remove(other.uid());
+            self.patch_pod(&other.pod, serde_json::json!({"status": {"nominatedNodeName": null}})).await;
+        }
+        for victim in &candidate.victims {
+            self.evict_one(pod, profile, victim, node).await;
+        }
+        let now = self.now();
+        self.change(|state| state.queue.wake(pod.uid(), now));
+    }
+
+    async fn evict_one(&self, pod: &Arc<PodInfo>, profile: usize, victim: &PodInfo, node: &str) {
+        let victim = &victim.pod;
+        if victim.metadata.deletion_timestamp.is_some() {
+            return;
+        }
+        let scheduler = &pod.pod.spec.scheduler_name;
+        let condition = serde_json::json!({
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "PreemptionByScheduler",
+            "message": format!("{scheduler}: preempting to accommodate a higher priority pod"),
+            "observedGeneration": victim.metadata.generation,
+            "lastProbeTime": null,
+            "lastTransitionTime": Time::from_unix(self.env.unix_ms() / 1000).to_string(),
+        });
+        self.patch_pod(victim, serde_json::json!({"status": {"conditions": [condition]}})).await;
+        let options = DeleteOptions {
+            precondition: Precondition { uid: Some(victim.metadata.uid.clone()), ..Precondition::default() },
+            ..DeleteOptions::default()
+        };
+        let api = self.client.namespaced::<Pod>(&victim.metadata.namespace);
+        match api.delete(&victim.metadata.name, &options).await {
+            Ok(_) => {
+                let text = format!("Preempted by pod {} on node {node}", pod.uid());
+                self.recorders[profile].record(Note::normal(&**victim, "Preempted", text));
+            }
+            Err(status) if matches!(status.code, 404 | 409) => {}
+            Err(status) => {
+                tracing::warn!(pod = %victim.metadata.name, reason = %status.message, "cannot preempt");
+            }
+        }
+    }
+
+    /// Patches a pod's status; a pod that is gone needs nothing any more.
+    pub(super) async fn patch_pod(&self, pod: &Pod, document: serde_json::Value) {
+        let api = self.client.namespaced::<Pod>(&pod.metadata.namespace);
+        let document = document.to_string().into_bytes().into();
+        let patched = api
+            .patch_status(&pod.metadata.name, PatchKind::Strategic, document, &WriteOptions::default())
+            .await;
+        if let Err(status) = patched
+            && status.code != 404
+        {
+            tracing::warn!(pod = %pod.metadata.name, reason = %status.message, "cannot change the pod's status");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! A scheduling cycle in which extenders have a say: the state is locked between their answers, never during them.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use meta::Str;
+use serde_json::json;
+use types::core::v1::Node;
+
+use super::extender::Extender;
+use super::{Next, Scheduler, metrics};
+use crate::core::best;
+use crate::failure::Failure;
+use crate::plugin::{Code, Rejection};
+use crate::post_filter;
+use crate::preemption::Candidate;
+use crate::queue::Popped;
+
+/// The plugin that refusals of extenders are counted for.
+const EXTENDER: &str = "Extender";
+
+impl Scheduler {
+    /// Decides about a pod that some extender is interested in.
+    pub(super) async fn decide_extended(&self, popped: Popped) -> Next {
+        let started = Instant::now();
+        let next = match self.choose_extended(&popped).await {
+            Ok(index) => {
+                let now = self.now();
+                self.state.lock().set_aside(popped, index, now)
+            }
+            Err(Stop::Error(error)) => {
+                let now = self.now();
+                self.state.lock().error(popped, error, now)
+            }
+            Err(Stop::Failure(failure)) => self.fail_extended(popped, *failure).await,
+        };
+        metrics::attempted(&next, &self.state.lock().core, started.elapsed());
+        next
+    }
+
+    fn interested<'a>(
+        &'a self,
+        popped: &'a Popped,
+        verb: fn(&Extender) -> &str,
+    ) -> impl Iterator<Item = &'a Extender> {
+        self.extenders
+            .iter()
+            .filter(move |extender| !verb(extender).is_empty() && extender.is_interested(&popped.pod))
+    }
+
+    async fn choose_extended(&self, popped: &Popped) -> Result<usize, Stop> {
+        let (mut nodes, mut failure) = {
+            let mut state = self.state.lock();
+            let core = &mut state.core;
+            let (indices, failure) = core
+                .feasible(&popped.pod, popped.profile)
+                .map_err(|failure| Stop::Failure(Box::new(failure)))?;
+            let node = |index: u32| Some((index, core.snapshot.row(index as usize).shared_node()?));
+            (indices.into_iter().filter_map(node).collect::<Vec<(u32, Arc<Node>)>>(), failure)
+        };
+        for extender in self.interested(popped, |extender| &extender.config.filter_verb) {
+            if nodes.is_empty() {
+                break;
+            }
+            let objects: Vec<Arc<Node>> = nodes.iter().map(|(_, node)| node.clone()).collect();
+            match extender.filter(&popped.pod.pod, &objects).await {
+                Ok(left) => {
+                    for (name, reason, resolvable) in left.failed {
+                        let code =
+                            if resolvable { Code::Unschedulable } else { Code::UnschedulableAndUnresolvable };
+                        if let Some((index, _)) = nodes.iter().find(|(_, node)| node.metadata.name == name) {
+                            let refusal = Rejection { code, plugin: EXTENDER, reasons: vec![reason.into()] };
+                            failure.rejected.push((*index, Arc::new(refusal)));
+                        }
+                    }
+                    nodes.retain(|(_, node)| left.nodes.contains(&node.metadata.name));
+                }
+                Err(error) if extender.config.ignorable => {
+                    tracing::warn!(extender = %extender.config.url_prefix, %error, "an extender was ignored");
+                }
+                Err(error) => return Err(Stop::Error(error)),
+            }
+        }
+        let (indices, objects): (Vec<u32>, Vec<Arc<Node>>) = nodes.into_iter().unzip();
+        match indices[..] {
+            [] => return Err(Stop::Failure(Box::new(failure))),
+            [only] => return Ok(only as usize),
+            _ => {}
+        }
+        let mut sums = self.state.lock().core.sums(&popped.pod, popped.profile, &indices);
+        for extender in self.interested(popped, |extender| &extender.config.prioritize_verb) {
+            extender.prioritize(&popped.pod.pod, &objects, &mut sums).await;
+        }
+        Ok(best(&indices, &sums, self.env.random.u64()))
+    }
+
+    async fn fail_extended(&self, popped: Popped, mut failure: Failure) -> Next {
+        let tie = self.env.random.u64();
+        let mut candidates = {
+            let core = &mut self.state.lock().core;
+            post_filter::run(core, &popped.pod, popped.profile, &mut failure, tie).unwrap_or_default()
+        };
+        for extender in self.interested(&popped, |extender| &extender.config.preempt_verb) {
+            if candidates.is_empty() {
+                break;
+            }
+            let names = self.names(&candidates);
+            let victims = names.iter().zip(&candidates).map(|(name, candidate)| {
+                let uids = candidate.victims.iter().map(|victim| json!({"UID": victim.uid().as_str()}));
+                let victims = json!({
+                    "Pods": uids.collect::<Vec<_>>(),
+                    "NumPDBViolations": candidate.pdb_violations,
+                });
+                (name.to_string(), victims)
+            });
+            let asked = serde_json::Value::Object(victims.collect());
+            match extender.preempt(&popped.pod.pod, &asked).await {
+                Ok(agreed) => {
+                    let mut names = names.iter();
+                    candidates.retain(|_| names.next().is_some_and(|name| agreed.contains(name)));
+                }
+                Err(_) if extender.config.ignorable => {}
+                Err(_) => candidates.clear(),
+            }
+        }
+        let now = self.now();
+        self.state.lock().fail(popped, failure, candidates, tie, now)
+    }
+
+    fn names(&self, candidates: &[Candidate]) -> Vec<Str> {
+        let state = self.state.lock();
+        candidates.iter().map(|candidate| state.core.snapshot.name(candidate.node)).collect()
+    }
+}
+
+/// Why no node was chosen.
+enum Stop {
+    Failure(Box<Failure>),
+    Error(String),
+}

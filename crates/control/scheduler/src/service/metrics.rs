@@ -1,0 +1,151 @@
+//! Metrics under upstream's names.
+
+use std::sync::{Arc, LazyLock, Weak};
+use std::time::Duration;
+
+use telemetry::{CounterFamily, HistogramFamily, exponential_buckets};
+
+use super::{Next, Reserved, Scheduler};
+use crate::core::Core;
+use crate::plugin::ClusterEvent;
+
+struct Metrics {
+    attempts: CounterFamily,
+    attempt_seconds: HistogramFamily,
+    algorithm_seconds: HistogramFamily,
+    attempts_per_pod: HistogramFamily,
+    sli_seconds: HistogramFamily,
+    preemptions: CounterFamily,
+    victims: HistogramFamily,
+    incoming: CounterFamily,
+}
+
+static METRICS: LazyLock<Metrics> = LazyLock::new(|| Metrics {
+    attempts: telemetry::counter(
+        "scheduler_schedule_attempts_total",
+        "[STABLE] Number of attempts to schedule pods, by the result. 'unschedulable' means a pod could not be scheduled, while 'error' means an internal scheduler problem.",
+        &["profile", "result"],
+    ),
+    attempt_seconds: telemetry::histogram(
+        "scheduler_scheduling_attempt_duration_seconds",
+        "[STABLE] Scheduling attempt latency in seconds (scheduling algorithm + binding)",
+        &["profile", "result"],
+        &exponential_buckets(0.001, 2.0, 15),
+    ),
+    algorithm_seconds: telemetry::histogram(
+        "scheduler_scheduling_algorithm_duration_seconds",
+        "[ALPHA] Scheduling algorithm latency in seconds",
+        &[],
+        &exponential_buckets(0.001, 2.0, 15),
+    ),
+    attempts_per_pod: telemetry::histogram(
+        "scheduler_pod_scheduling_attempts",
+        "[STABLE] Number of attempts to successfully schedule a pod.",
+        &[],
+        &exponential_buckets(1.0, 2.0, 5),
+    ),
+    sli_seconds: telemetry::histogram(
+        "scheduler_pod_scheduling_sli_duration_seconds",
+        "[BETA] E2e latency for a pod being scheduled, from the time the pod enters the scheduling queue and might involve multiple scheduling attempts.",
+        &["attempts"],
+        &exponential_buckets(0.01, 2.0, 20),
+    ),
+    preemptions: telemetry::counter(
+        "scheduler_preemption_attempts_total",
+        "[STABLE] Total preemption attempts in the cluster till now",
+        &[],
+    ),
+    victims: telemetry::histogram(
+        "scheduler_preemption_victims",
+        "[STABLE] Number of selected preemption victims",
+        &[],
+        &exponential_buckets(1.0, 2.0, 7),
+    ),
+    incoming: telemetry::counter(
+        "scheduler_queue_incoming_pods_total",
+        "[STABLE] Number of pods added to scheduling queues by event and queue type.",
+        &["event", "queue"],
+    ),
+});
+
+/// An attempt was decided.
+pub(super) fn attempted(next: &Next, core: &Core, took: Duration) {
+    METRICS.algorithm_seconds.with(&[]).observe_duration(took);
+    let (profile, result) = match next {
+        // Counted when it is bound.
+        Next::Bind(_) => return,
+        Next::Refuse { profile, .. } | Next::Preempt { profile, .. } => (*profile, "unschedulable"),
+        Next::Fail { profile, .. } => (*profile, "error"),
+    };
+    let name = &core.profiles[profile].scheduler_name;
+    METRICS.attempts.with(&[name, result]).inc();
+    METRICS.attempt_seconds.with(&[name, result]).observe_duration(took);
+}
+
+/// A pod is bound.
+pub(super) fn scheduled(reserved: &Reserved, now: Duration) {
+    let profile = &reserved.pod.pod.spec.scheduler_name;
+    METRICS.attempts.with(&[profile, "scheduled"]).inc();
+    let waited = now.saturating_sub(reserved.added);
+    METRICS
+        .attempt_seconds
+        .with(&[profile, "scheduled"])
+        .observe_duration(now.saturating_sub(reserved.started));
+    METRICS.attempts_per_pod.with(&[]).observe(f64::from(reserved.attempts));
+    let attempts = if reserved.attempts > 15 { "16+".to_owned() } else { reserved.attempts.to_string() };
+    METRICS.sli_seconds.with(&[&attempts]).observe_duration(waited);
+}
+
+/// A decision could not be carried out.
+pub(super) fn failed(reserved: &Reserved, now: Duration) {
+    let profile = &reserved.pod.pod.spec.scheduler_name;
+    METRICS.attempts.with(&[profile, "error"]).inc();
+    METRICS.attempt_seconds.with(&[profile, "error"]).observe_duration(now.saturating_sub(reserved.started));
+}
+
+/// Preemption chose so many victims.
+pub(super) fn victims(count: usize) {
+    METRICS.preemptions.with(&[]).inc();
+    METRICS.victims.with(&[]).observe(count as f64);
+}
+
+/// Pods moved because of an event.
+pub(super) fn moved(event: ClusterEvent, pods: usize) {
+    if pods > 0 {
+        METRICS.incoming.with(&[event.name(), "backoff"]).add(pods as u64);
+    }
+}
+
+/// Shows the queue's lengths and the cache's sizes whenever metrics are read.
+pub(super) fn watch_queue(scheduler: &Arc<Scheduler>) {
+    let scheduler: Weak<Scheduler> = Arc::downgrade(scheduler);
+    telemetry::collector(move |out| {
+        let Some(scheduler) = scheduler.upgrade() else { return };
+        let (pending, nodes, pods) = {
+            let state = scheduler.state.lock();
+            let snapshot = &state.core.snapshot;
+            (state.queue.pending(), snapshot.count(), snapshot.pods().len())
+        };
+        out.header(
+            "scheduler_pending_pods",
+            "[STABLE] Number of pending pods, by the queue type. 'active' means number of pods in activeQ; 'backoff' means number of pods in backoffQ; 'unschedulable' means number of pods in unschedulablePods that the scheduler attempted to schedule and failed; 'gated' is the number of unschedulable pods that the scheduler never attempted to schedule because they are gated.",
+            "gauge",
+        );
+        for (queue, count) in [
+            ("active", pending.active),
+            ("backoff", pending.backoff),
+            ("gated", pending.gated),
+            ("unschedulable", pending.unschedulable),
+        ] {
+            out.sample("scheduler_pending_pods", &[("queue", queue.into())], count as f64);
+        }
+        out.header(
+            "scheduler_cache_size",
+            "[ALPHA] Number of nodes, pods, and assumed (bound) pods in the scheduler cache.",
+            "gauge",
+        );
+        for (what, count) in [("nodes", nodes), ("pods", pods)] {
+            out.sample("scheduler_cache_size", &[("type", what.into())], count as f64);
+        }
+    });
+}

@@ -1,0 +1,88 @@
+//! Tells the pod's owner why it has no node: an event, and the condition PodScheduled=False.
+
+use std::sync::Arc;
+
+use meta::Time;
+use reconcile::Note;
+use types::core::v1::Pod;
+
+use super::Scheduler;
+use crate::failure::Failure;
+use crate::pod_info::PodInfo;
+
+/// Longest note of an event.
+const NOTE_MAX: usize = 1024;
+
+/// The text cut to what an event takes.
+fn note(message: &str) -> String {
+    if message.len() <= NOTE_MAX {
+        return message.to_owned();
+    }
+    let mut end = NOTE_MAX - " ...".len();
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{} ...", &message[..end])
+}
+
+impl Scheduler {
+    /// No node will do; `nominated` is the node that preemption frees.
+    pub(super) async fn refuse(
+        &self,
+        pod: &Arc<PodInfo>,
+        profile: usize,
+        failure: &Failure,
+        nominated: Option<&str>,
+    ) {
+        let message = failure.message();
+        self.recorders[profile].record(Note::warning(&*pod.pod, "FailedScheduling", note(&message)));
+        self.condition(&pod.pod, "Unschedulable", &message, nominated).await;
+    }
+
+    /// Something went wrong that has nothing to do with nodes.
+    pub(super) async fn fail(&self, pod: &Arc<PodInfo>, profile: usize, error: &str) {
+        self.recorders[profile].record(Note::warning(&*pod.pod, "FailedScheduling", note(error)));
+        self.condition(&pod.pod, "SchedulerError", error, None).await;
+    }
+
+    async fn condition(&self, pod: &Pod, reason: &str, message: &str, nominated: Option<&str>) {
+        let known = pod
+            .status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
+        let same = known.is_some_and(|condition| condition.message == message && condition.reason == reason);
+        let nominated = nominated.filter(|node| pod.status.nominated_node_name != **node);
+        if same && nominated.is_none() {
+            return;
+        }
+        let since = known.and_then(|condition| condition.last_transition_time);
+        let since = since.unwrap_or_else(|| Time::from_unix(self.env.unix_ms() / 1000));
+        let condition = serde_json::json!({
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": reason,
+            "message": message,
+            "lastProbeTime": null,
+            "lastTransitionTime": since.to_string(),
+            "observedGeneration": pod.metadata.generation,
+        });
+        let mut status = serde_json::json!({"conditions": [condition]});
+        if let Some(node) = nominated {
+            status["nominatedNodeName"] = node.into();
+        }
+        self.patch_pod(pod, serde_json::json!({"status": status})).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_are_cut_at_a_character() {
+        assert_eq!(note("short"), "short");
+        let cut = note(&"ä".repeat(2000));
+        assert!(cut.len() <= NOTE_MAX && cut.ends_with("ä ..."), "{}", cut.len());
+    }
+}

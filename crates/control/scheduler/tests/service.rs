@@ -1,0 +1,227 @@
+//! The scheduler at work against a small API server in memory: binding, refusal, preemption, volumes, extenders.
+
+use std::sync::Arc;
+
+use call::Action;
+use client::fake::{Fake, Fault, eventually, paused_env};
+use env::Env;
+use informer::Informers;
+use meta::Codec;
+use parking_lot::Mutex;
+use scheduler::config::{SchedulerConfig, parse};
+use scheduler::service;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use types::core::v1::{Binding, Event, Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use types::storage::v1::StorageClass;
+
+struct Cluster {
+    api: Arc<Fake>,
+    scheduler: env::Task,
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.scheduler.abort();
+    }
+}
+
+/// A server that carries bindings out, and a scheduler.
+fn cluster(env: Env, config: SchedulerConfig) -> Cluster {
+    let api = Fake::new(env.clone());
+    let bound = api.clone();
+    let bindings: Arc<Mutex<Vec<Binding>>> = Arc::default();
+    let seen = bindings.clone();
+    api.fault(move |call| {
+        if let Action::Create(object, _) = &call.action
+            && let Some(binding) = meta::downcast_ref::<Binding>(&**object)
+        {
+            seen.lock().push(binding.clone());
+            let (bound, binding) = (bound.clone(), binding.clone());
+            env::spawn_detached("binds", async move {
+                bound.change::<Pod>(&binding.metadata.namespace, &binding.metadata.name, |pod| {
+                    pod.spec.node_name = binding.target.name.clone();
+                });
+            });
+        }
+        Fault::None
+    });
+    let client = api.client();
+    let informers = Informers::new(client.clone(), env.clone());
+    let config = service::Config { client, informers, env, config, plugins: Vec::new() };
+    Cluster { api, scheduler: env::spawn("scheduler", service::run(config)) }
+}
+
+fn node(name: &str, cpu: &str) -> Node {
+    let text = format!(
+        r#"{{"metadata":{{"name":"{name}"}},"status":{{"allocatable":{{"cpu":"{cpu}","memory":"8Gi","pods":"9"}}}}}}"#
+    );
+    Node::from_json(text.as_bytes()).unwrap()
+}
+
+fn pod(name: &str, cpu: &str, priority: i32, volumes: &str) -> Pod {
+    let text = format!(
+        r#"{{"metadata":{{"name":"{name}","namespace":"d"}},"spec":{{"schedulerName":"default-scheduler","priority":{priority},
+            "volumes":[{volumes}],"containers":[{{"name":"c","resources":{{"requests":{{"cpu":"{cpu}"}}}}}}]}}}}"#
+    );
+    Pod::from_json(text.as_bytes()).unwrap()
+}
+
+impl Cluster {
+    fn node_of(&self, name: &str) -> String {
+        self.api.get::<Pod>("d", name).map(|pod| pod.spec.node_name.to_string()).unwrap_or_default()
+    }
+
+    fn condition(&self, name: &str) -> Option<(String, String)> {
+        let pod = self.api.get::<Pod>("d", name)?;
+        let condition = pod.status.conditions.iter().find(|one| one.type_ == "PodScheduled")?;
+        Some((condition.reason.to_string(), condition.message.to_string()))
+    }
+
+    fn told(&self, reason: &str) -> Vec<String> {
+        let events = self.api.list::<Event>();
+        events.iter().filter(|event| event.reason == reason).map(|event| event.message.to_string()).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn binds_what_fits_and_says_why_the_rest_does_not() {
+    let cluster = cluster(paused_env(1), SchedulerConfig::default());
+    cluster.api.put(node("n1", "1"));
+    cluster.api.put(pod("small", "100m", 0, ""));
+    cluster.api.put(pod("large", "4", 0, ""));
+    assert!(eventually(|| cluster.node_of("small") == "n1" && cluster.condition("large").is_some()).await);
+    let (reason, message) = cluster.condition("large").unwrap();
+    assert_eq!(reason, "Unschedulable");
+    assert_eq!(
+        message,
+        "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+    );
+    assert!(eventually(|| !cluster.told("FailedScheduling").is_empty()).await);
+    assert_eq!(cluster.told("FailedScheduling"), [message]);
+    assert!(eventually(|| cluster.told("Scheduled") == ["Successfully assigned d/small to n1"]).await);
+    cluster.api.put(node("n2", "8"));
+    assert!(eventually(|| cluster.node_of("large") == "n2").await, "a new node wakes it up");
+}
+
+#[tokio::test(start_paused = true)]
+async fn preempts_and_then_binds() {
+    let cluster = cluster(paused_env(2), SchedulerConfig::default());
+    cluster.api.put(node("n1", "1"));
+    cluster.api.put(pod("low", "900m", 0, ""));
+    assert!(eventually(|| cluster.node_of("low") == "n1").await);
+    cluster.api.put(pod("high", "800m", 100, ""));
+    assert!(eventually(|| cluster.node_of("high") == "n1").await);
+    assert!(cluster.api.get::<Pod>("d", "low").is_none());
+    assert!(eventually(|| cluster.told("Preempted").len() == 1).await);
+    let uid = cluster.api.get::<Pod>("d", "high").unwrap().metadata.uid.clone();
+    assert_eq!(cluster.told("Preempted"), [format!("Preempted by pod {uid} on node n1")]);
+    assert!(
+        cluster.api.writes().iter().any(|write| write.starts_with("patch") && write.ends_with("low/status"))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn binds_volumes_before_the_pod() {
+    let cluster = cluster(paused_env(3), SchedulerConfig::default());
+    cluster.api.put(node("n1", "1"));
+    let class = r#"{"metadata":{"name":"local"},"provisioner":"kubernetes.io/no-provisioner","volumeBindingMode":"WaitForFirstConsumer"}"#;
+    cluster.api.put(StorageClass::from_json(class.as_bytes()).unwrap());
+    let volume = r#"{"metadata":{"name":"v"},"spec":{"capacity":{"storage":"1Gi"},"accessModes":["ReadWriteOnce"],"storageClassName":"local"},"status":{"phase":"Available"}}"#;
+    cluster.api.put(PersistentVolume::from_json(volume.as_bytes()).unwrap());
+    let claim = r#"{"metadata":{"name":"c","namespace":"d"},"spec":{"accessModes":["ReadWriteOnce"],"storageClassName":"local","resources":{"requests":{"storage":"1Gi"}}},"status":{"phase":"Pending"}}"#;
+    cluster.api.put(PersistentVolumeClaim::from_json(claim.as_bytes()).unwrap());
+    cluster.api.put(pod("p", "100m", 0, r#"{"name":"v","persistentVolumeClaim":{"claimName":"c"}}"#));
+    let promised = || {
+        let volume = cluster.api.get::<PersistentVolume>("", "v");
+        volume.is_some_and(|volume| volume.spec.claim_ref.as_ref().is_some_and(|claim| claim.name == "c"))
+    };
+    assert!(eventually(promised).await);
+    assert_eq!(cluster.node_of("p"), "", "it waits for the volume controller");
+    cluster.api.change::<PersistentVolumeClaim>("d", "c", |claim| {
+        claim.spec.volume_name = "v".into();
+        claim.metadata.annotations.insert("pv.kubernetes.io/bind-completed", "yes".into());
+        claim.status.phase = "Bound".into();
+    });
+    assert!(eventually(|| cluster.node_of("p") == "n1").await);
+}
+
+/// An HTTP server that answers every request with `answer`, or never.
+async fn extender(answer: Option<&'static str>) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    env::spawn_detached("extender", async move {
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let Some(body) = answer else {
+                open.push(stream);
+                continue;
+            };
+            let mut request = Vec::new();
+            while !request.ends_with(b"}") {
+                let mut buffer = [0; 4096];
+                match stream.read(&mut buffer).await {
+                    Ok(0) | Err(_) => break,
+                    Ok(read) => request.extend_from_slice(&buffer[..read]),
+                }
+            }
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            let _ = stream.write_all(head.as_bytes()).await;
+        }
+    });
+    format!("http://{address}/s")
+}
+
+fn extended(url: &str, ignorable: bool) -> SchedulerConfig {
+    let text = format!(
+        "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\nextenders:\n- {{urlPrefix: '{url}', filterVerb: f, nodeCacheCapable: true, httpTimeout: 200ms, ignorable: {ignorable}}}\n"
+    );
+    parse(&text).unwrap()
+}
+
+/// Waits in real time, for what goes over sockets.
+async fn soon(mut condition: impl FnMut() -> bool) -> bool {
+    let patience = tokio::time::timeout(std::time::Duration::from_secs(60), async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    });
+    patience.await.is_ok()
+}
+
+#[tokio::test]
+async fn extenders_have_a_say() {
+    let url = extender(Some(r#"{"nodenames":["n2"],"failedNodes":{"n1":"not this one"}}"#)).await;
+    let cluster = cluster(Env::real(), extended(&url, false));
+    cluster.api.put(node("n1", "4"));
+    cluster.api.put(node("n2", "1"));
+    cluster.api.put(pod("p", "100m", 0, ""));
+    assert!(soon(|| !cluster.node_of("p").is_empty()).await);
+    assert_eq!(cluster.node_of("p"), "n2");
+}
+
+#[tokio::test]
+async fn an_extender_that_hangs_is_ignored_when_it_may_be() {
+    let url = extender(None).await;
+    let cluster = cluster(Env::real(), extended(&url, true));
+    cluster.api.put(node("n1", "4"));
+    cluster.api.put(pod("p", "100m", 0, ""));
+    assert!(soon(|| cluster.node_of("p") == "n1").await);
+}
+
+#[tokio::test]
+async fn an_extender_that_lies_fails_the_attempt() {
+    let url = extender(Some(r#"{"NodeNames":["elsewhere"]}"#)).await;
+    let cluster = cluster(Env::real(), extended(&url, false));
+    cluster.api.put(node("n1", "4"));
+    cluster.api.put(pod("p", "100m", 0, ""));
+    assert!(soon(|| cluster.condition("p").is_some()).await);
+    let (reason, message) = cluster.condition("p").unwrap();
+    assert_eq!(reason, "SchedulerError");
+    assert_eq!(
+        message,
+        "extender claims a filtered node \"elsewhere\" which is not found in the input node list"
+    );
+}
