@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use authn::{Credentials, Identified, Impersonation};
 use authz::{Attributes, Authorized, FieldRequirement};
-use http::{HeaderMap, Request, Response, header};
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use meta::Status;
 
@@ -20,6 +20,7 @@ use crate::http::info::RequestInfo;
 use crate::http::query::{Query, decode};
 use crate::serve::listen::{Connection, Service};
 use crate::server::Server;
+use crate::stream::websocket;
 
 /// Longest time that a request which is not long-running may take (`--request-timeout`).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -78,7 +79,7 @@ impl Service for Server {
     async fn serve(
         self: Arc<Self>,
         connection: Arc<Connection>,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
     ) -> Response<Body> {
         let started = std::time::Instant::now();
         let decoded = self.decode(&request);
@@ -86,6 +87,10 @@ impl Service for Server {
         let long_running = decoded.info.long_running(&decoded.path);
         let _running = self.metrics.begin(&decoded, long_running);
         let mut told = HeaderMap::new();
+        let websocket = match decoded.info.verb {
+            "watch" => websocket::take(&mut request),
+            _ => Ok(None),
+        };
         let handled = self.handle(&connection, &decoded, request, &mut told);
         let answer = if long_running {
             handled.await
@@ -99,6 +104,16 @@ impl Service for Server {
             }
         };
         let mut response = write(answer, &writer, &self.shared);
+        match websocket {
+            Ok(Some(websocket)) if response.status() == StatusCode::OK => {
+                response = websocket.answer_events(response.into_body());
+            }
+            // An upgrade that cannot be made is refused only to those who may ask.
+            Err(status) if response.status() == StatusCode::OK => {
+                response = write(Answer::Refused(status), &writer, &self.shared);
+            }
+            _ => {}
+        }
         response.headers_mut().extend(told);
         self.metrics.end(&decoded, response.status(), started);
         response

@@ -8,6 +8,6 @@ mod client;
 pub(crate) mod kubelet;
 pub(crate) mod proxy;
 mod rewrite;
-mod websocket;
+pub(crate) mod websocket;
 
 pub use client::KubeletClient;

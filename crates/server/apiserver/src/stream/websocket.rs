@@ -1,4 +1,4 @@
-//! A streamed answer over WebSocket, for browsers: each chunk becomes a message.
+//! A streamed answer over WebSocket, for browsers: each chunk of a log, or each event of a watch, becomes a message.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -16,14 +16,25 @@ use tokio_tungstenite::tungstenite::protocol::{Message, Role};
 
 use crate::http::body::Body;
 
-/// Subprotocols of one-way streams, with whether their messages are base64 text.
-const PROTOCOLS: [(&str, bool); 2] = [("binary.k8s.io", false), ("base64.binary.k8s.io", true)];
+/// Subprotocols of one-way streams, with what their messages are.
+const PROTOCOLS: [(&str, Form); 2] = [("binary.k8s.io", Form::Bytes), ("base64.binary.k8s.io", Form::Base64)];
+
+/// What a message is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// A chunk as it came.
+    Bytes,
+    /// A chunk as base64 text.
+    Base64,
+    /// A line without its end, as text.
+    Line,
+}
 
 /// A client's wish for a WebSocket, taken out of its request: what remains is a plain GET.
 pub(crate) struct Wish {
     upgrade: OnUpgrade,
     accept: String,
-    protocol: Option<(&'static str, bool)>,
+    protocol: Option<(&'static str, Form)>,
 }
 
 fn has(headers: &HeaderMap, name: header::HeaderName, want: &str) -> bool {
@@ -76,6 +87,16 @@ pub(crate) fn take(request: &mut Request<Incoming>) -> Result<Option<Wish>, Stat
 impl Wish {
     /// Accepts, and sends `body` as it comes.
     pub(crate) fn answer(self, body: Body) -> Response<Body> {
+        let form = self.protocol.map_or(Form::Bytes, |(_, form)| form);
+        self.accept(body, form)
+    }
+
+    /// Accepts, and sends the lines of `body`, the events of a watch in JSON.
+    pub(crate) fn answer_events(self, body: Body) -> Response<Body> {
+        self.accept(body, Form::Line)
+    }
+
+    fn accept(self, body: Body, form: Form) -> Response<Body> {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();
@@ -87,10 +108,9 @@ impl Wish {
         if let Some((name, _)) = self.protocol {
             headers.insert(header::SEC_WEBSOCKET_PROTOCOL, header::HeaderValue::from_static(name));
         }
-        let base64 = self.protocol.is_some_and(|(_, base64)| base64);
         env::spawn_detached("websocket-answer", async move {
             match self.upgrade.await {
-                Ok(upgraded) => send(upgraded, body, base64).await,
+                Ok(upgraded) => send(upgraded, body, form).await,
                 Err(error) => tracing::debug!(%error, "the connection broke before its answer began"),
             }
         });
@@ -98,18 +118,22 @@ impl Wish {
     }
 }
 
-async fn send(upgraded: hyper::upgrade::Upgraded, body: Body, base64: bool) {
+async fn send(upgraded: hyper::upgrade::Upgraded, body: Body, form: Form) {
     let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
     let (mut sink, mut source) = socket.split();
-    let message = |chunk: Bytes| {
-        if base64 { Message::text(STANDARD.encode(&chunk)) } else { Message::binary(chunk) }
-    };
     let copy = async {
-        // The first, empty message tells the client that the connection stands.
-        sink.send(message(Bytes::new())).await?;
+        if form != Form::Line {
+            // The first, empty message tells the client that the connection stands.
+            for message in messages(form, &Bytes::new()) {
+                sink.send(message).await?;
+            }
+        }
         let mut chunks = body.into_stream();
         while let Some(chunk) = chunks.next().await {
-            sink.send(message(chunk)).await?;
+            for message in messages(form, &chunk) {
+                sink.feed(message).await?;
+            }
+            sink.flush().await?;
         }
         sink.close().await
     };
@@ -123,5 +147,31 @@ async fn send(upgraded: hyper::upgrade::Upgraded, body: Body, base64: bool) {
                 return;
             }
         } } => {}
+    }
+}
+
+/// The messages for one chunk. A watch puts whole lines into its chunks.
+fn messages(form: Form, chunk: &Bytes) -> Vec<Message> {
+    match form {
+        Form::Bytes => vec![Message::binary(chunk.clone())],
+        Form::Base64 => vec![Message::text(STANDARD.encode(chunk))],
+        Form::Line => {
+            let lines = chunk.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+            lines.map(|line| Message::text(String::from_utf8_lossy(line).into_owned())).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms() {
+        let chunk = Bytes::from_static(b"{}\n[]\n");
+        assert_eq!(messages(Form::Bytes, &chunk), [Message::binary(chunk.clone())]);
+        assert_eq!(messages(Form::Base64, &chunk), [Message::text("e30KW10K")]);
+        assert_eq!(messages(Form::Line, &chunk), [Message::text("{}"), Message::text("[]")]);
+        assert_eq!(messages(Form::Base64, &Bytes::new()), [Message::text("")]);
     }
 }
