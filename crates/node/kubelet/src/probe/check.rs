@@ -19,6 +19,8 @@ const MAX_OUTPUT: usize = 10 * 1024;
 pub enum Outcome {
     /// Good.
     Success(String),
+    /// Good, with something to be told: a redirect to another host was not followed.
+    Warning(String),
     /// Bad, and why.
     Failure(String),
     /// It could not be found out.
@@ -28,7 +30,7 @@ pub enum Outcome {
 impl Outcome {
     /// Whether it was good.
     pub fn is_success(&self) -> bool {
-        matches!(self, Outcome::Success(_))
+        matches!(self, Outcome::Success(_) | Outcome::Warning(_))
     }
 }
 

@@ -78,7 +78,10 @@ pub async fn probe(request: &Request, timeout: Duration) -> Outcome {
             request.url()
         )),
         Ok(Err(why)) => Outcome::Failure(format!("Get \"{}\": {why}", request.url())),
-        Ok(Ok(response)) if (200..400).contains(&response.status) => Outcome::Success(response.body),
+        Ok(Ok(response)) if (300..400).contains(&response.status) => {
+            Outcome::Warning(format!("Probe terminated redirects, Response body: {}", response.body))
+        }
+        Ok(Ok(response)) if (200..300).contains(&response.status) => Outcome::Success(response.body),
         Ok(Ok(response)) => {
             Outcome::Failure(format!("HTTP probe failed with statuscode: {}", response.status))
         }
@@ -265,6 +268,6 @@ mod tests {
             Outcome::Failure("HTTP probe failed with statuscode: 500".into())
         );
         let away = "HTTP/1.1 302 Found\r\nlocation: http://example.com/\r\ncontent-length: 0\r\n\r\n";
-        assert!(look(vec![away]).await.is_success());
+        assert!(matches!(look(vec![away]).await, Outcome::Warning(_)), "a redirect to elsewhere is told of");
     }
 }

@@ -58,8 +58,8 @@ pub struct Prober {
     pub env: env::Env,
     /// Told whenever the verdict changes.
     pub verdict: Box<dyn Fn(Verdict) + Send + Sync>,
-    /// Told of every failure: reason text for the `Unhealthy` event.
-    pub unhealthy: Box<dyn Fn(String) + Send + Sync>,
+    /// Told of every failure or oddity: reason and text of the event.
+    pub event: Box<dyn Fn(&'static str, String) + Send + Sync>,
     /// Counts results: `successful`, `failed` or `unknown`.
     pub count: Arc<dyn Fn(&'static str) + Send + Sync>,
 }
@@ -136,13 +136,18 @@ impl Prober {
         let title = self.kind.title();
         match outcome {
             Outcome::Success(_) => (self.count)("successful"),
+            Outcome::Warning(text) => {
+                (self.count)("successful");
+                (self.event)("ProbeWarning", format!("{title} probe warning: {text}"));
+            }
             Outcome::Failure(text) => {
                 (self.count)("failed");
-                (self.unhealthy)(format!("{title} probe failed: {text}"));
+                (self.event)("Unhealthy", format!("{title} probe failed: {text}"));
             }
             Outcome::Unknown(text) => {
                 (self.count)("unknown");
-                (self.unhealthy)(format!("{title} probe errored and resulted in unknown state: {text}"));
+                let text = format!("{title} probe errored and resulted in unknown state: {text}");
+                (self.event)("Unhealthy", text);
             }
         }
     }

@@ -39,7 +39,7 @@ impl Counter {
     /// Takes one result; returns the verdict if it is another than before. A result that is unknown changes nothing.
     pub fn count(&mut self, outcome: &Outcome) -> Option<Verdict> {
         let result = match outcome {
-            Outcome::Success(_) => Verdict::Success,
+            Outcome::Success(_) | Outcome::Warning(_) => Verdict::Success,
             Outcome::Failure(_) => Verdict::Failure,
             Outcome::Unknown(_) => return None,
         };

@@ -60,9 +60,20 @@ fn tail(path: &Path) -> String {
         return String::new();
     }
     let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().filter_map(|l| l.splitn(4, ' ').nth(3)).collect();
-    let from = lines.len().saturating_sub(MAX_LINES);
-    let mut out = lines[from..].iter().map(|l| format!("{l}\n")).collect::<String>();
+    let mut lines = vec![String::new()];
+    for line in text.lines() {
+        let mut words = line.splitn(4, ' ').skip(2);
+        let (Some(tag), Some(text)) = (words.next(), words.next()) else { continue };
+        let last = lines.len() - 1;
+        lines[last].push_str(text);
+        // A part of a line ends without a newline: the container wrote none there.
+        if !tag.starts_with('P') {
+            lines[last].push('\n');
+            lines.push(String::new());
+        }
+    }
+    lines.retain(|line| !line.is_empty());
+    let mut out = lines[lines.len().saturating_sub(MAX_LINES)..].concat();
     if out.len() as u64 > MAX_LOG {
         let cut = out.len() - MAX_LOG as usize;
         let cut = (cut..out.len()).find(|i| out.is_char_boundary(*i)).unwrap_or(out.len());
@@ -85,6 +96,8 @@ mod tests {
         let text = tail(&path);
         assert!(text.starts_with("line 20\n") && text.ends_with("line 99\n"), "{text}");
         assert_eq!(tail(&tmp.path().join("none")), "");
+        std::fs::write(&path, "t stdout F one\nt stdout P tw\nt stdout P o\n").unwrap();
+        assert_eq!(tail(&path), "one\ntwo", "a last line without an end has none here either");
         std::fs::write(&path, "x".repeat(5000)).unwrap();
         assert_eq!(head(&path, MAX_MESSAGE).len(), 4096);
     }

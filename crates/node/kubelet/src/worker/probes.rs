@@ -133,8 +133,8 @@ impl Worker {
                     let _ = inbox.send(Msg::Probe { id: told.clone(), kind, verdict });
                 }
             }),
-            unhealthy: Box::new(move |text| {
-                shared.container_event(&pod, role, &name, Warning, "Unhealthy", text)
+            event: Box::new(move |reason, text| {
+                shared.container_event(&pod, role, &name, Warning, reason, text)
             }),
             count: Arc::new(move |result| {
                 PROBES.with(&[kind.title(), result, &counted, &labels[1], &labels[0], &labels[2]]).inc();

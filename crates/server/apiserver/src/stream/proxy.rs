@@ -64,8 +64,7 @@ pub(crate) async fn serve(
         _ => service(server, &info.namespace, &named).await?,
     };
     // Relative links of a page need a directory to start from.
-    if info.rest.is_empty() && matches!(*request.method(), Method::GET | Method::HEAD) && !upgrades(&request)
-    {
+    if asks_for_directory(request.method(), request.uri().path()) && !upgrades(&request) {
         return Ok(Answer::Raw(with_slash(&request)?));
     }
     let prefix = prefix(request.uri().path());
@@ -81,6 +80,11 @@ pub(crate) async fn serve(
     let authority = target.authority();
     let place = Place { prefix: &prefix, backend: &authority, asked: &asked };
     Ok(Answer::Raw(through(answer, &place).await))
+}
+
+/// Whether the path ends with `/proxy` itself.
+fn asks_for_directory(method: &Method, path: &str) -> bool {
+    matches!(*method, Method::GET | Method::HEAD) && prefix(path) == path
 }
 
 fn upgrades<B>(request: &Request<B>) -> bool {
@@ -260,6 +264,8 @@ mod tests {
             ("/api/v1/namespaces/ns/services/s/proxy", "/api/v1/namespaces/ns/services/s/proxy"),
         ] {
             assert_eq!(prefix(path), want);
+            assert_eq!(asks_for_directory(&Method::GET, path), path == want);
+            assert!(!asks_for_directory(&Method::POST, path));
         }
     }
 
