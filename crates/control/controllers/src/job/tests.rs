@@ -42,7 +42,7 @@ fn look(spec: Value, texts: &[&str]) -> String {
     let job = job(spec);
     let all: Vec<Arc<Pod>> = texts.iter().map(|text| pod(text)).collect();
     let active: Vec<_> = all.iter().filter(|pod| pods::is_active(pod)).cloned().collect();
-    let mut status = (*job.status).clone();
+    let mut status = job.status.clone();
     let tally = count::take(&job, &all, &mut status);
     let now = Time::from_unix(NOW);
     let verdict = finish::judge(&job, &tally, &active, &all, &status, now);
