@@ -15,6 +15,9 @@ mod prune;
 mod read;
 pub mod validate;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use meta::Str;

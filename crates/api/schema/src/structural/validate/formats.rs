@@ -274,7 +274,7 @@ fn is_isbn10(s: &str) -> bool {
         _ => return false,
     };
     let sum: u32 = (1..).zip(&bytes[..9]).map(|(weight, d)| weight * u32::from(d - b'0')).sum();
-    (sum + 10 * last) % 11 == 0
+    (sum + 10 * last).is_multiple_of(11)
 }
 
 fn is_isbn13(s: &str) -> bool {
@@ -300,7 +300,7 @@ fn is_credit_card(s: &str) -> bool {
             if i % 2 == 0 { d } else { d * 2 / 10 + d * 2 % 10 }
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 #[cfg(test)]

@@ -127,12 +127,14 @@ fn type_of(schema: &Schema, value: &Value, at: &Place<'_>) -> Findings {
     let widened = type_ == "integer" && schema.takes("number");
     let textual = matches!(value, Value::String(_) | Value::Array(_));
     let fits = schema.takes(type_) || whole || widened;
-    if !textual && !wanted_format.is_empty() && !(fits || format == wanted_format) {
+    let formatted = !wanted_format.is_empty();
+    if formatted && !(textual || fits || format == wanted_format) {
         found.wrong_type(at, wanted_format, format);
         return found;
     }
+    // Texts with a format are looked at by the format alone, unless it is one of numbers.
     let numeric = schema.takes("number") || schema.takes("integer");
-    if !(!numeric && !wanted_format.is_empty() && textual) && !fits {
+    if !fits && !(formatted && textual && !numeric) {
         found.wrong_type(at, schema.types(), type_);
         return found;
     }

@@ -71,10 +71,8 @@ fn misfit(value: f64, whole: Option<i64>, schema: &Schema, what: &str, at: &Plac
             None => value.fract() == 0.0 && (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&value),
         },
         ("integer", _) => {
-            whole.is_some()
-                || (value.fract() == 0.0
-                    && value >= -9_223_372_036_854_775_808.0
-                    && value < 9_223_372_036_854_775_808.0)
+            const OVER: f64 = 9_223_372_036_854_775_808.0;
+            whole.is_some() || (value.fract() == 0.0 && (-OVER..OVER).contains(&value))
         }
         ("number", "float") => value.abs() <= f64::from(f32::MAX),
         _ => true,
