@@ -134,7 +134,8 @@ fn type_of(schema: &Schema, value: &Value, at: &Place<'_>) -> Findings {
     }
     // Texts with a format are looked at by the format alone, unless it is one of numbers.
     let numeric = schema.takes("number") || schema.takes("integer");
-    if !fits && !(formatted && textual && !numeric) {
+    let by_format = formatted && textual && !numeric;
+    if !(fits || by_format) {
         found.wrong_type(at, schema.types(), type_);
         return found;
     }
