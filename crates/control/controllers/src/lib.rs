@@ -6,6 +6,7 @@
 
 #![expect(clippy::result_large_err, reason = "Status is the error of the API, as the transports pass it")]
 
+mod autoscale;
 mod claims;
 mod common;
 mod cronjob;

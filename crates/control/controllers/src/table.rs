@@ -10,7 +10,7 @@ use ipnet::Ipv4Net;
 use reconcile::Context;
 
 use crate::{
-    claims, cronjob, daemonset, deployment, disruption, endpoints, garbage, job, namespace, node, quota,
+    autoscale, claims, cronjob, daemonset, deployment, disruption, endpoints, garbage, job, namespace, node, quota,
     replicas, roles, serviceaccount, statefulset, volumes,
 };
 
@@ -109,6 +109,11 @@ pub static TABLE: &[Entry] = &[
         start: |c, _| started(statefulset::start(c)),
     },
     Entry {
+        name: "horizontal-pod-autoscaler-controller",
+        account: "horizontal-pod-autoscaler",
+        start: |c, _| started(autoscale::start(c)),
+    },
+    Entry {
         name: "disruption-controller",
         account: "disruption-controller",
         start: |c, _| started(disruption::start(c)),
@@ -132,6 +137,16 @@ pub static TABLE: &[Entry] = &[
         name: "persistentvolume-protection-controller",
         account: "pv-protection-controller",
         start: |c, _| started(volumes::start_volume_protection(c)),
+    },
+    Entry {
+        name: "volumeattributesclass-protection-controller",
+        account: "volumeattributesclass-protection-controller",
+        start: |c, _| started(volumes::start_class_protection(c)),
+    },
+    Entry {
+        name: "persistentvolume-expander-controller",
+        account: "expand-controller",
+        start: |c, _| started(volumes::start_expander(c)),
     },
     Entry {
         name: "ephemeral-volume-controller",
@@ -178,6 +193,11 @@ pub static TABLE: &[Entry] = &[
         name: "node-ipam-controller",
         account: "node-controller",
         start: |c, config| config.cluster_cidr.and_then(|cidr| started(node::start_ipam(c, cidr))),
+    },
+    Entry {
+        name: "ttl-controller",
+        account: "ttl-controller",
+        start: |c, _| started(node::start_ttl(c)),
     },
     Entry {
         name: "pod-garbage-collector-controller",

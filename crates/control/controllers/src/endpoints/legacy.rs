@@ -1,12 +1,14 @@
 //! The Endpoints object of each Service with a selector.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use informer::{Change, Key};
 use meta::{List, Map, Str};
 use reconcile::{Context, Controller, Next, Note, Plan, Reconciler, Running, World, Write};
 use types::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Pod, Service};
 
+use super::trigger::{self, Triggers};
 use super::{address, has_ip, services_of};
 use crate::common::pods;
 use crate::common::selector::selects_map;
@@ -22,7 +24,7 @@ const ADDRESSES_MAX: usize = 1000;
 
 /// Starts the controller.
 pub(crate) fn start(context: &Context) -> Running {
-    Controller::new("endpoint", "endpoint-controller", context.clone(), Legacy)
+    Controller::new("endpoint", "endpoint-controller", context.clone(), Legacy::default())
         .of::<Service>()
         .on_change::<Endpoints>(|change, _| woken_by(change))
         .on::<Pod>(services_of)
@@ -37,12 +39,16 @@ fn woken_by(change: &Change<Endpoints>) -> Vec<Key> {
     if ours || gone { vec![Key::of(&**object)] } else { vec![] }
 }
 
-pub(crate) struct Legacy;
+#[derive(Default)]
+pub(crate) struct Legacy {
+    triggers: Triggers,
+}
 
 impl Reconciler for Legacy {
     fn reconcile(&self, key: &Key, world: &World, plan: &mut Plan) -> Next {
         let known = world.get_key::<Endpoints>(key);
         let Some(service) = world.get_key::<Service>(key) else {
+            self.triggers.forget(key);
             // Only what has the name of a Service that is gone, and not an old leader lock.
             if let Some(left) = known.filter(|left| !left.metadata.annotations.contains_key(LEADER)) {
                 plan.delete(&*left);
@@ -52,7 +58,10 @@ impl Reconciler for Legacy {
         if service.spec.type_ == "ExternalName" || service.spec.selector.is_empty() {
             return Next::Done;
         }
-        let mut subsets = repack(collect(&service, world));
+        let mut pods = world.list::<Pod>(&key.namespace);
+        pods.retain(|pod| selects_map(&service.spec.selector, &pod.metadata.labels));
+        let changed = self.triggers.look(key, &service, pods.iter().map(|pod| &**pod));
+        let mut subsets = repack(collect(&service, &pods));
         let truncated = truncate(&mut subsets);
         let mut wanted = known.as_deref().cloned().unwrap_or_default();
         wanted.metadata.name = service.metadata.name.clone();
@@ -67,6 +76,7 @@ impl Reconciler for Legacy {
         if known.as_deref().is_some_and(|known| *known == wanted) {
             return Next::Done;
         }
+        trigger::annotate(&mut wanted.metadata.annotations, changed);
         let (namespace, name) = (key.namespace.clone(), key.name.clone());
         let about = wanted.clone();
         if known.is_none() {
@@ -111,7 +121,7 @@ struct Place {
     ready: bool,
 }
 
-fn collect(service: &Service, world: &World) -> Vec<Place> {
+fn collect(service: &Service, pods: &[Arc<Pod>]) -> Vec<Place> {
     let publish = service.spec.publish_not_ready_addresses;
     let ipv6 = service
         .spec
@@ -119,27 +129,24 @@ fn collect(service: &Service, world: &World) -> Vec<Place> {
         .first()
         .map_or(service.spec.cluster_ip.contains(':'), |family| family == "IPv6");
     let mut places = Vec::new();
-    for pod in world.list::<Pod>(&service.metadata.namespace) {
-        if !selects_map(&service.spec.selector, &pod.metadata.labels) || !address::takes_part(&pod, publish) {
-            continue;
-        }
-        let Some(ip) = address::addresses(&pod, ipv6).next() else { continue };
+    for pod in pods.iter().filter(|pod| address::takes_part(pod, publish)) {
+        let Some(ip) = address::addresses(pod, ipv6).next() else { continue };
         let address = EndpointAddress {
             ip,
-            hostname: if address::has_hostname(&pod, service) {
+            hostname: if address::has_hostname(pod, service) {
                 pod.spec.hostname.clone()
             } else {
                 Str::new()
             },
             node_name: Some(pod.spec.node_name.clone()).filter(|name| !name.is_empty()),
-            target_ref: Some(Box::new(address::reference(&pod))),
+            target_ref: Some(Box::new(address::reference(pod))),
         };
-        let ready = publish || pods::is_ready(&pod);
+        let ready = publish || pods::is_ready(pod);
         if service.spec.ports.is_empty() && !has_ip(service) {
             places.push(Place { address: address.clone(), port: None, ready });
         }
         for port in &service.spec.ports {
-            let Some(number) = address::find_port(&pod, port) else { continue };
+            let Some(number) = address::find_port(pod, port) else { continue };
             let port = EndpointPort {
                 name: port.name.clone(),
                 port: number,

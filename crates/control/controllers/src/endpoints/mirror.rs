@@ -10,13 +10,13 @@ use types::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointS
 
 use super::has_ip;
 use super::slicing::{self, Changes, HEADLESS, MANAGED_BY, SLICES_OF, Wanted, port_key};
+use super::trigger::TRIGGER_TIME;
 use crate::common::owners::controller_ref;
 use crate::replicas::namespace_ends;
 
 const MANAGER: &str = "endpointslicemirroring-controller.k8s.io";
 const SKIP: &str = "endpointslice.kubernetes.io/skip-mirror";
 const LEADER: &str = "control-plane.alpha.kubernetes.io/leader";
-const TRIGGER_TIME: &str = "endpoints.kubernetes.io/last-change-trigger-time";
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Most endpoints taken from one subset, upstream's default.
 const SUBSET_MAX: usize = 1000;

@@ -5,6 +5,7 @@ mod legacy;
 mod mirror;
 mod slices;
 mod slicing;
+mod trigger;
 
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ use types::discovery::v1::{
 };
 
 use super::slicing::{self, Changes, HEADLESS, MANAGED_BY, SERVICE_NAME, Wanted, port_key};
+use super::trigger::{self, Triggers};
 use super::{address, has_ip, services_of};
 use crate::common::owners::controller_ref;
 use crate::common::pods;
@@ -25,7 +26,7 @@ const ENDPOINTS_MAX: usize = 100;
 
 /// Starts the controller.
 pub(crate) fn start(context: &Context) -> Running {
-    Controller::new("endpoint_slice", "endpoint-slice-controller", context.clone(), Slices)
+    Controller::new("endpoint_slice", "endpoint-slice-controller", context.clone(), Slices::default())
         .index::<Pod>(BY_NODE, |pod| vec![pod.spec.node_name.clone()])
         .of::<Service>()
         .on::<Pod>(services_of)
@@ -50,12 +51,18 @@ fn service_of(slice: &EndpointSlice) -> Option<Key> {
     Some(Key::new(&slice.metadata.namespace, name))
 }
 
-pub(crate) struct Slices;
+#[derive(Default)]
+pub(crate) struct Slices {
+    triggers: Triggers,
+}
 
 impl Reconciler for Slices {
     fn reconcile(&self, key: &Key, world: &World, plan: &mut Plan) -> Next {
         // Without its Service the garbage collector ends the slices.
-        let Some(service) = world.get_key::<Service>(key) else { return Next::Done };
+        let Some(service) = world.get_key::<Service>(key) else {
+            self.triggers.forget(key);
+            return Next::Done;
+        };
         if service.spec.type_ == "ExternalName" || service.spec.selector.is_empty() {
             return Next::Done;
         }
@@ -68,6 +75,7 @@ impl Reconciler for Slices {
             selects_map(&service.spec.selector, &pod.metadata.labels) && address::takes_part(pod, true)
         });
 
+        let changed = self.triggers.look(key, &service, pods.iter().map(|pod| &**pod));
         let families = families(&service);
         let mut changes = Changes::default();
         let mut homeless = false;
@@ -99,6 +107,9 @@ impl Reconciler for Slices {
         }
         if service.metadata.deletion_timestamp.is_some() {
             changes.create.clear();
+        }
+        for slice in changes.create.iter_mut().chain(&mut changes.update) {
+            trigger::annotate(&mut slice.metadata.annotations, changed);
         }
         changes.plan(plan);
         let about = service.clone();

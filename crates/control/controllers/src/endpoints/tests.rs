@@ -32,17 +32,17 @@ fn ready_pods_become_endpoints() {
         create /apis/discovery.k8s.io/v1/namespaces/default/endpointslices {"kind":"EndpointSlice","apiVersion":"discovery.k8s.io/v1","metadata":{"generateName":"web-","namespace":"default","labels":{"endpointslice.kubernetes.io/managed-by":"endpointslice-controller.k8s.io","kubernetes.io/service-name":"web"},"ownerReferences":[{"apiVersion":"v1","kind":"Service","name":"web","uid":"s","controller":true,"blockOwnerDeletion":true}]},"addressType":"IPv4","endpoints":[{"addresses":["10.244.0.2"],"conditions":{"ready":true,"serving":true,"terminating":false},"targetRef":{"kind":"Pod","namespace":"default","name":"a","uid":"a"},"nodeName":"n1","zone":"z1"}],"ports":[{"name":"http","protocol":"TCP","port":8080}]}
         then ...
         Done
-    "#]].assert_eq(&look(&Slices, key, &world("True")));
+    "#]].assert_eq(&look(&Slices::default(), key, &world("True")));
     expect![[r#"
         create /api/v1/namespaces/default/endpoints {"kind":"Endpoints","apiVersion":"v1","metadata":{"name":"web","namespace":"default","labels":{"endpoints.kubernetes.io/managed-by":"endpoint-controller"}},"subsets":[{"addresses":[{"ip":"10.244.0.2","nodeName":"n1","targetRef":{"kind":"Pod","namespace":"default","name":"a","uid":"a"}}],"ports":[{"name":"http","port":8080,"protocol":"TCP"}]}]}
         then ...
         Done
-    "#]].assert_eq(&look(&Legacy, key, &world("True")));
+    "#]].assert_eq(&look(&Legacy::default(), key, &world("True")));
     expect![[r#"
         create /api/v1/namespaces/default/endpoints {"kind":"Endpoints","apiVersion":"v1","metadata":{"name":"web","namespace":"default","labels":{"endpoints.kubernetes.io/managed-by":"endpoint-controller"}},"subsets":[{"notReadyAddresses":[{"ip":"10.244.0.2","nodeName":"n1","targetRef":{"kind":"Pod","namespace":"default","name":"a","uid":"a"}}],"ports":[{"name":"http","port":8080,"protocol":"TCP"}]}]}
         then ...
         Done
-    "#]].assert_eq(&look(&Legacy, key, &world("False")));
+    "#]].assert_eq(&look(&Legacy::default(), key, &world("False")));
 }
 
 #[test]
@@ -52,5 +52,5 @@ fn a_service_without_pods_keeps_an_empty_slice() {
         create /apis/discovery.k8s.io/v1/namespaces/default/endpointslices {"kind":"EndpointSlice","apiVersion":"discovery.k8s.io/v1","metadata":{"generateName":"web-","namespace":"default","labels":{"endpointslice.kubernetes.io/managed-by":"endpointslice-controller.k8s.io","kubernetes.io/service-name":"web"},"ownerReferences":[{"apiVersion":"v1","kind":"Service","name":"web","uid":"s","controller":true,"blockOwnerDeletion":true}]},"addressType":"IPv4","endpoints":null,"ports":null}
         then ...
         Done
-    "#]].assert_eq(&look(&Slices, ("default", "web"), &[service]));
+    "#]].assert_eq(&look(&Slices::default(), ("default", "web"), &[service]));
 }

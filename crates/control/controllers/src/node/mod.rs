@@ -5,6 +5,7 @@ mod ipam;
 mod lifecycle;
 mod pod_gc;
 mod taints;
+mod ttl;
 
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ pub(crate) use eviction::start as start_taint_eviction;
 pub(crate) use ipam::start as start_ipam;
 pub(crate) use lifecycle::start as start_lifecycle;
 pub(crate) use pod_gc::start as start_pod_gc;
+pub(crate) use ttl::start as start_ttl;
 
 use types::core::v1::{Node, Pod, PodCondition};
 
