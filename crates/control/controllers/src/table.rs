@@ -10,8 +10,8 @@ use ipnet::Ipv4Net;
 use reconcile::Context;
 
 use crate::{
-    autoscale, claims, cronjob, daemonset, deployment, disruption, endpoints, garbage, job, namespace, node, quota,
-    replicas, roles, serviceaccount, statefulset, volumes,
+    autoscale, claims, cronjob, daemonset, deployment, disruption, endpoints, garbage, job, namespace, node,
+    quota, replicas, roles, serviceaccount, statefulset, volumes,
 };
 
 /// The user that reads for all controllers.
@@ -194,11 +194,7 @@ pub static TABLE: &[Entry] = &[
         account: "node-controller",
         start: |c, config| config.cluster_cidr.and_then(|cidr| started(node::start_ipam(c, cidr))),
     },
-    Entry {
-        name: "ttl-controller",
-        account: "ttl-controller",
-        start: |c, _| started(node::start_ttl(c)),
-    },
+    Entry { name: "ttl-controller", account: "ttl-controller", start: |c, _| started(node::start_ttl(c)) },
     Entry {
         name: "pod-garbage-collector-controller",
         account: "pod-garbage-collector",

@@ -95,7 +95,8 @@ impl Workload<'_> {
             (average as f64 / target as f64, average)
         };
         let (ratio, value) = measure(&samples);
-        let replicas = self.replicas(&groups, samples, ratio, |_| target, |samples| Ok(measure(samples).0))?;
+        let replicas =
+            self.replicas(&groups, samples, ratio, |_| target, |samples| Ok(measure(samples).0))?;
         Ok(Proposed { replicas, utilization: None, value })
     }
 
@@ -200,7 +201,8 @@ impl Workload<'_> {
             return Ok(self.replicas);
         }
         let replicas = ceil(guessed * samples.len() as f64);
-        let turned = (guessed < 1.0 && replicas > self.replicas) || (guessed > 1.0 && replicas < self.replicas);
+        let turned =
+            (guessed < 1.0 && replicas > self.replicas) || (guessed > 1.0 && replicas < self.replicas);
         Ok(if turned { self.replicas } else { replicas })
     }
 }

@@ -43,8 +43,7 @@ const TOO_MANY: (&str, &str) =
     ("TooManyReplicas", "the desired replica count is more than the maximum replica count");
 const TOO_FEW: (&str, &str) =
     ("TooFewReplicas", "the desired replica count is less than the minimum replica count");
-const WITHIN: (&str, &str) =
-    ("DesiredWithinRange", "the desired count is within the acceptable range");
+const WITHIN: (&str, &str) = ("DesiredWithinRange", "the desired count is within the acceptable range");
 
 fn verdict(replicas: i32, (reason, message): (&'static str, &'static str)) -> Verdict {
     Verdict { replicas, reason, message }
@@ -197,9 +196,9 @@ fn rate(
         return current;
     }
     let policies = rules.map(|rules| rules.policies.as_slice()).unwrap_or_default();
-    let proposed = policies.iter().map(|policy| {
-        propose(policy, memory.replicas_before(current, policy.period_seconds, now_ms))
-    });
+    let proposed = policies
+        .iter()
+        .map(|policy| propose(policy, memory.replicas_before(current, policy.period_seconds, now_ms)));
     // The most change is the largest number upwards and the smallest downwards.
     if (select == "Min") == (direction == Direction::Up) {
         proposed.min().unwrap_or(i32::MAX)

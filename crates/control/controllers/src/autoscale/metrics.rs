@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use call::{ListOptions, Target};
 use client::Resource;
 use meta::{Object, Quantity, Selector, Status, Str, Time};
-use reconcile::{Answer, Write, World};
+use reconcile::{Answer, World, Write};
 use serde_json::Value;
 use types::autoscaling::v2::{CrossVersionObjectReference, MetricSpec};
 use types::metrics::v1beta1::PodMetrics;
@@ -47,11 +47,15 @@ pub(super) fn question(spec: &MetricSpec, namespace: &str, pods: &Selector, worl
         }
         "Object" => {
             let object = spec.object.as_ref()?;
-            (described(&object.described_object, namespace, &object.metric.name, world)?, ListOptions::default())
+            (
+                described(&object.described_object, namespace, &object.metric.name, world)?,
+                ListOptions::default(),
+            )
         }
         "External" => {
             let metric = &spec.external.as_ref()?.metric;
-            let selector = Selector::from_label_selector(Some(metric.selector.as_deref().unwrap_or(&EVERYTHING)));
+            let selector =
+                Selector::from_label_selector(Some(metric.selector.as_deref().unwrap_or(&EVERYTHING)));
             let resource = Resource::new("external.metrics.k8s.io", "v1beta1", &metric.name);
             (resource.target(namespace), selected(&selector.ok()?))
         }
@@ -89,7 +93,13 @@ pub(super) fn members(answer: &Result<Answer, Status>, api: &Api) -> Result<Vec<
     let objects = match answer {
         Ok(Answer::List(objects, _)) => objects.as_slice(),
         Ok(_) => &[],
-        Err(status) => return Err(format!("unable to fetch metrics from {} metrics API: {}", api.name, api.refusal(status))),
+        Err(status) => {
+            return Err(format!(
+                "unable to fetch metrics from {} metrics API: {}",
+                api.name,
+                api.refusal(status)
+            ));
+        }
     };
     if objects.is_empty() {
         return Err(format!("no metrics returned from {} metrics API", api.name));
@@ -112,7 +122,8 @@ pub(super) struct Api {
 impl Api {
     /// The text of a refusal. An API that nobody serves is not refused by a server of it, so the client says what it asked.
     fn refusal(&self, status: &Status) -> String {
-        let unserved = status.code == 404 && status.details.as_ref().is_none_or(|details| details.name.is_empty());
+        let unserved =
+            status.code == 404 && status.details.as_ref().is_none_or(|details| details.name.is_empty());
         match self.name {
             "custom" if unserved => "no custom metrics API (custom.metrics.k8s.io) registered".to_owned(),
             _ if unserved => format!("the server could not find the requested resource (get {})", self.asked),
@@ -127,7 +138,8 @@ pub(super) fn usage(members: Vec<Value>, resource: &str, container: &str) -> Res
     for member in members {
         let Ok(pod) = meta::from_value::<PodMetrics>(member) else { continue };
         let name = &pod.metadata.name;
-        let mut of_containers = pod.containers.iter().filter(|known| container.is_empty() || known.name == container);
+        let mut of_containers =
+            pod.containers.iter().filter(|known| container.is_empty() || known.name == container);
         let value = if container.is_empty() {
             let values: Option<Vec<i64>> =
                 of_containers.map(|known| Some(known.usage.get(resource)?.milli_value())).collect();
@@ -155,7 +167,8 @@ pub(super) fn usage(members: Vec<Value>, resource: &str, container: &str) -> Res
 pub(super) fn of_pods(members: &[Value]) -> Samples {
     let sample = |member: &Value| {
         let name = member["describedObject"]["name"].as_str()?;
-        let at_s = member["timestamp"].as_str().and_then(|text| Time::parse(text).ok()).map_or(0, |t| t.seconds);
+        let at_s =
+            member["timestamp"].as_str().and_then(|text| Time::parse(text).ok()).map_or(0, |t| t.seconds);
         let window_s = member["windowSeconds"].as_i64().unwrap_or(WINDOW_S);
         Some((Str::from(name), Sample { value: value(member)?, at_s, window_s }))
     };

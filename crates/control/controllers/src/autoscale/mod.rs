@@ -37,15 +37,11 @@ const PERIOD: Duration = Duration::from_secs(15);
 /// Starts the controller.
 pub(crate) fn start(context: &Context) -> Running {
     let autoscalers = Autoscalers::default();
-    let controller = Controller::new(
-        "horizontalpodautoscaler",
-        "horizontal-pod-autoscaler",
-        context.clone(),
-        autoscalers,
-    )
-    .reads::<HorizontalPodAutoscaler>()
-    .reads::<Pod>()
-    .reads::<CustomResourceDefinition>();
+    let controller =
+        Controller::new("horizontalpodautoscaler", "horizontal-pod-autoscaler", context.clone(), autoscalers)
+            .reads::<HorizontalPodAutoscaler>()
+            .reads::<Pod>()
+            .reads::<CustomResourceDefinition>();
     // A new autoscaler waits for its turn like an old one: what it measures needs time to settle anyway. A change of one
     // that waits already changes nothing, because the turn that comes first counts.
     let queue = Arc::downgrade(controller.queue());

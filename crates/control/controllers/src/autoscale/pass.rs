@@ -82,12 +82,9 @@ impl Pass {
             "the HPA controller was able to get the target's current scale",
         );
         let replicas = current.scale.spec.replicas;
-        self.memories
-            .lock()
-            .entry(self.key.clone())
-            .or_default()
-            .begin(replicas, self.world.unix_ms());
-        let (smallest, largest) = (limits::smallest(&self.autoscaler.spec), self.autoscaler.spec.max_replicas);
+        self.memories.lock().entry(self.key.clone()).or_default().begin(replicas, self.world.unix_ms());
+        let (smallest, largest) =
+            (limits::smallest(&self.autoscaler.spec), self.autoscaler.spec.max_replicas);
         if replicas == 0 && smallest != 0 {
             self.tell(
                 ("ScalingActive", "False"),
@@ -144,7 +141,8 @@ impl Pass {
             return Err(("InvalidSelector", "SelectorRequired", told, "selector is required".to_owned()));
         }
         let selector = Selector::parse(text).map_err(|problem| {
-            let text = format!("couldn't convert selector into a corresponding internal selector object: {problem}");
+            let text =
+                format!("couldn't convert selector into a corresponding internal selector object: {problem}");
             ("InvalidSelector", "InvalidSelector", text.clone(), text)
         })?;
         let pods = self.pods(&selector);
@@ -154,10 +152,8 @@ impl Pass {
         let claimants = history::claimants(&memories, &self.key.namespace, labels);
         if claimants.len() > 1 {
             let names: Vec<String> = claimants.iter().map(Key::to_string).collect();
-            let text = format!(
-                "pods by selector {text} are controlled by multiple HPAs: [{}]",
-                names.join(" ")
-            );
+            let text =
+                format!("pods by selector {text} are controlled by multiple HPAs: [{}]", names.join(" "));
             return Err(("AmbiguousSelector", "AmbiguousSelector", text.clone(), text));
         }
         Ok(selector)
@@ -200,7 +196,8 @@ impl Pass {
             proposal.as_ref().map_or_else(|_| MetricStatus::default(), |proposal| proposal.status.clone())
         };
         let statuses: Vec<MetricStatus> = proposals.iter().map(status).collect();
-        let failures: Vec<&Failure> = proposals.iter().filter_map(|proposal| proposal.as_ref().err()).collect();
+        let failures: Vec<&Failure> =
+            proposals.iter().filter_map(|proposal| proposal.as_ref().err()).collect();
         for failure in &failures {
             plan.event(Note::warning(&self.autoscaler, failure.reason, failure.cause.as_str()));
         }
@@ -337,7 +334,13 @@ impl Pass {
     }
 
     fn tell(&mut self, (type_, status): (&str, &str), reason: &str, message: impl Into<Str>) {
-        set(&mut self.autoscaler.status.conditions, (type_, status), reason, message.into(), self.world.now());
+        set(
+            &mut self.autoscaler.status.conditions,
+            (type_, status),
+            reason,
+            message.into(),
+            self.world.now(),
+        );
     }
 
     /// Writes the status when it changed.

@@ -62,11 +62,11 @@ pub(super) fn propose(
         }),
         "Pods" => of_pods(spec, workload, answer)
             .map_err(|cause| fail("FailedGetPodsMetric", cause, "failed to get pods metric value".into())),
-        "Object" => object(spec, namespace, workload, answer)
-            .map_err(|cause| fail("FailedGetObjectMetric", cause, "failed to get object metric value".into())),
+        "Object" => object(spec, namespace, workload, answer).map_err(|cause| {
+            fail("FailedGetObjectMetric", cause, "failed to get object metric value".into())
+        }),
         "External" => external(spec, namespace, workload, answer).map_err(|cause| {
-            let name =
-                spec.external.as_ref().map(|source| source.metric.name.clone()).unwrap_or_default();
+            let name = spec.external.as_ref().map(|source| source.metric.name.clone()).unwrap_or_default();
             fail("FailedGetExternalMetric", cause, format!("failed to get {name} external metric value"))
         }),
         other => {
@@ -101,9 +101,11 @@ fn by_resource(
         return Ok((proposed, format!("{resource} resource"), status));
     }
     let Some(percent) = target.average_utilization else {
-        return Err("invalid resource metric source: neither an average utilization target nor an average value \
+        return Err(
+            "invalid resource metric source: neither an average utilization target nor an average value \
                     (usage) target was set"
-            .to_owned());
+                .to_owned(),
+        );
     };
     let requests = || requests(workload.pods, resource, container);
     let proposed = samples()
@@ -145,9 +147,11 @@ fn custom(metric: &MetricIdentifier, answer: Answered<'_>) -> Result<Vec<serde_j
     let api = Api { name: "custom", asked: format!("{}.custom.metrics.k8s.io", metric.name) };
     let wanted = metric.selector.as_deref().filter(|selector| **selector != LabelSelector::default());
     match (metrics::members(answered(answer)?, &api), wanted) {
-        (Ok(_), Some(_)) => Err("unable to fetch metrics from custom metrics API: a selector of metrics is not \
+        (Ok(_), Some(_)) => {
+            Err("unable to fetch metrics from custom metrics API: a selector of metrics is not \
                                  supported"
-            .to_owned()),
+                .to_owned())
+        }
         (members, _) => members,
     }
 }
@@ -197,15 +201,18 @@ fn object(
             (proposed, external_name(metric), current)
         }
         _ => {
-            return Err("invalid object metric source: neither a value target nor an average value target was \
+            return Err(
+                "invalid object metric source: neither a value target nor an average value target was \
                         set"
-                .to_owned());
+                .to_owned(),
+            );
         }
     };
     // With an average the status does not say whose metric it is, as upstream's does not.
     let described = if target.type_ == "Value" { described.clone() } else { Default::default() };
     let status = ObjectMetricStatus { metric: metric.clone(), current, described_object: described };
-    let status = MetricStatus { type_: "Object".into(), object: Some(Box::new(status)), ..Default::default() };
+    let status =
+        MetricStatus { type_: "Object".into(), object: Some(Box::new(status)), ..Default::default() };
     Ok(Proposal { replicas: proposed.replicas, name, status })
 }
 
@@ -239,8 +246,10 @@ fn external(
         let current = whole(proposed.value);
         (proposed, current)
     } else {
-        return Err("invalid external metric source: neither a value target nor an average value target was set"
-            .to_owned());
+        return Err(
+            "invalid external metric source: neither a value target nor an average value target was set"
+                .to_owned(),
+        );
     };
     let status = ExternalMetricStatus { metric: metric.clone(), current };
     let status =

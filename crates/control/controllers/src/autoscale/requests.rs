@@ -10,9 +10,11 @@ use types::core::v1::{Container, Pod};
 pub(super) fn requests(pods: &[Arc<Pod>], resource: &str, container: &str) -> Result<Map<i64>, String> {
     let mut known = Map::new();
     for pod in pods {
-        let whole = pod.spec.resources.as_ref().filter(|resources| {
-            container.is_empty() && !resources.requests.is_empty()
-        });
+        let whole = pod
+            .spec
+            .resources
+            .as_ref()
+            .filter(|resources| container.is_empty() && !resources.requests.is_empty());
         let request = match whole {
             Some(resources) => match resources.requests.get(resource) {
                 Some(quantity) => quantity.milli_value(),

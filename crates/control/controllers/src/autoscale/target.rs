@@ -27,9 +27,9 @@ pub(super) fn mapping(group: &str, kind: &str, world: &World) -> Option<Resource
         return Some(Resource::new(&entry.group, &entry.version, &entry.plural));
     }
     let definitions = world.list_all::<CustomResourceDefinition>();
-    let definition = definitions.iter().find(|definition| {
-        definition.spec.group == group && definition.spec.names.kind == kind
-    })?;
+    let definition = definitions
+        .iter()
+        .find(|definition| definition.spec.group == group && definition.spec.names.kind == kind)?;
     let version = definition.spec.versions.iter().find(|version| version.served)?;
     Some(Resource::new(group, &version.name, &definition.spec.names.plural))
 }

@@ -44,7 +44,8 @@ impl Triggers {
             seen.insert(key.clone(), now);
             return created;
         };
-        let changed = now.pods.iter().filter(|(name, since)| before.pods.get(*name).is_none_or(|known| *since > known));
+        let changed =
+            now.pods.iter().filter(|(name, since)| before.pods.get(*name).is_none_or(|known| *since > known));
         let recreated = created.filter(|created| before.service.is_none_or(|known| *created > known));
         let earliest = changed.map(|(_, since)| *since).chain(recreated).min();
         seen.insert(key.clone(), now);

@@ -5,8 +5,7 @@ use informer::Key;
 use reconcile::{Context, Controller, Next, Note, Plan, Reconciler, Running, World};
 use types::core::v1::{PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec};
 
-const WAITS: &str =
-    "didn't find a plugin capable of expanding the volume; waiting for an external controller to process this PVC";
+const WAITS: &str = "didn't find a plugin capable of expanding the volume; waiting for an external controller to process this PVC";
 
 /// Starts the controller.
 pub(crate) fn start(context: &Context) -> Running {
@@ -30,7 +29,9 @@ pub(crate) struct Expander;
 impl Reconciler for Expander {
     fn reconcile(&self, key: &Key, world: &World, plan: &mut Plan) -> Next {
         let Some(claim) = world.get_key::<PersistentVolumeClaim>(key) else { return Next::Done };
-        let Some(volume) = world.get::<PersistentVolume>("", &claim.spec.volume_name) else { return Next::Done };
+        let Some(volume) = world.get::<PersistentVolume>("", &claim.spec.volume_name) else {
+            return Next::Done;
+        };
         let bound = volume.spec.claim_ref.as_ref().is_some_and(|claimed| claimed.uid == claim.metadata.uid);
         let wanted = claim.spec.resources.requests.get("storage").map(|size| size.nanos());
         let present = claim.status.capacity.get("storage").map(|size| size.nanos());
@@ -80,7 +81,11 @@ mod tests {
         for objects in [vec![claim("1Gi"), csi()], vec![claim("2Gi"), csi()], vec![claim("1Gi")]] {
             text += &look(&Expander, ("default", "data"), &objects);
         }
-        text += &look(&Expander, ("default", "data"), &[claim("1Gi"), volume(json!({"hostPath": {"path": "/x"}}))]);
+        text += &look(
+            &Expander,
+            ("default", "data"),
+            &[claim("1Gi"), volume(json!({"hostPath": {"path": "/x"}}))],
+        );
         expect![[r#"
             event Normal PersistentVolumeClaim data ExternalExpanding: didn't find a plugin capable of expanding the volume; waiting for an external controller to process this PVC
             Done

@@ -9,6 +9,6 @@ pub(crate) use bind::start as start_binder;
 pub(crate) use ephemeral::start as start_ephemeral;
 pub(crate) use expand::start as start_expander;
 pub(crate) use protect::{
-    start_classes as start_class_protection, start_claims as start_claim_protection,
+    start_claims as start_claim_protection, start_classes as start_class_protection,
     start_volumes as start_volume_protection,
 };
