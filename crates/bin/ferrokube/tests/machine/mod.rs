@@ -115,6 +115,25 @@ impl Machine {
         (status.parse().unwrap(), body.to_owned())
     }
 
+    /// A kubeconfig with the administrator's token of [`Machine::token_file`].
+    pub fn kubeconfig(&self) -> String {
+        format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: test\nclusters:\n- name: test\n  cluster:\n    server: \
+             https://127.0.0.1:{}\n    certificate-authority: {}\ncontexts:\n- name: test\n  context: {{cluster: \
+             test, user: admin}}\nusers:\n- name: admin\n  user: {{token: of-this-test}}\n",
+            self.port,
+            self.dir.path().join("data/pki/ca.crt").display()
+        )
+    }
+
+    /// Another program, with the file `kubeconfig` as its kubeconfig and a home of its own.
+    pub fn client(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.dir.path()).env("HOME", self.dir.path());
+        command.env("KUBECONFIG", self.dir.path().join("kubeconfig"));
+        command
+    }
+
     /// Puts the data directory on a disk of 24 MiB of its own, which goes with what this returns.
     pub fn small_disk(&self) -> SmallDisk {
         let path = self.dir.path().join("data");
