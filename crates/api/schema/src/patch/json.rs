@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{COPIED_BYTES_MAX, MOVED_MAX, OPERATIONS_MAX, PatchError, go_kind, parse};
+use super::{COPIED_BYTES_MAX, MOVED_MAX, OPERATIONS_MAX, PatchError, UNDECODED, go_kind, parse};
 
 /// Applies every operation of `patch` to `target`; `target` is unspecified after an error.
 ///
@@ -11,7 +11,7 @@ use super::{COPIED_BYTES_MAX, MOVED_MAX, OPERATIONS_MAX, PatchError, go_kind, pa
 /// [`PatchError::Malformed`] for a document that is no list of operations, [`PatchError::TooManyOperations`], and
 /// [`PatchError::Unprocessable`] for an operation that fails.
 pub fn apply(target: &mut Value, patch: &[u8]) -> Result<(), PatchError> {
-    let operations = match parse(patch)? {
+    let operations = match parse(patch, UNDECODED)? {
         Value::Array(operations) => operations,
         Value::Null => Vec::new(),
         other => {

@@ -2,14 +2,14 @@
 
 use serde_json::{Map, Value};
 
-use super::{PatchError, go_kind, parse};
+use super::{PatchError, UNDECODED, go_kind, parse};
 
 /// Merges `patch` into `target`.
 ///
 /// # Errors
 /// [`PatchError::Malformed`] when the document is not a JSON object.
 pub fn apply(target: &mut Value, patch: &[u8]) -> Result<(), PatchError> {
-    match parse(patch)? {
+    match parse(patch, UNDECODED)? {
         patch @ Value::Object(_) => {
             merge(target, patch);
             Ok(())
@@ -70,6 +70,10 @@ mod tests {
     fn refuses_with_upstreams_texts() {
         for (patch, want) in [
             ("{\"data\":", "error decoding patch: unexpected end of JSON input"),
+            (
+                "{bad",
+                "error decoding patch: invalid character 'b' looking for beginning of object key string",
+            ),
             (
                 "[1]",
                 "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}",

@@ -65,29 +65,19 @@ pub fn findings(patch: &[u8], json_patch: bool) -> Vec<String> {
     context.findings.into_iter().map(|finding| format!("json patch {finding}")).collect()
 }
 
-/// Parses a patch document, with the texts that Go's decoder has for truncated and malformed input.
-fn parse(bytes: &[u8]) -> Result<Value, PatchError> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        let text = if error.is_eof() {
-            "unexpected end of JSON input".to_owned()
-        } else {
-            syntax_text(bytes, &error)
-        };
-        PatchError::Malformed(format!("error decoding patch: {text}"))
-    })
-}
+/// What JSON patches and merge patches say before the text of Go's decoder.
+const UNDECODED: &str = "error decoding patch: ";
 
-/// Go names the offending character; serde_json gives its position.
-fn syntax_text(bytes: &[u8], error: &serde_json::Error) -> String {
-    let line_start = bytes
-        .split_inclusive(|byte| *byte == b'\n')
-        .take(error.line().saturating_sub(1))
-        .map(<[u8]>::len)
-        .sum::<usize>();
-    match bytes.get((line_start + error.column()).saturating_sub(1)) {
-        Some(byte) => format!("invalid character {:?} looking for beginning of value", *byte as char),
-        None => "unexpected end of JSON input".to_owned(),
-    }
+/// Parses a patch document, with the texts that Go's decoder has for truncated and malformed input after `before`.
+fn parse(bytes: &[u8], before: &str) -> Result<Value, PatchError> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let text = match meta::json::check_syntax(bytes) {
+            Err(syntax) => syntax.to_string(),
+            // Well-formed for Go and not for this decoder, such as nesting without end.
+            Ok(()) => error.to_string(),
+        };
+        PatchError::Malformed(format!("{before}{text}"))
+    })
 }
 
 /// The Go name of a JSON value's type, for "cannot unmarshal" texts.

@@ -28,12 +28,12 @@ type Object = Map<String, Value>;
 /// [`PatchError::Malformed`] when the document is not a JSON object, [`PatchError::Directive`] when its directives or
 /// lists do not have the form that the type asks for.
 pub fn apply<S: Shape>(target: &mut Value, patch: &[u8], shape: S) -> Result<(), PatchError> {
-    let patch = match parse(patch)? {
+    let patch = match parse(patch, "")? {
         Value::Object(patch) => patch,
         Value::Null => Object::new(),
         other => {
             return Err(PatchError::Malformed(format!(
-                "error decoding patch: json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+                "json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
                 go_kind(&other)
             )));
         }

@@ -60,7 +60,7 @@ pub(crate) struct Autoscalers {
 }
 
 /// What is remembered of each autoscaler. Lost on a restart, as upstream's: the first number after it is the current one.
-pub(super) type Memories = Arc<Mutex<HashMap<Key, Memory>>>;
+type Memories = Arc<Mutex<HashMap<Key, Memory>>>;
 
 impl Reconciler for Autoscalers {
     fn reconcile(&self, key: &Key, world: &World, plan: &mut Plan) -> Next {

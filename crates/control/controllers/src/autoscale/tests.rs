@@ -99,7 +99,7 @@ fn unknown_pods_hold_a_change_back() {
         down, one missing: 2 at 10%
         up, one pending: 4 at 200%
         one failed: 2 at 100%
-        one warms up: 1 at 50%
+        one warms up: 2 at 50%
         nothing measured: did not receive metrics for targeted pods (pods might be unready)
         no pods: no pods returned by selector while calculating replica count
     "#]]
