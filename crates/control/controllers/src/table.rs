@@ -9,6 +9,7 @@ use informer::Informers;
 use ipnet::Ipv4Net;
 use reconcile::Context;
 
+use crate::certificates::{self, Authority};
 use crate::{
     autoscale, claims, cronjob, daemonset, deployment, disruption, endpoints, garbage, job, namespace, node,
     quota, replicas, roles, serviceaccount, statefulset, volumes,
@@ -31,6 +32,8 @@ pub struct Config {
     pub cluster_cidr: Option<Ipv4Net>,
     /// PEM certificates by which pods know the API server.
     pub root_ca: Arc<str>,
+    /// Signs the certificates of Kubernetes' own signers; `None` leaves that to somebody else.
+    pub signing: Option<Arc<Authority>>,
     /// Whether the controller of this name (as in `--controllers`) is to run.
     pub enabled: Box<dyn Fn(&str) -> bool + Send + Sync>,
 }
@@ -152,6 +155,21 @@ pub static TABLE: &[Entry] = &[
         name: "ephemeral-volume-controller",
         account: "ephemeral-volume-controller",
         start: |c, _| started(volumes::start_ephemeral(c)),
+    },
+    Entry {
+        name: "certificatesigningrequest-approving-controller",
+        account: "certificate-controller",
+        start: |c, _| started(certificates::start_approving(c)),
+    },
+    Entry {
+        name: "certificatesigningrequest-signing-controller",
+        account: "certificate-controller",
+        start: |c, config| started(certificates::start_signing(c, config.signing.clone()?)),
+    },
+    Entry {
+        name: "certificatesigningrequest-cleaner-controller",
+        account: "certificate-controller",
+        start: |c, _| started(certificates::start_cleaning(c)),
     },
     Entry {
         name: "clusterrole-aggregation-controller",

@@ -19,7 +19,7 @@ mod refuse;
 mod review;
 mod world;
 
-pub use chain::{Admitted, Chain, Mutated};
+pub use chain::{Admitted, Chain, Mutated, UnknownPlugin};
 pub use notes::Notes;
 pub use plugins::{PLUGINS, Plugin, topology_labels};
 pub use quota::{Charge, over_quota};

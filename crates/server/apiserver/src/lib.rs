@@ -26,6 +26,7 @@ mod table;
 mod transport;
 mod watching;
 
+pub use admission::Chain as Admission;
 pub use serve::tls::{TlsError, TlsFiles};
 pub use server::{ApiServer, ApiServerHandle, Config, Server, StartError};
 pub use stream::KubeletClient;

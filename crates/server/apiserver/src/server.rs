@@ -78,6 +78,8 @@ pub struct Config {
     pub kubelet_client: Option<KubeletClient>,
     /// Whether requests without credential are served (as `system:anonymous`).
     pub anonymous: bool,
+    /// The admission plugins.
+    pub admission: admission::Chain,
 }
 
 /// What answers need besides the request.
@@ -151,6 +153,7 @@ impl ApiServer {
             env: config.env.clone(),
             authorizer: authorizer.clone(),
             tokens: tokens.clone(),
+            chain: config.admission,
             service_ranges: config.service_ranges,
             node_ports: config.node_ports,
         })

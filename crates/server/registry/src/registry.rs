@@ -33,6 +33,8 @@ pub struct Config {
     pub authorizer: Arc<Authorizer>,
     /// Issues ServiceAccount tokens.
     pub tokens: Arc<Tokens>,
+    /// The admission plugins.
+    pub chain: Chain,
     /// Ranges of cluster IPs, the first is the default family; one or two.
     pub service_ranges: Vec<IpNet>,
     /// Node ports.
@@ -84,7 +86,7 @@ impl Registry {
             env: config.env,
             authorizer: config.authorizer,
             tokens: config.tokens,
-            chain: Chain,
+            chain: config.chain,
             services,
             event_leases,
             feeds,
