@@ -62,6 +62,10 @@ pub struct UpOptions {
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     #[serde(default)]
     pub disable_admission_plugins: Vec<String>,
+    /// The audit log.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub audit: crate::audit::AuditOptions,
 }
 
 /// The options with everything filled in that only this machine knows.

@@ -28,4 +28,5 @@ mod table;
 mod volumes;
 
 pub use certificates::{Authority, SignError};
+pub use serviceaccount::{LegacyToken, SignLegacy};
 pub use table::{Config, Entry, Handle, TABLE, Transports, run, run_on};

@@ -62,6 +62,7 @@ async fn main() -> anyhow::Result<()> {
         kubelet_client: None,
         anonymous: true,
         admission: apiserver::Admission::default(),
+        audit: None,
     };
     let _handle = ApiServer::start(config).await?;
     std::fs::write(directory.join("ca.crt"), &ca)?;

@@ -80,6 +80,8 @@ pub struct Config {
     pub anonymous: bool,
     /// The admission plugins.
     pub admission: admission::Chain,
+    /// Tells of requests; `None` costs nothing.
+    pub audit: Option<Arc<audit::Auditor>>,
 }
 
 /// What answers need besides the request.
@@ -100,6 +102,7 @@ pub struct Server {
     pub(crate) openapi: CustomDocuments,
     pub(crate) shared: Shared,
     pub(crate) kubelet_client: Option<KubeletClient>,
+    pub(crate) audit: Option<Arc<audit::Auditor>>,
     pub(crate) address: SocketAddr,
     pub(crate) ready: AtomicBool,
     audit_ids: AtomicU64,
@@ -179,6 +182,7 @@ impl ApiServer {
             openapi: CustomDocuments::default(),
             shared: Shared { stopping: stopping.clone() },
             kubelet_client: config.kubelet_client,
+            audit: config.audit,
             address,
             ready: AtomicBool::new(false),
             audit_ids: AtomicU64::new(1),

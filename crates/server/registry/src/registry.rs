@@ -139,8 +139,18 @@ impl Registry {
         call: Call,
         warnings: &mut Vec<String>,
     ) -> Result<Outcome, Status> {
-        let notes = Notes::default();
-        let outcome = self.dispatch(authorized, call, warnings, &notes).await;
+        self.perform_noting(authorized, call, warnings, &Notes::default()).await
+    }
+
+    /// Like [`Registry::perform`]; `notes` takes what admission says for the audit log.
+    pub async fn perform_noting(
+        &self,
+        authorized: &Authorized,
+        call: Call,
+        warnings: &mut Vec<String>,
+        notes: &Notes,
+    ) -> Result<Outcome, Status> {
+        let outcome = self.dispatch(authorized, call, warnings, notes).await;
         warnings.extend(notes.take_warnings());
         outcome
     }

@@ -64,7 +64,8 @@ mod tests {
 
     #[test]
     fn usages_become_bits_and_purposes() {
-        let rows: &[(&[&str], Option<Vec<u8>>, usize)] = &[
+        type Row = (&'static [&'static str], Option<Vec<u8>>, usize);
+        let rows: &[Row] = &[
             (&["digital signature", "key encipherment", "server auth"], Some(vec![5, 0xa0]), 1),
             (&["client auth"], None, 1),
             (&["decipher only"], Some(vec![7, 0, 0x80]), 0),
