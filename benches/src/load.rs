@@ -10,12 +10,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use call::ListOptions;
+use call::{ListOptions, PatchKind, WriteOptions};
 use clap::{Parser, Subcommand};
 use client::{Client, TypedEvent, remote};
 use futures::StreamExt;
 use http_body_util::BodyExt;
+use types::apps::v1::Deployment;
 use types::core::v1::{ConfigMap, Container, Namespace, Pod};
+
+const JSON: &str = "application/json";
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 #[derive(Parser)]
 struct Cli {
@@ -41,10 +45,18 @@ enum Load {
     CreateConfigmaps,
     /// Create Pods that no scheduler takes
     CreatePods,
+    /// Create Pods that no scheduler takes, sent as JSON
+    CreatePodsJson,
+    /// Change a label of a Deployment, each client its own, by merge patch
+    Patch,
+    /// Server-side apply of a Deployment, each client its own, with a value that changes
+    Apply,
     /// Get one ConfigMap again and again
     Get,
     /// List 6,000 ConfigMaps of 1.5 kB
     List,
+    /// The same as protobuf
+    ListProtobuf,
     /// Watchers that all get every event of one writer
     Watch {
         /// How many
@@ -111,7 +123,7 @@ fn pod(name: String) -> Pod {
 
 /// Repeats a GET whose JSON answer is read and thrown away, so that the server is measured and not this program's decoder.
 /// An answer below `least` bytes counts as a failure.
-async fn repeat_raw(cli: &Cli, what: &str, path: String, least: usize) -> Result<()> {
+async fn repeat_raw(cli: &Cli, what: &str, path: String, accept: &'static str, least: usize) -> Result<()> {
     let server = cli.server()?;
     let bytes = Arc::new(AtomicU64::new(0));
     let counted = bytes.clone();
@@ -121,7 +133,7 @@ async fn repeat_raw(cli: &Cli, what: &str, path: String, least: usize) -> Result
         let server = server[number as usize % server.len()].clone();
         let (path, counted) = (path.clone(), counted.clone());
         async move {
-            let Ok(mut body) = open(&server, &path).await else { return false };
+            let Ok(mut body) = open(&server, &path, accept).await else { return false };
             let mut length = 0;
             while let Some(frame) = body.frame().await {
                 let Ok(frame) = frame else { return false };
@@ -137,9 +149,9 @@ async fn repeat_raw(cli: &Cli, what: &str, path: String, least: usize) -> Result
     Ok(())
 }
 
-/// Sends a GET that asks for JSON and gives the body once the status is 200.
-async fn open(server: &remote::Remote, path: &str) -> Result<remote::Answer> {
-    let request = http::Request::get(path).header("accept", "application/json").body(Bytes::new())?;
+/// Sends a GET that asks for one media type and gives the body once the status is 200.
+async fn open(server: &remote::Remote, path: &str, accept: &str) -> Result<remote::Answer> {
+    let request = http::Request::get(path).header("accept", accept).body(Bytes::new())?;
     let response = server.send(request).await?;
     anyhow::ensure!(response.status() == http::StatusCode::OK, "{path}: {}", response.status());
     Ok(response.into_body())
@@ -227,18 +239,89 @@ async fn measure(cli: &Cli, client: &Client) -> Result<()> {
             })
             .await
         }
+        Load::CreatePodsJson => create_json(cli, &space).await,
+        Load::Patch => change(cli, client, "merge patch Deployment", PatchKind::Merge).await,
+        Load::Apply => change(cli, client, "apply Deployment", PatchKind::Apply).await,
         Load::Get => {
             client.namespaced::<ConfigMap>(&space).create(config_map("one".into(), 1000)).await?;
             let path = format!("/api/v1/namespaces/{space}/configmaps/one");
-            repeat_raw(cli, "get ConfigMap", path, 1_000).await
+            repeat_raw(cli, "get ConfigMap", path, JSON, 1_000).await
         }
-        Load::List => {
+        Load::List | Load::ListProtobuf => {
             fill(cli, 6_000, 1_500).await?;
             let path = format!("/api/v1/namespaces/{space}/configmaps");
-            repeat_raw(cli, "list 6,000 ConfigMaps (9 MB)", path, 9_000_000).await
+            let (what, accept) = match cli.load {
+                Load::List => ("list 6,000 ConfigMaps (9 MB)", JSON),
+                _ => ("list 6,000 ConfigMaps (9 MB), protobuf", PROTOBUF),
+            };
+            repeat_raw(cli, what, path, accept, 9_000_000).await
         }
         Load::Watch { watchers } => watch(cli, client, watchers).await,
     }
+}
+
+/// Creates pods over raw HTTP: the library's own requests are protobuf.
+async fn create_json(cli: &Cli, space: &str) -> Result<()> {
+    let server = cli.server()?;
+    let path = format!("/api/v1/namespaces/{space}/pods");
+    repeat(cli, "create Pod, JSON", move |_, number| {
+        let server = server[number as usize % server.len()].clone();
+        let body = meta::to_value(&pod(format!("p-{number}"))).to_string();
+        let request = http::Request::post(&path).header("content-type", JSON).header("accept", JSON);
+        let request = request.body(Bytes::from(body));
+        async move {
+            let Ok(request) = request else { return false };
+            let Ok(response) = server.send(request).await else { return false };
+            response.status() == http::StatusCode::CREATED
+                && response.into_body().collect().await.is_ok()
+        }
+    })
+    .await
+}
+
+/// Changes Deployments, as many as there are clients.
+async fn change(cli: &Cli, client: &Client, what: &str, kind: PatchKind) -> Result<()> {
+    let api = client.namespaced::<Deployment>(&cli.namespace);
+    let options = WriteOptions { field_manager: "load".into(), force: true, ..WriteOptions::default() };
+    let clients = cli.clients as u64;
+    if kind == PatchKind::Merge {
+        for number in 0..clients {
+            let body = deployment(number, 0);
+            api.patch(&format!("d-{number}"), PatchKind::Apply, body, &options).await?;
+        }
+    }
+    let space = cli.namespace.clone();
+    repeat(cli, what, move |client, number| {
+        let api = client.namespaced::<Deployment>(&space);
+        let name = format!("d-{}", number % clients);
+        let mut options = options.clone();
+        let body = match kind {
+            PatchKind::Apply => deployment(number % clients, number),
+            _ => {
+                options.force = false;
+                Bytes::from(format!(r#"{{"metadata":{{"labels":{{"n":"{number}"}}}}}}"#))
+            }
+        };
+        async move { api.patch(&name, kind, body, &options).await.is_ok() }
+    })
+    .await
+}
+
+/// A Deployment without replicas, as applied.
+fn deployment(number: u64, label: u64) -> Bytes {
+    let name = format!("d-{number}");
+    let container = serde_json::json!({
+        "name": "main", "image": "example.com/image:1", "ports": [{"containerPort": 80}],
+        "env": [{"name": "A", "value": "a"}, {"name": "B", "value": "b"}],
+    });
+    let body = serde_json::json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "labels": {"n": label.to_string()}},
+        "spec": {
+            "replicas": 0, "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}},
+        },
+    });
+    Bytes::from(body.to_string())
 }
 
 async fn fill(cli: &Cli, count: u64, size: usize) -> Result<()> {
@@ -274,7 +357,7 @@ async fn watch(cli: &Cli, client: &Client, watchers: usize) -> Result<()> {
     let mut tasks = Vec::new();
     for _ in 0..watchers {
         let server = remote::Remote::new(config.clone())?;
-        let mut body = open(&server, &path).await?;
+        let mut body = open(&server, &path, JSON).await?;
         let seen = seen.clone();
         tasks.push(tokio::spawn(async move {
             // An event is a line.
