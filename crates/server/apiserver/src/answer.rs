@@ -129,9 +129,10 @@ pub(crate) fn write(answer: Answer, writer: &Writer, shared: &Shared) -> Respons
 
 fn finish(response: &mut Response<Body>, warnings: &[String], writer: &Writer) {
     let headers = response.headers_mut();
-    for text in warnings {
+    for text in told(warnings) {
         let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
-        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{escaped}\"")) {
+        // Any text but control characters may travel, ASCII or not.
+        if let Ok(value) = HeaderValue::from_bytes(format!("299 - \"{escaped}\"").as_bytes()) {
             headers.append(header::WARNING, value);
         }
     }
@@ -139,6 +140,31 @@ fn finish(response: &mut Response<Body>, warnings: &[String], writer: &Writer) {
         headers.insert("audit-id", id);
     }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+}
+
+/// The warnings as clients get them (upstream's `filters/warning.go`): each text once, and where all of them are too long
+/// each is cut and the last ones are left out.
+fn told(warnings: &[String]) -> Vec<&str> {
+    const ALL_CHARS_MAX: usize = 4 * 1024;
+    const ONE_CHARS_MAX: usize = 256;
+    let mut seen = HashSet::new();
+    let mut texts: Vec<&str> =
+        warnings.iter().map(String::as_str).filter(|text| !text.is_empty() && seen.insert(*text)).collect();
+    let length = |texts: &[&str]| texts.iter().map(|text| text.chars().count()).sum::<usize>();
+    if length(&texts) <= ALL_CHARS_MAX {
+        return texts;
+    }
+    for text in &mut texts {
+        let end = text.char_indices().nth(ONE_CHARS_MAX).map_or(text.len(), |(end, _)| end);
+        *text = &text[..end];
+    }
+    let mut left = ALL_CHARS_MAX;
+    texts.retain(|text| {
+        let fits = text.chars().count() <= left;
+        left = if fits { left - text.chars().count() } else { 0 };
+        fits
+    });
+    texts
 }
 
 fn respond(code: u16, content_type: &str, body: Body) -> Response<Body> {
@@ -286,4 +312,19 @@ fn compressed(response: Response<Body>, writer: &Writer) -> Response<Body> {
     parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     parts.headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     Response::from_parts(parts, Body::full(encode::gzip(body)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+
+    #[test]
+    fn warnings_are_told_once_and_not_without_end() {
+        let texts = |warnings: &[&str]| -> Vec<String> { warnings.iter().map(ToString::to_string).collect() };
+        assert_eq!(told(&texts(&["a", "b", "a", "", "ä"])), ["a", "b", "ä"]);
+        let many: Vec<String> = (0..100).map(|n| format!("{n:03}{}", "ü".repeat(500))).collect();
+        let cut = told(&many);
+        assert_eq!(cut.len(), 16, "4,096 characters at 256 each");
+        assert!(cut.iter().all(|text| text.chars().count() == 256));
+    }
 }

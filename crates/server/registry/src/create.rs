@@ -51,10 +51,7 @@ impl Registry {
         loop {
             attempt += 1;
             let last = attempt >= attempts;
-            let again =
-                if last && quota_attempts >= QUOTA_ATTEMPTS { None } else { Some(object.clone_object()) };
-            let candidate = again.unwrap_or_else(|| object.clone_object());
-            match self.create_once(request, candidate, options).await {
+            match self.create_once(request, object.clone_object(), options).await {
                 Err(status) if !last && status.is_already_exists() => {}
                 Err(status) if status.is_already_exists() && generated => {
                     return Err(self.generated_name_taken(request, status));

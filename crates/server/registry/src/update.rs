@@ -1,9 +1,10 @@
 //! UPDATE and PATCH: read, change, check, write if nobody else wrote meanwhile.
 
 use admission::{Operation, Review};
+use authz::{Attributes, Decision, Forbidden};
 use bytes::Bytes;
 use call::{DryRun, PatchKind, Target, WriteOptions};
-use meta::{FieldError, FieldErrorKind, Object, Status, Str};
+use meta::{FieldError, FieldErrorKind, GroupResource, Object, Status, Str};
 use rules::Subresource;
 use types::core::v1::Namespace;
 
@@ -58,7 +59,11 @@ impl Registry {
         let (served, target) = (request.served, request.target);
         for _ in 0..ATTEMPTS {
             let Some(current) = self.find_object(served, &target.namespace, &target.name).await? else {
-                return self.update_missing(request, source, options, part).await;
+                match self.update_missing(request, &source, options, part).await {
+                    // Somebody else made it meanwhile: the write applies to what they made.
+                    Err(status) if status.is_already_exists() => continue,
+                    done => return done,
+                }
             };
             let old = current.object().clone();
             let json = current.json();
@@ -156,16 +161,20 @@ impl Registry {
     async fn update_missing(
         &self,
         request: &mut Request<'_>,
-        source: Source,
+        source: &Source,
         options: &WriteOptions,
         part: Subresource<'_>,
     ) -> Result<Outcome, Status> {
         let target = request.target;
         let may_create = request.served.rules().create_on_update() && part == Subresource::Main;
         let mut object = match source {
-            Source::Replace(object) if may_create => object,
+            Source::Replace(object) if may_create => {
+                self.check_may_create(request)?;
+                object.clone_object()
+            }
             Source::Patch(PatchKind::Apply, body) if part == Subresource::Main => {
-                let object = self.applied_new(request, &body, options)?;
+                self.check_may_create(request)?;
+                let object = self.applied_new(request, body, options)?;
                 return Box::pin(self.create_owned(request, object, options)).await;
             }
             _ => return Err(request.not_found()),
@@ -182,6 +191,27 @@ impl Registry {
         }
         object.meta_mut().resource_version = Str::new();
         Box::pin(self.create(request, object, options)).await
+    }
+
+    /// Who may update or patch may not for that reason create: a write that makes the object asks for that as well.
+    fn check_may_create(&self, request: &Request<'_>) -> Result<(), Status> {
+        let (target, user) = (request.target, request.authorized.user());
+        let mut question = Attributes::resource(
+            "create",
+            &target.group,
+            &target.resource,
+            &target.namespace,
+            &target.name,
+        );
+        question.version = target.version.clone();
+        match self.authorizer.decide(user, &question) {
+            Decision::Allow(_) => Ok(()),
+            Decision::Deny(reason) | Decision::NoOpinion(reason) => {
+                let resource = GroupResource::new(target.group.clone(), target.resource.clone());
+                let refused = Forbidden { user: user.clone(), attributes: question, reason };
+                Err(Status::forbidden(&resource, &target.name, refused.explanation()))
+            }
+        }
     }
 
     /// The object that an apply makes where nothing is yet.

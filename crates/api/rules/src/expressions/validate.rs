@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cel::{Activation, Budget, DeclType, EvalError, Value as CelValue};
 use meta::{BadValue, FieldError, FieldErrorKind, FieldPath, Str};
-use schema::structural::{Schema, bad};
+use schema::structural::{Keyed, Schema, bad};
 use serde_json::Value;
 use types::apiextensions::v1::ValidationRule;
 
@@ -117,8 +117,9 @@ impl Run {
         match value {
             Value::Array(list) => {
                 let Some(items) = &node.items else { return Ok(()) };
+                let keyed = node.keys.as_deref().zip(old).map(|(keys, old)| Keyed::new(keys, old));
                 for (index, element) in list.iter().enumerate() {
-                    let before = node.keys.as_deref().and_then(|keys| same_element(keys, element, old?));
+                    let before = keyed.as_ref().and_then(|keyed| keyed.same(element));
                     let pair = before.map(|before| (element, before)).or(pair);
                     self.node(items, &at.index(index), element, before, pair)?;
                 }
@@ -240,9 +241,4 @@ fn is_message(text: &str) -> bool {
 
 fn shown(rule: &ValidationRule) -> &str {
     rule.rule.trim()
-}
-
-fn same_element<'v>(keys: &[Str], element: &Value, old: &'v Value) -> Option<&'v Value> {
-    let same = |other: &&Value| keys.iter().all(|key| other.get(key.as_str()) == element.get(key.as_str()));
-    old.as_array()?.iter().find(same)
 }

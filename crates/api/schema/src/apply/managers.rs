@@ -1,6 +1,8 @@
 //! Who owns what: `metadata.managedFields` decoded, and back.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use meta::v1::ManagedFieldsEntry;
 use meta::{RawJson, Str, Time};
@@ -15,7 +17,7 @@ const ANCIENT: &str = "ancient-changes";
 const UPDATE_ENTRIES_MAX: usize = 10;
 
 /// How a manager came to own its fields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operation {
     /// By server-side apply.
     Apply,
@@ -31,6 +33,9 @@ impl Operation {
         }
     }
 }
+
+/// Manager, operation, subresource, and for updaters the version.
+type Name = (Str, Operation, Str, Str);
 
 /// Names one entry. Appliers have one entry whatever the version they apply in; updaters have one for each version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +61,12 @@ impl Identity {
 }
 
 impl Identity {
+    /// What tells entries apart, for maps: an applier's version is no part of it.
+    fn name(&self) -> Name {
+        let version = if self.operation == Operation::Apply { Str::new() } else { self.api_version.clone() };
+        (self.manager.clone(), self.operation, self.subresource.clone(), version)
+    }
+
     /// The identity as JSON, which is what upstream sorts managers by where nothing else decides.
     pub(super) fn as_json(&self) -> String {
         let subresource = match self.subresource.as_str() {
@@ -127,6 +138,7 @@ impl Managers {
     /// The first entry that cannot be understood.
     pub fn decode(entries: &[ManagedFieldsEntry]) -> Result<Self, BadManagers> {
         let mut managers = Managers(Vec::with_capacity(entries.len() + 1));
+        let mut seen = HashMap::new();
         for (at, entry) in entries.iter().enumerate() {
             let operation = match entry.operation.as_str() {
                 "Apply" => Operation::Apply,
@@ -151,7 +163,16 @@ impl Managers {
                 subresource: entry.subresource.clone(),
                 api_version: entry.api_version.clone(),
             };
-            managers.put(Manager { id, time: entry.time, set });
+            // Entries of one name are one: the last counts. Clients may send very many.
+            let name = id.name();
+            let manager = Manager { id, time: entry.time, set };
+            match seen.entry(name) {
+                Entry::Occupied(known) => managers.0[*known.get()] = manager,
+                Entry::Vacant(new) => {
+                    new.insert(managers.0.len());
+                    managers.0.push(manager);
+                }
+            }
         }
         Ok(managers)
     }
@@ -202,40 +223,38 @@ impl Managers {
 
     /// Merges the oldest update entries of each version into one, until few enough are left.
     fn cap(&mut self) {
-        let mut count = self.0.iter().filter(|m| m.id.operation == Operation::Update).count();
-        if count <= UPDATE_ENTRIES_MAX {
-            return;
-        }
-        let mut oldest: Vec<Identity> = {
-            let mut updates: Vec<&Manager> =
-                self.0.iter().filter(|m| m.id.operation == Operation::Update).collect();
-            updates.sort_by(|a, b| {
-                seconds(a).cmp(&seconds(b)).then_with(|| a.id.as_json().cmp(&b.id.as_json()))
-            });
-            updates.into_iter().map(|m| m.id.clone()).collect()
-        };
-        oldest.reverse();
-        let mut first_of: Vec<(Str, Identity)> = Vec::new();
-        while count > UPDATE_ENTRIES_MAX {
-            let Some(id) = oldest.pop() else { return };
-            let version = id.api_version.clone();
-            let Some((_, first)) = first_of.iter().find(|(seen, _)| *seen == version) else {
-                first_of.push((version, id));
+        let count = self.0.iter().filter(|m| m.id.operation == Operation::Update).count();
+        let Some(mut excess) = count.checked_sub(UPDATE_ENTRIES_MAX).filter(|excess| *excess > 0) else { return };
+        let (mut updates, kept): (Vec<Manager>, Vec<Manager>) =
+            std::mem::take(&mut self.0).into_iter().partition(|m| m.id.operation == Operation::Update);
+        updates.sort_by_cached_key(|m| (seconds(m), m.id.as_json()));
+        let ids: Vec<Identity> = updates.iter().map(|m| m.id.clone()).collect();
+        let mut updates: HashMap<Name, Manager> = updates.into_iter().map(|m| (m.id.name(), m)).collect();
+        let mut first_of: HashMap<Str, Name> = HashMap::new();
+        for id in ids {
+            if excess == 0 {
+                break;
+            }
+            // The first of a version stays what it is until there is a second.
+            let Some(first) = first_of.get(&id.api_version) else {
+                first_of.insert(id.api_version.clone(), id.name());
                 continue;
             };
             let bucket = Identity {
                 manager: ANCIENT.into(),
                 operation: Operation::Update,
                 subresource: Str::new(),
-                api_version: version,
+                api_version: id.api_version.clone(),
             };
-            let first = first.clone();
-            let before = self.take(&bucket).or_else(|| self.take(&first));
-            let Some(merged) = self.take(&id) else { continue };
+            let before = updates.remove(&bucket.name()).or_else(|| updates.remove(first));
+            let Some(merged) = updates.remove(&id.name()) else { continue };
             let set = before.map_or_else(Set::default, |m| m.set).union(&merged.set);
-            self.0.push(Manager { id: bucket, time: merged.time, set });
-            count -= 1;
+            updates.insert(bucket.name(), Manager { id: bucket, time: merged.time, set });
+            excess -= 1;
         }
+        self.0 = kept;
+        self.0.extend(updates.into_values());
+        self.0.sort_by(order);
     }
 }
 

@@ -3,6 +3,7 @@
 //! The messages show values as Go's `%v` and `%#v` print them, since that is what clients of upstream see.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use super::collect::child;
 use super::doc::{Form, Val};
@@ -10,37 +11,79 @@ use super::keys;
 use super::path::PathElement;
 use super::place::{Kind, List, Map, Place, Relation, Scalar};
 
+/// Bytes of text that problems may make together: names and values in them are the client's.
+const TEXT_MAX: usize = 1 << 20;
+
 /// Everything that is wrong with the configuration, in upstream's words; `None` when nothing is.
 pub(super) fn problems(value: &Val<'_>, place: Place<'_>) -> Option<String> {
-    let mut found = Vec::new();
-    check(value, place, "", &mut found);
-    match &found[..] {
+    let mut found = Found::default();
+    check(value, place, &At::Root, &mut found);
+    match &found.problems[..] {
         [] => None,
         [one] => Some(one.clone()),
         many => Some(format!("errors:\n  {}", many.join("\n  "))),
     }
 }
 
-fn note(found: &mut Vec<String>, at: &str, problem: &str) {
-    found.push(if at.is_empty() { problem.to_owned() } else { format!("{at}: {problem}") });
+/// Problems so far.
+#[derive(Default)]
+struct Found {
+    problems: Vec<String>,
+    bytes: usize,
 }
 
-fn check(value: &Val<'_>, place: Place<'_>, at: &str, found: &mut Vec<String>) {
+impl Found {
+    /// Further problems are left out.
+    fn is_full(&self) -> bool {
+        self.bytes > TEXT_MAX
+    }
+
+    fn note(&mut self, at: &At<'_>, problem: impl fmt::Display) {
+        if self.is_full() {
+            return;
+        }
+        let text = match at {
+            At::Root => problem.to_string(),
+            at => format!("{at}: {problem}"),
+        };
+        self.bytes += text.len();
+        self.problems.push(text);
+    }
+}
+
+/// Where a value is, as a chain of borrowed steps: the text is only made when there is something to say.
+enum At<'a> {
+    Root,
+    Field(&'a At<'a>, &'a str),
+    Element(&'a At<'a>, &'a PathElement),
+}
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            At::Root => Ok(()),
+            At::Field(parent, name) => write!(f, "{parent}.{name}"),
+            At::Element(parent, element) => write!(f, "{parent}{element}"),
+        }
+    }
+}
+
+fn check(value: &Val<'_>, place: Place<'_>, at: &At<'_>, found: &mut Found) {
     let (atom, narrowed) = place.atom_for(Some(value));
     let form = value.form();
     match (atom.kind(narrowed), atom.scalar, atom.list, atom.map) {
         _ if form == Form::Null => {}
         (Kind::Scalar, Some(scalar), ..) => {
             if let Some(problem) = scalar_problem(scalar, value) {
-                note(found, at, &problem);
+                found.note(at, problem);
             }
         }
         (Kind::List, _, Some(_), _) if form != Form::List => {
-            note(found, at, &format!("expected list, got {}", boxed(value)));
+            found.note(at, format_args!("expected list, got {}", boxed(value)));
         }
         (Kind::List, _, Some(list), _) => check_list(&list, value, at, found),
         (Kind::Map, _, _, Some(_)) if form != Form::Map => {
-            note(found, at, &format!("expected map, got {}", boxed(value)));
+            found.note(at, format_args!("expected map, got {}", boxed(value)));
         }
         (Kind::Map, _, _, Some(map)) => check_map(&map, value, at, found),
         _ => {}
@@ -63,38 +106,44 @@ fn scalar_problem(wanted: Scalar, value: &Val<'_>) -> Option<String> {
     }
 }
 
-fn check_list(list: &List<'_>, value: &Val<'_>, at: &str, found: &mut Vec<String>) {
+fn check_list(list: &List<'_>, value: &Val<'_>, at: &At<'_>, found: &mut Found) {
     let mut seen = BTreeSet::new();
     for (index, item) in value.elements().enumerate() {
+        if found.is_full() {
+            return;
+        }
         let name = if list.relation == Relation::Atomic {
             PathElement::Index(index as i64)
         } else {
             match keys::of(list, &item) {
                 Ok(name) => {
                     if !seen.insert(name.clone()) {
-                        note(found, at, &format!("duplicate entries for key {name}"));
+                        found.note(at, format_args!("duplicate entries for key {name}"));
                     }
                     name
                 }
                 Err(problem) => {
-                    note(found, at, &format!("element {index}: {problem}"));
+                    found.note(at, format_args!("element {index}: {problem}"));
                     return;
                 }
             }
         };
-        check(&item, list.element, &format!("{at}{name}"), found);
+        check(&item, list.element, &At::Element(at, &name), found);
     }
 }
 
-fn check_map(map: &Map<'_>, value: &Val<'_>, at: &str, found: &mut Vec<String>) {
+fn check_map(map: &Map<'_>, value: &Val<'_>, at: &At<'_>, found: &mut Found) {
     let mut hint = 0;
     for (key, item) in value.members() {
         let name = key.string();
-        let here = format!("{at}.{name}");
+        if found.is_full() {
+            return;
+        }
+        let here = At::Field(at, &name);
         match child(map, &name, &mut hint) {
             Some(place) => check(&item, place, &here, found),
             None => {
-                note(found, &here, "field not declared in schema");
+                found.note(&here, "field not declared in schema");
                 return;
             }
         }

@@ -9,6 +9,7 @@ mod applied;
 pub mod check;
 mod default;
 mod expressions;
+mod keyed;
 pub mod lists;
 mod place;
 mod prune;
@@ -24,6 +25,7 @@ use meta::Str;
 use regex::Regex;
 use serde_json::Value;
 
+pub use keyed::Keyed;
 pub use prune::META_FIELDS;
 pub use read::Unsupported;
 

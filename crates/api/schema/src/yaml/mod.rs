@@ -18,6 +18,8 @@ use crate::apply::{Doc, Form, Val};
 const DEPTH_MAX: usize = 256;
 /// Values that a document may hold after its aliases are unfolded.
 const VALUES_MAX: usize = 2_000_000;
+/// Bytes of text that aliases may add: values can be few and yet huge.
+const ALIASED_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Values that come from aliases and are never too many.
 const ALIASED_FREE: usize = 100;
 
@@ -69,7 +71,7 @@ pub fn document(body: &[u8]) -> Result<Document, String> {
     let mut parser = Parser::new();
     parser.set_input_string(&mut input);
     let mut reader =
-        Reader { duplicates: Vec::new(), anchors: HashMap::new(), open: Vec::new(), seen: 0, aliased: 0 };
+        Reader { duplicates: Vec::new(), anchors: HashMap::new(), open: Vec::new(), seen: 0, aliased: 0, aliased_bytes: 0 };
     loop {
         let event = parser.parse().map_err(|error| complaint(&error))?;
         match event.data {
@@ -123,11 +125,19 @@ fn shorten_floats(value: &mut Value) {
     }
 }
 
-/// A value with how many values it is.
+/// A value with how many values it is, and how many bytes of text they hold.
 #[derive(Clone)]
 struct Counted {
     json: Value,
     count: usize,
+    bytes: usize,
+}
+
+impl Counted {
+    fn scalar(json: Value) -> Self {
+        let bytes = json.as_str().map_or(0, str::len);
+        Counted { json, count: 1, bytes }
+    }
 }
 
 struct Reader {
@@ -137,6 +147,7 @@ struct Reader {
     open: Vec<String>,
     seen: usize,
     aliased: usize,
+    aliased_bytes: usize,
 }
 
 type Next<'n> = dyn FnMut() -> Result<Event, String> + 'n;
@@ -156,11 +167,11 @@ impl Reader {
             EventData::Scalar { anchor, tag, value, style, .. } => {
                 let plain = matches!(style, ScalarStyle::Plain | ScalarStyle::Any);
                 let json = scalar(tag.as_deref(), value, plain)?;
-                Ok(self.keep(anchor, Counted { json, count: 1 }))
+                self.keep(anchor, Counted::scalar(json))
             }
             EventData::SequenceStart { anchor, .. } => {
                 self.open.extend(anchor.clone());
-                let (mut items, mut count) = (Vec::new(), 1);
+                let (mut items, mut count, mut bytes) = (Vec::new(), 1, 0);
                 loop {
                     let event = next()?;
                     if event.data == EventData::SequenceEnd {
@@ -168,21 +179,22 @@ impl Reader {
                     }
                     let item = self.value(event, next, depth + 1)?;
                     count += item.count;
+                    bytes += item.bytes;
                     items.push(item.json);
                 }
-                Ok(self.close(anchor, Counted { json: Value::Array(items), count }))
+                self.close(anchor, Counted { json: Value::Array(items), count, bytes })
             }
             EventData::MappingStart { anchor, .. } => {
                 self.open.extend(anchor.clone());
                 let made = self.mapping(next, depth)?;
-                Ok(self.close(anchor, made))
+                self.close(anchor, made)
             }
             _ => refuse("unexpected event"),
         }
     }
 
     fn mapping(&mut self, next: &mut Next<'_>, depth: usize) -> Result<Counted, String> {
-        let (mut map, mut count) = (Map::new(), 1);
+        let (mut map, mut count, mut bytes) = (Map::new(), 1, 0);
         let mut merged = Vec::new();
         loop {
             let event = next()?;
@@ -195,6 +207,7 @@ impl Reader {
             let value = next()?;
             let value = self.value(value, next, depth + 1)?;
             count += value.count + 1;
+            bytes += value.bytes + key.bytes;
             if merges {
                 merged.push(value.json);
                 continue;
@@ -207,7 +220,7 @@ impl Reader {
         for value in merged {
             merge(&mut map, value)?;
         }
-        Ok(Counted { json: Value::Object(map), count })
+        Ok(Counted { json: Value::Object(map), count, bytes })
     }
 
     fn alias(&mut self, anchor: &str) -> Result<Counted, String> {
@@ -217,9 +230,10 @@ impl Reader {
         let Some(value) = self.anchors.get(anchor) else {
             return refuse(format!("unknown anchor '{anchor}' referenced"));
         };
-        let count = value.count;
+        let (count, bytes) = (value.count, value.bytes);
         self.aliased += count;
         self.count(count)?;
+        self.copied(bytes)?;
         // The more a document holds, the smaller a part of it may come from aliases.
         let share = 0.99 - 0.89 * (self.seen as f64 / VALUES_MAX as f64);
         if self.aliased > ALIASED_FREE && self.seen > 1000 && self.aliased as f64 > share * self.seen as f64 {
@@ -236,14 +250,24 @@ impl Reader {
         Ok(())
     }
 
-    fn keep(&mut self, anchor: Option<String>, value: Counted) -> Counted {
-        if let Some(anchor) = anchor {
-            self.anchors.insert(anchor, value.clone());
+    /// Text that is in memory once more than the document has it.
+    fn copied(&mut self, bytes: usize) -> Result<(), String> {
+        self.aliased_bytes = self.aliased_bytes.saturating_add(bytes);
+        if self.aliased_bytes > ALIASED_BYTES_MAX {
+            return refuse("document contains excessive aliasing");
         }
-        value
+        Ok(())
     }
 
-    fn close(&mut self, anchor: Option<String>, value: Counted) -> Counted {
+    fn keep(&mut self, anchor: Option<String>, value: Counted) -> Result<Counted, String> {
+        if let Some(anchor) = anchor {
+            self.copied(value.bytes)?;
+            self.anchors.insert(anchor, value.clone());
+        }
+        Ok(value)
+    }
+
+    fn close(&mut self, anchor: Option<String>, value: Counted) -> Result<Counted, String> {
         if anchor.is_some() {
             self.open.pop();
         }
@@ -382,6 +406,10 @@ mod tests {
             text.push_str(&format!("a{n}: &a{n} [{refs}]\n"));
         }
         assert_eq!(document(text.as_bytes()).unwrap_err(), "yaml: document contains excessive aliasing");
+        let long = format!("a: &a \"{}\"\nb: [{}]\n", "x".repeat(1 << 20), vec!["*a"; 900].join(","));
+        assert_eq!(document(long.as_bytes()).unwrap_err(), "yaml: document contains excessive aliasing");
+        let nested = format!("{}x{}", "&a [".repeat(200), "]".repeat(200)).replacen('x', &"y".repeat(1 << 20), 1);
+        assert_eq!(document(nested.as_bytes()).unwrap_err(), "yaml: document contains excessive aliasing");
         let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
         assert_eq!(
             document(deep.as_bytes()).unwrap_err(),

@@ -76,8 +76,9 @@ impl Place<'_> {
         while let Some(at) = rest.find('<') {
             out.push_str(&rest[..at]);
             rest = &rest[at..];
-            if let Some(end) = rest.strip_prefix("<!--").and_then(|c| c.find("-->")) {
-                let end = "<!--".len() + end + "-->".len();
+            if let Some(comment) = rest.strip_prefix("<!--") {
+                // One that does not end takes the rest of the page, as in a browser.
+                let end = comment.find("-->").map_or(rest.len(), |end| "<!--".len() + end + "-->".len());
                 out.push_str(&rest[..end]);
                 rest = &rest[end..];
                 continue;

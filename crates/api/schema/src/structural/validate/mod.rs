@@ -12,7 +12,7 @@ use meta::{FieldError, FieldPath};
 use serde_json::{Map, Value};
 
 use super::place::Place;
-use super::{Additional, Schema};
+use super::{Additional, Keyed, Schema};
 use problem::Findings;
 
 pub use formats::is_known_of as is_format_of;
@@ -182,9 +182,11 @@ fn string(schema: &Schema, text: &str, at: &Place<'_>, found: &mut Findings) {
 fn array(schema: &Schema, list: &[Value], old: Option<&Value>, at: &Place<'_>, found: &mut Findings) {
     let rules = &schema.rules;
     if let Some(items) = &schema.items {
+        let keyed = old.filter(|_| schema.list_type.as_deref() == Some("map"));
+        let before = keyed.map(|old| Keyed::new(&schema.list_map_keys, old));
         for (index, inner) in list.iter().enumerate() {
             let place = at.index(index);
-            let result = match old.and_then(|old| old_element(schema, inner, old)) {
+            let result = match before.as_ref().and_then(|before| before.same(inner)) {
                 Some(old) => node(items, inner, Some(old), &place),
                 None => walk(items, inner, None, &place),
             };
@@ -204,18 +206,6 @@ fn array(schema: &Schema, list: &[Value], old: Option<&Value>, at: &Place<'_>, f
         found.repeated(at);
     }
     found.count();
-}
-
-/// The element of the old list that has the same keys, in lists that are maps.
-fn old_element<'o>(schema: &Schema, element: &Value, old: &'o Value) -> Option<&'o Value> {
-    if schema.list_type.as_deref() != Some("map") {
-        return None;
-    }
-    let key_of = |element: &Value| -> Vec<Option<Value>> {
-        schema.list_map_keys.iter().map(|key| element.get(key.as_str()).cloned()).collect()
-    };
-    let wanted = key_of(element);
-    old.as_array()?.iter().find(|candidate| key_of(candidate) == wanted)
 }
 
 fn object(
