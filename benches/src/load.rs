@@ -272,8 +272,7 @@ async fn create_json(cli: &Cli, space: &str) -> Result<()> {
         async move {
             let Ok(request) = request else { return false };
             let Ok(response) = server.send(request).await else { return false };
-            response.status() == http::StatusCode::CREATED
-                && response.into_body().collect().await.is_ok()
+            response.status() == http::StatusCode::CREATED && response.into_body().collect().await.is_ok()
         }
     })
     .await

@@ -2,7 +2,7 @@
 //!
 //! Stored objects are written from the bytes that the feed holds; a list is a gather of slices.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{self, HeaderValue};

@@ -196,13 +196,8 @@ impl Registry {
     /// Who may update or patch may not for that reason create: a write that makes the object asks for that as well.
     fn check_may_create(&self, request: &Request<'_>) -> Result<(), Status> {
         let (target, user) = (request.target, request.authorized.user());
-        let mut question = Attributes::resource(
-            "create",
-            &target.group,
-            &target.resource,
-            &target.namespace,
-            &target.name,
-        );
+        let mut question =
+            Attributes::resource("create", &target.group, &target.resource, &target.namespace, &target.name);
         question.version = target.version.clone();
         match self.authorizer.decide(user, &question) {
             Decision::Allow(_) => Ok(()),

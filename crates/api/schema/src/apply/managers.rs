@@ -224,7 +224,9 @@ impl Managers {
     /// Merges the oldest update entries of each version into one, until few enough are left.
     fn cap(&mut self) {
         let count = self.0.iter().filter(|m| m.id.operation == Operation::Update).count();
-        let Some(mut excess) = count.checked_sub(UPDATE_ENTRIES_MAX).filter(|excess| *excess > 0) else { return };
+        let Some(mut excess) = count.checked_sub(UPDATE_ENTRIES_MAX).filter(|excess| *excess > 0) else {
+            return;
+        };
         let (mut updates, kept): (Vec<Manager>, Vec<Manager>) =
             std::mem::take(&mut self.0).into_iter().partition(|m| m.id.operation == Operation::Update);
         updates.sort_by_cached_key(|m| (seconds(m), m.id.as_json()));

@@ -70,8 +70,14 @@ pub fn document(body: &[u8]) -> Result<Document, String> {
     let mut input = body;
     let mut parser = Parser::new();
     parser.set_input_string(&mut input);
-    let mut reader =
-        Reader { duplicates: Vec::new(), anchors: HashMap::new(), open: Vec::new(), seen: 0, aliased: 0, aliased_bytes: 0 };
+    let mut reader = Reader {
+        duplicates: Vec::new(),
+        anchors: HashMap::new(),
+        open: Vec::new(),
+        seen: 0,
+        aliased: 0,
+        aliased_bytes: 0,
+    };
     loop {
         let event = parser.parse().map_err(|error| complaint(&error))?;
         match event.data {
@@ -408,7 +414,8 @@ mod tests {
         assert_eq!(document(text.as_bytes()).unwrap_err(), "yaml: document contains excessive aliasing");
         let long = format!("a: &a \"{}\"\nb: [{}]\n", "x".repeat(1 << 20), vec!["*a"; 900].join(","));
         assert_eq!(document(long.as_bytes()).unwrap_err(), "yaml: document contains excessive aliasing");
-        let nested = format!("{}x{}", "&a [".repeat(200), "]".repeat(200)).replacen('x', &"y".repeat(1 << 20), 1);
+        let nested =
+            format!("{}x{}", "&a [".repeat(200), "]".repeat(200)).replacen('x', &"y".repeat(1 << 20), 1);
         assert_eq!(document(nested.as_bytes()).unwrap_err(), "yaml: document contains excessive aliasing");
         let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
         assert_eq!(
