@@ -31,7 +31,11 @@ impl ByteString {
             let at = match e {
                 base64::DecodeError::InvalidByte(at, _) => at,
                 base64::DecodeError::InvalidLastSymbol { .. } => plain.len().saturating_sub(1),
-                base64::DecodeError::InvalidLength(_) | base64::DecodeError::InvalidPadding => plain.len(),
+                // Go points at the end of a padding that is too short, else at the group of four that is.
+                base64::DecodeError::InvalidPadding if plain.ends_with(b"=") => plain.len(),
+                base64::DecodeError::InvalidLength(_) | base64::DecodeError::InvalidPadding => {
+                    plain.len() - plain.len() % 4
+                }
             };
             DecodeError::text(format!("illegal base64 data at input byte {at}"))
         })

@@ -126,10 +126,8 @@ fn leaf(old: &Val<'_>, new: &Val<'_>) -> Marks {
 fn maps(map: &Map<'_>, old: &Val<'_>, new: &Val<'_>, out: &mut Comparison) {
     let (was, is) = (Index::new(*old), Index::new(*new));
     let mut hint = 0;
-    let mut at = 0;
-    for (key, before) in old.members() {
+    for (at, (key, before)) in old.members().enumerate() {
         let after = is.find(&key, at);
-        at += 1;
         if after.is_some_and(|after| after.raw() == before.raw()) {
             continue;
         }

@@ -125,7 +125,7 @@ mod tests {
         let key = |port: Scalar| {
             PathElement::Key(vec![("port".into(), port), ("protocol".into(), Scalar::Text("TCP".into()))])
         };
-        let mut elements = vec![
+        let mut elements = [
             PathElement::Index(1),
             PathElement::Value(Scalar::Text("a".into())),
             key(Scalar::Int(443)),

@@ -46,7 +46,7 @@ async fn follow(server: &Arc<Server>) {
 async fn aggregate(server: &Arc<Server>, served: &Served) -> Result<(), Status> {
     let roles: Vec<Arc<ClusterRole>> = server
         .registry
-        .all(&served, "")
+        .all(served, "")
         .await?
         .into_iter()
         .filter_map(|stored| meta::downcast::<ClusterRole>(stored.object().clone()))

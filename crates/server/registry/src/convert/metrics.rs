@@ -49,15 +49,15 @@ pub(super) fn to_old(m: &new::MetricSpec) -> old::MetricSpec {
             Box::new(old::ObjectMetricSource {
                 target: old_reference(&o.described_object),
                 metric_name: o.metric.name.clone(),
-                target_value: o.target.value.clone().unwrap_or_default(),
+                target_value: o.target.value.unwrap_or_default(),
                 selector: o.metric.selector.clone(),
-                average_value: o.target.average_value.clone(),
+                average_value: o.target.average_value,
             })
         }),
         pods: m.pods.as_ref().map(|p| {
             Box::new(old::PodsMetricSource {
                 metric_name: p.metric.name.clone(),
-                target_average_value: p.target.average_value.clone().unwrap_or_default(),
+                target_average_value: p.target.average_value.unwrap_or_default(),
                 selector: p.metric.selector.clone(),
             })
         }),
@@ -65,14 +65,14 @@ pub(super) fn to_old(m: &new::MetricSpec) -> old::MetricSpec {
             Box::new(old::ResourceMetricSource {
                 name: r.name.clone(),
                 target_average_utilization: r.target.average_utilization,
-                target_average_value: r.target.average_value.clone(),
+                target_average_value: r.target.average_value,
             })
         }),
         container_resource: m.container_resource.as_ref().map(|r| {
             Box::new(old::ContainerResourceMetricSource {
                 name: r.name.clone(),
                 target_average_utilization: r.target.average_utilization,
-                target_average_value: r.target.average_value.clone(),
+                target_average_value: r.target.average_value,
                 container: r.container.clone(),
             })
         }),
@@ -80,8 +80,8 @@ pub(super) fn to_old(m: &new::MetricSpec) -> old::MetricSpec {
             Box::new(old::ExternalMetricSource {
                 metric_name: e.metric.name.clone(),
                 metric_selector: e.metric.selector.clone(),
-                target_value: e.target.value.clone(),
-                target_average_value: e.target.average_value.clone(),
+                target_value: e.target.value,
+                target_average_value: e.target.average_value,
             })
         }),
     }
@@ -91,36 +91,36 @@ pub(super) fn to_new(m: &old::MetricSpec) -> new::MetricSpec {
     new::MetricSpec {
         type_: m.type_.clone(),
         object: m.object.as_ref().map(|o| {
-            let value = o.average_value.is_none().then(|| o.target_value.clone());
+            let value = o.average_value.is_none().then_some(o.target_value);
             Box::new(new::ObjectMetricSource {
                 described_object: new_reference(&o.target),
                 metric: identifier(&o.metric_name, &o.selector),
-                target: target(value, o.average_value.clone(), None),
+                target: target(value, o.average_value, None),
             })
         }),
         pods: m.pods.as_ref().map(|p| {
             Box::new(new::PodsMetricSource {
                 metric: identifier(&p.metric_name, &p.selector),
-                target: target(None, Some(p.target_average_value.clone()), None),
+                target: target(None, Some(p.target_average_value), None),
             })
         }),
         resource: m.resource.as_ref().map(|r| {
             Box::new(new::ResourceMetricSource {
                 name: r.name.clone(),
-                target: target(None, r.target_average_value.clone(), r.target_average_utilization),
+                target: target(None, r.target_average_value, r.target_average_utilization),
             })
         }),
         container_resource: m.container_resource.as_ref().map(|r| {
             Box::new(new::ContainerResourceMetricSource {
                 name: r.name.clone(),
-                target: target(None, r.target_average_value.clone(), r.target_average_utilization),
+                target: target(None, r.target_average_value, r.target_average_utilization),
                 container: r.container.clone(),
             })
         }),
         external: m.external.as_ref().map(|e| {
             Box::new(new::ExternalMetricSource {
                 metric: identifier(&e.metric_name, &e.metric_selector),
-                target: target(e.target_value.clone(), e.target_average_value.clone(), None),
+                target: target(e.target_value, e.target_average_value, None),
             })
         }),
     }
@@ -141,15 +141,15 @@ pub(super) fn status_to_old(m: &new::MetricStatus) -> old::MetricStatus {
             Box::new(old::ObjectMetricStatus {
                 target: old_reference(&o.described_object),
                 metric_name: o.metric.name.clone(),
-                current_value: o.current.value.clone().unwrap_or_default(),
+                current_value: o.current.value.unwrap_or_default(),
                 selector: o.metric.selector.clone(),
-                average_value: o.current.average_value.clone(),
+                average_value: o.current.average_value,
             })
         }),
         pods: m.pods.as_ref().map(|p| {
             Box::new(old::PodsMetricStatus {
                 metric_name: p.metric.name.clone(),
-                current_average_value: p.current.average_value.clone().unwrap_or_default(),
+                current_average_value: p.current.average_value.unwrap_or_default(),
                 selector: p.metric.selector.clone(),
             })
         }),
@@ -157,14 +157,14 @@ pub(super) fn status_to_old(m: &new::MetricStatus) -> old::MetricStatus {
             Box::new(old::ResourceMetricStatus {
                 name: r.name.clone(),
                 current_average_utilization: r.current.average_utilization,
-                current_average_value: r.current.average_value.clone().unwrap_or_default(),
+                current_average_value: r.current.average_value.unwrap_or_default(),
             })
         }),
         container_resource: m.container_resource.as_ref().map(|r| {
             Box::new(old::ContainerResourceMetricStatus {
                 name: r.name.clone(),
                 current_average_utilization: r.current.average_utilization,
-                current_average_value: r.current.average_value.clone().unwrap_or_default(),
+                current_average_value: r.current.average_value.unwrap_or_default(),
                 container: r.container.clone(),
             })
         }),
@@ -172,8 +172,8 @@ pub(super) fn status_to_old(m: &new::MetricStatus) -> old::MetricStatus {
             Box::new(old::ExternalMetricStatus {
                 metric_name: e.metric.name.clone(),
                 metric_selector: e.metric.selector.clone(),
-                current_value: e.current.value.clone().unwrap_or_default(),
-                current_average_value: e.current.average_value.clone(),
+                current_value: e.current.value.unwrap_or_default(),
+                current_average_value: e.current.average_value,
             })
         }),
     }
@@ -186,24 +186,24 @@ pub(super) fn status_to_new(m: &old::MetricStatus) -> new::MetricStatus {
             Box::new(new::ObjectMetricStatus {
                 described_object: new_reference(&o.target),
                 metric: identifier(&o.metric_name, &o.selector),
-                current: current(Some(o.current_value.clone()), o.average_value.clone(), None),
+                current: current(Some(o.current_value), o.average_value, None),
             })
         }),
         pods: m.pods.as_ref().map(|p| {
             Box::new(new::PodsMetricStatus {
                 metric: identifier(&p.metric_name, &p.selector),
-                current: current(None, Some(p.current_average_value.clone()), None),
+                current: current(None, Some(p.current_average_value), None),
             })
         }),
         resource: m.resource.as_ref().map(|r| {
-            let average = Some(r.current_average_value.clone());
+            let average = Some(r.current_average_value);
             Box::new(new::ResourceMetricStatus {
                 name: r.name.clone(),
                 current: current(None, average, r.current_average_utilization),
             })
         }),
         container_resource: m.container_resource.as_ref().map(|r| {
-            let average = Some(r.current_average_value.clone());
+            let average = Some(r.current_average_value);
             Box::new(new::ContainerResourceMetricStatus {
                 name: r.name.clone(),
                 current: current(None, average, r.current_average_utilization),
@@ -213,7 +213,7 @@ pub(super) fn status_to_new(m: &old::MetricStatus) -> new::MetricStatus {
         external: m.external.as_ref().map(|e| {
             Box::new(new::ExternalMetricStatus {
                 metric: identifier(&e.metric_name, &e.metric_selector),
-                current: current(Some(e.current_value.clone()), e.current_average_value.clone(), None),
+                current: current(Some(e.current_value), e.current_average_value, None),
             })
         }),
     }

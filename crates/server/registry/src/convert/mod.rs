@@ -202,7 +202,6 @@ fn to_hpa2(hpa: &hpa1::HorizontalPodAutoscaler) -> hpa2::HorizontalPodAutoscaler
 #[cfg(test)]
 mod tests {
     use super::*;
-    use meta::Codec as _;
 
     #[test]
     fn autoscalers_survive_the_poorer_version() {
