@@ -32,6 +32,21 @@ struct Current {
     target: call::Target,
 }
 
+/// Why the target's pods are not known: as the condition has it, and as the event does.
+struct Unselected {
+    reason: &'static str,
+    told: String,
+    event: &'static str,
+    note: String,
+}
+
+impl Unselected {
+    /// The same in both.
+    fn both(reason: &'static str, text: String) -> Self {
+        Unselected { reason, told: text.clone(), event: reason, note: text }
+    }
+}
+
 /// What the metrics say together.
 struct Verdict {
     replicas: i32,
@@ -113,10 +128,10 @@ impl Pass {
     fn ask(mut self, current: Current, plan: &mut Plan) -> Next {
         let pods = match self.select(&current.scale.status.selector) {
             Ok(selector) => selector,
-            Err((reason, event_reason, told, event)) => {
-                plan.event(Note::warning(&self.autoscaler, event_reason, event.as_str()));
-                self.tell(("ScalingActive", "False"), reason, told);
-                return self.give_up(&current, Vec::new(), &event, plan);
+            Err(unselected) => {
+                plan.event(Note::warning(&self.autoscaler, unselected.event, unselected.note.as_str()));
+                self.tell(("ScalingActive", "False"), unselected.reason, unselected.told);
+                return self.give_up(&current, Vec::new(), &unselected.note, plan);
             }
         };
         let questions: Vec<Option<Write>> = self
@@ -132,18 +147,20 @@ impl Pass {
         Next::After(PERIOD)
     }
 
-    /// The selector of the target's pods, unless another autoscaler has some of them too. An error is the condition's
-    /// reason, the event's reason, the condition's message and the event's.
-    #[expect(clippy::type_complexity, reason = "used once, and explained above")]
-    fn select(&self, text: &str) -> Result<Selector, (&'static str, &'static str, String, String)> {
+    /// The selector of the target's pods, unless another autoscaler has some of them too.
+    fn select(&self, text: &str) -> Result<Selector, Unselected> {
         if text.is_empty() {
-            let told = "the HPA target's scale is missing a selector".to_owned();
-            return Err(("InvalidSelector", "SelectorRequired", told, "selector is required".to_owned()));
+            return Err(Unselected {
+                reason: "InvalidSelector",
+                event: "SelectorRequired",
+                told: "the HPA target's scale is missing a selector".to_owned(),
+                note: "selector is required".to_owned(),
+            });
         }
         let selector = Selector::parse(text).map_err(|problem| {
             let text =
                 format!("couldn't convert selector into a corresponding internal selector object: {problem}");
-            ("InvalidSelector", "InvalidSelector", text.clone(), text)
+            Unselected::both("InvalidSelector", text)
         })?;
         let pods = self.pods(&selector);
         let mut memories = self.memories.lock();
@@ -154,7 +171,7 @@ impl Pass {
             let names: Vec<String> = claimants.iter().map(Key::to_string).collect();
             let text =
                 format!("pods by selector {text} are controlled by multiple HPAs: [{}]", names.join(" "));
-            return Err(("AmbiguousSelector", "AmbiguousSelector", text.clone(), text));
+            return Err(Unselected::both("AmbiguousSelector", text));
         }
         Ok(selector)
     }
