@@ -97,7 +97,7 @@ fn find(server: &Server, decoded: &Decoded) -> Result<Served, Answer> {
         let Some(sub) = served.subresource(&info.subresource) else {
             return refused(errors::no_such_resource());
         };
-        sub.verbs.contains(&info.verb)
+        sub.verbs.contains(&info.verb) || is_proxied(decoded)
     } else if decoded.method == Method::HEAD || info.verb.is_empty() {
         false
     } else if named {
@@ -107,10 +107,26 @@ fn find(server: &Server, decoded: &Decoded) -> Result<Served, Answer> {
     } else {
         matches!(info.verb, "list" | "watch" | "create" | "deletecollection") && resource.has_verb(info.verb)
     };
-    if !allowed || decoded.method == Method::HEAD {
+    if !allowed || (decoded.method == Method::HEAD && !is_proxied(decoded)) {
         return refused(errors::method_not_allowed());
     }
     Ok(served)
+}
+
+/// What is behind a proxy decides for itself which methods it has.
+fn is_proxied(decoded: &Decoded) -> bool {
+    decoded.info.subresource == "proxy"
+        && decoded.info.group.is_empty()
+        && matches!(
+            decoded.method,
+            Method::GET
+                | Method::HEAD
+                | Method::OPTIONS
+                | Method::POST
+                | Method::PUT
+                | Method::PATCH
+                | Method::DELETE
+        )
 }
 
 /// The custom resource behind the path, or how upstream's handler of all of them refuses it.
