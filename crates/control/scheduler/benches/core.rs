@@ -99,7 +99,7 @@ fn preemption(nodes: usize) {
         let Some(candidates) = post_filter::run(&mut core, pod, 0, &mut failure, tie as u64) else {
             continue;
         };
-        let best = least_harm(&candidates)[0].clone();
+        let best = Arc::clone(least_harm(&candidates)[0]);
         for victim in &best.victims {
             core.snapshot.remove_pod(victim.uid());
             victims += 1;

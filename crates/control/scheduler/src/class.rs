@@ -10,6 +10,7 @@ use meta::Str;
 
 use crate::plugin::{Cx, Filter, PreFilter, Rejection, Score};
 use crate::pod_info::PodInfo;
+use crate::preemption::Candidate;
 use crate::profile::Profile;
 use crate::snapshot::Snapshot;
 
@@ -24,6 +25,9 @@ pub struct Scorer {
     /// Raw scores that depend on the row alone, by node.
     memo: Option<Vec<i64>>,
 }
+
+/// What a dry run of preemption came to.
+pub type Rehearsal = Result<Arc<Candidate>, Arc<Rejection>>;
 
 /// Verdict that a node fits.
 pub const FITS: u32 = 0;
@@ -44,6 +48,8 @@ pub struct Class {
     /// Generation of the row when the local scores were taken, by node.
     scored: Vec<u64>,
     rejections: Vec<Arc<Rejection>>,
+    /// Dry runs of preemption by node, with the generation of the row and of the budgets that they hold for.
+    dry_runs: Vec<Option<(u64, u64, Rehearsal)>>,
     known: HashMap<Arc<Rejection>, u32>,
     epoch: u64,
     journal: u64,
@@ -68,6 +74,7 @@ impl Class {
             verdicts: Vec::new(),
             scored: Vec::new(),
             rejections: Vec::new(),
+            dry_runs: Vec::new(),
             known: HashMap::new(),
             epoch: snapshot.epoch(),
             journal: snapshot.journal.end(),
@@ -170,6 +177,26 @@ impl Class {
         id
     }
 
+    /// The dry run that was made for the node as it is, if there was one.
+    pub fn rehearsed(&self, snapshot: &Snapshot, node: usize) -> Option<Rehearsal> {
+        let (generation, budgets, rehearsal) = self.dry_runs.get(node)?.as_ref()?;
+        let holds = *generation == snapshot.generation(node) && *budgets == snapshot.budgets();
+        holds.then(|| rehearsal.clone())
+    }
+
+    /// Remembers a dry run. Only where all filters look at the node's row alone does it hold for the next pod.
+    pub fn rehearse(&mut self, snapshot: &Snapshot, node: usize, rehearsal: &Rehearsal) {
+        if self.dry_runs.len() <= node {
+            self.dry_runs.resize(snapshot.rows().max(node + 1), None);
+        }
+        self.dry_runs[node] = Some((snapshot.generation(node), snapshot.budgets(), rehearsal.clone()));
+    }
+
+    /// All rejections, by number less one.
+    pub fn rejections(&self) -> &[Arc<Rejection>] {
+        &self.rejections
+    }
+
     /// The rejection behind a verdict.
     pub fn rejection(&self, verdict: u32) -> Option<&Arc<Rejection>> {
         self.rejections.get((verdict as usize).checked_sub(1)?)
@@ -177,7 +204,7 @@ impl Class {
 
     /// Whether the pod fits on the node: [`FITS`] or the number of a rejection.
     pub fn check(&mut self, cx: &Cx<'_>, node: usize) -> u32 {
-        let generation = cx.snapshot.row(node).generation;
+        let generation = cx.snapshot.generation(node);
         if self.verdicts.len() <= node {
             self.verdicts.resize(cx.snapshot.rows().max(node + 1), (0, FITS));
         }
@@ -261,7 +288,7 @@ impl Class {
             }
         }
         for node in nodes.iter().map(|node| *node as usize) {
-            let generation = cx.snapshot.row(node).generation;
+            let generation = cx.snapshot.generation(node);
             if self.scored[node] == generation {
                 continue;
             }

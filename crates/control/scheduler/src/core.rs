@@ -172,7 +172,7 @@ impl Core {
         self.sums = sums;
         let decision = match chosen {
             Some(index) => Decision::Node { index, feasible: filtered.feasible.len(), evaluated },
-            None => Decision::Failed(Failure::filters(total, &filtered.rejected, &class)),
+            None => Decision::Failed(Failure::filters(total, filtered.rejected, &class)),
         };
         self.give_back(pod, profile, class);
         decision
@@ -194,7 +194,7 @@ impl Core {
             Some(rejection) => Err(Failure::pre_filter(total, rejection.clone())),
             None => {
                 let filtered = self.filter(pod, profile, &mut class);
-                let failure = Failure::filters(total, &filtered.rejected, &class);
+                let failure = Failure::filters(total, filtered.rejected, &class);
                 if filtered.feasible.is_empty() { Err(failure) } else { Ok((filtered.feasible, failure)) }
             }
         };

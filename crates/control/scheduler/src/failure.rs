@@ -13,12 +13,16 @@ pub struct Failure {
     pub total: usize,
     /// The refusal of a plugin that did not even look at nodes.
     pub pre_filter: Option<Rejection>,
-    /// Refused nodes.
-    pub rejected: Vec<(u32, Arc<Rejection>)>,
+    /// Refused nodes, with the place of the rejection in `rejections`.
+    refused: Vec<(u32, u32)>,
+    /// The different rejections.
+    rejections: Vec<Arc<Rejection>>,
     /// Why the other nodes were not looked at.
     pub absent: Option<String>,
     /// Plugins that narrowed the nodes to be looked at.
     pub narrowed_by: Vec<&'static str>,
+    /// Victims of an earlier preemption are still going: the nominated node stays the pod's.
+    pub waits_for_victims: bool,
     /// What PostFilter came to; empty when it helped.
     pub post_filter: String,
 }
@@ -35,29 +39,49 @@ impl Failure {
     }
 
     /// Every node was refused.
-    pub fn filters(total: usize, rejected: &[(u32, u32)], class: &Class) -> Self {
-        let refusal = |(node, verdict): &(u32, u32)| Some((*node, class.rejection(*verdict)?.clone()));
+    pub fn filters(total: usize, rejected: Vec<(u32, u32)>, class: &Class) -> Self {
         let narrowed_by = class.only.as_ref().map_or(Vec::new(), |(_, plugins)| plugins.clone());
         let absent = (!narrowed_by.is_empty())
             .then(|| format!("node(s) didn't satisfy plugin(s) [{}]", narrowed_by.join(" ")));
-        let rejected = rejected.iter().filter_map(refusal).collect();
-        Failure { total, rejected, absent, narrowed_by, ..Failure::default() }
+        let rejections = class.rejections().to_vec();
+        let refused = rejected.into_iter().map(|(node, verdict)| (node, verdict.saturating_sub(1))).collect();
+        Failure { total, refused, rejections, absent, narrowed_by, ..Failure::default() }
+    }
+
+    /// One more refused node.
+    pub fn refuse(&mut self, node: u32, rejection: Rejection) {
+        self.rejections.push(Arc::new(rejection));
+        self.refused.push((node, self.rejections.len() as u32 - 1));
+    }
+
+    /// Refused nodes.
+    pub fn rejected(&self) -> impl ExactSizeIterator<Item = (u32, &Arc<Rejection>)> {
+        self.refused.iter().map(|(node, at)| (*node, &self.rejections[*at as usize]))
+    }
+
+    /// Each rejection with the number of nodes that it is for.
+    fn counts(&self) -> Vec<(&Rejection, usize)> {
+        let mut counts = vec![0; self.rejections.len()];
+        for (_, at) in &self.refused {
+            counts[*at as usize] += 1;
+        }
+        let each = self.rejections.iter().zip(counts).map(|(rejection, count)| (&**rejection, count));
+        each.filter(|(_, count)| *count > 0).collect()
     }
 
     /// Indices of the nodes where the removal of other pods may help.
     pub fn resolvable(&self) -> impl Iterator<Item = u32> + '_ {
-        self.rejected
-            .iter()
-            .filter(|(_, rejection)| rejection.code == Code::Unschedulable)
-            .map(|(node, _)| *node)
+        let resolvable: Vec<bool> =
+            self.rejections.iter().map(|rejection| rejection.code == Code::Unschedulable).collect();
+        self.refused.iter().filter(move |(_, at)| resolvable[*at as usize]).map(|(node, _)| *node)
     }
 
     /// Names of the plugins that refused, sorted.
     pub fn plugins(&self) -> Vec<&'static str> {
         let mut plugins: Vec<&'static str> = self
-            .rejected
-            .iter()
-            .map(|(_, rejection)| rejection.plugin)
+            .counts()
+            .into_iter()
+            .map(|(rejection, _)| rejection.plugin)
             .chain(self.pre_filter.iter().map(|rejection| rejection.plugin))
             .chain(self.narrowed_by.iter().copied())
             .collect();
@@ -83,23 +107,20 @@ impl Failure {
         if let Some(rejection) = &self.pre_filter {
             return format!("0/{} nodes are available: {}.", self.total, rejection.reasons.join(", "));
         }
-        let reasons = self.rejected.iter().map(|(_, rejection)| &rejection.reasons);
-        let absent = self.absent.as_deref().map(|reason| (reason, self.total - self.rejected.len()));
-        histogram(self.total, reasons.flatten().map(|reason| reason.as_str()), absent)
+        let counts = self.counts();
+        let reasons = counts
+            .iter()
+            .flat_map(|(rejection, count)| rejection.reasons.iter().map(|reason| (reason.as_str(), *count)));
+        let absent =
+            self.absent.as_deref().map(|reason| (reason, self.total.saturating_sub(self.refused.len())));
+        histogram(self.total, reasons.chain(absent))
     }
 }
 
-/// Counts equal reasons.
-pub fn histogram<'a>(
-    total: usize,
-    reasons: impl Iterator<Item = &'a str>,
-    absent: Option<(&'a str, usize)>,
-) -> String {
+/// Counts equal reasons, each given with the number of nodes that it is for.
+pub fn histogram<'a>(total: usize, reasons: impl Iterator<Item = (&'a str, usize)>) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for reason in reasons {
-        *counts.entry(reason).or_default() += 1;
-    }
-    if let Some((reason, nodes)) = absent.filter(|(_, nodes)| *nodes > 0) {
+    for (reason, nodes) in reasons.filter(|(_, nodes)| *nodes > 0) {
         *counts.entry(reason).or_default() += nodes;
     }
     let mut parts: Vec<String> =

@@ -34,6 +34,11 @@ impl Nominated {
         }
     }
 
+    /// The node that a pod is nominated for here.
+    pub fn node(&self, uid: &str) -> Option<&Str> {
+        self.pods.get(uid).map(|(_, node)| node)
+    }
+
     /// The node that the pod is nominated for, here or in its status.
     pub fn node_of(&self, pod: &PodInfo) -> Option<Str> {
         if let Some((_, node)) = self.pods.get(pod.uid()) {

@@ -16,7 +16,7 @@ pub fn run(
     profile: usize,
     failure: &mut Failure,
     random: u64,
-) -> Option<Vec<Candidate>> {
+) -> Option<Vec<Arc<Candidate>>> {
     if failure.total == 0 {
         return None;
     }
@@ -33,7 +33,9 @@ pub fn run(
             }
             reasons.push(dynamic_resources::post_filter(&pod.pod).into());
         } else if plugin == preemption::NAME {
-            match preemption::preempt(core, pod, profile, failure, random) {
+            let outcome = preemption::preempt(core, pod, profile, failure, random);
+            failure.waits_for_victims = outcome.waits_for_victims();
+            match outcome {
                 Preemption::Candidates(candidates) => return Some(candidates),
                 Preemption::No(reason) => reasons.push(format!("preemption: {reason}")),
             }

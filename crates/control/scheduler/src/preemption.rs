@@ -19,6 +19,7 @@ use crate::snapshot::NodeRow;
 /// The plugin's name.
 pub const NAME: &str = "DefaultPreemption";
 
+const WAITS_FOR_VICTIMS: &str = "not eligible due to a terminating pod on the nominated node.";
 const NOT_HELPFUL: &str = "Preemption is not helpful for scheduling";
 const NO_VICTIMS: &str = "No preemption victims found for incoming pod";
 
@@ -37,9 +38,16 @@ pub struct Candidate {
 #[derive(Debug)]
 pub enum Preemption {
     /// These candidates; never empty.
-    Candidates(Vec<Candidate>),
+    Candidates(Vec<Arc<Candidate>>),
     /// It does not help, for this reason.
     No(String),
+}
+
+impl Preemption {
+    /// Whether it does not help because it did already.
+    pub fn waits_for_victims(&self) -> bool {
+        matches!(self, Preemption::No(reason) if reason == WAITS_FOR_VICTIMS)
+    }
 }
 
 /// Whether the pod is on its way out because a scheduler preempted it.
@@ -59,7 +67,7 @@ fn not_eligible(core: &Core, pod: &PodInfo, failure: &Failure) -> Option<&'stati
     }
     let node = core.nominated.node_of(pod)?;
     let index = core.snapshot.index_of(&node)?;
-    let refusal = failure.rejected.iter().find(|(other, _)| *other as usize == index);
+    let refusal = failure.rejected().find(|(other, _)| *other as usize == index);
     if refusal.is_some_and(|(_, rejection)| rejection.code == Code::UnschedulableAndUnresolvable) {
         return None;
     }
@@ -69,7 +77,7 @@ fn not_eligible(core: &Core, pod: &PodInfo, failure: &Failure) -> Option<&'stati
         .pods
         .iter()
         .any(|other| other.priority < pod.priority && terminating_by_preemption(&other.pod));
-    waiting.then_some("not eligible due to a terminating pod on the nominated node.")
+    waiting.then_some(WAITS_FOR_VICTIMS)
 }
 
 /// When a pod started; one that did not start counts as the latest.
@@ -97,7 +105,7 @@ pub fn preempt(
     let total = core.snapshot.count();
     let potential: Vec<u32> = failure.resolvable().collect();
     if potential.is_empty() {
-        return Preemption::No(histogram(total, std::iter::empty(), Some((NOT_HELPFUL, total))));
+        return Preemption::No(histogram(total, std::iter::once((NOT_HELPFUL, total))));
     }
     let args = core.profiles[profile].preemption;
     let enough = (potential.len() as i64 * args.candidates_percent_min / 100)
@@ -109,8 +117,20 @@ pub fn preempt(
     let mut unharmed = false;
     let budgets = Budgets::new(&core.snapshot.cluster);
     let start = (random % potential.len() as u64) as usize;
+    let local = class.is_local();
     for node in potential[start..].iter().chain(&potential[..start]) {
-        match dry_run(core, pod, &mut class, &budgets, *node as usize) {
+        let node = *node as usize;
+        // Where nobody else is nominated and nothing beyond the row counts, the last dry run still holds.
+        let alone = local && core.nominated.on(&core.snapshot, node, pod).is_empty();
+        let known = if alone { class.rehearsed(&core.snapshot, node) } else { None };
+        let rehearsal = known.unwrap_or_else(|| {
+            let rehearsal = dry_run(core, pod, &mut class, &budgets, node).map(Arc::new).map_err(Arc::new);
+            if alone {
+                class.rehearse(&core.snapshot, node, &rehearsal);
+            }
+            rehearsal
+        });
+        match rehearsal {
             Ok(candidate) => {
                 unharmed |= candidate.pdb_violations == 0;
                 candidates.push(candidate);
@@ -123,10 +143,10 @@ pub fn preempt(
     }
     core.give_back(pod, profile, class);
     if candidates.is_empty() {
-        let reasons =
-            refused.iter().flat_map(|rejection| rejection.reasons.iter().map(|reason| reason.as_str()));
-        let absent = (NOT_HELPFUL, total - refused.len());
-        return Preemption::No(histogram(total, reasons, Some(absent)));
+        let reasons = refused.iter().flat_map(|rejection| rejection.reasons.iter());
+        let reasons = reasons.map(|reason| (reason.as_str(), 1));
+        let rest = (NOT_HELPFUL, total.saturating_sub(refused.len()));
+        return Preemption::No(histogram(total, reasons.chain(std::iter::once(rest))));
     }
     Preemption::Candidates(candidates)
 }
@@ -264,7 +284,13 @@ fn price(candidate: &Candidate) -> impl Ord {
 }
 
 /// The candidates that hurt least; several when nothing tells them apart.
-pub fn least_harm(candidates: &[Candidate]) -> Vec<&Candidate> {
-    let best = candidates.iter().map(price).min();
-    candidates.iter().filter(|candidate| Some(price(candidate)) == best).collect()
+pub fn least_harm(candidates: &[Arc<Candidate>]) -> Vec<&Arc<Candidate>> {
+    let prices: Vec<_> = candidates.iter().map(|candidate| price(candidate)).collect();
+    let best = prices.iter().min();
+    candidates
+        .iter()
+        .zip(&prices)
+        .filter(|(_, price)| Some(*price) == best)
+        .map(|(candidate, _)| candidate)
+        .collect()
 }

@@ -4,7 +4,7 @@
 //! A pod that was just decided for a node counts at once ([`Snapshot::place`]); when the watch later brings the same
 //! pod with its node, that replaces the assumption, and a binding that failed takes it back ([`Snapshot::remove_pod`]).
 //!
-//! Whoever derives something from the snapshot keeps it exact in one of three ways: a row's [`NodeRow::generation`] grows
+//! Whoever derives something from the snapshot keeps it exact in one of three ways: a row's [`Snapshot::generation`] grows
 //! with every change of the row; the [`Journal`] lists pods that came and went; and [`Snapshot::epoch`] grows when anything
 //! else changes that all nodes depend on (a label, a taint, an image, a namespace).
 
@@ -39,8 +39,6 @@ pub struct NodeRow {
     pub pods: Vec<Arc<PodInfo>>,
     /// Host ports in use.
     pub ports: Vec<HostPort>,
-    /// Grows with every change of this row; unique over all rows.
-    pub generation: u64,
 }
 
 impl NodeRow {
@@ -97,6 +95,8 @@ struct Image {
 #[derive(Default)]
 pub struct Snapshot {
     rows: Vec<NodeRow>,
+    /// By row: grows with every change of the row, and is unique over all rows.
+    generations: Vec<u64>,
     names: HashMap<Str, usize>,
     present: NodeSet,
     count: usize,
@@ -104,8 +104,9 @@ pub struct Snapshot {
     pods: HashMap<Str, (Arc<PodInfo>, usize)>,
     images: HashMap<Str, Image>,
     order: NodeOrder,
-    generations: u64,
+    changes: u64,
     epoch: u64,
+    budgets: u64,
     /// Pods that came and went.
     pub journal: Journal,
     /// Values of node labels that pods spread over.
@@ -139,6 +140,16 @@ impl Snapshot {
         self.epoch
     }
 
+    /// Grows when the node's row changed.
+    pub fn generation(&self, index: usize) -> u64 {
+        self.generations.get(index).copied().unwrap_or(0)
+    }
+
+    /// Grows when a disruption budget changed.
+    pub fn budgets(&self) -> u64 {
+        self.budgets
+    }
+
     /// The existing nodes in the order in which they are to be looked at.
     pub fn ordered(&mut self) -> &[u32] {
         self.order.list()
@@ -170,8 +181,9 @@ impl Snapshot {
     }
 
     fn touch(&mut self, index: usize) {
-        self.generations += 1;
-        self.rows[index].generation = self.generations;
+        self.changes += 1;
+        self.generations.resize(self.rows.len(), 0);
+        self.generations[index] = self.changes;
     }
 
     fn slot(&mut self, name: &str) -> usize {
@@ -332,6 +344,7 @@ impl Snapshot {
 
     /// Takes another object in.
     pub fn set<K: Tabled>(&mut self, object: Arc<K>) {
+        self.changed_kind::<K>();
         if self.cluster.set(object) {
             self.epoch += 1;
         }
@@ -339,8 +352,15 @@ impl Snapshot {
 
     /// Forgets another object.
     pub fn remove<K: Tabled>(&mut self, object: &K) {
+        self.changed_kind::<K>();
         if self.cluster.remove(object) {
             self.epoch += 1;
+        }
+    }
+
+    fn changed_kind<K: Tabled>(&mut self) {
+        if std::any::TypeId::of::<K>() == std::any::TypeId::of::<types::policy::v1::PodDisruptionBudget>() {
+            self.budgets += 1;
         }
     }
 
@@ -364,4 +384,5 @@ fn like(old: &PodInfo, new: &PodInfo) -> bool {
         && old.priority == new.priority
         && old.pod.metadata.labels == new.pod.metadata.labels
         && old.is_terminating() == new.is_terminating()
+        && old.pod.status.start_time == new.pod.status.start_time
 }

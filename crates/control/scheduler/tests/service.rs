@@ -104,6 +104,22 @@ async fn binds_what_fits_and_says_why_the_rest_does_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pod_that_wants_company_waits_for_it() {
+    let cluster = cluster(paused_env(4), SchedulerConfig::default());
+    let mut home = node("n1", "4");
+    home.metadata.labels.insert("kubernetes.io/hostname", "n1".into());
+    cluster.api.put(home);
+    let text = r#"{"metadata":{"name":"guest","namespace":"d"},"spec":{"schedulerName":"default-scheduler","containers":[{"name":"c"}],
+        "affinity":{"podAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":[{"labelSelector":{"matchLabels":{"app":"host"}},"topologyKey":"kubernetes.io/hostname"}]}}}}"#;
+    cluster.api.put(Pod::from_json(text.as_bytes()).unwrap());
+    assert!(eventually(|| cluster.condition("guest").is_some()).await);
+    let mut host = pod("host", "100m", 0, "");
+    host.metadata.labels.insert("app", "host".into());
+    cluster.api.put(host);
+    assert!(eventually(|| cluster.node_of("guest") == "n1").await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn preempts_and_then_binds() {
     let cluster = cluster(paused_env(2), SchedulerConfig::default());
     cluster.api.put(node("n1", "1"));

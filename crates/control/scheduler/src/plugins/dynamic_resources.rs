@@ -113,6 +113,10 @@ impl Score for Alternatives {
     fn normalize(&self, _: &Cx<'_>, _: &[u32], scores: &mut [i64]) {
         normalize_by_max(scores, false);
     }
+
+    fn local(&self) -> bool {
+        self.0.is_none()
+    }
 }
 
 /// What the pod's unallocated claims get on a node: claims with their allocations.

@@ -1,6 +1,7 @@
 //! Compares an attempt with its recording.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -15,7 +16,7 @@ pub(super) struct Attempt {
     pub(super) trace: Trace,
     pub(super) failure: Option<Failure>,
     pub(super) chosen: Option<usize>,
-    pub(super) preemption: Option<Vec<Candidate>>,
+    pub(super) preemption: Option<Vec<Arc<Candidate>>>,
 }
 
 fn refusal(rejection: &Rejection) -> Value {
@@ -112,7 +113,7 @@ fn compare_scores(snapshot: &Snapshot, mine: &Attempt, want: &Value) -> Vec<Stri
 /// Candidates, victims, violations, and that the nominated node is among those that hurt least.
 pub(super) fn compare_preemption(
     snapshot: &Snapshot,
-    candidates: &[Candidate],
+    candidates: &[Arc<Candidate>],
     step: &Value,
     want: &Value,
 ) -> Vec<String> {

@@ -70,16 +70,19 @@ impl Scheduler {
         let over = matches!(status.code, 404 | 409) && !prefix.is_empty();
         tracing::info!(pod = %pod.metadata.name, namespace = %pod.metadata.namespace, reason = %status.message, "binding failed");
         // What the watch told meanwhile is newer than what was assumed.
-        let claims = self.informers.cache::<ResourceClaim>();
+        let cache = self.informers.cache::<ResourceClaim>();
+        let claims: Vec<_> = reserved
+            .devices
+            .iter()
+            .filter_map(|(claim, _)| cache.get(&claim.metadata.namespace, &claim.metadata.name))
+            .collect();
         self.change(|state| {
             state.core.snapshot.remove_pod(&pod.metadata.uid);
             for (_, volume) in &reserved.volumes.bind {
                 state.core.snapshot.cluster.assumed_volumes.remove(&volume.metadata.name);
             }
-            for (claim, _) in &reserved.devices {
-                if let Some(known) = claims.get(&claim.metadata.namespace, &claim.metadata.name) {
-                    state.core.snapshot.set(known);
-                }
+            for claim in claims {
+                state.core.snapshot.set(claim);
             }
             if over {
                 state.queue.remove(&pod.metadata.uid);

@@ -70,7 +70,7 @@ impl Scheduler {
                             if resolvable { Code::Unschedulable } else { Code::UnschedulableAndUnresolvable };
                         if let Some((index, _)) = nodes.iter().find(|(_, node)| node.metadata.name == name) {
                             let refusal = Rejection { code, plugin: EXTENDER, reasons: vec![reason.into()] };
-                            failure.rejected.push((*index, Arc::new(refusal)));
+                            failure.refuse(*index, refusal);
                         }
                     }
                     nodes.retain(|(_, node)| left.nodes.contains(&node.metadata.name));
@@ -127,7 +127,7 @@ impl Scheduler {
         self.state.lock().fail(popped, failure, candidates, tie, now)
     }
 
-    fn names(&self, candidates: &[Candidate]) -> Vec<Str> {
+    fn names(&self, candidates: &[Arc<Candidate>]) -> Vec<Str> {
         let state = self.state.lock();
         candidates.iter().map(|candidate| state.core.snapshot.name(candidate.node)).collect()
     }

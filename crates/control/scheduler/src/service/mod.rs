@@ -124,7 +124,7 @@ pub async fn run(config: Config) {
 enum Next {
     Bind(Box<Reserved>),
     Refuse { pod: Arc<PodInfo>, profile: usize, failure: Box<Failure> },
-    Preempt { pod: Arc<PodInfo>, profile: usize, failure: Box<Failure>, candidate: Box<Candidate>, node: Str },
+    Preempt { pod: Arc<PodInfo>, profile: usize, failure: Box<Failure>, candidate: Arc<Candidate>, node: Str },
     Fail { pod: Arc<PodInfo>, profile: usize, error: String },
 }
 
@@ -233,7 +233,7 @@ impl State {
         &mut self,
         popped: Popped,
         failure: Failure,
-        candidates: Vec<Candidate>,
+        candidates: Vec<Arc<Candidate>>,
         tie: u64,
         now: Duration,
     ) -> Next {
@@ -247,11 +247,14 @@ impl State {
         let failure = Box::new(failure);
         let best = least_harm(&candidates);
         let Some(candidate) = best.get((tie % best.len().max(1) as u64) as usize) else {
+            if !failure.waits_for_victims {
+                self.core.nominated.remove(pod.uid());
+            }
             return Next::Refuse { pod, profile, failure };
         };
         let node = self.core.snapshot.name(candidate.node);
         self.core.nominated.set(pod.clone(), node.clone());
-        let candidate = Box::new((*candidate).clone());
+        let candidate = Arc::clone(candidate);
         Next::Preempt { pod, profile, failure, candidate, node }
     }
 }

@@ -36,6 +36,9 @@ impl Scheduler {
     ) {
         let message = failure.message();
         self.recorders[profile].record(Note::warning(&*pod.pod, "FailedScheduling", note(&message)));
+        // A nomination that came to nothing is taken back.
+        let stale = !failure.waits_for_victims && !pod.pod.status.nominated_node_name.is_empty();
+        let nominated = nominated.or(stale.then_some(""));
         self.condition(&pod.pod, "Unschedulable", &message, nominated).await;
     }
 
@@ -69,7 +72,7 @@ impl Scheduler {
         });
         let mut status = serde_json::json!({"conditions": [condition]});
         if let Some(node) = nominated {
-            status["nominatedNodeName"] = node.into();
+            status["nominatedNodeName"] = if node.is_empty() { serde_json::Value::Null } else { node.into() };
         }
         self.patch_pod(pod, serde_json::json!({"status": status})).await;
     }

@@ -136,10 +136,14 @@ impl Scheduler {
             } else if !pod.spec.node_name.is_empty() {
                 state.queue.remove(uid);
                 state.core.nominated.remove(uid);
-                let known = state.core.snapshot.has_pod(uid);
-                if state.core.snapshot.set_pod(pod) {
-                    state
-                        .happened(if known { ClusterEvent::PodLabels } else { ClusterEvent::PodPlaced }, now);
+                state.core.snapshot.set_pod(pod);
+                match change.old() {
+                    Some(old) if !old.spec.node_name.is_empty() => {
+                        if old.metadata.labels != pod.metadata.labels {
+                            state.happened(ClusterEvent::PodLabels, now);
+                        }
+                    }
+                    _ => state.happened(ClusterEvent::PodPlaced, now),
                 }
                 if change.old().is_some_and(|old| gave_back(old, pod)) {
                     state.happened(ClusterEvent::PodFreed, now);
@@ -150,6 +154,11 @@ impl Scheduler {
             } else if !state.core.snapshot.has_pod(uid)
                 && let Some(profile) = state.core.profile(&pod.spec.scheduler_name)
             {
+                let nominated = &pod.status.nominated_node_name;
+                if !nominated.is_empty() && state.core.nominated.node(uid).is_none() {
+                    let info = Arc::new(crate::pod_info::PodInfo::new(pod.clone()));
+                    state.core.nominated.set(info, nominated.clone());
+                }
                 let gated = gate(&state.core.profiles[profile], pod, &state.core.snapshot.cluster).is_some();
                 state.queue.add(pod.clone(), profile, gated, &state.core.profiles, now);
             }
