@@ -118,6 +118,11 @@ impl Env {
         }
     }
 
+    /// The declared type of a variable, through which its values are to be seen.
+    pub fn declared_type(&self, variable: &str) -> Option<&Arc<DeclType>> {
+        self.variables.get(variable)?.declared.as_ref()
+    }
+
     /// Parses and checks an expression.
     pub fn compile(&self, source: &str) -> Result<Program, CompileError> {
         let ast = parser::parse(source, Macros { bind: self.bind })?;

@@ -6,15 +6,28 @@ pub(crate) mod webhook;
 
 use types::admissionregistration::v1::MatchCondition;
 
-use crate::Path;
+use cel::{Env, Program, Type};
+
 use crate::check::{Errs, qualified_name};
+use crate::{Path, environments};
 use meta::List;
 use std::collections::BTreeSet;
 
 const CONDITIONS_MAX: usize = 64;
 
+/// Notes why an expression is not accepted; what it compiles to, if it is.
+fn expression(e: &mut Errs, at: &Path<'_>, env: &Env, text: &str, wanted: &[Type]) -> Option<Program> {
+    match environments::compile(env, text, wanted) {
+        Ok(program) => Some(program),
+        Err(refused) => {
+            e.invalid(at, text, refused.to_string());
+            None
+        }
+    }
+}
+
 /// Conditions under which a webhook or policy is asked at all.
-fn match_conditions(e: &mut Errs, at: &Path<'_>, conditions: &List<MatchCondition>) {
+fn match_conditions(e: &mut Errs, at: &Path<'_>, env: &Env, conditions: &List<MatchCondition>) {
     if conditions.len() > CONDITIONS_MAX {
         e.too_many(at, conditions.len(), CONDITIONS_MAX);
     }
@@ -23,6 +36,8 @@ fn match_conditions(e: &mut Errs, at: &Path<'_>, conditions: &List<MatchConditio
         let at = at.index(i);
         if c.expression.trim().is_empty() {
             e.required(&at.child("expression"), "");
+        } else {
+            expression(e, &at.child("expression"), env, &c.expression, &[Type::Bool]);
         }
         if c.name.is_empty() {
             e.required(&at.child("name"), "");

@@ -15,6 +15,7 @@ mod core;
 mod diff;
 mod discovery;
 pub mod embedded;
+pub mod environments;
 pub mod expressions;
 mod fill;
 mod flow;

@@ -12,7 +12,7 @@ const SELECTORS_MAX: usize = 32;
 const EXPRESSION_BYTES_MAX: usize = 10 * 1024;
 const PARAMETERS_BYTES_MAX: usize = 10 * 1024;
 
-/// Selectors of devices; their expressions are compiled where CEL is at hand.
+/// Selectors of devices.
 fn selectors(e: &mut Errs, at: &Path<'_>, selectors: &List<DeviceSelector>) {
     if selectors.len() > SELECTORS_MAX {
         e.too_many(at, selectors.len(), SELECTORS_MAX);
@@ -25,7 +25,12 @@ fn selectors(e: &mut Errs, at: &Path<'_>, selectors: &List<DeviceSelector>) {
             Some(cel) if cel.expression.len() > EXPRESSION_BYTES_MAX => {
                 e.too_long(&at.child("expression"), EXPRESSION_BYTES_MAX);
             }
-            Some(_) => {}
+            Some(cel) => {
+                let env = crate::environments::device();
+                if let Err(refused) = crate::environments::compile(env, &cel.expression, &[cel::Type::Bool]) {
+                    e.invalid(&at.child("expression"), &cel.expression, refused.to_string());
+                }
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Recorded requests of the reference, answered by decode → default → prepare → validate alone.
 //!
 //! Only POSTs that the reference refused as invalid, or accepted, are looked at, and only the causes of refusals are
-//! compared: what admission, allocation and CEL add belongs to the server and is tested there. The
+//! compared: what admission and allocation add belongs to the server and is tested there. The
 //! recordings lie outside the repository; without them the test says so and passes.
 
 use meta::{FieldError, Object};
@@ -9,17 +9,11 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-/// Cases whose answer needs more than the object: the store, the allocator, admission or a CEL compiler.
-const NOT_OURS: [&str; 12] = [
-    "deviceclass-bad",
+/// Cases whose answer needs more than the object: the store, the allocator, or admission.
+const NOT_OURS: [&str; 6] = [
     // An empty list of policies and an absent one are the same here.
     "hpa-behavior-bad",
-    "map-expression-bad",
     "service-ip-family-unavailable",
-    "vap-expression-bad",
-    "vap-message-newline",
-    "vap-variables-bad",
-    "webhook-match-conditions",
     "body-null",
     "lease-strategy",
     "dry-run-and-query-values",

@@ -7,7 +7,6 @@
 #![expect(clippy::result_large_err, reason = "Status is the error of the API, as the transports pass it")]
 
 mod autoscale;
-mod certificates;
 mod claims;
 mod common;
 mod cronjob;
@@ -19,6 +18,7 @@ mod garbage;
 mod job;
 mod namespace;
 mod node;
+mod policystatus;
 mod quota;
 mod replicas;
 mod roles;
@@ -27,6 +27,4 @@ mod statefulset;
 mod table;
 mod volumes;
 
-pub use certificates::{Authority, SignError};
-pub use serviceaccount::{LegacyToken, SignLegacy};
 pub use table::{Config, Entry, Handle, TABLE, Transports, run, run_on};

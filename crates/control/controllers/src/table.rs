@@ -9,11 +9,9 @@ use informer::Informers;
 use ipnet::Ipv4Net;
 use reconcile::Context;
 
-use crate::certificates::{self, Authority};
-use crate::serviceaccount::SignLegacy;
 use crate::{
     autoscale, claims, cronjob, daemonset, deployment, disruption, endpoints, garbage, job, namespace, node,
-    quota, replicas, roles, serviceaccount, statefulset, volumes,
+    policystatus, quota, replicas, roles, serviceaccount, statefulset, volumes,
 };
 
 /// The user that reads for all controllers.
@@ -33,10 +31,6 @@ pub struct Config {
     pub cluster_cidr: Option<Ipv4Net>,
     /// PEM certificates by which pods know the API server.
     pub root_ca: Arc<str>,
-    /// Signs the certificates of Kubernetes' own signers; `None` leaves that to somebody else.
-    pub signing: Option<Arc<Authority>>,
-    /// Signs the tokens of secrets for ServiceAccounts; `None` leaves those secrets empty.
-    pub legacy_tokens: Option<SignLegacy>,
     /// Whether the controller of this name (as in `--controllers`) is to run.
     pub enabled: Box<dyn Fn(&str) -> bool + Send + Sync>,
 }
@@ -45,7 +39,7 @@ pub struct Config {
 pub struct Entry {
     /// Name as in `--controllers` and in metrics.
     pub name: &'static str,
-    /// Name of the service account that it acts as, in kube-system, or the user of all controllers.
+    /// Name of the service account that it acts as, in kube-system.
     pub account: &'static str,
     start: fn(&Context, &Config) -> Option<Started>,
 }
@@ -68,19 +62,6 @@ pub static TABLE: &[Entry] = &[
         name: "serviceaccount-controller",
         account: "service-account-controller",
         start: |c, _| started(serviceaccount::start(c)),
-    },
-    Entry {
-        name: "serviceaccount-token-controller",
-        account: READER,
-        start: |c, config| {
-            let sign = config.legacy_tokens.clone()?;
-            started(serviceaccount::start_legacy(c, sign, &config.root_ca))
-        },
-    },
-    Entry {
-        name: "token-cleaner-controller",
-        account: "token-cleaner",
-        start: |c, _| started(serviceaccount::start_token_cleaner(c)),
     },
     Entry {
         name: "root-ca-certificate-publisher-controller",
@@ -133,6 +114,11 @@ pub static TABLE: &[Entry] = &[
         start: |c, _| started(autoscale::start(c)),
     },
     Entry {
+        name: "validatingadmissionpolicy-status-controller",
+        account: "validatingadmissionpolicy-status-controller",
+        start: |c, _| started(policystatus::start(c)),
+    },
+    Entry {
         name: "disruption-controller",
         account: "disruption-controller",
         start: |c, _| started(disruption::start(c)),
@@ -171,21 +157,6 @@ pub static TABLE: &[Entry] = &[
         name: "ephemeral-volume-controller",
         account: "ephemeral-volume-controller",
         start: |c, _| started(volumes::start_ephemeral(c)),
-    },
-    Entry {
-        name: "certificatesigningrequest-approving-controller",
-        account: "certificate-controller",
-        start: |c, _| started(certificates::start_approving(c)),
-    },
-    Entry {
-        name: "certificatesigningrequest-signing-controller",
-        account: "certificate-controller",
-        start: |c, config| started(certificates::start_signing(c, config.signing.clone()?)),
-    },
-    Entry {
-        name: "certificatesigningrequest-cleaner-controller",
-        account: "certificate-controller",
-        start: |c, _| started(certificates::start_cleaning(c)),
     },
     Entry {
         name: "clusterrole-aggregation-controller",
@@ -265,10 +236,7 @@ pub fn run(config: Config) -> Handle {
 /// Like [`run`], over caches that the process has already.
 pub fn run_on(config: &Config, informers: Arc<Informers>) -> Handle {
     let start = |entry: &Entry| {
-        let user = match entry.account {
-            READER => READER.to_owned(),
-            account => format!("system:serviceaccount:kube-system:{account}"),
-        };
+        let user = format!("system:serviceaccount:kube-system:{}", entry.account);
         let context = Context {
             client: Client::new((config.transports)(&user)),
             informers: informers.clone(),

@@ -2,7 +2,8 @@
 //!
 //! [`Chain`] walks a static table of plugins in upstream's order, first those that mutate, later those that validate;
 //! between the two the registry lets the kind's own rules prepare the object. A plugin is one file in `plugins` and
-//! one line in [`PLUGINS`]. Plugins are pure: they read the cluster through [`World`] and answer with a change to the
+//! one line in [`PLUGINS`]. What users program (CEL policies, webhooks) runs after the plugins of each half, from sources that
+//! are compiled when they change ([`Dynamic`]); quota comes last. Plugins are pure: they read the cluster through [`World`] and answer with a change to the
 //! object, a warning, or a refusal.
 //!
 //! [`Mutated`] and [`Admitted`] are the proofs: only this crate makes them, and the registry commits nothing else.
@@ -12,6 +13,8 @@
 )]
 
 mod chain;
+mod dynamic;
+mod metrics;
 mod notes;
 mod plugins;
 mod quota;
@@ -19,10 +22,11 @@ mod refuse;
 mod review;
 mod world;
 
-pub use chain::{Admitted, Chain, Mutated, UnknownPlugin};
+pub use chain::{Admitted, Chain, Mutated};
+pub use dynamic::{Dynamic, Sources};
 pub use notes::Notes;
 pub use plugins::{PLUGINS, Plugin, topology_labels};
 pub use quota::{Charge, over_quota};
 pub use refuse::{forbidden, forbidden_because};
-pub use review::{Operation, Review};
-pub use world::{World, WorldExt};
+pub use review::{NoCodec, ObjectCodec, Operation, Options, Review};
+pub use world::{Equivalent, Place, World, WorldExt};

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use authn::User;
-use call::Target;
+use call::{DeleteOptions, Target, WriteOptions};
 use meta::{Object, Str};
+use serde_json::Value as Json;
 
 use crate::notes::Notes;
 
@@ -35,6 +36,38 @@ pub struct Review<'a> {
     pub dry_run: bool,
     /// Takes what plugins say besides yes and no.
     pub notes: &'a Notes,
+    /// What the client asked for besides.
+    pub options: Options<'a>,
+    /// Reads what programmed admission made of the object.
+    pub codec: &'a dyn ObjectCodec,
+}
+
+/// The options of a request.
+#[derive(Clone, Copy, Debug)]
+pub enum Options<'a> {
+    /// There are none.
+    None,
+    /// Of a create or an update.
+    Write(&'a WriteOptions),
+    /// Of a delete.
+    Delete(&'a DeleteOptions),
+    /// Of a connection, as the object that upstream makes of them: `PodExecOptions` and the like.
+    Connect(&'a Json),
+}
+
+/// Reads objects of the kind under review.
+pub trait ObjectCodec: Send + Sync {
+    /// The object, defaulted; the error says what is wrong with the JSON.
+    fn decode(&self, json: &Json) -> Result<Box<dyn Object>, String>;
+}
+
+/// For reviews of what has no object, or whose object cannot be replaced.
+pub struct NoCodec;
+
+impl ObjectCodec for NoCodec {
+    fn decode(&self, _: &Json) -> Result<Box<dyn Object>, String> {
+        Err("the object cannot be changed".to_owned())
+    }
 }
 
 impl Review<'_> {

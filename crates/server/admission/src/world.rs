@@ -2,8 +2,33 @@
 
 use std::sync::Arc;
 
-use authz::Attributes;
-use meta::{Kind, Object};
+use authz::{Attributes, Authorizer};
+use call::Target;
+use meta::{Kind, Object, Str};
+
+/// A resource that holds the same objects as another one, in another group or version.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Equivalent {
+    /// API group.
+    pub group: Str,
+    /// API version.
+    pub version: Str,
+    /// Plural resource name.
+    pub resource: Str,
+    /// Kind.
+    pub kind: Str,
+}
+
+/// Where objects of a kind are found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// API group.
+    pub group: Str,
+    /// Plural resource name.
+    pub plural: Str,
+    /// Objects live in namespaces.
+    pub namespaced: bool,
+}
 
 /// Read access to stored objects.
 pub trait World: Send + Sync {
@@ -15,6 +40,30 @@ pub trait World: Send + Sync {
     fn allows(&self, user: &authn::User, attributes: &Attributes) -> bool;
     /// Randomness for generated names.
     fn random(&self) -> &env::Random;
+    /// Who answers what expressions ask of permissions; nobody by default.
+    fn authorizer(&self) -> Option<Arc<Authorizer>> {
+        None
+    }
+    /// The resource of a kind such as `v1`, `ConfigMap`.
+    fn resource_of(&self, api_version: &str, kind: &str) -> Option<Place> {
+        let _ = (api_version, kind);
+        None
+    }
+    /// The same resource in other groups and versions.
+    fn equivalents(&self, target: &Target) -> Vec<Equivalent> {
+        let _ = target;
+        Vec::new()
+    }
+    /// Reads an object of another resource.
+    fn read(&self, json: &serde_json::Value, of: &Equivalent) -> Result<Box<dyn Object>, String> {
+        let _ = json;
+        Err(format!("no kind {:?} is registered for version {:?}", of.kind, of.version))
+    }
+    /// An object as another resource shows it.
+    fn convert(&self, object: &dyn Object, to: &Equivalent) -> Option<Box<dyn Object>> {
+        let _ = (object, to);
+        None
+    }
 }
 
 /// Typed access.

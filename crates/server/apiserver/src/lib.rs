@@ -9,7 +9,6 @@
 )]
 
 mod answer;
-mod audit;
 mod clock;
 mod directory;
 mod encode;
@@ -27,8 +26,6 @@ mod table;
 mod transport;
 mod watching;
 
-pub use ::audit::{Auditor, Log as AuditLog, LogError, LogOptions, Mode as AuditMode, Policy as AuditPolicy};
-pub use admission::Chain as Admission;
 pub use serve::tls::{TlsError, TlsFiles};
 pub use server::{ApiServer, ApiServerHandle, Config, Server, StartError};
 pub use stream::KubeletClient;

@@ -1,6 +1,6 @@
 //! CREATE.
 
-use admission::{Operation, Review};
+use admission::{Operation, Options, Review};
 use call::{DryRun, WriteOptions};
 use meta::{Object, Status, Str, Time};
 
@@ -88,15 +88,18 @@ impl Registry {
             old: None,
             dry_run: options.dry_run == DryRun::All,
             notes: request.notes,
+            options: Options::Write(options),
+            codec: served,
         };
-        let mut mutated = self.chain.mutate(request.authorized, &review, object, self, request.warnings)?;
+        let mut mutated =
+            self.chain.mutate(request.authorized, &review, object, self, request.warnings).await?;
         self.check_escalation(request, mutated.peek(), None)?;
         let context = self.context(request);
         self.fill_metadata(mutated.object());
         served.rules().prepare_create(&context, mutated.object());
         let leases = self.allocate_for_new(mutated.object())?;
         let kind = served.resource();
-        let mut admitted = self.chain.validate(&review, mutated, self, |object| {
+        let check = |object: &dyn Object| {
             let problems = served.rules().validate_create(&context, object);
             if problems.is_empty() {
                 return Ok(());
@@ -104,7 +107,8 @@ impl Registry {
             let shown = object.group_version_kind();
             let shown = if served.custom().is_some() { shown.kind.as_str() } else { &kind.kind };
             Err(errors::invalid(&kind.group, shown, shown_name(object), problems))
-        })?;
+        };
+        let mut admitted = self.chain.validate(&review, mutated, self, request.warnings, check).await?;
         request.warnings.extend(served.rules().warnings(admitted.object(), None));
         admitted.settle(|object| served.rules().settle(object));
         let name = admitted.object().meta().name.clone();

@@ -3,7 +3,7 @@
 //! Deletion is decided as a pure step on the current state ([`plan`]) and then carried out: either the object is
 //! marked and stays for whoever must still act on it, or it goes.
 
-use admission::{Operation, Review};
+use admission::{NoCodec, Operation, Options, Review};
 use call::{DeleteOptions, DryRun, ListOptions};
 use meta::{Object, Status, StatusDetails, Str, Time};
 use types::apiextensions::v1::CustomResourceDefinition;
@@ -51,8 +51,10 @@ impl Registry {
                 old: Some(&*old),
                 dry_run: options.dry_run == DryRun::All,
                 notes: request.notes,
+                options: Options::Delete(&options),
+                codec: &NoCodec,
             };
-            self.chain.allow(request.authorized, &review, self)?;
+            self.chain.allow(request.authorized, &review, self, request.warnings).await?;
             self.warn_orphans(request, &options);
             let plan = plan(served, &*old, &options, self.now_s());
             if options.dry_run == DryRun::All {

@@ -33,8 +33,6 @@ pub struct Config {
     pub authorizer: Arc<Authorizer>,
     /// Issues ServiceAccount tokens.
     pub tokens: Arc<Tokens>,
-    /// The admission plugins.
-    pub chain: Chain,
     /// Ranges of cluster IPs, the first is the default family; one or two.
     pub service_ranges: Vec<IpNet>,
     /// Node ports.
@@ -86,7 +84,7 @@ impl Registry {
             env: config.env,
             authorizer: config.authorizer,
             tokens: config.tokens,
-            chain: config.chain,
+            chain: Chain::default(),
             services,
             event_leases,
             feeds,
@@ -109,6 +107,11 @@ impl Registry {
     /// The feed of a kind, for those who follow it inside this process.
     pub fn feed<'a>(&'a self, served: &'a Served) -> Result<&'a Arc<crate::feeds::ObjectFeed>, Status> {
         self.feeds.of(served)
+    }
+
+    /// The policies and webhooks that apply, for whoever follows their objects.
+    pub fn dynamic(&self) -> &Arc<admission::Dynamic> {
+        self.chain.dynamic()
     }
 
     /// Randomness and time.
@@ -139,18 +142,8 @@ impl Registry {
         call: Call,
         warnings: &mut Vec<String>,
     ) -> Result<Outcome, Status> {
-        self.perform_noting(authorized, call, warnings, &Notes::default()).await
-    }
-
-    /// Like [`Registry::perform`]; `notes` takes what admission says for the audit log.
-    pub async fn perform_noting(
-        &self,
-        authorized: &Authorized,
-        call: Call,
-        warnings: &mut Vec<String>,
-        notes: &Notes,
-    ) -> Result<Outcome, Status> {
-        let outcome = self.dispatch(authorized, call, warnings, notes).await;
+        let notes = Notes::default();
+        let outcome = self.dispatch(authorized, call, warnings, &notes).await;
         warnings.extend(notes.take_warnings());
         outcome
     }

@@ -1,6 +1,6 @@
 //! UPDATE and PATCH: read, change, check, write if nobody else wrote meanwhile.
 
-use admission::{Operation, Review};
+use admission::{Operation, Options, Review};
 use authz::{Attributes, Decision, Forbidden};
 use bytes::Bytes;
 use call::{DryRun, PatchKind, Target, WriteOptions};
@@ -94,8 +94,11 @@ impl Registry {
                 old: Some(&*old),
                 dry_run: options.dry_run == DryRun::All,
                 notes: request.notes,
+                options: Options::Write(options),
+                codec: served,
             };
-            let mut mutated = self.chain.mutate(request.authorized, &review, new, self, request.warnings)?;
+            let mut mutated =
+                self.chain.mutate(request.authorized, &review, new, self, request.warnings).await?;
             let context = self.context(request);
             served.rules().prepare_update(&context, mutated.object(), &*old, part);
             mutated.object().meta_mut().self_link = Str::new();
@@ -104,13 +107,14 @@ impl Registry {
             self.check_escalation(request, mutated.peek(), Some(&*old))?;
             let leases = self.allocate_for_changed(mutated.object(), &*old)?;
             let kind = served.resource();
-            let mut admitted = self.chain.validate(&review, mutated, self, |object| {
+            let check = |object: &dyn Object| {
                 let problems = served.rules().validate_update(&context, object, &*old, part);
                 if problems.is_empty() {
                     return Ok(());
                 }
                 Err(errors::invalid(&kind.group, &kind.kind, &object.meta().name, problems))
-            })?;
+            };
+            let mut admitted = self.chain.validate(&review, mutated, self, request.warnings, check).await?;
             for text in served.rules().warnings(admitted.object(), Some(&*old)) {
                 if !request.warnings.contains(&text) {
                     request.warnings.push(text);

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use admission::World;
-use authz::Attributes;
-use meta::Object;
+use admission::{Equivalent, NoCodec, Notes, ObjectCodec, Operation, Options, Place, Review, World};
+use authz::{Attributes, Authorized, Authorizer};
+use call::Target;
+use meta::{DecodeContext, Object, Status};
 use mvcc::KeyRange;
 
+use crate::convert;
 use crate::registry::{Registry, Request};
 use crate::served::Served;
 
@@ -20,14 +22,15 @@ const READ_FOR_CLAIMS: [(&str, &str); 1] = [("storage.k8s.io", "storageclasses")
 
 impl World for Registry {
     fn find(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Arc<dyn Object>> {
-        let served = Served::stored_version(group, plural)?;
-        let snapshot = self.feeds.now(served.resource())?;
+        let served = self.stored_version(group, plural)?;
+        let snapshot = self.feeds.of(&served).ok()?.snapshot_now();
         snapshot.get(&served.key(namespace, name)).map(|entry| entry.object().clone())
     }
 
     fn all(&self, group: &str, plural: &str, namespace: &str) -> Vec<Arc<dyn Object>> {
-        let Some(served) = Served::stored_version(group, plural) else { return Vec::new() };
-        let Some(snapshot) = self.feeds.now(served.resource()) else { return Vec::new() };
+        let Some(served) = self.stored_version(group, plural) else { return Vec::new() };
+        let Ok(feed) = self.feeds.of(&served) else { return Vec::new() };
+        let snapshot = feed.snapshot_now();
         if snapshot.is_empty() {
             return Vec::new();
         }
@@ -41,6 +44,117 @@ impl World for Registry {
 
     fn random(&self) -> &env::Random {
         &self.env.random
+    }
+
+    fn authorizer(&self) -> Option<Arc<Authorizer>> {
+        Some(self.authorizer.clone())
+    }
+
+    fn resource_of(&self, api_version: &str, kind: &str) -> Option<Place> {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let named = |r: &scheme::Resource| {
+            r.group == group && r.version == version && r.kind == kind && !r.key_prefix.is_empty()
+        };
+        let place = |r: &scheme::Resource| Place {
+            group: (&*r.group).into(),
+            plural: (&*r.plural).into(),
+            namespaced: r.namespaced,
+        };
+        if let Some(resource) = scheme::RESOURCES.iter().find(|r| named(r)) {
+            return Some(place(resource));
+        }
+        let definitions = self.definitions();
+        definitions.of_group(group).map(Served::resource).find(|r| named(r)).map(place)
+    }
+
+    fn equivalents(&self, target: &Target) -> Vec<Equivalent> {
+        let Some(served) = self.served(&target.group, &target.version, &target.resource) else {
+            return Vec::new();
+        };
+        let own = served.resource();
+        let same = |r: &&scheme::Resource| {
+            r.key_prefix == own.key_prefix
+                && !r.key_prefix.is_empty()
+                && (&r.group, &r.version) != (&own.group, &own.version)
+        };
+        if served.custom().is_none() {
+            return scheme::RESOURCES.iter().filter(same).map(equivalent).collect();
+        }
+        self.definitions()
+            .of_group(&target.group)
+            .map(Served::resource)
+            .filter(same)
+            .map(equivalent)
+            .collect()
+    }
+
+    fn read(&self, json: &serde_json::Value, of: &Equivalent) -> Result<Box<dyn Object>, String> {
+        let served = self.served(&of.group, &of.version, &of.resource);
+        served.ok_or_else(|| format!("no kind {:?} is registered", of.kind.as_str()))?.decode(json)
+    }
+
+    fn convert(&self, object: &dyn Object, to: &Equivalent) -> Option<Box<dyn Object>> {
+        let from = object.group_version_kind();
+        let place = self.resource_of(&from.api_version(), &from.kind)?;
+        let from = self.served(&place.group, &from.version, &place.plural)?;
+        let stored = convert::to_storage(&from, object.clone_object());
+        let to = self.served(&to.group, &to.version, &to.resource)?;
+        Some(convert::to_served(&to, &*stored).unwrap_or(stored))
+    }
+}
+
+fn equivalent(resource: &scheme::Resource) -> Equivalent {
+    Equivalent {
+        group: (&*resource.group).into(),
+        version: (&*resource.version).into(),
+        resource: (&*resource.plural).into(),
+        kind: (&*resource.kind).into(),
+    }
+}
+
+impl ObjectCodec for Served {
+    fn decode(&self, json: &serde_json::Value) -> Result<Box<dyn Object>, String> {
+        let text = serde_json::to_vec(json).map_err(|error| error.to_string())?;
+        let mut object = self
+            .resource()
+            .object
+            .decode_json(&text, &mut DecodeContext::lenient())
+            .map_err(|error| error.to_string())?;
+        self.rules().default(&mut *object);
+        Ok(object)
+    }
+}
+
+impl Registry {
+    /// The version in which a resource is stored, built-in or custom.
+    fn stored_version(&self, group: &str, plural: &str) -> Option<Served> {
+        Served::stored_version(group, plural)
+            .or_else(|| self.definitions().stored(&format!("{plural}.{group}")).cloned())
+    }
+
+    /// Whether somebody may connect to an object: exec, attach, port-forward, proxy. `options` is the object that upstream
+    /// makes of the query.
+    pub async fn admit_connection(
+        &self,
+        authorized: &Authorized,
+        target: &Target,
+        options: &serde_json::Value,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), Status> {
+        let notes = Notes::default();
+        let review = Review {
+            operation: Operation::Connect,
+            target,
+            user: authorized.user(),
+            old: None,
+            dry_run: false,
+            notes: &notes,
+            options: Options::Connect(options),
+            codec: &NoCodec,
+        };
+        let allowed = self.chain.allow(authorized, &review, self, warnings).await;
+        warnings.extend(notes.take_warnings());
+        allowed
     }
 }
 

@@ -93,6 +93,19 @@ impl<'e> Checker<'e> {
     }
 
     fn select(&mut self, expr: &Expr, operand: &Expr, field: &str, test: bool) -> Type {
+        // `authorizer.requestResource` is a variable, not a field of one.
+        if !test
+            && let Some(name) = qualified(expr)
+            && let Some(variable) = self.env.lookup(name.strip_prefix('.').unwrap_or(&name))
+            && !name
+                .split('.')
+                .next()
+                .is_some_and(|root| self.scopes.iter().any(|(known, _)| **known == *root))
+        {
+            let ty = variable.ty.clone();
+            self.meanings[expr.id as usize] = Meaning::Variable(name);
+            return ty;
+        }
         // `net.IP` is a type, not a field of something.
         if !test
             && let Some(name) = qualified(expr)

@@ -24,6 +24,8 @@ pub enum Meaning {
     Plain,
     /// The name of a type.
     Type(Type),
+    /// A variable whose name has dots in it.
+    Variable(String),
     /// A call of one of these overloads; the target is part of the function's name when `qualified` is set.
     Call {
         /// The function.

@@ -118,7 +118,7 @@ impl Estimator<'_> {
     }
 
     fn select(&mut self, expr: &Expr, operand: &Expr, field: &Rc<str>, test: bool) -> CostEstimate {
-        if matches!(self.checked.meaning(expr.id), Meaning::Type(_)) {
+        if matches!(self.checked.meaning(expr.id), Meaning::Type(_) | Meaning::Variable(_)) {
             return CostEstimate::fixed(READ);
         }
         let mut sum = self.cost(operand);

@@ -141,6 +141,9 @@ impl Planner<'_> {
         if let Meaning::Type(ty) = self.checked.meaning(expr.id) {
             return Node::Constant(Constant::Type(Arc::new(ty.clone())));
         }
+        if let Meaning::Variable(name) = self.checked.meaning(expr.id) {
+            return self.name(name);
+        }
         match &expr.kind {
             ExprKind::Literal(literal) => Node::Constant(constant(literal)),
             ExprKind::Ident(name) => self.name(name),

@@ -87,7 +87,7 @@ pub enum Map<'a> {
 /// Fields that are computed when an expression asks for them.
 pub trait Fields<'a>: Send + Sync {
     /// The value of a field; `None` when there is no such field.
-    fn get(&self, name: &str) -> Option<Result<Value<'a>, EvalError>>;
+    fn get(&'a self, name: &str) -> Option<Result<Value<'a>, EvalError>>;
 }
 
 impl fmt::Debug for Map<'_> {

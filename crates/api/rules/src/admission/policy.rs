@@ -1,13 +1,15 @@
-//! Policies in CEL and their bindings. The expressions themselves are compiled where CEL is at hand.
+//! Policies in CEL and their bindings.
 
-use super::match_conditions;
 use super::rules::{self, View};
+use super::{expression, match_conditions};
 use crate::check::{Errs, c_identifier, labels, qualified_name};
 use crate::fill::{set, text_opt};
 use crate::rule::{spec_and_status, spec_only};
-use crate::{Context, Path, Rules};
+use crate::{Context, Path, Rules, environments};
+use cel::{Env, Type};
 use meta::{BadValue, List, Str};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use types::admissionregistration::v1::{
     MatchResources, MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, NamedRuleWithOperations,
     ParamKind, ParamRef, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, Validation, Variable,
@@ -43,7 +45,8 @@ impl Rules for ValidatingAdmissionPolicy {
             param_kind(e, &at.child("paramKind"), kind);
         }
         constraints(e, &at.child("matchConstraints"), spec.match_constraints.as_deref());
-        variables(e, &at.child("variables"), &spec.variables);
+        let base = environments::policy(spec.param_kind.is_some());
+        let env = variables(e, &at.child("variables"), &base, &spec.variables);
         const ONE: &str = "validations or auditAnnotations must contain at least one item";
         if spec.validations.is_empty() && spec.audit_annotations.is_empty() {
             e.required(&at.child("validations"), ONE);
@@ -51,7 +54,7 @@ impl Rules for ValidatingAdmissionPolicy {
         }
         let list = at.child("validations");
         for (i, v) in spec.validations.iter().enumerate() {
-            validation(e, &list.index(i), v);
+            validation(e, &list.index(i), &env, v);
         }
         let list = at.child("auditAnnotations");
         if spec.audit_annotations.len() > AUDIT_MAX {
@@ -74,9 +77,12 @@ impl Rules for ValidatingAdmissionPolicy {
             }
             if a.value_expression.trim().is_empty() {
                 e.required(&at.child("valueExpression"), "valueExpression is required");
+            } else {
+                let wanted = [Type::String, Type::Null];
+                expression(e, &at.child("valueExpression"), &env, &a.value_expression, &wanted);
             }
         }
-        match_conditions(e, &at.child("matchConditions"), &spec.match_conditions);
+        match_conditions(e, &at.child("matchConditions"), &base, &spec.match_conditions);
     }
 }
 
@@ -98,7 +104,8 @@ impl Rules for MutatingAdmissionPolicy {
             param_kind(e, &at.child("paramKind"), kind);
         }
         constraints(e, &at.child("matchConstraints"), spec.match_constraints.as_deref());
-        variables(e, &at.child("variables"), &spec.variables);
+        let base = environments::policy(spec.param_kind.is_some());
+        let env = variables(e, &at.child("variables"), &base, &spec.variables).with_mutations();
         let list = at.child("mutations");
         if spec.mutations.is_empty() {
             e.required(&list, "mutations must contain at least one item");
@@ -114,7 +121,10 @@ impl Rules for MutatingAdmissionPolicy {
                         Some(c) if c.expression.trim().is_empty() => {
                             e.required(&apply.child("expression"), "")
                         }
-                        Some(_) => {}
+                        Some(c) => {
+                            let wanted = [Type::Object("Object".into())];
+                            expression(e, &apply.child("expression"), &env, &c.expression, &wanted);
+                        }
                     }
                     if m.json_patch.is_some() {
                         e.forbidden(&json, "must not be specified when patchType is ApplyConfiguration");
@@ -126,7 +136,10 @@ impl Rules for MutatingAdmissionPolicy {
                         Some(p) if p.expression.trim().is_empty() => {
                             e.required(&json.child("expression"), "")
                         }
-                        Some(_) => {}
+                        Some(p) => {
+                            let wanted = [Type::list(Type::Object("JSONPatch".into()))];
+                            expression(e, &json.child("expression"), &env, &p.expression, &wanted);
+                        }
                     }
                     if m.apply_configuration.is_some() {
                         e.forbidden(&apply, "must not be specified when patchType is JSONPatch");
@@ -136,7 +149,7 @@ impl Rules for MutatingAdmissionPolicy {
             }
         }
         e.required_one_of(&at.child("reinvocationPolicy"), &spec.reinvocation_policy, &["IfNeeded", "Never"]);
-        match_conditions(e, &at.child("matchConditions"), &spec.match_conditions);
+        match_conditions(e, &at.child("matchConditions"), &base, &spec.match_conditions);
     }
 }
 
@@ -271,28 +284,43 @@ fn named_rule(e: &mut Errs, at: &Path<'_>, rule: &NamedRuleWithOperations) {
     }
 }
 
-fn variables(e: &mut Errs, at: &Path<'_>, variables: &List<Variable>) {
-    let mut names = BTreeSet::new();
+/// Checks the variables one after the other, and gives the environment in which all of them are known.
+fn variables(e: &mut Errs, at: &Path<'_>, base: &Env, variables: &List<Variable>) -> Env {
+    let mut known: Vec<(Arc<str>, Type)> = Vec::new();
+    let mut env = environments::with_variables(base, &known);
     for (i, v) in variables.iter().enumerate() {
         let at = at.index(i);
         if v.name.is_empty() {
             e.required(&at.child("name"), "name is not specified");
         } else if !c_identifier(&v.name).is_empty() {
             e.invalid(&at.child("name"), &v.name, "must be a valid CEL identifier");
-        }
-        if !v.name.is_empty() && !names.insert(&v.name) {
+        } else if known.iter().any(|(name, _)| **name == *v.name) {
             e.duplicate(&at.child("name"), &v.name);
         }
         if v.expression.trim().is_empty() {
             e.required(&at.child("expression"), "expression is not specified");
+        } else if let Some(program) = expression(e, &at.child("expression"), &env, &v.expression, &[]) {
+            known.push((v.name.as_str().into(), program.result_type().clone()));
+            env = environments::with_variables(base, &known);
         }
     }
+    env
 }
 
-fn validation(e: &mut Errs, at: &Path<'_>, v: &Validation) {
+fn validation(e: &mut Errs, at: &Path<'_>, env: &Env, v: &Validation) {
     let message = v.message.trim();
     if v.expression.trim().is_empty() {
         e.required(&at.child("expression"), "expression is not specified");
+    } else {
+        expression(e, &at.child("expression"), env, &v.expression, &[Type::Bool]);
+    }
+    if v.message_expression.trim().is_empty() {
+        if !v.message_expression.is_empty() {
+            let why = "must be non-empty if specified";
+            e.invalid(&at.child("messageExpression"), &v.message_expression, why);
+        }
+    } else {
+        expression(e, &at.child("messageExpression"), env, &v.message_expression, &[Type::String]);
     }
     let message_at = at.child("message");
     if !v.message.is_empty() && message.is_empty() {

@@ -141,7 +141,7 @@ fn check(e: &mut Errs, at: &Path<'_>, hook: &Hook<'_>) {
     labels::selector_opt(e, &at.child("namespaceSelector"), hook.namespace_selector);
     labels::selector_opt(e, &at.child("objectSelector"), hook.object_selector);
     client(e, &at.child("clientConfig"), hook.client);
-    match_conditions(e, &at.child("matchConditions"), hook.conditions);
+    match_conditions(e, &at.child("matchConditions"), crate::environments::admission(), hook.conditions);
 }
 
 /// A domain of at least three parts.

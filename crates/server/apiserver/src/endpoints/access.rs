@@ -8,6 +8,7 @@ use registry::Served;
 use crate::answer::Answer;
 use crate::pipeline::Decoded;
 use crate::server::Server;
+use crate::stream::admit::admit;
 use crate::stream::{kubelet, proxy};
 
 /// Whether the subresource is a connection and not a part of an object.
@@ -29,6 +30,11 @@ pub(super) async fn serve(
     decoded: &Decoded,
     request: Request<Incoming>,
 ) -> Answer {
+    if decoded.info.subresource != "log"
+        && let Err(status) = admit(server, authorized, decoded).await
+    {
+        return Answer::Refused(status);
+    }
     let result = match (decoded.info.resource.as_str(), decoded.info.subresource.as_str()) {
         ("pods", "log") => kubelet::log(server, authorized, decoded, request).await,
         ("pods", "exec" | "attach" | "portforward") => {

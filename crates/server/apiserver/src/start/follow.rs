@@ -1,4 +1,5 @@
-//! Keeps the authorizer's indexes in step with the stored roles, bindings, pods, volumes and attachments.
+//! Keeps the authorizer's indexes in step with the stored roles, bindings, pods, volumes and attachments, and admission with
+//! the stored policies and webhooks.
 //!
 //! The indexes are filled before the first request and then follow the feeds. A feed that ends (the server fell too
 //! far behind) is opened again from its current state.
@@ -33,7 +34,9 @@ const FOLLOWED: [(&str, &str); 7] = [
 /// Fills the indexes and starts to follow.
 pub(crate) async fn follow_policy(server: &Arc<Server>) -> Result<Vec<JoinHandle<()>>, Status> {
     let mut tasks = Vec::new();
-    for (group, plural) in FOLLOWED {
+    let (registration, plurals) = admission::Dynamic::FOLLOWED;
+    let programmed = plurals.into_iter().map(|plural| (registration, plural));
+    for (group, plural) in FOLLOWED.into_iter().chain(programmed) {
         let Some(served) = Served::stored_version(group, plural) else { continue };
         for stored in server.registry.all(&served, "").await? {
             apply(server, &**stored.object(), false);
@@ -104,5 +107,7 @@ fn apply(server: &Server, object: &dyn Object, gone: bool) {
     } else if let Some(attachment) = meta::downcast_ref::<VolumeAttachment>(object) {
         let mut graph = server.authorizer.graph.write();
         if gone { graph.attachment_gone(name) } else { graph.attachment(name, &attachment.spec.node_name) }
+    } else {
+        server.registry.dynamic().apply(object, gone);
     }
 }

@@ -6,7 +6,7 @@ use meta::{BadValue, FieldError, FieldErrorKind, Status, Time};
 use types::authentication::v1::TokenRequest;
 use types::core::v1::{Node, Pod, Secret};
 
-use admission::{Operation, Review};
+use admission::{NoCodec, Operation, Options, Review};
 
 use crate::errors;
 use crate::managed::Endpoint;
@@ -67,8 +67,11 @@ impl Registry {
             old: None,
             dry_run: options.dry_run == DryRun::All,
             notes: request.notes,
+            options: Options::Write(options),
+            codec: &NoCodec,
         };
-        let mut mutated = self.chain.mutate(request.authorized, &review, body, self, request.warnings)?;
+        let mut mutated =
+            self.chain.mutate(request.authorized, &review, body, self, request.warnings).await?;
         let bound = self.bound(request, mutated.peek()).await?;
         let Some(body) = mutated.object().as_any_mut().downcast_mut::<TokenRequest>() else {
             return Err(errors::bad_request("the body is of another kind"));

@@ -1,0 +1,134 @@
+//! Policies over objects, and webhooks whose servers deny, patch, warn, hang, lie and send garbage.
+
+mod policies;
+mod server;
+mod webhooks;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use authn::User;
+use authz::{Attributes, Authorizer};
+use call::{Target, WriteOptions};
+use meta::{Codec, Kind, Object, Status, Struct};
+use serde_json::{Value as Json, json};
+use types::core::v1::ConfigMap;
+
+use super::{Dynamic, Round, Stage};
+use crate::notes::Notes;
+use crate::review::{ObjectCodec, Operation, Options, Review};
+use crate::world::{Place, World};
+
+/// Stored objects by group, plural, namespace and name.
+#[derive(Default)]
+pub(super) struct Cluster {
+    objects: BTreeMap<[String; 4], Arc<dyn Object>>,
+    random: Option<env::Random>,
+}
+
+impl Cluster {
+    pub(super) fn new() -> Self {
+        Self { objects: BTreeMap::new(), random: Some(env::Env::real().random) }
+    }
+
+    pub(super) fn with<K: Kind>(mut self, json: Json) -> Self {
+        let object: K = meta::from_value(json).unwrap();
+        let metadata = object.metadata();
+        let key =
+            [K::GROUP.into(), K::PLURAL.into(), metadata.namespace.to_string(), metadata.name.to_string()];
+        self.objects.insert(key, Arc::new(object));
+        self
+    }
+}
+
+impl World for Cluster {
+    fn find(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Arc<dyn Object>> {
+        self.objects.get(&[group.into(), plural.into(), namespace.into(), name.into()]).cloned()
+    }
+    fn all(&self, group: &str, plural: &str, namespace: &str) -> Vec<Arc<dyn Object>> {
+        let wanted = |key: &[String; 4]| {
+            key[0] == group && key[1] == plural && (namespace.is_empty() || key[2] == namespace)
+        };
+        self.objects.iter().filter(|(key, _)| wanted(key)).map(|(_, object)| object.clone()).collect()
+    }
+    fn allows(&self, _: &User, _: &Attributes) -> bool {
+        false
+    }
+    fn random(&self) -> &env::Random {
+        self.random.as_ref().unwrap()
+    }
+    fn authorizer(&self) -> Option<Arc<Authorizer>> {
+        Some(Arc::new(Authorizer::node_rbac()))
+    }
+    fn resource_of(&self, api_version: &str, kind: &str) -> Option<Place> {
+        (api_version == "v1" && kind == "ConfigMap").then(|| Place {
+            group: "".into(),
+            plural: "configmaps".into(),
+            namespaced: true,
+        })
+    }
+}
+
+struct ConfigMaps;
+
+impl ObjectCodec for ConfigMaps {
+    fn decode(&self, json: &Json) -> Result<Box<dyn Object>, String> {
+        let object = ConfigMap::from_json(json.to_string().as_bytes()).map_err(|error| error.to_string())?;
+        Ok(Box::new(object))
+    }
+}
+
+/// What became of a request to create or change a ConfigMap in the namespace `ns`.
+pub(super) struct Outcome {
+    pub object: Json,
+    pub result: Result<(), Status>,
+    pub warnings: Vec<String>,
+}
+
+impl Outcome {
+    /// The message of the refusal, empty for none.
+    pub(super) fn message(&self) -> String {
+        self.result.as_ref().err().map(|status| status.message.to_string()).unwrap_or_default()
+    }
+}
+
+pub(super) async fn admit(dynamic: &Dynamic, cluster: &Cluster, object: Json, dry_run: bool) -> Outcome {
+    let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    let target = Target { name: name.into(), ..Target::of::<ConfigMap>("ns") };
+    let user = Arc::new(User::new("alice", &["devs"]));
+    let options = WriteOptions::default();
+    let notes = Notes::default();
+    let review = Review {
+        operation: Operation::Create,
+        target: &target,
+        user: &user,
+        old: None,
+        dry_run,
+        notes: &notes,
+        options: Options::Write(&options),
+        codec: &ConfigMaps,
+    };
+    let sources = dynamic.load_full();
+    let stage = Stage { sources: &sources, review: &review, world: cluster };
+    let mut object = ConfigMaps.decode(&object).unwrap();
+    let mut warnings = Vec::new();
+    let mut round = Round::default();
+    let mut result = stage.mutate(&mut object, &mut round, &mut warnings).await;
+    if result.is_ok() && round.next() {
+        result = stage.mutate(&mut object, &mut round, &mut warnings).await;
+    }
+    if result.is_ok() {
+        result = stage.validate(Some(&*object), &mut warnings).await;
+    }
+    Outcome { object: super::subject::json_of(&*object), result, warnings }
+}
+
+/// Tells of an object as its kind.
+pub(super) fn apply<K: Kind + Struct>(dynamic: &Dynamic, json: Json) {
+    let object: K = meta::from_value(json).unwrap();
+    dynamic.apply(&object, false);
+}
+
+pub(super) fn config_map(name: &str, data: Json) -> Json {
+    json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name, "namespace": "ns" }, "data": data })
+}

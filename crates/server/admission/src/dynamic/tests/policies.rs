@@ -1,0 +1,198 @@
+//! Policies.
+
+use serde_json::{Value as Json, json};
+use types::admissionregistration::v1::{
+    MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, ValidatingAdmissionPolicy,
+    ValidatingAdmissionPolicyBinding,
+};
+use types::core::v1::{ConfigMap, Namespace};
+
+use super::{Cluster, admit, apply, config_map};
+use crate::dynamic::Dynamic;
+
+fn constraints() -> Json {
+    json!({ "resourceRules": [{ "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"] }] })
+}
+
+fn validating(spec: Json, binding: Json) -> Dynamic {
+    let dynamic = Dynamic::default();
+    let mut spec = spec;
+    spec["matchConstraints"] = constraints();
+    apply::<ValidatingAdmissionPolicy>(&dynamic, json!({ "metadata": { "name": "p" }, "spec": spec }));
+    let mut binding = binding;
+    binding["policyName"] = "p".into();
+    if binding.get("validationActions").is_none() {
+        binding["validationActions"] = json!(["Deny"]);
+    }
+    apply::<ValidatingAdmissionPolicyBinding>(
+        &dynamic,
+        json!({ "metadata": { "name": "b" }, "spec": binding }),
+    );
+    dynamic
+}
+
+fn cluster() -> Cluster {
+    Cluster::new().with::<Namespace>(json!({ "metadata": { "name": "ns", "labels": { "env": "prod" } } })).with::<ConfigMap>(
+        json!({ "metadata": { "name": "limits", "namespace": "ns", "labels": { "limits": "yes" } }, "data": { "max": "1" } }),
+    )
+}
+
+#[tokio::test]
+async fn validations_refuse_as_upstream_words_it() {
+    const PREFIX: &str =
+        "configmaps \"x\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: ";
+    let rows = [
+        (
+            json!({ "validations": [{ "expression": "size(object.data) < 2" }] }),
+            json!({}),
+            "failed expression: size(object.data) < 2",
+        ),
+        (json!({ "validations": [{ "expression": "false", "message": "no" }] }), json!({}), "no"),
+        (
+            json!({ "variables": [{ "name": "n", "expression": "size(object.data)" }, { "name": "m", "expression": "variables.n + 1" }],
+                "validations": [{ "expression": "variables.m < 2", "messageExpression": "'got ' + string(variables.m)" }] }),
+            json!({}),
+            "got 3",
+        ),
+        (
+            json!({ "validations": [{ "expression": "object.nope == 1" }] }),
+            json!({}),
+            "expression 'object.nope == 1' resulted in error: no such key: nope",
+        ),
+        (
+            json!({ "failurePolicy": "Ignore", "validations": [{ "expression": "object.nope == 1" }] }),
+            json!({}),
+            "",
+        ),
+        (
+            json!({ "validations": [{ "expression": "namespaceObject.metadata.labels.env != 'prod'" }] }),
+            json!({}),
+            "failed expression: namespaceObject.metadata.labels.env != 'prod'",
+        ),
+        (
+            json!({ "validations": [{ "expression": "request.userInfo.username != 'alice' || request.operation != 'CREATE'" }] }),
+            json!({}),
+            "failed expression: request.userInfo.username != 'alice' || request.operation != 'CREATE'",
+        ),
+        (
+            json!({ "validations": [{ "expression": "authorizer.group('').resource('pods').namespace('ns').check('list').allowed()" }] }),
+            json!({}),
+            "failed expression: authorizer.group('').resource('pods').namespace('ns').check('list').allowed()",
+        ),
+        (
+            json!({ "validations": [{ "expression": "authorizer.requestResource.check('get').allowed()" }] }),
+            json!({}),
+            "failed expression: authorizer.requestResource.check('get').allowed()",
+        ),
+        (
+            json!({ "matchConditions": [{ "name": "c", "expression": "object.metadata.name == 'y'" }], "validations": [{ "expression": "false" }] }),
+            json!({}),
+            "",
+        ),
+        (
+            json!({ "validations": [{ "expression": "false" }] }),
+            json!({ "matchResources": { "namespaceSelector": { "matchLabels": { "env": "dev" } } } }),
+            "",
+        ),
+        (
+            json!({ "paramKind": { "apiVersion": "v1", "kind": "ConfigMap" }, "validations": [{ "expression": "size(object.data) <= int(params.data.max)" }] }),
+            json!({ "paramRef": { "name": "limits", "parameterNotFoundAction": "Deny" } }),
+            "failed expression: size(object.data) <= int(params.data.max)",
+        ),
+        (
+            json!({ "paramKind": { "apiVersion": "v1", "kind": "ConfigMap" }, "validations": [{ "expression": "true" }] }),
+            json!({ "paramRef": { "name": "none", "parameterNotFoundAction": "Deny" } }),
+            "failed to configure binding: no params found for policy binding with `Deny` parameterNotFoundAction",
+        ),
+        (
+            json!({ "paramKind": { "apiVersion": "v1", "kind": "ConfigMap" }, "validations": [{ "expression": "false" }] }),
+            json!({ "paramRef": { "selector": { "matchLabels": { "limits": "no" } }, "parameterNotFoundAction": "Allow" } }),
+            "",
+        ),
+    ];
+    for (spec, binding, expected) in rows {
+        let outcome = admit(
+            &validating(spec.clone(), binding),
+            &cluster(),
+            config_map("x", json!({ "a": "1", "b": "2" })),
+            false,
+        )
+        .await;
+        let expected = if expected.is_empty() { String::new() } else { format!("{PREFIX}{expected}") };
+        assert_eq!(outcome.message(), expected, "{spec}");
+    }
+}
+
+#[tokio::test]
+async fn bindings_may_only_warn() {
+    let spec = json!({ "validations": [{ "expression": "false", "message": "no" }] });
+    let dynamic = validating(spec, json!({ "validationActions": ["Warn", "Audit"] }));
+    let outcome = admit(&dynamic, &cluster(), config_map("x", json!({})), false).await;
+    assert!(outcome.result.is_ok());
+    assert_eq!(
+        outcome.warnings,
+        ["Validation failed for ValidatingAdmissionPolicy 'p' with binding 'b': no"]
+    );
+}
+
+#[tokio::test]
+async fn a_policy_that_costs_too_much_refuses() {
+    let list = "[1,2,3,4,5,6,7,8,9,10]";
+    let mut expression = "true".to_owned();
+    for name in ["a", "b", "c", "d", "e", "f", "g"] {
+        expression = format!("{list}.all({name}, {expression})");
+    }
+    let spec = json!({ "validations": [{ "expression": expression }] });
+    let outcome = admit(&validating(spec, json!({})), &cluster(), config_map("x", json!({})), false).await;
+    assert!(
+        outcome.message().ends_with("resulted in error: operation cancelled: actual cost limit exceeded")
+    );
+}
+
+fn mutating(mutation: &Json) -> Dynamic {
+    let dynamic = Dynamic::default();
+    let spec =
+        json!({ "matchConstraints": constraints(), "reinvocationPolicy": "Never", "mutations": [mutation] });
+    apply::<MutatingAdmissionPolicy>(&dynamic, json!({ "metadata": { "name": "p" }, "spec": spec }));
+    let binding = json!({ "metadata": { "name": "b" }, "spec": { "policyName": "p" } });
+    apply::<MutatingAdmissionPolicyBinding>(&dynamic, binding);
+    dynamic
+}
+
+#[tokio::test]
+async fn mutations_apply_and_patch() {
+    let apply = |expression: &str| json!({ "patchType": "ApplyConfiguration", "applyConfiguration": { "expression": expression } });
+    let patch =
+        |expression: &str| json!({ "patchType": "JSONPatch", "jsonPatch": { "expression": expression } });
+    for (mutation, labels, message) in [
+        (apply("Object{metadata: Object.metadata{labels: {'a': 'b'}}}"), json!({ "a": "b" }), ""),
+        (
+            apply("Object{metadata: Object.metadata{labels: {?'n': object.?data.?x}}}"),
+            json!({ "n": "1" }),
+            "",
+        ),
+        (
+            patch(
+                "[JSONPatch{op: 'add', path: '/metadata/labels', value: {'c': string(size(object.data))}}]",
+            ),
+            json!({ "c": "1" }),
+            "",
+        ),
+        (patch("[JSONPatch{op: 'test', path: '/data/x', value: '2'}]"), Json::Null, "JSON Patch"),
+        (
+            apply("Object{metadata: Object.spec{}}"),
+            Json::Null,
+            "unexpected type name \"Object.spec\", expected \"Object.metadata\"",
+        ),
+        (apply("Object{nope: 1}"), Json::Null, "field not declared in schema"),
+    ] {
+        let outcome =
+            admit(&mutating(&mutation), &cluster(), config_map("x", json!({ "x": "1" })), false).await;
+        assert_eq!(outcome.object["metadata"]["labels"], labels, "{mutation}");
+        assert!(
+            outcome.message().contains(message) && outcome.result.is_ok() == message.is_empty(),
+            "{}",
+            outcome.message()
+        );
+    }
+}

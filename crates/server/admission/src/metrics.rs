@@ -1,0 +1,87 @@
+//! What programmed admission did, under upstream's names.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use telemetry::{CounterFamily, HistogramFamily};
+
+/// Limits of the latency histograms, in seconds.
+const LATENCY_S: [f64; 6] = [0.005, 0.025, 0.1, 0.5, 1.0, 2.5];
+
+static DURATION: LazyLock<HistogramFamily> = LazyLock::new(|| {
+    telemetry::histogram(
+        "apiserver_admission_webhook_admission_duration_seconds",
+        "Latency of admission webhooks, by name, operation, whether they refused, and type.",
+        &["name", "operation", "rejected", "type"],
+        &LATENCY_S,
+    )
+});
+
+static REQUESTS: LazyLock<CounterFamily> = LazyLock::new(|| {
+    telemetry::counter(
+        "apiserver_admission_webhook_request_total",
+        "Requests to admission webhooks, by response code, name, operation, whether they refused, and type.",
+        &["code", "name", "operation", "rejected", "type"],
+    )
+});
+
+static REJECTIONS: LazyLock<CounterFamily> = LazyLock::new(|| {
+    telemetry::counter(
+        "apiserver_admission_webhook_rejection_count",
+        "Requests that admission webhooks refused, by kind of error, name, operation, response code and type.",
+        &["error_type", "name", "operation", "rejection_code", "type"],
+    )
+});
+
+static FAIL_OPEN: LazyLock<CounterFamily> = LazyLock::new(|| {
+    telemetry::counter(
+        "apiserver_admission_webhook_fail_open_count",
+        "Admission webhooks that failed and were passed over, by name and type.",
+        &["name", "type"],
+    )
+});
+
+static POLICY_CHECKS: LazyLock<CounterFamily> = LazyLock::new(|| {
+    telemetry::counter(
+        "apiserver_validating_admission_policy_check_total",
+        "Checks by validating admission policies, by enforcement, kind of error, policy and binding.",
+        &["enforcement_action", "error_type", "policy", "policy_binding"],
+    )
+});
+
+/// Codes that are told apart in the labels of rejections.
+const CODE_MAX: i32 = 600;
+
+/// One call of a webhook.
+pub(crate) struct Webhook<'a> {
+    pub name: &'a str,
+    /// `admit` or `validating`.
+    pub sort: &'static str,
+    pub operation: &'static str,
+}
+
+impl Webhook<'_> {
+    /// It was called.
+    pub(crate) fn called(&self, took: Duration, code: i32, rejected: bool) {
+        let rejected = if rejected { "true" } else { "false" };
+        let labels = [self.name, self.operation, rejected, self.sort];
+        DURATION.with(&labels).observe(took.as_secs_f64());
+        REQUESTS.with(&[&code.to_string(), self.name, self.operation, rejected, self.sort]).inc();
+    }
+
+    /// It refused, or could not be asked.
+    pub(crate) fn rejected(&self, error: &str, code: i32) {
+        let code = code.min(CODE_MAX).to_string();
+        REJECTIONS.with(&[error, self.name, self.operation, &code, self.sort]).inc();
+    }
+
+    /// It could not be asked and was passed over.
+    pub(crate) fn failed_open(&self) {
+        FAIL_OPEN.with(&[self.name, self.sort]).inc();
+    }
+}
+
+/// A validating policy did something about a request.
+pub(crate) fn policy_checked(action: &str, policy: &str, binding: &str) {
+    POLICY_CHECKS.with(&[action, "no_error", policy, binding]).inc();
+}
