@@ -23,7 +23,7 @@ mod review;
 mod world;
 
 pub use chain::{Admitted, Chain, Mutated};
-pub use dynamic::{Dynamic, Sources};
+pub use dynamic::{Dynamic, Sources, WebhookEndpoint};
 pub use notes::Notes;
 pub use plugins::{PLUGINS, Plugin, topology_labels};
 pub use quota::{Charge, over_quota};

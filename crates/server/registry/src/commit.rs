@@ -8,6 +8,7 @@ use meta::{Envelope, Object, Status, Str};
 use mvcc::{Put, PutPayload, Revision, TxnResponse};
 use types::core::v1::ResourceQuota;
 
+use crate::conversion;
 use crate::errors;
 use crate::registry::Registry;
 use crate::served::Served;
@@ -69,7 +70,10 @@ impl Registry {
         object: Box<dyn Object>,
         expected: Revision,
     ) -> Result<Committed, Status> {
-        let mut object = crate::convert::to_storage(served, object);
+        let mut object = match conversion::to_storage(served, &*object).await? {
+            Some(converted) => Box::new(converted),
+            None => crate::convert::to_storage(served, object),
+        };
         let mut kept = None;
         let mut put = if self.store.stamps_revisions() {
             stamped(key.clone(), object)
@@ -98,7 +102,8 @@ impl Registry {
                     }
                     (None, None) => return Err(errors::internal("a stamped put lost its object")),
                 };
-                Ok(Committed::Stored(Stored::fresh(served, &kv, object)))
+                let stored = Stored::fresh(served, &kv, object);
+                Ok(Committed::Stored(conversion::bring_one(served, stored).await?))
             }
             TxnResponse::Conflict { .. } => Ok(Committed::Conflict(self.conflicting(served, &key).await?)),
         }

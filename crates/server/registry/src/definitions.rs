@@ -15,20 +15,20 @@ use custom::Kind;
 use feed::{FeedOptions, ReadAt, Scope, Start, WatchOptions};
 use meta::{Status, Str};
 use tokio::sync::watch;
-use types::apiextensions::v1::{CustomResourceDefinition, CustomResourceDefinitionSpec, WebhookClientConfig};
+use types::apiextensions::v1::{CustomResourceDefinition, CustomResourceDefinitionSpec};
 
+use crate::conversion::Webhook;
 use crate::errors;
 use crate::feeds::{CustomCodec, ObjectFeed};
 use crate::registry::{Registry, Request};
 use crate::served::Served;
 
 /// How objects get from one version to another.
-#[derive(Clone, Debug)]
 pub enum Conversion {
     /// Only the name of the version changes.
     None,
-    /// A webhook knows: where it is, and the versions of the review that it takes.
-    Webhook(Box<WebhookClientConfig>, Vec<Str>),
+    /// A webhook knows.
+    Webhook(Box<Webhook>),
 }
 
 /// What all versions of a definition have in common.
@@ -142,7 +142,7 @@ impl Registry {
     }
 
     /// Serves a definition, or what it has become.
-    pub async fn define(&self, crd: &CustomResourceDefinition) -> Result<(), Status> {
+    pub async fn define(self: &Arc<Self>, crd: &CustomResourceDefinition) -> Result<(), Status> {
         let name = &crd.metadata.name;
         let now = self.definitions();
         let known = now.stored(name).and_then(Served::custom);
@@ -167,8 +167,9 @@ impl Registry {
             Some(conversion) if conversion.strategy == "Webhook" => {
                 let webhook = conversion.webhook.as_ref();
                 let client = webhook.and_then(|w| w.client_config.clone()).unwrap_or_default();
-                let versions = webhook.map(|w| w.conversion_review_versions.iter().cloned().collect());
-                Conversion::Webhook(client, versions.unwrap_or_default())
+                let versions = webhook.map(|w| w.conversion_review_versions.clone()).unwrap_or_default();
+                let webhook = Webhook::new(&client, &versions, Arc::downgrade(self));
+                Conversion::Webhook(Box::new(webhook))
             }
             _ => Conversion::None,
         };

@@ -13,6 +13,7 @@
 
 mod allocate;
 mod commit;
+mod conversion;
 mod convert;
 mod create;
 mod definitions;

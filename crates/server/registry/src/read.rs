@@ -8,6 +8,7 @@ use feed::{Entry, FeedError, ReadAt, Snapshot};
 use meta::{BadValue, FieldError, FieldErrorKind, Object, Status};
 use mvcc::{KeyRange, RangeOptions, Revision};
 
+use crate::conversion::{bring, bring_one};
 use crate::errors;
 use crate::outcome::Listing;
 use crate::paging::Page;
@@ -87,7 +88,10 @@ impl Registry {
     ) -> Result<Option<Stored>, Status> {
         let snapshot = self.newest(served).await?;
         let entry = snapshot.get(&served.key(namespace, name)).cloned();
-        Ok(entry.map(|entry| Stored::entry(served, entry)))
+        match entry {
+            Some(entry) => Ok(Some(bring_one(served, Stored::entry(served, entry)).await?)),
+            None => Ok(None),
+        }
     }
 
     /// GET.
@@ -97,7 +101,7 @@ impl Registry {
         let snapshot = self.feeds.of(served)?.snapshot(at).await.map_err(from_feed)?;
         let key = served.key(&request.target.namespace, &request.target.name);
         let entry = snapshot.get(&key).cloned().ok_or_else(|| request.not_found())?;
-        Ok(Stored::entry(served, entry))
+        bring_one(served, Stored::entry(served, entry)).await
     }
 
     /// LIST.
@@ -167,7 +171,7 @@ impl Registry {
         };
         let mut listing = Listing {
             served: served.clone(),
-            items: sink.items,
+            items: bring(served, sink.items).await?,
             revision: revision.max(0) as u64,
             continue_token: String::new(),
             remaining: None,

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use feed::Entry;
 use meta::Object;
 use mvcc::{KeyValue, Revision};
+use scheme::Unstructured;
 
 use crate::served::Served;
 
@@ -49,6 +50,13 @@ impl Stored {
         }
         let json = kv.value.starts_with(b"{").then(|| kv.value.clone());
         Stored { served: served.clone(), form: Form::Fresh { key, revision, object, json } }
+    }
+
+    /// The same state in another version.
+    pub(crate) fn converted(&self, object: Unstructured) -> Self {
+        let (key, revision) = (self.key().clone(), self.revision() as Revision);
+        let form = Form::Fresh { key, revision, object: Arc::new(object), json: None };
+        Stored { served: self.served.clone(), form }
     }
 
     /// An object that was made for an answer and is stored nowhere.

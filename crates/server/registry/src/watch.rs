@@ -10,6 +10,7 @@ use feed::{EventKind, FeedError, Item, Scope, Start, WatchOptions, Watcher};
 use meta::{Object, Status};
 use tokio::time::Instant;
 
+use crate::conversion::bring;
 use crate::errors;
 use crate::outcome::Watching;
 use crate::read::{Version, from_feed, validate};
@@ -158,7 +159,12 @@ impl Changes {
                 Ok(items) => {
                     let changes: Vec<Change> = items.iter().filter_map(|item| self.translate(item)).collect();
                     if !changes.is_empty() {
-                        return Some(Ok(changes));
+                        let served = self.served.clone();
+                        let changes = brought(&served, changes).await;
+                        if changes.is_err() {
+                            self.source = Err(None);
+                        }
+                        return Some(changes);
                     }
                 }
                 Err(error) => {
@@ -176,4 +182,21 @@ async fn replaced(over: &mut Option<tokio::sync::watch::Receiver<bool>>) {
         Some(over) => drop(over.wait_for(|over| *over).await),
         None => std::future::pending().await,
     }
+}
+
+/// The changes with their objects in the version that is served.
+async fn brought(served: &Served, changes: Vec<Change>) -> Result<Vec<Change>, Status> {
+    if served.custom().is_none() {
+        return Ok(changes);
+    }
+    let objects = changes.iter().filter_map(|change| match change {
+        Change::Object(_, stored) => Some(stored.clone()),
+        Change::Bookmark(..) => None,
+    });
+    let mut objects = bring(served, objects.collect()).await?.into_iter();
+    let change = |change| match change {
+        Change::Object(kind, stored) => Change::Object(kind, objects.next().unwrap_or(stored)),
+        bookmark => bookmark,
+    };
+    Ok(changes.into_iter().map(change).collect())
 }

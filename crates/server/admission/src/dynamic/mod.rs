@@ -18,6 +18,7 @@ mod variables;
 mod webhook;
 
 pub use sources::{Dynamic, Sources};
+pub use webhook::Endpoint as WebhookEndpoint;
 
 use meta::{Object, Status};
 

@@ -29,10 +29,10 @@ const SYSTEM_STORES: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
 /// Host and port, or why there are none.
-pub(super) type Address = Result<(String, u16), String>;
+pub type Address = Result<(String, u16), String>;
 
 /// A webhook's server.
-pub(super) struct Endpoint {
+pub struct Endpoint {
     place: Place,
     /// `https://host:port`, as messages show it.
     origin: String,
@@ -49,7 +49,8 @@ enum Place {
 }
 
 impl Endpoint {
-    pub(super) fn new(client: &WebhookClientConfig) -> Self {
+    /// The server that a configuration names.
+    pub fn new(client: &WebhookClientConfig) -> Self {
         let tls = tls(&client.ca_bundle);
         if let Some(service) = &client.service {
             let port = service.port.unwrap_or(443);
@@ -88,7 +89,7 @@ impl Endpoint {
     }
 
     /// Where the server is at the moment.
-    pub(super) fn address(&self, world: &dyn World) -> Address {
+    pub fn address(&self, world: &dyn World) -> Address {
         match &self.place {
             Place::Host(host, port) => Ok((host.clone(), *port)),
             Place::Service { namespace, name, port } => resolve(world, namespace, name, *port),
@@ -96,12 +97,7 @@ impl Endpoint {
     }
 
     /// Sends a question and reads the answer. The error reads as upstream's client prints it.
-    pub(super) async fn post(
-        &self,
-        address: Address,
-        body: Bytes,
-        timeout: Duration,
-    ) -> Result<Bytes, String> {
+    pub async fn post(&self, address: Address, body: Bytes, timeout: Duration) -> Result<Bytes, String> {
         let query = if self.path.contains('?') { '&' } else { '?' };
         let target = format!("{}{query}timeout={}s", self.path, timeout.as_secs());
         let failed = |why: &str| format!("Post \"{}{target}\": {why}", self.origin);

@@ -23,7 +23,7 @@ use super::{Round, Stage, input};
 use crate::metrics;
 use crate::refuse::forbidden;
 use crate::world::Equivalent;
-use client::Endpoint;
+pub use client::Endpoint;
 use review::{Answer, Version};
 
 /// How long a webhook may take unless it says otherwise, in seconds.
