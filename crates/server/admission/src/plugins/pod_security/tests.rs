@@ -1,3 +1,5 @@
+//! Pods and namespaces against the Pod Security Standards.
+
 use meta::Map;
 use serde_json::{Value, json};
 use types::core::v1::PodSpec;
