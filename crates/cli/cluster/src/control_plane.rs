@@ -94,6 +94,9 @@ async fn serve(settings: &Settings, pki: &Pki, store: Arc<dyn Store>, env: Env) 
         }
         None => String::new(),
     };
+    let admission =
+        apiserver::Admission::of(&options.enable_admission_plugins, &options.disable_admission_plugins)?;
+    let audit = crate::audit::auditor(&options.audit, &env)?;
     let range = options.service_cidr.parse().context("--service-cidr is no range of addresses")?;
     let advertised = match options.bind_address {
         address if address.is_unspecified() || address.is_loopback() => settings.node_ip,
@@ -116,6 +119,8 @@ async fn serve(settings: &Settings, pki: &Pki, store: Arc<dyn Store>, env: Env) 
         node_ports: 30_000..=32_767,
         kubelet_client: Some(kubelet_client(&pki.ca, &pki.apiserver_kubelet_client)?),
         anonymous: true,
+        admission,
+        audit,
     })
     .await
     .context("the API server did not start")
@@ -153,11 +158,27 @@ fn run_controllers(
         accounts.get(account).unwrap_or(&reader).clone()
     };
     let chosen = settings.options.controllers.clone();
+    let signer = authn::SigningKey::from_pem(pki.service_account.key_pem.as_bytes())
+        .context("the key of ServiceAccount tokens is unusable")?;
+    let sign = move |token: &controllers::LegacyToken| {
+        authn::Tokens::issue_legacy(
+            &signer,
+            &token.namespace,
+            &token.account,
+            &token.account_uid,
+            &token.secret,
+        )
+        .map_err(|error| error.to_string())
+    };
+    let authority = controllers::Authority::new(&pki.ca.certificate_pem, &pki.ca.key_pem)
+        .context("the cluster's certificate authority cannot sign")?;
     let config = controllers::Config {
         transports: Box::new(transports),
         env,
         cluster_cidr: Some(cidr),
         root_ca: pki.ca.certificate_pem.as_str().into(),
+        signing: Some(Arc::new(authority)),
+        legacy_tokens: Some(Arc::new(sign)),
         enabled: Box::new(move |name| is_enabled(&chosen, name)),
     };
     Ok(controllers::run_on(&config, informers.clone()))

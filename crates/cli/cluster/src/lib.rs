@@ -7,6 +7,7 @@
 
 pub mod admin;
 pub mod apply;
+mod audit;
 pub mod control_plane;
 pub mod down;
 pub mod explain;

@@ -54,6 +54,18 @@ pub struct UpOptions {
     /// CSV file of static tokens: token,user,uid,"group1,group2"
     #[arg(long, value_name = "FILE")]
     pub token_auth_file: Option<PathBuf>,
+    /// Admission plugins to run besides those that are on by default
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    #[serde(default)]
+    pub enable_admission_plugins: Vec<String>,
+    /// Admission plugins not to run
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    #[serde(default)]
+    pub disable_admission_plugins: Vec<String>,
+    /// The audit log.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub audit: crate::audit::AuditOptions,
 }
 
 /// The options with everything filled in that only this machine knows.

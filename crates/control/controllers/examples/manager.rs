@@ -42,6 +42,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         env: Env::real(),
         cluster_cidr: arguments.get(1).map_or("10.244.0.0/16", String::as_str).parse().ok(),
         root_ca: root_ca.into(),
+        signing: None,
+        legacy_tokens: None,
         enabled: Box::new(|_| true),
     });
     running.synced().await;

@@ -7,6 +7,7 @@
 #![expect(clippy::result_large_err, reason = "Status is the error of the API, as the transports pass it")]
 
 mod autoscale;
+mod certificates;
 mod claims;
 mod common;
 mod cronjob;
@@ -27,4 +28,6 @@ mod statefulset;
 mod table;
 mod volumes;
 
+pub use certificates::{Authority, SignError};
+pub use serviceaccount::{LegacyToken, SignLegacy};
 pub use table::{Config, Entry, Handle, TABLE, Transports, run, run_on};

@@ -9,6 +9,8 @@ use informer::Informers;
 use ipnet::Ipv4Net;
 use reconcile::Context;
 
+use crate::certificates::{self, Authority};
+use crate::serviceaccount::SignLegacy;
 use crate::{
     autoscale, claims, cronjob, daemonset, deployment, disruption, endpoints, garbage, job, namespace, node,
     policystatus, quota, replicas, roles, serviceaccount, statefulset, volumes,
@@ -31,6 +33,10 @@ pub struct Config {
     pub cluster_cidr: Option<Ipv4Net>,
     /// PEM certificates by which pods know the API server.
     pub root_ca: Arc<str>,
+    /// Signs the certificates of Kubernetes' own signers; `None` leaves that to somebody else.
+    pub signing: Option<Arc<Authority>>,
+    /// Signs the tokens of secrets for ServiceAccounts; `None` leaves those secrets empty.
+    pub legacy_tokens: Option<SignLegacy>,
     /// Whether the controller of this name (as in `--controllers`) is to run.
     pub enabled: Box<dyn Fn(&str) -> bool + Send + Sync>,
 }
@@ -39,7 +45,7 @@ pub struct Config {
 pub struct Entry {
     /// Name as in `--controllers` and in metrics.
     pub name: &'static str,
-    /// Name of the service account that it acts as, in kube-system.
+    /// Name of the service account that it acts as, in kube-system, or the user of all controllers.
     pub account: &'static str,
     start: fn(&Context, &Config) -> Option<Started>,
 }
@@ -62,6 +68,19 @@ pub static TABLE: &[Entry] = &[
         name: "serviceaccount-controller",
         account: "service-account-controller",
         start: |c, _| started(serviceaccount::start(c)),
+    },
+    Entry {
+        name: "serviceaccount-token-controller",
+        account: READER,
+        start: |c, config| {
+            let sign = config.legacy_tokens.clone()?;
+            started(serviceaccount::start_legacy(c, sign, &config.root_ca))
+        },
+    },
+    Entry {
+        name: "token-cleaner-controller",
+        account: "token-cleaner",
+        start: |c, _| started(serviceaccount::start_token_cleaner(c)),
     },
     Entry {
         name: "root-ca-certificate-publisher-controller",
@@ -159,6 +178,21 @@ pub static TABLE: &[Entry] = &[
         start: |c, _| started(volumes::start_ephemeral(c)),
     },
     Entry {
+        name: "certificatesigningrequest-approving-controller",
+        account: "certificate-controller",
+        start: |c, _| started(certificates::start_approving(c)),
+    },
+    Entry {
+        name: "certificatesigningrequest-signing-controller",
+        account: "certificate-controller",
+        start: |c, config| started(certificates::start_signing(c, config.signing.clone()?)),
+    },
+    Entry {
+        name: "certificatesigningrequest-cleaner-controller",
+        account: "certificate-controller",
+        start: |c, _| started(certificates::start_cleaning(c)),
+    },
+    Entry {
         name: "clusterrole-aggregation-controller",
         account: "clusterrole-aggregation-controller",
         start: |c, _| started(roles::start(c)),
@@ -236,7 +270,10 @@ pub fn run(config: Config) -> Handle {
 /// Like [`run`], over caches that the process has already.
 pub fn run_on(config: &Config, informers: Arc<Informers>) -> Handle {
     let start = |entry: &Entry| {
-        let user = format!("system:serviceaccount:kube-system:{}", entry.account);
+        let user = match entry.account {
+            READER => READER.to_owned(),
+            account => format!("system:serviceaccount:kube-system:{account}"),
+        };
         let context = Context {
             client: Client::new((config.transports)(&user)),
             informers: informers.clone(),

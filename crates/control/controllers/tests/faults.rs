@@ -18,6 +18,8 @@ fn start(server: &Arc<Fake>, env: &Env) -> Handle {
         env: env.clone(),
         cluster_cidr: "10.244.0.0/16".parse().ok(),
         root_ca: "-----BEGIN CERTIFICATE-----".into(),
+        signing: None,
+        legacy_tokens: None,
         enabled: Box::new(|_| true),
     })
 }

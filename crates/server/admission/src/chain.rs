@@ -10,15 +10,41 @@ use authz::Authorized;
 use meta::{Object, Status};
 
 use crate::dynamic::{Dynamic, Round, Stage};
-use crate::plugins::PLUGINS;
+use crate::plugins::{OFF_BY_DEFAULT, PLUGINS, Plugin};
 use crate::quota::{Charge, over_quota};
 use crate::review::Review;
 use crate::world::World;
 
+/// The name of quota, which runs after every plugin.
+const QUOTA: &str = "ResourceQuota";
+
+/// A name in `--enable-admission-plugins` or `--disable-admission-plugins` that no plugin has.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{flag} plugin {name:?} is unknown")]
+pub struct UnknownPlugin {
+    flag: &'static str,
+    name: String,
+}
+
 /// The plugins in order, and what users program.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Chain {
+    plugins: Arc<[&'static dyn Plugin]>,
+    quota: bool,
     dynamic: Arc<Dynamic>,
+}
+
+impl std::fmt::Debug for Chain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.plugins.iter().map(|plugin| plugin.name())).finish()
+    }
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        let on = PLUGINS.iter().filter(|plugin| !OFF_BY_DEFAULT.contains(&plugin.name()));
+        Chain { plugins: on.copied().collect(), quota: true, dynamic: Arc::default() }
+    }
 }
 
 /// An object that every mutating plugin has seen.
@@ -64,6 +90,23 @@ impl Admitted {
 }
 
 impl Chain {
+    /// The plugins that are on by default, with some more and without some.
+    ///
+    /// # Errors
+    /// When there is no plugin of a name.
+    pub fn of(enable: &[String], disable: &[String]) -> Result<Self, UnknownPlugin> {
+        for (flag, names) in [("enable-admission-plugins", enable), ("disable-admission-plugins", disable)] {
+            let known = |name: &&String| *name == QUOTA || PLUGINS.iter().any(|p| p.name() == name.as_str());
+            if let Some(name) = names.iter().find(|name| !known(name)) {
+                return Err(UnknownPlugin { flag, name: name.clone() });
+            }
+        }
+        let has = |names: &[String], name: &str| names.iter().any(|known| known == name);
+        let on = |name: &str| has(enable, name) || !has(disable, name) && !OFF_BY_DEFAULT.contains(&name);
+        let plugins = PLUGINS.iter().filter(|plugin| on(plugin.name())).copied().collect();
+        Ok(Chain { plugins, quota: on(QUOTA), dynamic: Arc::default() })
+    }
+
     /// What users program; whoever follows those objects keeps it up to date.
     pub fn dynamic(&self) -> &Arc<Dynamic> {
         &self.dynamic
@@ -81,7 +124,7 @@ impl Chain {
         world: &dyn World,
         warnings: &mut Vec<String>,
     ) -> Result<Mutated, Status> {
-        for plugin in PLUGINS {
+        for plugin in self.plugins.iter() {
             plugin.mutate(review, &mut *object, world, warnings)?;
         }
         let sources = self.dynamic.load_full();
@@ -93,7 +136,7 @@ impl Chain {
         stage.mutate(&mut object, &mut round, warnings).await?;
         if round.next() {
             let before = object.clone_object();
-            for plugin in PLUGINS {
+            for plugin in self.plugins.iter() {
                 plugin.mutate(review, &mut *object, world, warnings)?;
             }
             if !before.eq_object(&*object) {
@@ -115,14 +158,14 @@ impl Chain {
     ) -> Result<Admitted, Status> {
         let object = mutated.object;
         validate(&*object)?;
-        for plugin in PLUGINS {
+        for plugin in self.plugins.iter() {
             plugin.validate(review, Some(&*object), world)?;
         }
         let sources = self.dynamic.load_full();
         if sources.validates() {
             Stage { sources: &sources, review, world }.validate(Some(&*object), warnings).await?;
         }
-        let charges = over_quota(review, &*object, world)?;
+        let charges = if self.quota { over_quota(review, &*object, world)? } else { Vec::new() };
         Ok(Admitted { object, charges })
     }
 
@@ -134,7 +177,7 @@ impl Chain {
         world: &dyn World,
         warnings: &mut Vec<String>,
     ) -> Result<(), Status> {
-        PLUGINS.iter().try_for_each(|plugin| plugin.validate(review, None, world))?;
+        self.plugins.iter().try_for_each(|plugin| plugin.validate(review, None, world))?;
         let sources = self.dynamic.load_full();
         if sources.validates() || sources.mutates() {
             let stage = Stage { sources: &sources, review, world };
@@ -142,5 +185,28 @@ impl Chain {
             stage.validate(None, warnings).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(enable: &[&str], disable: &[&str]) -> Vec<&'static str> {
+        let owned = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+        let chain = Chain::of(&owned(enable), &owned(disable)).expect("known plugins");
+        chain.plugins.iter().map(|plugin| plugin.name()).collect()
+    }
+
+    #[test]
+    fn plugins_are_chosen_by_name_and_run_in_upstreams_order() {
+        let default = names(&[], &[]);
+        assert!(default.contains(&"PodSecurity") && !default.contains(&"AlwaysPullImages"), "{default:?}");
+        let more = names(&["DenyServiceExternalIPs", "AlwaysPullImages"], &["PodSecurity"]);
+        let at = |name| more.iter().position(|known| *known == name);
+        assert!(at("AlwaysPullImages") < at("Priority") && at("Priority") < at("DenyServiceExternalIPs"));
+        assert_eq!(at("PodSecurity"), None);
+        let unknown = Chain::of(&["Nonsense".into()], &[]).expect_err("an unknown plugin");
+        assert_eq!(unknown.to_string(), "enable-admission-plugins plugin \"Nonsense\" is unknown");
     }
 }

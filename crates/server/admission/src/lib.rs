@@ -22,7 +22,7 @@ mod refuse;
 mod review;
 mod world;
 
-pub use chain::{Admitted, Chain, Mutated};
+pub use chain::{Admitted, Chain, Mutated, UnknownPlugin};
 pub use dynamic::{Dynamic, Sources, WebhookEndpoint};
 pub use notes::Notes;
 pub use plugins::{PLUGINS, Plugin, topology_labels};

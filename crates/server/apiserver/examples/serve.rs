@@ -61,6 +61,8 @@ async fn main() -> anyhow::Result<()> {
         node_ports: 30000..=32767,
         kubelet_client: None,
         anonymous: true,
+        admission: apiserver::Admission::default(),
+        audit: None,
     };
     let _handle = ApiServer::start(config).await?;
     std::fs::write(directory.join("ca.crt"), &ca)?;

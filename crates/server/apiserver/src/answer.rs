@@ -34,6 +34,16 @@ pub(crate) enum Answer {
     Raw(Response<Body>),
 }
 
+impl Answer {
+    /// The Status of a refusal.
+    pub(crate) fn refusal(&self) -> Option<&Status> {
+        match self {
+            Answer::Refused(status) | Answer::RefusedWith(status, _) => Some(status),
+            _ => None,
+        }
+    }
+}
+
 /// What of the request decides how its answer is written.
 pub(crate) struct Writer {
     accept: String,

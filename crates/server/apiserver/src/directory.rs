@@ -53,6 +53,11 @@ impl Directory for FeedDirectory {
         self.find::<Node>("", name).map(|node| node.metadata.uid.clone())
     }
 
+    fn legacy_token(&self, namespace: &str, secret: &str) -> Option<Vec<u8>> {
+        let secret = self.find::<Secret>(namespace, secret).filter(|s| !self.over(&**s))?;
+        secret.data.get("token").map(|token| token.0.clone())
+    }
+
     fn bootstrap_token(&self, id: &str) -> Option<HashMap<String, String>> {
         let secret = self.find::<Secret>("kube-system", &format!("bootstrap-token-{id}"))?;
         if secret.type_ != "bootstrap.kubernetes.io/token" || secret.metadata.deletion_timestamp.is_some() {

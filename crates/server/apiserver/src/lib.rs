@@ -9,6 +9,7 @@
 )]
 
 mod answer;
+mod audit;
 mod clock;
 mod directory;
 mod encode;
@@ -26,6 +27,8 @@ mod table;
 mod transport;
 mod watching;
 
+pub use ::audit::{Auditor, Log as AuditLog, LogError, LogOptions, Mode as AuditMode, Policy as AuditPolicy};
+pub use admission::Chain as Admission;
 pub use serve::tls::{TlsError, TlsFiles};
 pub use server::{ApiServer, ApiServerHandle, Config, Server, StartError};
 pub use stream::KubeletClient;

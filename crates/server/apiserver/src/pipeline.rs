@@ -4,7 +4,7 @@
 //! made; the types [`authn::Identified`] and [`authz::Authorized`] are the proofs that none was left out. Admission and
 //! the commit lie behind `perform`, in [`registry`].
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use authn::{Credentials, Identified, Impersonation};
@@ -37,9 +37,20 @@ pub(crate) struct Decoded {
     pub headers: HeaderMap,
     /// HTTP method.
     pub method: http::Method,
+    /// Path and query as sent, for the audit log.
+    pub uri: Option<String>,
+    /// Id of the request in the audit log and in the answer.
+    pub audit_id: String,
+    /// What the audit log is told of the request, once its user is known, if anything.
+    pub record: OnceLock<Arc<::audit::Record>>,
 }
 
 impl Decoded {
+    /// What the audit log is told of the request, if anything.
+    pub(crate) fn record(&self) -> Option<&::audit::Record> {
+        self.record.get().map(|record| &**record)
+    }
+
     /// A header's text; empty when it is absent or no text.
     pub(crate) fn header(&self, name: impl header::AsHeaderName) -> &str {
         self.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default()
@@ -83,7 +94,7 @@ impl Service for Server {
     ) -> Response<Body> {
         let started = std::time::Instant::now();
         let decoded = self.decode(&request);
-        let writer = Writer::new(&decoded, self.next_audit_id());
+        let writer = Writer::new(&decoded, decoded.audit_id.clone());
         let long_running = decoded.info.long_running(&decoded.path);
         let _running = self.metrics.begin(&decoded, long_running);
         let mut told = HeaderMap::new();
@@ -103,6 +114,7 @@ impl Service for Server {
                 )),
             }
         };
+        let refusal = decoded.record.get().and_then(|_| answer.refusal().cloned());
         let mut response = write(answer, &writer, &self.shared);
         match websocket {
             Ok(Some(websocket)) if response.status() == StatusCode::OK => {
@@ -115,6 +127,9 @@ impl Service for Server {
             _ => {}
         }
         response.headers_mut().extend(told);
+        if let Some(record) = decoded.record.get() {
+            response = crate::audit::end(record, response, refusal.as_ref(), long_running).await;
+        }
         self.metrics.end(&decoded, response.status(), started);
         response
     }
@@ -125,7 +140,16 @@ impl Server {
         let path = decode(request.uri().path(), false);
         let query = Query::parse(request.uri().query().unwrap_or_default());
         let info = RequestInfo::parse(request.method(), &path, &query);
-        Decoded { path, query, info, headers: request.headers().clone(), method: request.method().clone() }
+        Decoded {
+            path,
+            query,
+            info,
+            headers: request.headers().clone(),
+            method: request.method().clone(),
+            uri: self.audit.as_ref().and_then(|_| Some(request.uri().path_and_query()?.to_string())),
+            audit_id: self.next_audit_id(),
+            record: OnceLock::new(),
+        }
     }
 
     /// `told` are headers for the answer, whatever it will be.
@@ -153,10 +177,26 @@ impl Server {
         connection: &Connection,
         decoded: &Decoded,
     ) -> Result<(Authorized, Option<flow::Seat>), Status> {
-        let identified = self.identify(connection, decoded)?;
+        let identified = self.identify(connection, decoded);
+        let nobody = authn::User::default();
+        let user = identified.as_ref().map_or(&nobody, |identified| identified.user());
+        if let Some(record) = crate::audit::begin(self, connection, decoded, user) {
+            let record = decoded.record.get_or_init(|| record);
+            if !record.tell(::audit::Stage::RequestReceived).await {
+                return Err(Status::internal_error("failed to store audit event"));
+            }
+        }
+        let identified = identified?;
         let acting = self.impersonate(identified, decoded)?;
+        if let Some(record) = decoded.record().filter(|_| acting.method() == authn::Method::Impersonated) {
+            record.impersonated(acting.user());
+        }
         let seat = self.enter(&acting, decoded).await?;
-        let authorized = self.authorizer.authorize(acting, decoded.attributes()).map_err(|f| refusal(&f))?;
+        let authorized = self.authorizer.authorize(acting, decoded.attributes()).map_err(|refused| {
+            crate::audit::decision(decoded.record(), false, &refused.reason);
+            refusal(&refused)
+        })?;
+        crate::audit::decision(decoded.record(), true, authorized.reason());
         Ok((authorized, seat))
     }
 

@@ -78,6 +78,10 @@ pub struct Config {
     pub kubelet_client: Option<KubeletClient>,
     /// Whether requests without credential are served (as `system:anonymous`).
     pub anonymous: bool,
+    /// The admission plugins.
+    pub admission: admission::Chain,
+    /// Tells of requests; `None` costs nothing.
+    pub audit: Option<Arc<audit::Auditor>>,
 }
 
 /// What answers need besides the request.
@@ -98,6 +102,7 @@ pub struct Server {
     pub(crate) openapi: CustomDocuments,
     pub(crate) shared: Shared,
     pub(crate) kubelet_client: Option<KubeletClient>,
+    pub(crate) audit: Option<Arc<audit::Auditor>>,
     pub(crate) address: SocketAddr,
     pub(crate) ready: AtomicBool,
     audit_ids: AtomicU64,
@@ -151,6 +156,7 @@ impl ApiServer {
             env: config.env.clone(),
             authorizer: authorizer.clone(),
             tokens: tokens.clone(),
+            chain: config.admission,
             service_ranges: config.service_ranges,
             node_ports: config.node_ports,
         })
@@ -176,6 +182,7 @@ impl ApiServer {
             openapi: CustomDocuments::default(),
             shared: Shared { stopping: stopping.clone() },
             kubelet_client: config.kubelet_client,
+            audit: config.audit,
             address,
             ready: AtomicBool::new(false),
             audit_ids: AtomicU64::new(1),

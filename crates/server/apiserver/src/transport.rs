@@ -28,7 +28,7 @@ impl InProcess {
 }
 
 /// The program that a component's user is part of upstream, which is what its writes are recorded for there.
-fn component(user: &str) -> &str {
+pub(crate) fn component(user: &str) -> &str {
     const ACCOUNTS: &str = "system:serviceaccount:kube-system:";
     match user.strip_prefix("system:").unwrap_or(user) {
         name if name.starts_with("node:") => "kubelet",
@@ -81,11 +81,21 @@ fn attributes(call: &Call) -> Attributes {
 #[async_trait::async_trait]
 impl Transport for InProcess {
     async fn call(&self, mut call: Call) -> Result<Reply, Status> {
-        let authorized = self
-            .server
-            .authorizer
-            .authorize(self.identified.clone(), attributes(&call))
-            .map_err(|refused| refusal(&refused))?;
+        let asked = attributes(&call);
+        let record = crate::audit::begin_inside(&self.server, self.identified.user(), &asked, &call);
+        let record = record.as_ref();
+        let authorized = match self.server.authorizer.authorize(self.identified.clone(), asked) {
+            Ok(authorized) => authorized,
+            Err(refused) => {
+                crate::audit::decision(record, false, &refused.reason);
+                let status = refusal(&refused);
+                crate::audit::answered(record, Err(&status));
+                crate::audit::end_inside(record).await;
+                return Err(status);
+            }
+        };
+        crate::audit::decision(record, true, authorized.reason());
+        crate::audit::request(record, &call);
         if let Action::Create(_, options) | Action::Update(_, options) | Action::Patch(_, _, options) =
             &mut call.action
             && options.field_manager.is_empty()
@@ -94,9 +104,18 @@ impl Transport for InProcess {
         }
         let mut warnings = Vec::new();
         if let Some(review) = reviews::perform(&self.server, &authorized, &mut call) {
-            return review.map(|object| Reply::Object(object.into()));
+            let outcome = review.map(|object| Outcome::Made(object.into(), 201));
+            crate::audit::answered(record, outcome.as_ref());
+            crate::audit::end_inside(record).await;
+            return outcome.map(|outcome| match outcome {
+                Outcome::Made(object, _) => Reply::Object(object),
+                _ => Reply::Done(Status::default()),
+            });
         }
-        let outcome = self.server.registry.perform(&authorized, call, &mut warnings).await?;
+        let outcome = self.server.registry.perform(&authorized, call, &mut warnings).await;
+        crate::audit::answered(record, outcome.as_ref());
+        crate::audit::end_inside(record).await;
+        let outcome = outcome?;
         Ok(match outcome {
             Outcome::Stored(stored) | Outcome::Created(stored) => Reply::Object(stored.object().clone()),
             Outcome::Made(object, _) => Reply::Object(object),

@@ -23,6 +23,10 @@ const REMEMBERED_MAX: usize = 8192;
 /// Longest token that is looked at, in bytes.
 const TOKEN_BYTES_MAX: usize = 16 << 10;
 /// Clock difference that is forgiven, in seconds.
+/// Issuer of tokens that live in secrets, and the names of their claims.
+const LEGACY_ISSUER: &str = "kubernetes/serviceaccount";
+const LEGACY_NAMESPACE: &str = "kubernetes.io/serviceaccount/namespace";
+const LEGACY_CLAIM: &str = "kubernetes.io/serviceaccount";
 const LEEWAY_S: i64 = 60;
 
 /// What is known of a pod that a token is bound to.
@@ -46,6 +50,8 @@ pub trait Directory: Send + Sync {
     fn node(&self, name: &str) -> Option<Str>;
     /// The data of a bootstrap token's secret `kube-system/bootstrap-token-<id>`.
     fn bootstrap_token(&self, id: &str) -> Option<HashMap<String, String>>;
+    /// The token that a secret of type `kubernetes.io/service-account-token` holds.
+    fn legacy_token(&self, namespace: &str, secret: &str) -> Option<Vec<u8>>;
 }
 
 /// Why a token was not accepted. The texts are upstream's and show in TokenReview only.
@@ -121,6 +127,8 @@ pub struct Claims {
     pod: Option<(Str, Str)>,
     secret: Option<(Str, Str)>,
     node: Option<(Str, Str)>,
+    /// Lives as long as the secret that holds it.
+    legacy: bool,
 }
 
 /// Name and audiences of the authority that issues tokens.
@@ -195,6 +203,53 @@ impl Tokens {
     }
 
     /// Whether the text looks like a token of this issuer, so that no other method should be asked about it.
+    /// Signs a token that lives as long as the secret that holds it.
+    ///
+    /// # Errors
+    /// When the key fails.
+    pub fn issue_legacy(
+        signer: &SigningKey,
+        namespace: &str,
+        account: &str,
+        account_uid: &str,
+        secret: &str,
+    ) -> Result<String, KeyError> {
+        let mut claims = json!({
+            "iss": LEGACY_ISSUER,
+            "sub": format!("system:serviceaccount:{namespace}:{account}"),
+        });
+        claims[LEGACY_NAMESPACE] = namespace.into();
+        for (name, value) in
+            [("secret.name", secret), ("service-account.name", account), ("service-account.uid", account_uid)]
+        {
+            claims[format!("{LEGACY_CLAIM}/{name}")] = value.into();
+        }
+        signer.sign(claims.to_string().as_bytes())
+    }
+
+    /// A legacy token holds while its secret holds it and its account is the same. It is for the API server alone.
+    fn check_legacy(
+        &self,
+        token: &str,
+        claims: &Claims,
+        wanted: &[Str],
+        directory: &dyn Directory,
+    ) -> Result<Option<(User, Vec<Str>)>, TokenError> {
+        let own = &self.issuer.audiences;
+        let matched: Vec<Str> = own.iter().filter(|a| wanted.contains(a)).cloned().collect();
+        if matched.is_empty() {
+            return Err(TokenError::Audience { found: go_list(own), wanted: go_list(wanted) });
+        }
+        let secret = claims.secret.as_ref().and_then(|(n, _)| directory.legacy_token(&claims.namespace, n));
+        let account = directory.service_account(&claims.namespace, &claims.account);
+        if secret.as_deref() != Some(token.as_bytes()) || account.as_ref() != Some(&claims.account_uid) {
+            return Err(TokenError::Invalidated);
+        }
+        let mut user = User::service_account(&claims.namespace, &claims.account);
+        user.uid = claims.account_uid.clone();
+        Ok(Some((user, matched)))
+    }
+
     fn is_ours(&self, token: &str) -> bool {
         let mut parts = token.split('.');
         let (Some(_), Some(payload), Some(_), None) =
@@ -204,7 +259,7 @@ impl Tokens {
         };
         let Ok(payload) = B64.decode(payload) else { return false };
         let Ok(claims) = serde_json::from_slice::<Value>(&payload) else { return false };
-        claims["iss"].as_str() == Some(self.issuer.url.as_str())
+        [Some(self.issuer.url.as_str()), Some(LEGACY_ISSUER)].contains(&claims["iss"].as_str())
     }
 
     /// Checks a token for any of the audiences `wanted`; answers with the user and the audiences that matched.
@@ -220,6 +275,9 @@ impl Tokens {
             return Ok(None);
         }
         let Some(claims) = self.verified(token)? else { return Ok(None) };
+        if claims.legacy {
+            return self.check_legacy(token, &claims, wanted, directory);
+        }
         let matched: Vec<Str> = claims.audiences.iter().filter(|a| wanted.contains(a)).cloned().collect();
         if matched.is_empty() {
             return Err(TokenError::Audience { found: go_list(&claims.audiences), wanted: go_list(wanted) });
@@ -258,7 +316,10 @@ impl Tokens {
         if !holds {
             return Err(TokenError::Invalid);
         }
-        let claims = Arc::new(Claims::read(&decode(payload)?).ok_or(TokenError::Invalid)?);
+        let payload = decode(payload)?;
+        let legacy = payload["iss"].as_str() == Some(LEGACY_ISSUER);
+        let claims = if legacy { Claims::read_legacy(&payload) } else { Claims::read(&payload) };
+        let claims = Arc::new(claims.ok_or(TokenError::Invalid)?);
         let mut remembered = self.remembered.lock();
         if remembered.len() >= REMEMBERED_MAX {
             remembered.clear();
@@ -296,6 +357,25 @@ impl Claims {
             namespace,
             account,
             account_uid,
+            legacy: false,
+        })
+    }
+
+    fn read_legacy(json: &Value) -> Option<Self> {
+        let fact = |name: &str| json[format!("{LEGACY_CLAIM}/{name}")].as_str().map(Str::from);
+        let namespace = json[LEGACY_NAMESPACE].as_str().map(Str::from)?;
+        let account = fact("service-account.name")?;
+        if json["sub"].as_str()? != format!("system:serviceaccount:{namespace}:{account}") {
+            return None;
+        }
+        Some(Claims {
+            issuer: LEGACY_ISSUER.to_owned(),
+            secret: Some((fact("secret.name")?, Str::new())),
+            account_uid: fact("service-account.uid")?,
+            namespace,
+            account,
+            legacy: true,
+            ..Claims::default()
         })
     }
 
@@ -365,6 +445,9 @@ mod tests {
         fn bootstrap_token(&self, _: &str) -> Option<HashMap<String, String>> {
             None
         }
+        fn legacy_token(&self, _: &str, secret: &str) -> Option<Vec<u8>> {
+            (secret == "s").then(|| self.pod_uid.as_bytes().to_vec())
+        }
     }
 
     fn tokens() -> Tokens {
@@ -405,6 +488,26 @@ mod tests {
             error.to_string(),
             "token audiences [\"https://k\"] is invalid for the target audiences [\"other\"]"
         );
+    }
+
+    #[test]
+    fn legacy_tokens_live_as_long_as_their_secret() {
+        let tokens = tokens();
+        let issue = |uid, secret| Tokens::issue_legacy(&tokens.signer, "ns", "default", uid, secret).unwrap();
+        let token: &'static str = issue("sa-uid", "s").leak();
+        let wanted = [Str::from("https://k")];
+        let (holds, empty) = (One { pod_uid: token }, One { pod_uid: "another" });
+        let (user, _) = tokens.check(token, &wanted, &holds, 1 << 40).unwrap().unwrap();
+        assert_eq!((user.name.as_str(), user.uid.as_str()), ("system:serviceaccount:ns:default", "sa-uid"));
+        assert_eq!(tokens.check(token, &wanted, &empty, 1), Err(TokenError::Invalidated));
+        assert_eq!(tokens.check(&issue("old", "s"), &wanted, &holds, 1), Err(TokenError::Invalidated));
+        assert!(matches!(
+            tokens.check(token, &["other".into()], &holds, 1),
+            Err(TokenError::Audience { .. })
+        ));
+        let forged = self::tokens();
+        let forged = Tokens::issue_legacy(&forged.signer, "ns", "default", "sa-uid", "s").unwrap();
+        assert_eq!(tokens.check(&forged, &wanted, &holds, 1), Err(TokenError::Invalid));
     }
 
     #[test]

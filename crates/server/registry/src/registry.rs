@@ -33,6 +33,8 @@ pub struct Config {
     pub authorizer: Arc<Authorizer>,
     /// Issues ServiceAccount tokens.
     pub tokens: Arc<Tokens>,
+    /// The admission plugins.
+    pub chain: Chain,
     /// Ranges of cluster IPs, the first is the default family; one or two.
     pub service_ranges: Vec<IpNet>,
     /// Node ports.
@@ -84,7 +86,7 @@ impl Registry {
             env: config.env,
             authorizer: config.authorizer,
             tokens: config.tokens,
-            chain: Chain::default(),
+            chain: config.chain,
             services,
             event_leases,
             feeds,
@@ -142,8 +144,18 @@ impl Registry {
         call: Call,
         warnings: &mut Vec<String>,
     ) -> Result<Outcome, Status> {
-        let notes = Notes::default();
-        let outcome = self.dispatch(authorized, call, warnings, &notes).await;
+        self.perform_noting(authorized, call, warnings, &Notes::default()).await
+    }
+
+    /// Like [`Registry::perform`]; `notes` takes what admission says for the audit log.
+    pub async fn perform_noting(
+        &self,
+        authorized: &Authorized,
+        call: Call,
+        warnings: &mut Vec<String>,
+        notes: &Notes,
+    ) -> Result<Outcome, Status> {
+        let outcome = self.dispatch(authorized, call, warnings, notes).await;
         warnings.extend(notes.take_warnings());
         outcome
     }

@@ -1,12 +1,18 @@
 //! The plugins, one file each, and their order.
 
+mod always_pull_images;
 mod certificates;
 mod default_ingress_class;
 mod default_storage_class;
 mod default_tolerations;
+mod extended_resources;
+mod external_ips;
+mod hard_anti_affinity;
 mod limit_ranger;
+mod namespace_exists;
 mod namespace_lifecycle;
 mod node_restriction;
+mod node_selector;
 mod pod_security;
 mod pod_topology_labels;
 mod priority;
@@ -55,13 +61,18 @@ pub trait Plugin: Send + Sync {
 /// Every plugin, in upstream's order. Quota comes last, after this table, because it takes something.
 pub static PLUGINS: &[&dyn Plugin] = &[
     &namespace_lifecycle::NamespaceLifecycle,
+    &namespace_exists::NamespaceExists,
+    &hard_anti_affinity::LimitPodHardAntiAffinityTopology,
     &limit_ranger::LimitRanger,
     &service_account::ServiceAccount,
     &node_restriction::NodeRestriction,
     &taint_nodes::TaintNodesByCondition,
+    &always_pull_images::AlwaysPullImages,
     &pod_security::PodSecurity,
+    &node_selector::PodNodeSelector,
     &priority::Priority,
     &default_tolerations::DefaultTolerationSeconds,
+    &extended_resources::ExtendedResourceToleration,
     &default_storage_class::DefaultStorageClass,
     &storage_in_use::StorageObjectInUseProtection,
     &volume_resize::PersistentVolumeClaimResize,
@@ -70,5 +81,16 @@ pub static PLUGINS: &[&dyn Plugin] = &[
     &certificates::CertificateSigning,
     &certificates::CertificateSubjectRestriction,
     &default_ingress_class::DefaultIngressClass,
+    &external_ips::DenyServiceExternalIPs,
     &pod_topology_labels::PodTopologyLabels,
+];
+
+/// Plugins that run only when `--enable-admission-plugins` names them.
+pub static OFF_BY_DEFAULT: &[&str] = &[
+    "NamespaceExists",
+    "LimitPodHardAntiAffinityTopology",
+    "AlwaysPullImages",
+    "PodNodeSelector",
+    "ExtendedResourceToleration",
+    "DenyServiceExternalIPs",
 ];

@@ -43,16 +43,27 @@ pub(super) async fn serve(
     if let Some(text) = deprecation(decoded).or(of_version) {
         warnings.push(text.to_owned());
     }
-    let result = match call(decoded, &served, request, &mut warnings).await {
+    let called = call(decoded, &served, request, &mut warnings).await;
+    if let Ok(call) = &called {
+        crate::audit::request(decoded.record(), call);
+    }
+    let notes = admission::Notes::default();
+    let result = match called {
         Ok(mut call) => match reviews::perform(server, authorized, &mut call) {
             Some(review) => review.map(|object| registry::Outcome::Made(object.into(), 201)),
             None => match components::perform(server, &served, &call).await {
                 Some(result) => result,
-                None => server.registry.perform(authorized, call, &mut warnings).await,
+                None => server.registry.perform_noting(authorized, call, &mut warnings, &notes).await,
             },
         },
         Err(status) => Err(status),
     };
+    if let Some(record) = decoded.record() {
+        notes.take_annotations().into_iter().for_each(|(key, value)| record.annotate(&key, value));
+        if let Ok(outcome) = &result {
+            crate::audit::response(Some(record), outcome);
+        }
+    }
     match result {
         Ok(outcome) => Answer::Outcome(outcome, warnings),
         Err(status) => Answer::RefusedWith(status, warnings),

@@ -35,6 +35,8 @@ const STREAMS_MAX: u32 = 1000;
 pub struct Connection {
     /// Whom its certificate names.
     pub certificate: authn::CertificateVerdict,
+    /// The other end.
+    pub peer: SocketAddr,
 }
 
 /// Serves requests; implemented by the pipeline.
@@ -106,7 +108,7 @@ async fn connection<S: Service>(
         }
         _ => Ok(None),
     };
-    let connection = Arc::new(Connection { certificate });
+    let connection = Arc::new(Connection { certificate, peer });
     let handler = service_fn(move |request| {
         let (service, connection) = (service.clone(), connection.clone());
         async move { Ok::<_, Infallible>(service.serve(connection, request).await) }
