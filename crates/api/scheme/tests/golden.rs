@@ -170,11 +170,11 @@ fn resources_equal_discovery() {
                     Some(sub) => {
                         let s = ours.subresource(sub).unwrap_or_else(|| panic!("{gv} {name}"));
                         assert_eq!(r["version"].as_str().is_some(), s.explicit, "{name}");
-                        (s.kind, s.verbs)
+                        (&s.kind, &s.verbs)
                     }
-                    None => (ours.kind, ours.verbs),
+                    None => (&ours.kind, &ours.verbs),
                 };
-                assert_eq!((r["kind"].as_str(), &verbs[..]), (Some(kind), our_verbs), "{gv} {name}");
+                assert_eq!((r["kind"].as_str(), &verbs[..]), (Some(&**kind), &our_verbs[..]), "{gv} {name}");
                 all += 1;
             }
         }
