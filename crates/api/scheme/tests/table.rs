@@ -102,7 +102,7 @@ fn custom_resources_keep_their_fields() {
     assert_eq!(w.encode_json(&mut out), 1);
     assert_eq!(
         String::from_utf8_lossy(&out),
-        r#"{"a":{},"apiVersion":"example.com/v1","kind":"Widget","metadata":{"name":"w"},"spec":{"f":1.5,"l":[null,true],"n":1,"s":"\u003c"},"spec2":1}"#
+        r#"{"apiVersion":"example.com/v1","kind":"Widget","metadata":{"name":"w"},"a":{},"spec":{"f":1.5,"l":[null,true],"n":1,"s":"\u003c"},"spec2":1}"#
     );
     let duplicate = br#"{"kind":"W","apiVersion":"e/v1","spec":{"a":1,"a":2},"spec":{}}"#;
     let mut context = DecodeContext::strict();

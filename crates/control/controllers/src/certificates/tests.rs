@@ -1,3 +1,5 @@
+//! Approval and signing of certificate requests: each signer's rules, and requests that ask for more than they may get.
+
 use std::sync::Arc;
 
 use base64::Engine as _;
