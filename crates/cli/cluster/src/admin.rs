@@ -154,7 +154,7 @@ mod tests {
             tokio::pin!(serving);
             // The first poll binds the socket.
             let _ = futures::poll!(&mut serving);
-            drop(bound.send(()));
+            bound.send(()).expect("the test waits");
             serving.await
         });
         ready.await.unwrap();

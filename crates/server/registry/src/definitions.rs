@@ -226,12 +226,21 @@ impl Registry {
         let (mut warnings, mut notes) = (Vec::new(), Notes::default());
         let mut request =
             Request { authorized, target: &target, served, warnings: &mut warnings, notes: &mut notes };
-        self.delete_collection(&mut request, &ListOptions::default(), DeleteOptions::default()).await?;
-        while !self.newest(served).await?.is_empty() {
-            // Whoever holds the rest back by a finalizer will let it go, which is an event.
-            watcher.next().await.map_err(crate::read::from_feed)?;
+        loop {
+            self.delete_collection(&mut request, &ListOptions::default(), DeleteOptions::default()).await?;
+            loop {
+                let left = self.newest(served).await?;
+                if left.is_empty() {
+                    return Ok(());
+                }
+                // A write that was under way when the definition began to end may have made another one.
+                if left.iter().any(|entry| !entry.object().meta().is_deleting()) {
+                    break;
+                }
+                // Whoever holds the rest back by a finalizer will let it go, which is an event.
+                watcher.next().await.map_err(crate::read::from_feed)?;
+            }
         }
-        Ok(())
     }
 
     fn replace(&self, name: &Str, row: Option<Row>) {

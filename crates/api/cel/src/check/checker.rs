@@ -308,7 +308,16 @@ impl<'e> Checker<'e> {
         for entry in entries {
             let key = self.check(&entry.key);
             // What can be no key fails when it is evaluated; types of such keys could double at every level.
-            let key = if matches!(key, Type::List(_) | Type::Map(..)) { Type::Dyn } else { key };
+            let key = match key {
+                Type::Bool
+                | Type::Int
+                | Type::Uint
+                | Type::String
+                | Type::Dyn
+                | Type::Error
+                | Type::Var(_) => key,
+                _ => Type::Dyn,
+            };
             keys = Some(self.join(entry.key.id, keys, key));
             let value = self.check(&entry.value);
             let value = self.unwrapped(entry.value.id, value, entry.optional);

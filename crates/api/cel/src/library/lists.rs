@@ -37,15 +37,26 @@ pub(super) const FUNCTIONS: &[Row] = &[
             "list_bytes_is_sorted_bool: list(bytes).() -> bool",
         ],
     },
+    // The sum of nothing is the zero of the list's type.
     Row {
         name: "sum",
-        run: sum,
-        overloads: &[
-            "list_int_sum_int: list(int).() -> int",
-            "list_uint_sum_uint: list(uint).() -> uint",
-            "list_double_sum_double: list(double).() -> double",
-            "list_duration_sum_duration: list(duration).() -> duration",
-        ],
+        run: |call| sum(call, Value::Int(0)),
+        overloads: &["list_int_sum_int: list(int).() -> int"],
+    },
+    Row {
+        name: "sum",
+        run: |call| sum(call, Value::Uint(0)),
+        overloads: &["list_uint_sum_uint: list(uint).() -> uint"],
+    },
+    Row {
+        name: "sum",
+        run: |call| sum(call, Value::Double(0.0)),
+        overloads: &["list_double_sum_double: list(double).() -> double"],
+    },
+    Row {
+        name: "sum",
+        run: |call| sum(call, Value::Duration(Default::default())),
+        overloads: &["list_duration_sum_duration: list(duration).() -> duration"],
     },
     Row { name: "max", run: extreme, overloads: comparable!("max", "", ".() -> ") },
     Row { name: "min", run: extreme, overloads: comparable!("min", "", ".() -> ") },
@@ -118,7 +129,7 @@ fn is_sorted<'a>(call: &Call<'_, 'a>) -> Result<Value<'a>, EvalError> {
     Ok(Value::Bool(true))
 }
 
-fn sum<'a>(call: &Call<'_, 'a>) -> Result<Value<'a>, EvalError> {
+fn sum<'a>(call: &Call<'_, 'a>, zero: Value<'a>) -> Result<Value<'a>, EvalError> {
     let mut total: Option<Value<'a>> = None;
     for element in call.list(0)?.iter() {
         let next = match (total, element) {
@@ -139,7 +150,7 @@ fn sum<'a>(call: &Call<'_, 'a>) -> Result<Value<'a>, EvalError> {
         };
         total = Some(next);
     }
-    Ok(total.unwrap_or(Value::Int(0)))
+    Ok(total.unwrap_or(zero))
 }
 
 fn extreme<'a>(call: &Call<'_, 'a>) -> Result<Value<'a>, EvalError> {

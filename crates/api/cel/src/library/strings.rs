@@ -87,19 +87,21 @@ fn index_of<'a>(call: &Call<'_, 'a>) -> Result<Value<'a>, EvalError> {
     let size = characters(text);
     let last = call.name == "lastIndexOf";
     let from = if call.args.len() > 2 { Some(call.int(2)?) } else { None };
+    // Nothing is found wherever it is looked for, even outside of the text.
+    if part.is_empty() {
+        return Ok(Value::Int(from.unwrap_or(if last { size } else { 0 })));
+    }
     if let Some(from) = from.filter(|from| *from < 0) {
         return Err(out_of_range(from));
     }
-    let found = match (part.is_empty(), last, from) {
-        (true, false, from) => return Ok(Value::Int(from.unwrap_or(0).min(size))),
-        (true, true, from) => return Ok(Value::Int(from.unwrap_or(size).min(size))),
-        (false, _, Some(from)) if from >= size => None,
-        (false, false, from) => {
+    let found = match (last, from) {
+        (_, Some(from)) if from >= size => None,
+        (false, from) => {
             let start = byte_of(text, from.unwrap_or(0));
             text[start..].find(part).map(|at| start + at)
         }
-        (false, true, None) => text.rfind(part),
-        (false, true, Some(from)) => {
+        (true, None) => text.rfind(part),
+        (true, Some(from)) => {
             // The part may begin at `from` at the latest.
             let end = (byte_of(text, from) + part.len()).min(text.len());
             (0..=end).rev().find(|end| text.is_char_boundary(*end)).and_then(|end| text[..end].rfind(part))

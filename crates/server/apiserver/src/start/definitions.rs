@@ -30,7 +30,10 @@ pub(crate) async fn follow_definitions(server: &Arc<Server>) -> Result<Vec<JoinH
     };
     for crd in all(server, &served).await? {
         if definition::is_true(&crd, "Established") {
-            define(server, &crd).await;
+            // One that cannot be served keeps nobody else's from being served.
+            if let Err(error) = server.registry.define(&crd).await {
+                tracing::warn!(%error, name = %crd.metadata.name, "a definition cannot be served");
+            }
         }
     }
     let server = server.clone();
@@ -69,12 +72,6 @@ async fn follow(server: &Arc<Server>, served: &Served) {
                 }
             }
         }
-    }
-}
-
-async fn define(server: &Server, crd: &CustomResourceDefinition) {
-    if let Err(error) = server.registry.define(crd).await {
-        tracing::warn!(%error, name = %crd.metadata.name, "a definition cannot be served");
     }
 }
 
@@ -117,7 +114,7 @@ impl Follower {
         let ends = crd.metadata.is_deleting();
         if ends && crd.metadata.finalizers.iter().any(|name| name == FINALIZER) {
             if definition::is_true(crd, "Established") {
-                define(&self.server, crd).await;
+                self.server.registry.define(crd).await?;
             }
             self.end(crd);
             return Ok(());
@@ -136,7 +133,7 @@ impl Follower {
         let mut told = (**crd).clone();
         told.status = definition::status(crd, &claimed, now);
         if definition::is_true(&told, "Established") {
-            define(&self.server, &told).await;
+            self.server.registry.define(&told).await?;
         }
         if told.status == crd.status {
             return Ok(());
