@@ -15,10 +15,6 @@ use cluster::options::{Settings, UpOptions};
 use cluster::paths::Paths;
 use cluster::scheduler::SchedulerOptions;
 
-/// Many small objects that threads hand to each other: glibc's allocator spends a tenth of a write on that.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Kubernetes as one binary
 #[derive(Parser)]
 #[command(name = "ferrokube", version = cluster::VERSION, disable_help_subcommand = false)]
