@@ -97,6 +97,7 @@ async fn serve(settings: &Settings, pki: &Pki, store: Arc<dyn Store>, env: Env) 
     let admission =
         apiserver::Admission::of(&options.enable_admission_plugins, &options.disable_admission_plugins)?;
     let audit = crate::audit::auditor(&options.audit, &env)?;
+    let front_proxy = crate::front_proxy::open(&options.front_proxy, pki)?;
     let range = options.service_cidr.parse().context("--service-cidr is no range of addresses")?;
     let advertised = match options.bind_address {
         address if address.is_unspecified() || address.is_loopback() => settings.node_ip,
@@ -111,7 +112,9 @@ async fn serve(settings: &Settings, pki: &Pki, store: Arc<dyn Store>, env: Env) 
             certificate: pem(&pki.apiserver.certificate_pem),
             key: pem(&pki.apiserver.key_pem),
             client_ca: pem(&pki.ca.certificate_pem),
+            proxy_ca: front_proxy.authority,
         },
+        request_header: front_proxy.names,
         token_file,
         service_account_key: pem(&pki.service_account.key_pem),
         service_account_issuer: format!("https://kubernetes.default.svc.{}", options.cluster_domain),

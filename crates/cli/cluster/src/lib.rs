@@ -11,6 +11,7 @@ mod audit;
 pub mod control_plane;
 pub mod down;
 pub mod explain;
+mod front_proxy;
 pub mod images;
 pub mod kubeconfig;
 pub mod node;

@@ -62,6 +62,10 @@ pub struct UpOptions {
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     #[serde(default)]
     pub disable_admission_plugins: Vec<String>,
+    /// Proxies in front, and extension API servers behind.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub front_proxy: crate::front_proxy::FrontProxyOptions,
     /// The audit log.
     #[command(flatten)]
     #[serde(flatten)]

@@ -94,6 +94,7 @@ impl Service for Server {
     ) -> Response<Body> {
         let started = std::time::Instant::now();
         let decoded = self.decode(&request);
+        self.forget_asserted(&mut request);
         let writer = Writer::new(&decoded, decoded.audit_id.clone());
         let long_running = decoded.info.long_running(&decoded.path);
         let _running = self.metrics.begin(&decoded, long_running);
@@ -152,6 +153,15 @@ impl Server {
         }
     }
 
+    /// Takes the headers by which proxies name users out of what goes on: nobody behind this server shall believe them.
+    fn forget_asserted(&self, request: &mut Request<Incoming>) {
+        let own = |name: &&header::HeaderName| self.request_header.is_own(name.as_str());
+        let names: Vec<header::HeaderName> = request.headers().keys().filter(own).cloned().collect();
+        for name in names {
+            request.headers_mut().remove(name);
+        }
+    }
+
     /// `told` are headers for the answer, whatever it will be.
     async fn handle(
         &self,
@@ -204,7 +214,13 @@ impl Server {
         let authorization = decoded.headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
         let websocket = crate::http::media::websocket_token(decoded.header(header::SEC_WEBSOCKET_PROTOCOL));
         let from_protocol = websocket.map(|token| format!("Bearer {token}"));
+        let asserted = connection.proxy.then(|| {
+            let headers = decoded.headers.iter().filter_map(|(k, v)| Some((k.as_str(), v.to_str().ok()?)));
+            self.request_header.user(&headers.collect::<Vec<_>>())
+        });
+        let asserted = asserted.flatten();
         let credentials = Credentials {
+            asserted: asserted.as_ref(),
             certificate: &connection.certificate,
             authorization: authorization.or(from_protocol.as_deref()),
         };

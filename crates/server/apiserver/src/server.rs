@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use authn::{
-    Authenticator, Identified, Issuer, KeyError, SigningKey, TokenFile, TokenFileError, Tokens, User,
+    Authenticator, Identified, Issuer, KeyError, RequestHeader, RequestHeaderNames, SigningKey, TokenFile, TokenFileError, Tokens, User,
 };
 use authz::Authorizer;
 use call::Transport;
@@ -64,6 +64,8 @@ pub struct Config {
     pub advertise_address: Option<IpAddr>,
     /// Serving certificate and client CA.
     pub tls: TlsFiles,
+    /// Which proxies may name users, and in which headers.
+    pub request_header: RequestHeaderNames,
     /// Text of a static token file, empty for none.
     pub token_file: String,
     /// Private key (PEM) that signs ServiceAccount tokens.
@@ -94,6 +96,7 @@ pub(crate) struct Shared {
 pub struct Server {
     pub(crate) registry: Arc<Registry>,
     pub(crate) authenticator: Authenticator,
+    pub(crate) request_header: Arc<RequestHeader>,
     pub(crate) authorizer: Arc<Authorizer>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) env: Env,
@@ -143,7 +146,7 @@ impl ApiServer {
     /// Opens the store's caches, writes what every cluster starts with, and serves.
     pub async fn start(config: Config) -> Result<ApiServerHandle, StartError> {
         let failed = |status: Status| StartError::Store(Box::new(status));
-        let tls = Arc::new(Tls::new(&config.tls)?);
+        let tls = Arc::new(Tls::new(&config.tls, config.request_header)?);
         let signer = SigningKey::from_pem(&config.service_account_key)?;
         let audience = Str::from(config.service_account_issuer.as_str());
         let issuer = Issuer { url: config.service_account_issuer.clone(), audiences: vec![audience] };
@@ -173,6 +176,7 @@ impl ApiServer {
         let server = Arc::new(Server {
             registry,
             authenticator,
+            request_header: tls.request_header.clone(),
             authorizer,
             tokens,
             audit_seed: config.env.random.u64(),

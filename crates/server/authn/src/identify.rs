@@ -12,6 +12,8 @@ use crate::user::{ANONYMOUS, UNAUTHENTICATED, User};
 /// How a user was identified; for metrics and logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
+    /// Headers of a trusted proxy.
+    RequestHeader,
     /// Client certificate.
     Certificate,
     /// Static token file.
@@ -61,6 +63,8 @@ impl Identified {
 /// What a request carries.
 #[derive(Clone, Copy, Debug)]
 pub struct Credentials<'a> {
+    /// Whom a trusted proxy names in its headers.
+    pub asserted: Option<&'a Arc<User>>,
     /// The verdict on the connection's client certificate, made once a connection.
     pub certificate: &'a CertificateVerdict,
     /// The value of the `Authorization` header.
@@ -99,6 +103,9 @@ pub struct Authenticator {
 impl Authenticator {
     /// Establishes who sent a request.
     pub fn identify(&self, credentials: Credentials<'_>, now_s: i64) -> Result<Identified, Unauthorized> {
+        if let Some(user) = credentials.asserted {
+            return Ok(Identified { user: user.clone(), method: Method::RequestHeader });
+        }
         let certificate = credentials.certificate;
         if let Ok(Some(user)) = certificate {
             return Ok(Identified { user: user.clone(), method: Method::Certificate });

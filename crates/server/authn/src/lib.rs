@@ -1,8 +1,8 @@
 //! Who sent the request.
 //!
 //! [`Authenticator::identify`] looks at what a request carries (a client certificate, a bearer token) and answers
-//! with an [`Identified`], the proof that later stages ask for. The methods are tried in upstream's order: client
-//! certificate, static token file, ServiceAccount token, bootstrap token, and at last anonymous. A credential that
+//! with an [`Identified`], the proof that later stages ask for. The methods are tried in upstream's order: the headers
+//! of a trusted proxy, client certificate, static token file, ServiceAccount token, bootstrap token, and at last anonymous. A credential that
 //! is there and does not hold is an error; only a request without any credential is anonymous.
 //!
 //! Nothing here does I/O: what must be looked up (does this ServiceAccount still exist?) comes in through
@@ -13,6 +13,7 @@ mod certificate;
 mod identify;
 mod impersonate;
 mod keys;
+mod request_header;
 mod service_account;
 mod token_file;
 mod user;
@@ -23,6 +24,7 @@ pub use identify::{
 };
 pub use impersonate::{Impersonation, ImpersonationError, header_value_to_key};
 pub use keys::{Algorithm, KeyError, SigningKey, VerifyingKey};
+pub use request_header::{RequestHeader, RequestHeaderNames};
 pub use service_account::{Bound, Claims, Directory, Issuer, PodFacts, TokenError, TokenIssue, Tokens};
 pub use token_file::{TokenFile, TokenFileError};
 pub use user::{ANONYMOUS, AUTHENTICATED, MASTERS, UNAUTHENTICATED, User};

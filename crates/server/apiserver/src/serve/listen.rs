@@ -35,6 +35,8 @@ const STREAMS_MAX: u32 = 1000;
 pub struct Connection {
     /// Whom its certificate names.
     pub certificate: authn::CertificateVerdict,
+    /// It is a proxy that may name users in headers.
+    pub proxy: bool,
     /// The other end.
     pub peer: SocketAddr,
 }
@@ -100,15 +102,20 @@ async fn connection<S: Service>(
     let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket)).await??;
     let (_, session) = stream.get_ref();
     let http2 = session.alpn_protocol() == Some(b"h2");
-    let certificate = match (session.peer_certificates(), &tls.client_authority) {
+    let (now_s, chain) = (crate::clock::now_s() as u64, session.peer_certificates());
+    let proxy = chain.is_some_and(|chain| tls.request_header.trusts(chain, now_s));
+    let certificate = match (chain, &tls.client_authority) {
         (Some(chain), Some(authority)) => {
-            authority.user(chain, crate::clock::now_s() as u64).map_err(|error| {
-                tracing::info!(%peer, %error, "a client certificate does not hold");
+            authority.user(chain, now_s).map_err(|error| {
+                // That of a proxy need not hold for a user.
+                if !proxy {
+                    tracing::info!(%peer, %error, "a client certificate does not hold");
+                }
             })
         }
         _ => Ok(None),
     };
-    let connection = Arc::new(Connection { certificate, peer });
+    let connection = Arc::new(Connection { certificate, proxy, peer });
     let handler = service_fn(move |request| {
         let (service, connection) = (service.clone(), connection.clone());
         async move { Ok::<_, Infallible>(service.serve(connection, request).await) }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use authn::{AnyClientCertificate, CertificateAuthority};
+use authn::{AnyClientCertificate, CertificateAuthority, RequestHeader, RequestHeaderNames};
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -32,6 +32,8 @@ pub struct TlsFiles {
     pub key: Vec<u8>,
     /// CA of client certificates; empty turns the method off.
     pub client_ca: Vec<u8>,
+    /// CA of the client certificates of proxies that name users in headers; empty turns the method off.
+    pub proxy_ca: Vec<u8>,
 }
 
 impl std::fmt::Debug for TlsFiles {
@@ -46,6 +48,8 @@ pub struct Tls {
     pub config: Arc<ServerConfig>,
     /// For the verdict on client certificates.
     pub client_authority: Option<CertificateAuthority>,
+    /// For the verdict on proxies that name users.
+    pub request_header: Arc<RequestHeader>,
 }
 
 /// Certificates of a PEM text.
@@ -71,10 +75,14 @@ pub fn private_key(what: &'static str, pem: &[u8]) -> Result<PrivateKeyDer<'stat
 
 impl Tls {
     /// Reads the files.
-    pub fn new(files: &TlsFiles) -> Result<Self, TlsError> {
+    pub fn new(files: &TlsFiles, names: RequestHeaderNames) -> Result<Self, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let roots = roots("client CA", &files.client_ca)?;
-        let verifier = Arc::new(AnyClientCertificate::new(&roots));
+        let clients = roots("client CA", &files.client_ca)?;
+        let proxies = roots("CA of proxies", &files.proxy_ca)?;
+        // Clients choose their certificate by what is welcome.
+        let mut welcome = clients.clone();
+        welcome.extend(proxies.roots.iter().cloned());
+        let verifier = Arc::new(AnyClientCertificate::new(&welcome));
         let chain = certificates("serving certificate", &files.certificate)?;
         let key = private_key("serving key", &files.key)?;
         let mut config = ServerConfig::builder_with_provider(provider)
@@ -82,6 +90,11 @@ impl Tls {
             .with_client_cert_verifier(verifier)
             .with_single_cert(chain, key)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Tls { config: Arc::new(config), client_authority: CertificateAuthority::new(roots) })
+        let request_header = RequestHeader::new(CertificateAuthority::new(proxies), names);
+        Ok(Tls {
+            config: Arc::new(config),
+            client_authority: CertificateAuthority::new(clients),
+            request_header: Arc::new(request_header),
+        })
     }
 }

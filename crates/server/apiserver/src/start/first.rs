@@ -219,8 +219,26 @@ impl<'a> Writer<'a> {
         let mut map = document::<ConfigMap>(
             "metadata: {name: extension-apiserver-authentication, namespace: kube-system}",
         )?;
-        let ca = String::from_utf8_lossy(&files.client_ca).into_owned();
-        map.data.insert("client-ca-file", ca.into());
+        let pem = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if !files.client_ca.is_empty() {
+            map.data.insert("client-ca-file", pem(&files.client_ca).into());
+        }
+        if !files.proxy_ca.is_empty() {
+            let names = self.server.request_header.names();
+            map.data.insert("requestheader-client-ca-file", pem(&files.proxy_ca).into());
+            for (key, list) in [
+                ("requestheader-allowed-names", &names.allowed),
+                ("requestheader-username-headers", &names.username),
+                ("requestheader-uid-headers", &names.uid),
+                ("requestheader-group-headers", &names.group),
+                ("requestheader-extra-headers-prefix", &names.extra_prefix),
+            ] {
+                // Servers that know nothing of uids find what they always found.
+                if key != "requestheader-uid-headers" || !list.is_empty() {
+                    map.data.insert(key, serde_json::json!(list).to_string().into());
+                }
+            }
+        }
         self.reconcile(map, |old, new| {
             let changed = old.data != new.data;
             old.data.clone_from(&new.data);

@@ -1,0 +1,106 @@
+//! The options of the front proxy, under upstream's names: whom this server believes when a proxy in front of it names
+//! the user.
+//!
+//! Without options that is the cluster's own front proxy authority, as kubeadm sets it up.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use apiserver::RequestHeaderNames;
+use serde::{Deserialize, Serialize};
+
+use crate::pki::Pki;
+
+/// The options.
+#[derive(Clone, Debug, clap::Args, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FrontProxyOptions {
+    /// File with the authority of proxies that may name users in headers [default: the cluster's own]
+    #[arg(long, value_name = "FILE")]
+    pub requestheader_client_ca_file: Option<PathBuf>,
+    /// Common names of those proxies' certificates; empty for any that the authority signed
+    #[arg(long, value_delimiter = ',', default_value = "front-proxy-client", value_name = "LIST")]
+    pub requestheader_allowed_names: Vec<String>,
+    /// Headers that hold the user's name
+    #[arg(long, value_delimiter = ',', default_value = "X-Remote-User", value_name = "LIST")]
+    pub requestheader_username_headers: Vec<String>,
+    /// Headers that hold the user's uid
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    pub requestheader_uid_headers: Vec<String>,
+    /// Headers that hold the user's groups
+    #[arg(long, value_delimiter = ',', default_value = "X-Remote-Group", value_name = "LIST")]
+    pub requestheader_group_headers: Vec<String>,
+    /// Beginnings of the headers that hold more about the user
+    #[arg(long, value_delimiter = ',', default_value = "X-Remote-Extra-", value_name = "LIST")]
+    pub requestheader_extra_headers_prefix: Vec<String>,
+}
+
+impl Default for FrontProxyOptions {
+    fn default() -> Self {
+        let list = |text: &str| vec![text.to_owned()];
+        FrontProxyOptions {
+            requestheader_client_ca_file: None,
+            requestheader_allowed_names: list("front-proxy-client"),
+            requestheader_username_headers: list("X-Remote-User"),
+            requestheader_uid_headers: Vec::new(),
+            requestheader_group_headers: list("X-Remote-Group"),
+            requestheader_extra_headers_prefix: list("X-Remote-Extra-"),
+        }
+    }
+}
+
+/// What the files of the options hold.
+pub(crate) struct FrontProxy {
+    /// PEM of the authority of proxies.
+    pub authority: Vec<u8>,
+    /// The headers by which they name users.
+    pub names: RequestHeaderNames,
+}
+
+/// Reads the files.
+pub(crate) fn open(options: &FrontProxyOptions, pki: &Pki) -> Result<FrontProxy> {
+    let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+    let authority = match &options.requestheader_client_ca_file {
+        Some(path) => read(path)?,
+        None => pki.front_proxy_ca.certificate_pem.as_bytes().to_vec(),
+    };
+    let names = RequestHeaderNames {
+        allowed: list("requestheader-allowed-names", &options.requestheader_allowed_names)?,
+        username: list("requestheader-username-headers", &options.requestheader_username_headers)?,
+        uid: list("requestheader-uid-headers", &options.requestheader_uid_headers)?,
+        group: list("requestheader-group-headers", &options.requestheader_group_headers)?,
+        extra_prefix: list("requestheader-extra-headers-prefix", &options.requestheader_extra_headers_prefix)?,
+    };
+    Ok(FrontProxy { authority, names })
+}
+
+/// The values of a flag. `--flag=` alone means none.
+fn list(flag: &str, values: &[String]) -> Result<Vec<String>> {
+    if let [only] = values
+        && only.is_empty()
+    {
+        return Ok(Vec::new());
+    }
+    let blank = values.iter().any(|value| value.trim().is_empty());
+    ensure!(!blank, "empty value in {flag:?}");
+    Ok(values.iter().map(|value| value.trim().to_owned()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_header_names() {
+        let owned = |values: &[&str]| values.iter().map(ToString::to_string).collect::<Vec<_>>();
+        for (values, want) in [
+            (&["a", " b "][..], Some(&["a", "b"][..])),
+            (&[""], Some(&[])),
+            (&[], Some(&[])),
+            (&["a", " "], None),
+        ] {
+            let got = list("f", &owned(values)).ok();
+            assert_eq!(got, want.map(owned), "{values:?}");
+        }
+    }
+}
