@@ -69,7 +69,10 @@ pub(crate) fn open(options: &FrontProxyOptions, pki: &Pki) -> Result<FrontProxy>
         username: list("requestheader-username-headers", &options.requestheader_username_headers)?,
         uid: list("requestheader-uid-headers", &options.requestheader_uid_headers)?,
         group: list("requestheader-group-headers", &options.requestheader_group_headers)?,
-        extra_prefix: list("requestheader-extra-headers-prefix", &options.requestheader_extra_headers_prefix)?,
+        extra_prefix: list(
+            "requestheader-extra-headers-prefix",
+            &options.requestheader_extra_headers_prefix,
+        )?,
     };
     Ok(FrontProxy { authority, names })
 }

@@ -29,7 +29,7 @@ mod watching;
 
 pub use ::audit::{Auditor, Log as AuditLog, LogError, LogOptions, Mode as AuditMode, Policy as AuditPolicy};
 pub use admission::Chain as Admission;
-pub use serve::tls::{TlsError, TlsFiles};
 pub use authn::RequestHeaderNames;
+pub use serve::tls::{TlsError, TlsFiles};
 pub use server::{ApiServer, ApiServerHandle, Config, Server, StartError};
 pub use stream::KubeletClient;

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use authn::{
-    Authenticator, Identified, Issuer, KeyError, RequestHeader, RequestHeaderNames, SigningKey, TokenFile, TokenFileError, Tokens, User,
+    Authenticator, Identified, Issuer, KeyError, RequestHeader, RequestHeaderNames, SigningKey, TokenFile,
+    TokenFileError, Tokens, User,
 };
 use authz::Authorizer;
 use call::Transport;

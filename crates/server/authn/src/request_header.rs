@@ -99,7 +99,10 @@ impl RequestHeader {
             return true;
         }
         let names = &self.names;
-        [&names.username, &names.uid, &names.group].into_iter().flatten().any(|n| n.eq_ignore_ascii_case(name))
+        [&names.username, &names.uid, &names.group]
+            .into_iter()
+            .flatten()
+            .any(|n| n.eq_ignore_ascii_case(name))
             || names.extra_prefix.iter().any(|prefix| without_prefix(name, prefix).is_some())
     }
 }
@@ -146,9 +149,7 @@ mod tests {
 
     #[test]
     fn the_first_header_with_a_name_counts() {
-        let name = |headers: &[(&'static str, &'static str)]| {
-            Some(method().user(headers)?.name.to_string())
-        };
+        let name = |headers: &[(&'static str, &'static str)]| Some(method().user(headers)?.name.to_string());
         assert_eq!(name(&[("x-remote-user", "b"), ("x-other-user", "a")]).as_deref(), Some("a"));
         assert_eq!(name(&[("x-remote-user", "b"), ("x-other-user", "")]).as_deref(), Some("b"));
         assert_eq!(name(&[("x-remote-group", "b")]), None);
