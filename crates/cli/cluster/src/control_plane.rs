@@ -94,8 +94,16 @@ async fn serve(settings: &Settings, pki: &Pki, store: Arc<dyn Store>, env: Env) 
         }
         None => String::new(),
     };
-    let admission =
-        apiserver::Admission::of(&options.enable_admission_plugins, &options.disable_admission_plugins)?;
+    let configuration = match &options.admission_control_config_file {
+        Some(path) => apiserver::AdmissionConfiguration::load(path)?,
+        None => apiserver::AdmissionConfiguration::default(),
+    };
+    let choice = apiserver::AdmissionChoice {
+        enable: options.enable_admission_plugins.clone(),
+        disable: options.disable_admission_plugins.clone(),
+        configuration,
+    };
+    let admission = apiserver::Admission::of(&choice, &env)?;
     let audit = crate::audit::auditor(&options.audit, &env)?;
     let front_proxy = crate::front_proxy::open(&options.front_proxy, pki)?;
     let range = options.service_cidr.parse().context("--service-cidr is no range of addresses")?;

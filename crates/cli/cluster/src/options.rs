@@ -66,6 +66,10 @@ pub struct UpOptions {
     #[command(flatten)]
     #[serde(flatten)]
     pub front_proxy: crate::front_proxy::FrontProxyOptions,
+    /// File with the configuration of admission plugins
+    #[arg(long, value_name = "FILE")]
+    #[serde(default)]
+    pub admission_control_config_file: Option<PathBuf>,
     /// The audit log.
     #[command(flatten)]
     #[serde(flatten)]

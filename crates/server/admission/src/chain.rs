@@ -5,33 +5,80 @@
 //! [`Admitted`] its end; both can only be made here, from an [`authz::Authorized`].
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use authz::Authorized;
+use env::Env;
 use meta::{Object, Status};
+use webhook::Users;
 
-use crate::dynamic::{Dynamic, Round, Stage};
-use crate::plugins::{OFF_BY_DEFAULT, PLUGINS, Plugin};
-use crate::quota::{Charge, over_quota};
+use crate::configuration::{Configuration, ConfigurationError, versioned};
+use crate::dynamic::{Dynamic, Parts, Round, Stage};
+use crate::metrics::{self, Step};
+use crate::plugins::{Entry, Make, PLUGINS, Plugin, Setup};
+use crate::quota::{Charge, Quota};
+use crate::refuse::forbidden;
 use crate::review::Review;
 use crate::world::World;
 
-/// The name of quota, which runs after every plugin.
-const QUOTA: &str = "ResourceQuota";
+/// Why there is no chain as asked. The options must be corrected.
+#[derive(Debug, thiserror::Error)]
+pub enum ChainError {
+    /// A name in `--enable-admission-plugins` or `--disable-admission-plugins` that no plugin has.
+    #[error("{flag} plugin {name:?} is unknown")]
+    Unknown {
+        /// In which of the two.
+        flag: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A name in both.
+    #[error("{0} in enable-admission-plugins and disable-admission-plugins overlapped")]
+    Overlap(String),
+    /// A plugin cannot do what its document says.
+    #[error(transparent)]
+    Configuration(#[from] ConfigurationError),
+}
 
-/// A name in `--enable-admission-plugins` or `--disable-admission-plugins` that no plugin has.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{flag} plugin {name:?} is unknown")]
-pub struct UnknownPlugin {
-    flag: &'static str,
-    name: String,
+/// Which plugins run, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    /// Besides those that are on by default.
+    pub enable: Vec<String>,
+    /// Not these.
+    pub disable: Vec<String>,
+    /// What administrators tell them.
+    pub configuration: Configuration,
 }
 
 /// The plugins in order, and what users program.
 #[derive(Clone)]
 pub struct Chain {
-    plugins: Arc<[&'static dyn Plugin]>,
-    quota: bool,
+    plugins: Arc<[Link]>,
+    quota: Option<Arc<Quota>>,
+    /// What of the programmed part runs.
+    parts: Parts,
+    /// Everything is refused (`AlwaysDeny`).
+    denies: bool,
     dynamic: Arc<Dynamic>,
+}
+
+/// One plugin.
+#[derive(Clone)]
+enum Link {
+    Plain(&'static dyn Plugin),
+    Own(Arc<dyn Plugin>),
+}
+
+impl std::ops::Deref for Link {
+    type Target = dyn Plugin;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Link::Plain(plugin) => *plugin,
+            Link::Own(plugin) => &**plugin,
+        }
+    }
 }
 
 impl std::fmt::Debug for Chain {
@@ -41,9 +88,9 @@ impl std::fmt::Debug for Chain {
 }
 
 impl Default for Chain {
+    /// The plugins that are on by default, none of which needs a configuration.
     fn default() -> Self {
-        let on = PLUGINS.iter().filter(|plugin| !OFF_BY_DEFAULT.contains(&plugin.name()));
-        Chain { plugins: on.copied().collect(), quota: true, dynamic: Arc::default() }
+        Chain::of(&Choice::default(), &Env::real()).expect("no plugin that is on by default needs a document")
     }
 }
 
@@ -93,18 +140,57 @@ impl Chain {
     /// The plugins that are on by default, with some more and without some.
     ///
     /// # Errors
-    /// When there is no plugin of a name.
-    pub fn of(enable: &[String], disable: &[String]) -> Result<Self, UnknownPlugin> {
-        for (flag, names) in [("enable-admission-plugins", enable), ("disable-admission-plugins", disable)] {
-            let known = |name: &&String| *name == QUOTA || PLUGINS.iter().any(|p| p.name() == name.as_str());
+    /// When there is no plugin of a name, or one cannot do what its document says.
+    pub fn of(choice: &Choice, env: &Env) -> Result<Self, ChainError> {
+        let lists =
+            [("enable-admission-plugins", &choice.enable), ("disable-admission-plugins", &choice.disable)];
+        for (flag, names) in lists {
+            let known = |name: &&String| PLUGINS.iter().any(|plugin| plugin.name == name.as_str());
             if let Some(name) = names.iter().find(|name| !known(name)) {
-                return Err(UnknownPlugin { flag, name: name.clone() });
+                return Err(ChainError::Unknown { flag, name: name.clone() });
             }
         }
+        if let Some(both) = choice.enable.iter().find(|name| choice.disable.contains(name)) {
+            return Err(ChainError::Overlap(both.clone()));
+        }
         let has = |names: &[String], name: &str| names.iter().any(|known| known == name);
-        let on = |name: &str| has(enable, name) || !has(disable, name) && !OFF_BY_DEFAULT.contains(&name);
-        let plugins = PLUGINS.iter().filter(|plugin| on(plugin.name())).copied().collect();
-        Ok(Chain { plugins, quota: on(QUOTA), dynamic: Arc::default() })
+        let on = |plugin: &Entry| {
+            has(&choice.enable, plugin.name) || plugin.on && !has(&choice.disable, plugin.name)
+        };
+        let runs = |name: &str| PLUGINS.iter().any(|plugin| plugin.name == name && on(plugin));
+        let setup = Setup { configuration: &choice.configuration, env };
+        let wrong = |plugin: &'static str| move |why: String| ConfigurationError::Plugin { plugin, why };
+        let mut plugins = Vec::new();
+        for plugin in PLUGINS.iter().filter(|plugin| on(plugin)) {
+            match plugin.make {
+                Make::Plain(plain) => plugins.push(Link::Plain(plain)),
+                Make::Configured(make) => plugins.push(Link::Own(make(&setup).map_err(wrong(plugin.name))?)),
+                Make::Chain | Make::Inactive => {}
+            }
+        }
+        let quota = match runs("ResourceQuota") {
+            true => {
+                let quota =
+                    Quota::configured(setup.document("ResourceQuota")).map_err(wrong("ResourceQuota"))?;
+                Some(Arc::new(quota))
+            }
+            false => None,
+        };
+        let users = |plugin: &'static str| users(&setup, plugin).map_err(wrong(plugin));
+        let users = [users("MutatingAdmissionWebhook")?, users("ValidatingAdmissionWebhook")?];
+        let parts = Parts {
+            mutating_policies: runs("MutatingAdmissionPolicy"),
+            mutating_webhooks: runs("MutatingAdmissionWebhook"),
+            validating_policies: runs("ValidatingAdmissionPolicy"),
+            validating_webhooks: runs("ValidatingAdmissionWebhook"),
+        };
+        Ok(Chain {
+            plugins: plugins.into(),
+            quota,
+            parts,
+            denies: runs("AlwaysDeny"),
+            dynamic: Arc::new(Dynamic::asked_by(users)),
+        })
     }
 
     /// What users program; whoever follows those objects keeps it up to date.
@@ -124,27 +210,51 @@ impl Chain {
         world: &dyn World,
         warnings: &mut Vec<String>,
     ) -> Result<Mutated, Status> {
-        for plugin in self.plugins.iter() {
-            plugin.mutate(review, &mut *object, world, warnings)?;
-        }
+        let started = Instant::now();
+        let result = self.admit(review, &mut object, world, warnings).await;
+        metrics::step(Step::Admit, review.operation, result.is_err(), started.elapsed());
+        result.map(|()| Mutated { object })
+    }
+
+    async fn admit(
+        &self,
+        review: &Review<'_>,
+        object: &mut Box<dyn Object>,
+        world: &dyn World,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), Status> {
+        self.plugins_mutate(review, &mut **object, world, warnings).await?;
         let sources = self.dynamic.load_full();
-        if !sources.mutates() {
-            return Ok(Mutated { object });
-        }
-        let stage = Stage { sources: &sources, review, world };
-        let mut round = Round::default();
-        stage.mutate(&mut object, &mut round, warnings).await?;
-        if round.next() {
-            let before = object.clone_object();
-            for plugin in self.plugins.iter() {
-                plugin.mutate(review, &mut *object, world, warnings)?;
+        if sources.mutates() {
+            let stage = Stage { sources: &sources, review, world, parts: self.parts };
+            let mut round = Round::default();
+            stage.mutate(object, &mut round, warnings).await?;
+            if round.next() {
+                let before = object.clone_object();
+                self.plugins_mutate(review, &mut **object, world, warnings).await?;
+                if !before.eq_object(&**object) {
+                    round.changed();
+                }
+                stage.mutate(object, &mut round, warnings).await?;
             }
-            if !before.eq_object(&*object) {
-                round.changed();
-            }
-            stage.mutate(&mut object, &mut round, warnings).await?;
         }
-        Ok(Mutated { object })
+        self.deny(review, Some(&**object))
+    }
+
+    async fn plugins_mutate(
+        &self,
+        review: &Review<'_>,
+        object: &mut dyn Object,
+        world: &dyn World,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), Status> {
+        for plugin in self.plugins.iter() {
+            if let Some(providing) = plugin.provide(review, object, world) {
+                providing.await?;
+            }
+            plugin.mutate(review, object, world, warnings)?;
+        }
+        Ok(())
     }
 
     /// Runs the validating half. `validate` is the kind's own validation and runs first.
@@ -158,15 +268,36 @@ impl Chain {
     ) -> Result<Admitted, Status> {
         let object = mutated.object;
         validate(&*object)?;
+        let started = Instant::now();
+        let result = self.check(review, &*object, world, warnings).await;
+        metrics::step(Step::Validate, review.operation, result.is_err(), started.elapsed());
+        result.map(|charges| Admitted { object, charges })
+    }
+
+    async fn check(
+        &self,
+        review: &Review<'_>,
+        object: &dyn Object,
+        world: &dyn World,
+        warnings: &mut Vec<String>,
+    ) -> Result<Vec<Charge>, Status> {
         for plugin in self.plugins.iter() {
-            plugin.validate(review, Some(&*object), world)?;
+            plugin.validate(review, Some(object), world)?;
+            if let Some(consulting) = plugin.consult(review, object, world) {
+                consulting.await?;
+            }
         }
         let sources = self.dynamic.load_full();
         if sources.validates() {
-            Stage { sources: &sources, review, world }.validate(Some(&*object), warnings).await?;
+            let stage = Stage { sources: &sources, review, world, parts: self.parts };
+            stage.validate(Some(object), warnings).await?;
         }
-        let charges = if self.quota { over_quota(review, &*object, world)? } else { Vec::new() };
-        Ok(Admitted { object, charges })
+        let charges = match &self.quota {
+            Some(quota) => quota.charges(review, object, world)?,
+            None => Vec::new(),
+        };
+        self.deny(review, Some(object))?;
+        Ok(charges)
     }
 
     /// Whether an object may be deleted, or connected to.
@@ -177,14 +308,53 @@ impl Chain {
         world: &dyn World,
         warnings: &mut Vec<String>,
     ) -> Result<(), Status> {
+        let started = Instant::now();
+        let result = self.check_without_object(review, world, warnings).await;
+        metrics::step(Step::Validate, review.operation, result.is_err(), started.elapsed());
+        result
+    }
+
+    async fn check_without_object(
+        &self,
+        review: &Review<'_>,
+        world: &dyn World,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), Status> {
         self.plugins.iter().try_for_each(|plugin| plugin.validate(review, None, world))?;
         let sources = self.dynamic.load_full();
         if sources.validates() || sources.mutates() {
-            let stage = Stage { sources: &sources, review, world };
+            let stage = Stage { sources: &sources, review, world, parts: self.parts };
             stage.allow_mutating(warnings).await?;
             stage.validate(None, warnings).await?;
         }
-        Ok(())
+        self.deny(review, None)
+    }
+
+    fn deny(&self, review: &Review<'_>, object: Option<&dyn Object>) -> Result<(), Status> {
+        match self.denies {
+            false => Ok(()),
+            true => Err(forbidden(review, object, "admission control is denying all modifications")),
+        }
+    }
+}
+
+/// Who asks webhooks: a kubeconfig with users by the servers' names.
+fn users(setup: &Setup<'_>, plugin: &str) -> Result<Option<Users>, String> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    struct Document {
+        #[serde(default)]
+        kube_config_file: String,
+    }
+    let Some(document) = setup.document(plugin) else { return Ok(None) };
+    let current =
+        versioned::<Document>(document, "WebhookAdmissionConfiguration", &["apiserver.config.k8s.io/v1"]);
+    let document = current.or_else(|why| {
+        versioned(document, "WebhookAdmission", &["apiserver.config.k8s.io/v1alpha1"]).map_err(|_| why)
+    })?;
+    match document.kube_config_file.as_str() {
+        "" => Ok(None),
+        file => Users::load(&setup.path(file)).map(Some).map_err(|error| error.to_string()),
     }
 }
 
@@ -192,9 +362,14 @@ impl Chain {
 mod tests {
     use super::*;
 
-    fn names(enable: &[&str], disable: &[&str]) -> Vec<&'static str> {
+    fn chain(enable: &[&str], disable: &[&str]) -> Result<Chain, String> {
         let owned = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
-        let chain = Chain::of(&owned(enable), &owned(disable)).expect("known plugins");
+        let choice = Choice { enable: owned(enable), disable: owned(disable), ..Choice::default() };
+        Chain::of(&choice, &Env::real()).map_err(|error| error.to_string())
+    }
+
+    fn names(enable: &[&str], disable: &[&str]) -> Vec<&'static str> {
+        let chain = chain(enable, disable).expect("known plugins");
         chain.plugins.iter().map(|plugin| plugin.name()).collect()
     }
 
@@ -206,7 +381,60 @@ mod tests {
         let at = |name| more.iter().position(|known| *known == name);
         assert!(at("AlwaysPullImages") < at("Priority") && at("Priority") < at("DenyServiceExternalIPs"));
         assert_eq!(at("PodSecurity"), None);
-        let unknown = Chain::of(&["Nonsense".into()], &[]).expect_err("an unknown plugin");
-        assert_eq!(unknown.to_string(), "enable-admission-plugins plugin \"Nonsense\" is unknown");
+        for (enable, disable, says) in [
+            ("Nonsense", "Priority", "enable-admission-plugins plugin \"Nonsense\" is unknown"),
+            ("AlwaysDeny", "Nonsense", "disable-admission-plugins plugin \"Nonsense\" is unknown"),
+            (
+                "Priority",
+                "Priority",
+                "Priority in enable-admission-plugins and disable-admission-plugins overlapped",
+            ),
+            (
+                "EventRateLimit",
+                "Priority",
+                "failed to initialize admission plugin \"EventRateLimit\": limits: Invalid value: null: must not be empty",
+            ),
+            (
+                "ImagePolicyWebhook",
+                "Priority",
+                "failed to initialize admission plugin \"ImagePolicyWebhook\": no config specified",
+            ),
+        ] {
+            assert_eq!(chain(&[enable], &[disable]).expect_err("refused"), says);
+        }
+    }
+
+    #[test]
+    fn the_programmed_part_can_be_switched_off() {
+        let chain = chain(&[], &["MutatingAdmissionWebhook", "ValidatingAdmissionPolicy", "ResourceQuota"]);
+        let chain = chain.expect("known plugins");
+        let parts = chain.parts;
+        assert!(parts.mutating_policies && parts.validating_webhooks);
+        assert!(!parts.mutating_webhooks && !parts.validating_policies && chain.quota.is_none());
+    }
+
+    /// The names and their defaults are those that upstream's help text lists.
+    #[test]
+    fn every_name_of_upstream_is_known() {
+        let golden =
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../../../../shared/golden/flags/kube-apiserver.txt");
+        let Ok(help) = std::fs::read_to_string(golden) else {
+            println!("skipped");
+            return;
+        };
+        let line = help
+            .lines()
+            .find(|line| line.trim_start().starts_with("--enable-admission-plugins "))
+            .expect("the flag");
+        let (_, rest) = line.split_once("default enabled ones (").expect("the defaults");
+        let (defaults, rest) = rest.split_once(')').expect("an end");
+        let (_, rest) = rest.split_once("Comma-delimited list of admission plugins: ").expect("the list");
+        let (all, _) = rest.split_once(". The order").expect("an end");
+        let mut known: Vec<&str> = PLUGINS.iter().map(|plugin| plugin.name).collect();
+        known.sort_unstable();
+        assert_eq!(all.split(", ").collect::<Vec<_>>(), known);
+        let on = PLUGINS.iter().filter(|plugin| plugin.on && plugin.name != "NodeRestriction");
+        let on: Vec<&str> = on.map(|plugin| plugin.name).collect();
+        assert_eq!(defaults.split(", ").collect::<Vec<_>>(), on);
     }
 }

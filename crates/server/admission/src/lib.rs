@@ -2,7 +2,7 @@
 //!
 //! [`Chain`] walks a static table of plugins in upstream's order, first those that mutate, later those that validate;
 //! between the two the registry lets the kind's own rules prepare the object. A plugin is one file in `plugins` and
-//! one line in [`PLUGINS`]. What users program (CEL policies, webhooks) runs after the plugins of each half, from sources that
+//! one line in its table. What users program (CEL policies, webhooks) runs after the plugins of each half, from sources that
 //! are compiled when they change ([`Dynamic`]); quota comes last. Plugins are pure: they read the cluster through [`World`] and answer with a change to the
 //! object, a warning, or a refusal.
 //!
@@ -13,6 +13,7 @@
 )]
 
 mod chain;
+mod configuration;
 mod dynamic;
 mod metrics;
 mod notes;
@@ -20,13 +21,16 @@ mod plugins;
 mod quota;
 mod refuse;
 mod review;
+#[cfg(test)]
+mod testing;
 mod world;
 
-pub use chain::{Admitted, Chain, Mutated, UnknownPlugin};
+pub use chain::{Admitted, Chain, ChainError, Choice, Mutated};
+pub use configuration::{Configuration, ConfigurationError};
 pub use dynamic::{Dynamic, Sources, WebhookEndpoint};
 pub use notes::Notes;
-pub use plugins::{PLUGINS, Plugin, topology_labels};
-pub use quota::{Charge, over_quota};
+pub use plugins::{Plugin, topology_labels};
+pub use quota::{Charge, Quota};
 pub use refuse::{forbidden, forbidden_because};
 pub use review::{NoCodec, ObjectCodec, Operation, Options, Review};
 pub use world::{Equivalent, Place, World, WorldExt};

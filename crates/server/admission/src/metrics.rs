@@ -1,9 +1,11 @@
-//! What programmed admission did, under upstream's names.
+//! What admission did, under upstream's names.
 
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use telemetry::{CounterFamily, HistogramFamily};
+
+use crate::review::Operation;
 
 /// Limits of the latency histograms, in seconds.
 const LATENCY_S: [f64; 6] = [0.005, 0.025, 0.1, 0.5, 1.0, 2.5];
@@ -48,6 +50,81 @@ static POLICY_CHECKS: LazyLock<CounterFamily> = LazyLock::new(|| {
         &["enforcement_action", "error_type", "policy", "policy_binding"],
     )
 });
+
+static STEPS: LazyLock<HistogramFamily> = LazyLock::new(|| {
+    telemetry::histogram(
+        "apiserver_admission_step_admission_duration_seconds",
+        "Latency of the two halves of admission, by operation, whether they refused, and type.",
+        &["operation", "rejected", "type"],
+        &LATENCY_S,
+    )
+});
+
+static SECURITY_EVALUATIONS: LazyLock<CounterFamily> = LazyLock::new(|| {
+    telemetry::counter(
+        "pod_security_evaluations_total",
+        "Policy evaluations of PodSecurity, not counting ignored or exempt requests.",
+        &[
+            "decision",
+            "policy_level",
+            "policy_version",
+            "mode",
+            "request_operation",
+            "resource",
+            "subresource",
+        ],
+    )
+});
+
+static SECURITY_EXEMPTIONS: LazyLock<CounterFamily> = LazyLock::new(|| {
+    telemetry::counter(
+        "pod_security_exemptions_total",
+        "Requests that PodSecurity exempted, not counting ignored or out of scope requests.",
+        &["request_operation", "resource", "subresource"],
+    )
+});
+
+/// One half of admission.
+#[derive(Clone, Copy)]
+pub(crate) enum Step {
+    Admit,
+    Validate,
+}
+
+/// A half of admission is through with a request.
+pub(crate) fn step(step: Step, operation: Operation, rejected: bool, took: Duration) {
+    let sort = match step {
+        Step::Admit => "admit",
+        Step::Validate => "validate",
+    };
+    let rejected = if rejected { "true" } else { "false" };
+    STEPS.with(&[operation.name(), rejected, sort]).observe(took.as_secs_f64());
+}
+
+/// PodSecurity judged.
+pub(crate) struct Evaluation<'a> {
+    pub allowed: bool,
+    pub level: &'a str,
+    pub version: &'a str,
+    pub mode: &'a str,
+    pub operation: &'a str,
+    pub resource: &'a str,
+    pub subresource: &'a str,
+}
+
+impl Evaluation<'_> {
+    pub(crate) fn count(&self) {
+        let decision = if self.allowed { "allow" } else { "deny" };
+        let labels =
+            [decision, self.level, self.version, self.mode, self.operation, self.resource, self.subresource];
+        SECURITY_EVALUATIONS.with(&labels).inc();
+    }
+}
+
+/// PodSecurity did not look.
+pub(crate) fn exempted(operation: &str, resource: &str, subresource: &str) {
+    SECURITY_EXEMPTIONS.with(&[operation, resource, subresource]).inc();
+}
 
 /// Codes that are told apart in the labels of rejections.
 const CODE_MAX: i32 = 600;

@@ -33,3 +33,8 @@ pub fn forbidden_because(
     });
     status
 }
+
+/// An error of a plugin that is no verdict on the request, as upstream passes those on.
+pub(crate) fn failed(why: impl Into<meta::Str>) -> Status {
+    Status::failure(500, "", why)
+}

@@ -22,6 +22,18 @@ pub enum Operation {
     Connect,
 }
 
+impl Operation {
+    /// As reviews and metrics write it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Operation::Create => "CREATE",
+            Operation::Update => "UPDATE",
+            Operation::Delete => "DELETE",
+            Operation::Connect => "CONNECT",
+        }
+    }
+}
+
 /// One change under review.
 pub struct Review<'a> {
     /// The operation.

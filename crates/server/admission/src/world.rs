@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use authz::{Attributes, Authorizer};
 use call::Target;
-use meta::{Kind, Object, Str};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use meta::{Kind, Object, Status, Str};
 
 /// A resource that holds the same objects as another one, in another group or version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,6 +60,11 @@ pub trait World: Send + Sync {
     fn read(&self, json: &serde_json::Value, of: &Equivalent) -> Result<Box<dyn Object>, String> {
         let _ = json;
         Err(format!("no kind {:?} is registered for version {:?}", of.kind, of.version))
+    }
+    /// Makes a namespace, as the server itself.
+    fn provision<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Result<(), Status>> {
+        let why = format!("namespace {namespace:?} cannot be made here");
+        std::future::ready(Err(Status::internal_error(why))).boxed()
     }
     /// An object as another resource shows it.
     fn convert(&self, object: &dyn Object, to: &Equivalent) -> Option<Box<dyn Object>> {

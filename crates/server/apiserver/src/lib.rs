@@ -28,7 +28,7 @@ mod transport;
 mod watching;
 
 pub use ::audit::{Auditor, Log as AuditLog, LogError, LogOptions, Mode as AuditMode, Policy as AuditPolicy};
-pub use admission::Chain as Admission;
+pub use admission::{Chain as Admission, Choice as AdmissionChoice, Configuration as AdmissionConfiguration};
 pub use authn::RequestHeaderNames;
 pub use serve::tls::{TlsError, TlsFiles};
 pub use server::{ApiServer, ApiServerHandle, Config, Server, StartError};

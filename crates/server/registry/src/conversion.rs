@@ -45,7 +45,11 @@ impl Webhook {
             service: service.map(Into::into),
             ca_bundle: client.ca_bundle.clone(),
         };
-        Webhook { endpoint: WebhookEndpoint::new(&client), version: review::version(versions), registry }
+        Webhook {
+            endpoint: WebhookEndpoint::new(&client, None),
+            version: review::version(versions),
+            registry,
+        }
     }
 
     /// The objects in the version of `kind`.

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use admission::{Equivalent, NoCodec, Notes, ObjectCodec, Operation, Options, Place, Review, World};
+use authn::{Identified, MASTERS, User};
 use authz::{Attributes, Authorized, Authorizer};
-use call::Target;
+use call::{Action, Call, Target, WriteOptions};
+use futures::future::BoxFuture;
 use meta::{DecodeContext, Object, Status};
 use mvcc::KeyRange;
+use types::core::v1::Namespace;
 
 use crate::convert;
 use crate::registry::{Registry, Request};
@@ -91,6 +94,26 @@ impl World for Registry {
     fn read(&self, json: &serde_json::Value, of: &Equivalent) -> Result<Box<dyn Object>, String> {
         let served = self.served(&of.group, &of.version, &of.resource);
         served.ok_or_else(|| format!("no kind {:?} is registered", of.kind.as_str()))?.decode(json)
+    }
+
+    fn provision<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Result<(), Status>> {
+        Box::pin(async move {
+            let user = User::new("system:apiserver", &[MASTERS, authn::AUTHENTICATED]);
+            let mut object = Namespace::default();
+            object.metadata.name = namespace.into();
+            let target = Target::of::<Namespace>("");
+            let attributes = Attributes::resource("create", "", "namespaces", "", namespace);
+            let identified = Identified::in_process(Arc::new(user));
+            let authorized = self.authorizer.authorize(identified, attributes);
+            let authorized = authorized.map_err(|refused| Status::internal_error(refused.explanation()))?;
+            let action = Action::Create(Box::new(object), WriteOptions::default());
+            self.perform(&authorized, Call { target, action }, &mut Vec::new()).await?;
+            // Whoever asked looks for it next.
+            if let Some(served) = Served::stored_version("", "namespaces") {
+                self.feeds.catch_up(served.resource()).await;
+            }
+            Ok(())
+        })
     }
 
     fn convert(&self, object: &dyn Object, to: &Equivalent) -> Option<Box<dyn Object>> {

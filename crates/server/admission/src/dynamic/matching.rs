@@ -6,7 +6,7 @@ use meta::{Map, Object, Str};
 use types::admissionregistration::v1::{MatchResources, NamedRuleWithOperations, RuleWithOperations};
 use types::core::v1::Namespace;
 
-use crate::review::{Operation, Review};
+use crate::review::Review;
 use crate::world::{Equivalent, World, WorldExt};
 
 /// The group whose objects program admission, and are not subject to it.
@@ -183,13 +183,7 @@ fn name_of<'r>(review: &Review<'r>, object: Option<&'r dyn Object>) -> &'r str {
 impl Rule {
     fn matches(&self, review: &Review<'_>, target: &Equivalent, name: &str) -> bool {
         let has = |list: &[Str], wanted: &str| list.iter().any(|item| item == "*" || item == wanted);
-        let operation = match review.operation {
-            Operation::Create => "CREATE",
-            Operation::Update => "UPDATE",
-            Operation::Delete => "DELETE",
-            Operation::Connect => "CONNECT",
-        };
-        has(&self.operations, operation)
+        has(&self.operations, review.operation.name())
             && has(&self.groups, &target.group)
             && has(&self.versions, &target.version)
             && self.resources.iter().any(|pattern| {

@@ -30,6 +30,16 @@ pub(crate) struct Stage<'r> {
     pub sources: &'r Sources,
     pub review: &'r Review<'r>,
     pub world: &'r dyn World,
+    pub parts: Parts,
+}
+
+/// What of the programmed part runs; an administrator can switch each off.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parts {
+    pub mutating_policies: bool,
+    pub mutating_webhooks: bool,
+    pub validating_policies: bool,
+    pub validating_webhooks: bool,
 }
 
 /// What a first round of mutation leaves for a second one.
@@ -78,13 +88,21 @@ impl Stage<'_> {
         round: &mut Round,
         warnings: &mut Vec<String>,
     ) -> Result<(), Status> {
-        mutating::run(self, object, round)?;
-        webhook::mutate(self, object, round, warnings).await
+        if self.parts.mutating_policies {
+            mutating::run(self, object, round)?;
+        }
+        match self.parts.mutating_webhooks {
+            true => webhook::mutate(self, object, round, warnings).await,
+            false => Ok(()),
+        }
     }
 
     /// Asks those that mutate about a request without an object that they could change: they may still refuse it.
     pub(crate) async fn allow_mutating(&self, warnings: &mut Vec<String>) -> Result<(), Status> {
-        webhook::allow(self, warnings).await
+        match self.parts.mutating_webhooks {
+            true => webhook::allow(self, warnings).await,
+            false => Ok(()),
+        }
     }
 
     /// Runs what validates; `object` is `None` when it is deleted or connected to.
@@ -93,8 +111,13 @@ impl Stage<'_> {
         object: Option<&dyn Object>,
         warnings: &mut Vec<String>,
     ) -> Result<(), Status> {
-        validating::run(self, object, warnings)?;
-        webhook::validate(self, object, warnings).await
+        if self.parts.validating_policies {
+            validating::run(self, object, warnings)?;
+        }
+        match self.parts.validating_webhooks {
+            true => webhook::validate(self, object, warnings).await,
+            false => Ok(()),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use types::admissionregistration::v1::{
     MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, MutatingWebhookConfiguration,
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration,
 };
+use webhook::Users;
 
 use super::configuration::{Binding, Policy};
 use super::webhook::Hook;
@@ -39,12 +40,19 @@ impl Sources {
 /// The sources as they are now, replaced whole whenever one of their objects changes.
 #[derive(Default)]
 pub struct Dynamic {
+    /// Who asks webhooks that mutate, and those that validate.
+    users: [Option<Users>; 2],
     current: ArcSwap<Sources>,
     /// Changes come one after the other.
     writing: Mutex<()>,
 }
 
 impl Dynamic {
+    /// Without sources yet; `users` tell who asks webhooks that mutate, and those that validate.
+    pub(crate) fn asked_by(users: [Option<Users>; 2]) -> Self {
+        Self { users, ..Self::default() }
+    }
+
     /// The sources.
     pub fn load_full(&self) -> Arc<Sources> {
         self.current.load_full()
@@ -64,9 +72,17 @@ impl Dynamic {
         } else if let Some(binding) = meta::downcast_ref::<ValidatingAdmissionPolicyBinding>(object) {
             put(&mut next.validating_bindings, name, (!gone).then(|| Arc::new(Binding::validating(binding))));
         } else if let Some(configuration) = meta::downcast_ref::<MutatingWebhookConfiguration>(object) {
-            put(&mut next.mutating_webhooks, name, (!gone).then(|| Hook::mutating(configuration)));
+            put(
+                &mut next.mutating_webhooks,
+                name,
+                (!gone).then(|| Hook::mutating(configuration, self.users[0].as_ref())),
+            );
         } else if let Some(configuration) = meta::downcast_ref::<ValidatingWebhookConfiguration>(object) {
-            put(&mut next.validating_webhooks, name, (!gone).then(|| Hook::validating(configuration)));
+            put(
+                &mut next.validating_webhooks,
+                name,
+                (!gone).then(|| Hook::validating(configuration, self.users[1].as_ref())),
+            );
         } else {
             return;
         }

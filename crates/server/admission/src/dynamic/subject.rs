@@ -65,7 +65,7 @@ impl Subject {
             "resource": resource,
             "requestKind": kind_json(&own),
             "requestResource": own_resource,
-            "operation": operation(review.operation),
+            "operation": review.operation.name(),
             "userInfo": user_json(review.user),
             "dryRun": review.dry_run,
             "options": options(review),
@@ -118,15 +118,6 @@ fn namespace(stage: &Stage<'_>) -> Json {
         return Json::Null;
     }
     stage.world.get::<Namespace>("", name).map_or(Json::Null, |namespace| json_of(&*namespace))
-}
-
-pub(crate) fn operation(operation: Operation) -> &'static str {
-    match operation {
-        Operation::Create => "CREATE",
-        Operation::Update => "UPDATE",
-        Operation::Delete => "DELETE",
-        Operation::Connect => "CONNECT",
-    }
 }
 
 fn user_json(user: &User) -> Json {

@@ -18,11 +18,12 @@ use types::admissionregistration::v1::{
 
 use super::conditions::{Conditions, Verdict};
 use super::matching::{Matched, Matcher};
-use super::subject::{Subject, operation};
+use super::subject::Subject;
 use super::{Round, Stage, input};
 use crate::metrics;
 use crate::refuse::forbidden;
 use crate::world::Equivalent;
+use ::webhook::Users;
 pub use client::Endpoint;
 use review::{Answer, Version};
 
@@ -81,21 +82,27 @@ macro_rules! common {
 }
 
 impl Hook {
-    pub(crate) fn mutating(configuration: &MutatingWebhookConfiguration) -> Arc<[Hook]> {
+    pub(crate) fn mutating(
+        configuration: &MutatingWebhookConfiguration,
+        users: Option<&Users>,
+    ) -> Arc<[Hook]> {
         let name = &configuration.metadata.name;
         let hooks = configuration.webhooks.iter().map(|hook| {
             let again = hook.reinvocation_policy.as_deref() == Some("IfNeeded");
-            Hook { again, mutating: true, ..Hook::new(name, &common!(hook)) }
+            Hook { again, mutating: true, ..Hook::new(name, &common!(hook), users) }
         });
         hooks.collect()
     }
 
-    pub(crate) fn validating(configuration: &ValidatingWebhookConfiguration) -> Arc<[Hook]> {
+    pub(crate) fn validating(
+        configuration: &ValidatingWebhookConfiguration,
+        users: Option<&Users>,
+    ) -> Arc<[Hook]> {
         let name = &configuration.metadata.name;
-        configuration.webhooks.iter().map(|hook| Hook::new(name, &common!(hook))).collect()
+        configuration.webhooks.iter().map(|hook| Hook::new(name, &common!(hook), users)).collect()
     }
 
-    fn new(configuration: &Str, hook: &Common<'_>) -> Self {
+    fn new(configuration: &Str, hook: &Common<'_>, users: Option<&Users>) -> Self {
         Self {
             configuration: configuration.clone(),
             name: hook.name.clone(),
@@ -107,7 +114,7 @@ impl Hook {
                 u64::try_from(hook.timeout_s.unwrap_or(TIMEOUT_S)).unwrap_or(1).max(1),
             ),
             version: hook.versions.iter().find_map(|version| Version::named(version)),
-            endpoint: Endpoint::new(hook.client),
+            endpoint: Endpoint::new(hook.client, users),
             again: false,
             mutating: false,
         }
@@ -154,7 +161,7 @@ impl Hook {
         let about = metrics::Webhook {
             name: &self.name,
             sort: if self.mutating { "admit" } else { "validating" },
-            operation: operation(stage.review.operation),
+            operation: stage.review.operation.name(),
         };
         let started = std::time::Instant::now();
         let answer = self.call(stage, subject).await;

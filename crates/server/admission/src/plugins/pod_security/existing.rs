@@ -16,8 +16,15 @@ use crate::world::{World, WorldExt};
 const PODS_MAX: usize = 3000;
 
 /// Warnings for the client, one per combination of broken rules.
-pub fn warnings(namespace: &str, standard: Standard, world: &dyn World) -> Vec<String> {
-    let pods = prioritized(world.list::<Pod>(namespace));
+/// Pods that are exempt are not looked at.
+pub fn warnings(
+    namespace: &str,
+    standard: Standard,
+    world: &dyn World,
+    exempt: impl Fn(&Pod) -> bool,
+) -> Vec<String> {
+    let mut pods = prioritized(world.list::<Pod>(namespace));
+    pods.retain(|pod| !exempt(pod));
     // Broken rules, with the first pod's name and the number of pods.
     let mut broken: BTreeMap<String, (Str, usize)> = BTreeMap::new();
     for pod in pods.iter().take(PODS_MAX) {

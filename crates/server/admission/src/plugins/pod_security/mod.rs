@@ -6,6 +6,7 @@
 
 mod baseline;
 mod checks;
+mod configuration;
 mod existing;
 mod policy;
 mod restricted;
@@ -20,18 +21,29 @@ use types::batch::v1::{CronJob, Job};
 use types::core::v1::{Namespace, Pod, PodSpec, PodTemplate, PodTemplateSpec, ReplicationController};
 
 use self::checks::violations;
-use self::policy::{Level, Policy};
+use self::configuration::Exemptions;
+use self::policy::{Level, Policy, Standard};
 use self::subject::Subject;
 use super::Plugin;
 use crate::refuse::forbidden;
 use crate::review::{Operation, Review, as_ref};
 use crate::world::{World, WorldExt};
 
+/// Audit annotation: the standard that was enforced.
+const ENFORCED: &str = "pod-security.kubernetes.io/enforce-policy";
+/// Audit annotation: why nothing was looked at.
+const EXEMPT: &str = "pod-security.kubernetes.io/exempt";
+
 /// Subresources through which the spec of a pod does not change.
 const IGNORED: &[&str] = &["exec", "attach", "binding", "eviction", "log", "portforward", "proxy", "status"];
 
 /// See the module.
-pub struct PodSecurity;
+#[derive(Default)]
+pub struct PodSecurity {
+    /// What namespaces without labels ask for.
+    defaults: Policy,
+    exemptions: Exemptions,
+}
 
 impl Plugin for PodSecurity {
     fn name(&self) -> &'static str {
@@ -50,102 +62,192 @@ impl Plugin for PodSecurity {
         }
         if let Some(namespace) = as_ref::<Namespace>(object) {
             return if review.target.subresource.is_empty() {
-                validate_namespace(review, namespace, world)
+                self.validate_namespace(review, namespace, world)
             } else {
                 Ok(())
             };
         }
         if let Some(pod) = as_ref::<Pod>(object) {
-            return validate_pod(review, pod, world);
+            return self.validate_pod(review, pod, world);
         }
         if review.target.subresource.is_empty()
             && let Some((annotations, spec)) = template(object)
         {
-            inform(review, annotations, spec, world);
+            self.inform(review, annotations, spec, world);
         }
         Ok(())
     }
 }
 
-fn validate_namespace(review: &Review<'_>, namespace: &Namespace, world: &dyn World) -> Result<(), Status> {
-    let (policy, errors) = Policy::of_labels(&namespace.metadata.labels, Policy::default());
-    let old = review.old.and_then(as_ref::<Namespace>).filter(|_| review.operation == Operation::Update);
-    let before = old.map(|old| Policy::of_labels(&old.metadata.labels, Policy::default()));
-    if !errors.is_empty() && before.as_ref().is_none_or(|(_, old)| *old != errors) {
-        let kind = GroupKind::new("", "Namespace");
-        return Err(Status::invalid(&kind, &namespace.metadata.name, errors));
+impl PodSecurity {
+    fn validate_namespace(
+        &self,
+        review: &Review<'_>,
+        namespace: &Namespace,
+        world: &dyn World,
+    ) -> Result<(), Status> {
+        let (policy, errors) = Policy::of_labels(&namespace.metadata.labels, self.defaults);
+        let old = review.old.and_then(as_ref::<Namespace>).filter(|_| review.operation == Operation::Update);
+        let before = old.map(|old| Policy::of_labels(&old.metadata.labels, self.defaults));
+        if !errors.is_empty() && before.as_ref().is_none_or(|(_, old)| *old != errors) {
+            let kind = GroupKind::new("", "Namespace");
+            return Err(Status::invalid(&kind, &namespace.metadata.name, errors));
+        }
+        let name = &namespace.metadata.name;
+        let tightened = before.as_ref().is_some_and(|(before, _)| policy.enforce.tightens(before.enforce));
+        if self.exemptions.has_namespace(name) {
+            let labelled = policy.labelled(&namespace.metadata.labels);
+            if let Some(labelled) = labelled.filter(|_| before.is_none() || tightened) {
+                review.notes.warn(format!(
+                    "namespace {:?} is exempt from Pod Security, and the policy ({labelled}) will be ignored",
+                    name.as_str()
+                ));
+            }
+            return Ok(());
+        }
+        if tightened {
+            let exempt = |pod: &Pod| self.exemptions.has_runtime_class(&pod.spec);
+            existing::warnings(name, policy.enforce, world, exempt)
+                .into_iter()
+                .for_each(|text| review.notes.warn(text));
+        }
+        Ok(())
     }
-    let Some((before, _)) = before else { return Ok(()) };
-    let (new, old) = (policy.enforce, before.enforce);
-    let relaxed = new.version == old.version && new.level <= old.level;
-    if new != old && new.level != Level::Privileged && !relaxed {
-        existing::warnings(&namespace.metadata.name, new, world)
-            .into_iter()
-            .for_each(|text| review.notes.warn(text));
+
+    /// The policy of the review's namespace, and what cannot be read of it.
+    fn policy_of(&self, review: &Review<'_>, world: &dyn World) -> Option<(Policy, Option<String>)> {
+        let namespace = world.get::<Namespace>("", review.namespace())?;
+        let (policy, errors) = Policy::of_labels(&namespace.metadata.labels, self.defaults);
+        let texts = (!errors.is_empty()).then(|| {
+            let texts = meta::aggregate_message(errors.iter().map(ToString::to_string));
+            format!("Failed to parse policy: {texts}")
+        });
+        Some((policy, texts))
     }
-    Ok(())
+
+    fn validate_pod(&self, review: &Review<'_>, pod: &Pod, world: &dyn World) -> Result<(), Status> {
+        if IGNORED.contains(&review.target.subresource.as_str()) || self.exempts(review, None) {
+            return Ok(());
+        }
+        let Some((policy, unreadable)) = self.policy_of(review, world) else {
+            let why = format!("failed to lookup namespace {:?}", review.namespace().as_str());
+            return Err(Status::internal_error(why));
+        };
+        if unreadable.is_none() && policy.is_privileged() {
+            count(review, policy.enforce, "enforce", true);
+            review.notes.annotate(ENFORCED, "privileged:latest".into());
+            return Ok(());
+        }
+        let old = review.old.and_then(as_ref::<Pod>).filter(|_| review.operation == Operation::Update);
+        if old.is_some_and(|old| !matters(&pod.spec, &old.spec)) || self.exempts(review, Some(&pod.spec)) {
+            return Ok(());
+        }
+        note_unreadable(review, unreadable);
+        let subject = Subject::new(&pod.metadata.annotations, &pod.spec);
+        let mut verdicts = Verdicts::new(&subject);
+        review.notes.annotate(ENFORCED, policy.enforce.to_string());
+        let broken = verdicts.details(policy.enforce);
+        count(review, policy.enforce, "enforce", broken.is_none());
+        tell(review, policy, &mut verdicts, broken.is_none());
+        let Some(broken) = broken else { return Ok(()) };
+        let why = format!("violates PodSecurity \"{}\": {broken}", policy.enforce);
+        Err(forbidden(review, Some(pod), &why))
+    }
+
+    /// What a workload's author should know about the pods that it would make.
+    fn inform(&self, review: &Review<'_>, annotations: &Map<Str>, spec: &PodSpec, world: &dyn World) {
+        if self.exempts(review, None) {
+            return;
+        }
+        let Some((policy, unreadable)) = self.policy_of(review, world) else { return };
+        let silent = policy.warn.level == Level::Privileged && policy.audit.level == Level::Privileged;
+        if unreadable.is_none() && silent || self.exempts(review, Some(spec)) {
+            return;
+        }
+        note_unreadable(review, unreadable);
+        tell(review, policy, &mut Verdicts::new(&Subject::new(annotations, spec)), true);
+    }
+
+    /// Whether nothing is looked at: for the namespace or the user, or, given a pod, for its runtime class.
+    fn exempts(&self, review: &Review<'_>, spec: Option<&PodSpec>) -> bool {
+        let exemptions = &self.exemptions;
+        let why = match spec {
+            Some(spec) => exemptions.has_runtime_class(spec).then_some("runtimeClass"),
+            None if exemptions.has_namespace(review.namespace()) => Some("namespace"),
+            None => exemptions.has_user(&review.user.name).then_some("user"),
+        };
+        let Some(why) = why else { return false };
+        review.notes.annotate(EXEMPT, why.into());
+        let operation = review.operation.name().to_lowercase();
+        crate::metrics::exempted(&operation, resource(review), &review.target.subresource);
+        true
+    }
 }
 
-/// The policy of the review's namespace.
-fn policy_of(review: &Review<'_>, world: &dyn World) -> Option<Policy> {
-    let namespace = world.get::<Namespace>("", review.namespace())?;
-    let (policy, errors) = Policy::of_labels(&namespace.metadata.labels, Policy::default());
-    if !errors.is_empty() {
-        let texts = meta::aggregate_message(errors.iter().map(ToString::to_string));
-        review.notes.annotate("pod-security.kubernetes.io/error", format!("Failed to parse policy: {texts}"));
-    }
-    Some(policy)
+/// What standards say of a pod: each is asked once, however many modes ask for it.
+struct Verdicts<'s> {
+    subject: &'s Subject<'s>,
+    known: Vec<(Standard, Option<String>)>,
 }
 
-fn validate_pod(review: &Review<'_>, pod: &Pod, world: &dyn World) -> Result<(), Status> {
-    if IGNORED.contains(&review.target.subresource.as_str()) {
-        return Ok(());
+impl<'s> Verdicts<'s> {
+    fn new(subject: &'s Subject<'s>) -> Self {
+        Self { subject, known: Vec::with_capacity(3) }
     }
-    let Some(policy) = policy_of(review, world) else {
-        let why = format!("failed to lookup namespace {:?}", review.namespace().as_str());
-        return Err(Status::internal_error(why));
-    };
-    if policy.is_privileged() {
-        review.notes.annotate("pod-security.kubernetes.io/enforce-policy", "privileged:latest".into());
-        return Ok(());
-    }
-    let old = review.old.and_then(as_ref::<Pod>).filter(|_| review.operation == Operation::Update);
-    if old.is_some_and(|old| !matters(&pod.spec, &old.spec)) {
-        return Ok(());
-    }
-    let subject = Subject::new(&pod.metadata.annotations, &pod.spec);
-    review.notes.annotate("pod-security.kubernetes.io/enforce-policy", policy.enforce.to_string());
-    let broken = violations(policy.enforce, &subject);
-    if broken.is_empty() {
-        tell(review, policy, &subject, true);
-        return Ok(());
-    }
-    tell(review, policy, &subject, false);
-    let why = format!("violates PodSecurity \"{}\": {}", policy.enforce, words::details(&broken));
-    Err(forbidden(review, Some(pod), &why))
-}
 
-/// What a workload's author should know about the pods that it would make.
-fn inform(review: &Review<'_>, annotations: &Map<Str>, spec: &PodSpec, world: &dyn World) {
-    let Some(policy) = policy_of(review, world) else { return };
-    if policy.warn.level != Level::Privileged || policy.audit.level != Level::Privileged {
-        tell(review, policy, &Subject::new(annotations, spec), true);
+    /// What the pod breaks of a standard, in words.
+    fn details(&mut self, standard: Standard) -> Option<String> {
+        if let Some((_, known)) = self.known.iter().find(|(asked, _)| *asked == standard) {
+            return known.clone();
+        }
+        let broken = violations(standard, self.subject);
+        let details = (!broken.is_empty()).then(|| words::details(&broken));
+        self.known.push((standard, details.clone()));
+        details
     }
 }
 
 /// Notes for the audit log, and, unless the request is refused anyway, the warning for the client.
-fn tell(review: &Review<'_>, policy: Policy, subject: &Subject<'_>, warn: bool) {
-    let text = |standard| {
-        let broken = violations(standard, subject);
-        let text = || format!("would violate PodSecurity \"{standard}\": {}", words::details(&broken));
-        (!broken.is_empty()).then(text)
+fn tell(review: &Review<'_>, policy: Policy, verdicts: &mut Verdicts<'_>, warn: bool) {
+    let mut text = |standard, mode| {
+        let broken = verdicts.details(standard)?;
+        count(review, standard, mode, false);
+        Some(format!("would violate PodSecurity \"{standard}\": {broken}"))
     };
-    if let Some(text) = text(policy.audit) {
+    if let Some(text) = text(policy.audit, "audit") {
         review.notes.annotate("pod-security.kubernetes.io/audit-violations", text);
     }
-    if let Some(text) = text(policy.warn).filter(|_| warn) {
+    if warn && let Some(text) = text(policy.warn, "warn") {
         review.notes.warn(text);
     }
+}
+
+fn note_unreadable(review: &Review<'_>, unreadable: Option<String>) {
+    if let Some(texts) = unreadable {
+        review.notes.annotate("pod-security.kubernetes.io/error", texts);
+    }
+}
+
+/// Pods are told apart from what makes them.
+fn resource(review: &Review<'_>) -> &'static str {
+    match (review.on("", "pods"), review.on("", "namespaces")) {
+        (true, _) => "pod",
+        (_, true) => "namespace",
+        _ => "controller",
+    }
+}
+
+fn count(review: &Review<'_>, standard: Standard, mode: &str, allowed: bool) {
+    crate::metrics::Evaluation {
+        allowed,
+        level: standard.level.name(),
+        version: &standard.version.to_string(),
+        mode,
+        operation: &review.operation.name().to_lowercase(),
+        resource: resource(review),
+        subresource: &review.target.subresource,
+    }
+    .count();
 }
 
 /// Whether an update of a pod could break what its creation did not: containers that are new or have a new image.

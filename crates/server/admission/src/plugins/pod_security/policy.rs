@@ -53,15 +53,24 @@ pub struct Policy {
 
 impl fmt::Display for Standard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let level = match self.level {
-            Level::Privileged => "privileged",
-            Level::Baseline => "baseline",
-            Level::Restricted => "restricted",
-        };
-        match self.version {
-            Version::Latest => write!(f, "{level}:latest"),
-            Version::Minor(minor) => write!(f, "{level}:v1.{minor}"),
+        write!(f, "{}:{}", self.level.name(), self.version)
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Version::Latest => f.write_str("latest"),
+            Version::Minor(minor) => write!(f, "v1.{minor}"),
         }
+    }
+}
+
+impl Standard {
+    /// Whether it may refuse what the one before did not.
+    pub fn tightens(self, before: Standard) -> bool {
+        let relaxed = self.version == before.version && self.level <= before.level;
+        self != before && self.level != Level::Privileged && !relaxed
     }
 }
 
@@ -76,6 +85,15 @@ impl Version {
 }
 
 impl Level {
+    /// As labels write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Privileged => "privileged",
+            Level::Baseline => "baseline",
+            Level::Restricted => "restricted",
+        }
+    }
+
     /// Reads `privileged`, `baseline` or `restricted`.
     pub fn parse(text: &str) -> Result<Level, &'static str> {
         match text {
@@ -119,6 +137,15 @@ impl Policy {
             }
         }
         (policy, errors)
+    }
+
+    /// What labels set, for a namespace in which it means nothing; `None` where none asks for more than nothing.
+    pub fn labelled(&self, labels: &Map<Str>) -> Option<String> {
+        let modes = [("enforce", self.enforce), ("audit", self.audit), ("warn", self.warn)];
+        let set =
+            modes.iter().filter(|(mode, standard)| has(labels, mode) && standard.level != Level::Privileged);
+        let set: Vec<String> = set.map(|(mode, standard)| format!("{mode}={standard}")).collect();
+        (!set.is_empty()).then(|| set.join(", "))
     }
 
     /// Whether no mode has anything to say.
