@@ -5,34 +5,23 @@
 //! stream of their own ([`Remote::dial_http1`]).
 
 mod codec;
-mod connection;
-mod kubeconfig;
 mod query;
-mod tls;
 mod watch;
 
 use bytes::Bytes;
 use call::{Action, Call, Reply, Transport};
-use http::header::{
-    ACCEPT as ACCEPT_HEADER, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT,
-};
-use http::{HeaderMap, Request, Response, Uri};
-use http_body_util::{BodyExt, Full};
+use http::header::{ACCEPT as ACCEPT_HEADER, CONTENT_TYPE};
+use http::{HeaderMap, Request, Response};
+use http_body_util::BodyExt;
 use meta::Status;
+use outbound::Caller;
 
-pub use connection::{Answer, ConnectionError, Io};
-pub use kubeconfig::{Config, ConfigError, Impersonate};
+pub use outbound::{Answer, Config, ConfigError, ConnectionError, Impersonate, Io};
 
 use codec::ACCEPT;
 
 /// One user of one API server, over HTTPS.
-pub struct Remote {
-    pool: connection::Pool,
-    authority: String,
-    prefix: String,
-    headers: HeaderMap,
-    config: Config,
-}
+pub struct Remote(Caller);
 
 impl Remote {
     /// A transport as `config` says. Connections are opened when they are first needed.
@@ -40,40 +29,20 @@ impl Remote {
     /// # Errors
     /// When URL, certificates or keys in the configuration cannot be used.
     pub fn new(config: Config) -> Result<Remote, ConfigError> {
-        let server: Uri = config
-            .server
-            .parse()
-            .map_err(|error| ConfigError::Tls(format!("server {:?}: {error}", config.server)))?;
-        let authority = server.authority().map(ToString::to_string).unwrap_or_default();
-        let scheme = server.scheme_str().unwrap_or("https");
-        Ok(Remote {
-            pool: connection::Pool::new(&config, &server)?,
-            authority: format!("{scheme}://{authority}"),
-            prefix: server.path().trim_end_matches('/').to_owned(),
-            headers: identity(&config)?,
-            config,
-        })
+        Caller::new(config).map(Remote)
     }
 
     /// The configuration in use.
     pub fn config(&self) -> &Config {
-        &self.config
+        self.0.config()
     }
 
     /// Sends a request whose URI is a path (and query) below the server's URL, with this user's credentials.
     ///
     /// # Errors
     /// When no answer came. Refusals are answers: look at the response's status.
-    pub async fn send(&self, mut request: Request<Bytes>) -> Result<Response<Answer>, ConnectionError> {
-        let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
-        if let Ok(uri) = format!("{}{}{path}", self.authority, self.prefix).parse() {
-            *request.uri_mut() = uri;
-        }
-        self.credentials(request.headers_mut()).await;
-        if let Ok(host) = HeaderValue::from_str(self.authority.rsplit('/').next().unwrap_or_default()) {
-            request.headers_mut().entry(http::header::HOST).or_insert(host);
-        }
-        self.pool.send(request.map(Full::new)).await
+    pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Answer>, ConnectionError> {
+        self.0.send(request).await
     }
 
     /// Opens a connection of its own that speaks HTTP/1.1, for requests that upgrade. The caller writes the request,
@@ -82,21 +51,12 @@ impl Remote {
     /// # Errors
     /// When no connection could be made.
     pub async fn dial_http1(&self) -> Result<Box<dyn Io>, ConnectionError> {
-        self.pool.dial_http1().await
+        self.0.dial_http1().await
     }
 
     /// Adds the headers that say who asks.
     pub async fn credentials(&self, headers: &mut HeaderMap) {
-        for (name, value) in &self.headers {
-            headers.append(name, value.clone());
-        }
-        // Projected tokens are renewed in place, so the file counts and not what it once held.
-        if let Some(path) = &self.config.token_file
-            && let Ok(token) = tokio::fs::read_to_string(path).await
-            && let Ok(value) = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
-        {
-            headers.insert(AUTHORIZATION, value);
-        }
+        self.0.credentials(headers).await;
     }
 
     async fn perform(&self, call: Call) -> Result<Reply, Status> {
@@ -122,37 +82,6 @@ impl Transport for Remote {
     async fn call(&self, call: Call) -> Result<Reply, Status> {
         self.perform(call).await
     }
-}
-
-fn identity(config: &Config) -> Result<HeaderMap, ConfigError> {
-    let mut headers = HeaderMap::new();
-    let mut add = |name: HeaderName, value: &str| match HeaderValue::from_str(value) {
-        Ok(value) => {
-            headers.append(name, value);
-            Ok(())
-        }
-        Err(_) => Err(ConfigError::Tls(format!("{name} holds characters that a header cannot"))),
-    };
-    if let Some(token) = &config.token {
-        add(AUTHORIZATION, &format!("Bearer {token}"))?;
-    } else if let Some((user, password)) = &config.basic {
-        use base64::Engine;
-        let pair = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
-        add(AUTHORIZATION, &format!("Basic {pair}"))?;
-    }
-    if !config.user_agent.is_empty() {
-        add(USER_AGENT, &config.user_agent)?;
-    }
-    if let Some(who) = &config.impersonate {
-        add(HeaderName::from_static("impersonate-user"), &who.user)?;
-        if !who.uid.is_empty() {
-            add(HeaderName::from_static("impersonate-uid"), &who.uid)?;
-        }
-        for group in &who.groups {
-            add(HeaderName::from_static("impersonate-group"), group)?;
-        }
-    }
-    Ok(headers)
 }
 
 /// A call as an HTTP request, with a path for URI.

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::codec;
-use super::connection::Answer;
+use outbound::Answer;
 
 /// Longest frame that is taken, so that a broken stream cannot ask for unbounded memory.
 const FRAME_MAX: usize = 64 << 20;

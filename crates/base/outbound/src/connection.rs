@@ -22,8 +22,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::kubeconfig::{Config, ConfigError};
-use super::tls;
+use crate::kubeconfig::{Config, ConfigError};
+use crate::tls;
 
 /// Requests under way on one HTTP/2 connection before another is opened. Go servers allow 250, some proxies 100.
 const STREAMS_MAX: usize = 90;
@@ -160,7 +160,7 @@ impl Pool {
                 .await?;
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
-                    tracing::debug!(%error, "connection to the API server ended");
+                    tracing::debug!(%error, "connection to a server ended");
                 }
             });
             Ok(Fresh::Http2(Shared { sender, streams: Arc::default() }))
@@ -168,7 +168,7 @@ impl Pool {
             let (sender, connection) = http1::handshake(io).await?;
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
-                    tracing::debug!(%error, "connection to the API server ended");
+                    tracing::debug!(%error, "connection to a server ended");
                 }
             });
             Ok(Fresh::Http1(sender))

@@ -8,7 +8,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
-use super::kubeconfig::{Config, ConfigError};
+use crate::kubeconfig::{Config, ConfigError};
 
 /// Where Linux distributions keep the certificates that the machine trusts.
 const SYSTEM_STORES: [&str; 3] =

@@ -1,0 +1,13 @@
+//! HTTP to other servers: which one, trusted how, as whom, over connections that are kept.
+//!
+//! [`Config`] is what a kubeconfig says of one server and one user; [`Caller`] sends requests as it says. The client of the
+//! API, the webhooks that authenticate and authorize, and the keys of token issuers all go through here.
+
+mod caller;
+mod connection;
+mod kubeconfig;
+mod tls;
+
+pub use caller::{Caller, ReadError};
+pub use connection::{Answer, ConnectionError, Io};
+pub use kubeconfig::{Config, ConfigError, Impersonate};
