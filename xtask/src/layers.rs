@@ -17,6 +17,7 @@ pub const LAYERS: [&str; 10] =
 /// Imports between crates of one layer, importer first.
 pub const SAME_LAYER: &[(&str, &str)] = &[
     ("telemetry", "env"),
+    ("outbound", "env"),
     ("types", "meta"),
     ("scheme", "meta"),
     ("scheme", "types"),

@@ -23,7 +23,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::kubeconfig::{Config, ConfigError};
-use crate::tls;
+use crate::{tls, words};
 
 /// Requests under way on one HTTP/2 connection before another is opened. Go servers allow 250, some proxies 100.
 const STREAMS_MAX: usize = 90;
@@ -38,11 +38,11 @@ const PING_TIMEOUT: Duration = Duration::from_secs(15);
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
     /// No connection could be made; nothing was sent.
-    #[error("dial {address}: {reason}")]
+    #[error("{reason}")]
     Dial {
         /// Host and port.
         address: String,
-        /// What went wrong.
+        /// What went wrong, with the address where it matters.
         reason: String,
     },
     /// The connection broke with the request under way: the server may or may not have seen it.
@@ -176,21 +176,22 @@ impl Pool {
     }
 
     async fn dial(&self, tls: Option<&TlsConnector>) -> Result<(Box<dyn Io>, bool), ConnectionError> {
-        let failed = |reason: &dyn std::fmt::Display| ConnectionError::Dial {
-            address: self.address.clone(),
-            reason: reason.to_string(),
-        };
+        let failed = |reason: String| ConnectionError::Dial { address: self.address.clone(), reason };
+        let dial = |error: &std::io::Error| failed(words::dial(&self.address, error));
         let connect = async {
-            let tcp = TcpStream::connect(&self.address).await.map_err(|error| failed(&error))?;
-            tcp.set_nodelay(true).map_err(|error| failed(&error))?;
+            let tcp = TcpStream::connect(&self.address).await.map_err(|error| dial(&error))?;
+            tcp.set_nodelay(true).map_err(|error| dial(&error))?;
             let (Some(tls), Some(name)) = (tls, &self.server_name) else {
                 return Ok((Box::new(tcp) as Box<dyn Io>, false));
             };
-            let stream = tls.connect(name.clone(), tcp).await.map_err(|error| failed(&error))?;
+            let stream =
+                tls.connect(name.clone(), tcp).await.map_err(|error| failed(words::untrusted(&error)))?;
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             Ok((Box::new(stream) as Box<dyn Io>, http2))
         };
-        tokio::time::timeout(CONNECT_TIMEOUT, connect).await.map_err(|_| failed(&"timed out"))?
+        tokio::time::timeout(CONNECT_TIMEOUT, connect)
+            .await
+            .map_err(|_| failed(format!("dial tcp {}: i/o timeout", self.address)))?
     }
 }
 

@@ -34,6 +34,12 @@ pub(crate) enum Answer {
     Raw(Response<Body>),
 }
 
+impl From<Status> for Answer {
+    fn from(status: Status) -> Self {
+        Answer::Refused(status)
+    }
+}
+
 impl Answer {
     /// The Status of a refusal.
     pub(crate) fn refusal(&self) -> Option<&Status> {

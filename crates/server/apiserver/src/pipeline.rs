@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use authn::{Credentials, Identified, Impersonation};
-use authz::{Attributes, Authorized, FieldRequirement};
+use authz::{Attributes, Authorized, Decision};
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use meta::Status;
@@ -62,12 +62,7 @@ impl Decoded {
         if !info.is_resource {
             return Attributes::path(info.verb, &self.path);
         }
-        let selector = match info.verb {
-            "list" | "watch" | "deletecollection" => self.query.get("fieldSelector").unwrap_or_default(),
-            _ => "",
-        };
-        let fields = meta::FieldSelector::parse(selector).map(|s| s.terms).unwrap_or_default();
-        Attributes {
+        let mut attributes = Attributes {
             verb: info.verb.into(),
             is_resource: true,
             group: info.group.clone(),
@@ -77,12 +72,13 @@ impl Decoded {
             namespace: info.namespace.clone(),
             name: info.name.clone(),
             path: self.path.as_str().into(),
-            fields: fields
-                .into_iter()
-                .filter(|term| term.equal)
-                .map(|term| FieldRequirement { key: term.field, value: term.value })
-                .collect(),
+            ..Attributes::default()
+        };
+        if matches!(info.verb, "list" | "watch" | "deletecollection") {
+            let parameter = |name: &str| self.query.get(name).unwrap_or_default();
+            attributes.select(parameter("fieldSelector"), parameter("labelSelector"));
         }
+        attributes
     }
 }
 
@@ -177,7 +173,7 @@ impl Server {
                 }
                 endpoints::route(self, authorized, decoded, request).await
             }
-            Err(status) => Answer::Refused(status),
+            Err(refused) => refused,
         }
     }
 
@@ -186,26 +182,31 @@ impl Server {
         &self,
         connection: &Connection,
         decoded: &Decoded,
-    ) -> Result<(Authorized, Option<flow::Seat>), Status> {
+    ) -> Result<(Authorized, Option<flow::Seat>), Answer> {
         let identified = self.identify(connection, decoded);
         let nobody = authn::User::default();
         let user = identified.as_ref().map_or(&nobody, |identified| identified.user());
         if let Some(record) = crate::audit::begin(self, connection, decoded, user) {
             let record = decoded.record.get_or_init(|| record);
             if !record.tell(::audit::Stage::RequestReceived).await {
-                return Err(Status::internal_error("failed to store audit event"));
+                return Err(Status::internal_error("failed to store audit event").into());
             }
         }
         let identified = identified?;
-        let acting = self.impersonate(identified, decoded)?;
+        let acting = self.impersonate(identified, decoded).await?;
         if let Some(record) = decoded.record().filter(|_| acting.method() == authn::Method::Impersonated) {
             record.impersonated(acting.user());
         }
         let seat = self.enter(&acting, decoded).await?;
-        let authorized = self.authorizer.authorize(acting, decoded.attributes()).map_err(|refused| {
-            crate::audit::decision(decoded.record(), false, &refused.reason);
-            refusal(&refused)
-        })?;
+        let authorized =
+            self.authorizer.authorize(acting, decoded.attributes()).await.map_err(|refused| {
+                crate::audit::decision(decoded.record(), false, &refused.reason);
+                if refused.error.is_empty() {
+                    Answer::Refused(refusal(&refused))
+                } else {
+                    failure(decoded, &refused.error)
+                }
+            })?;
         crate::audit::decision(decoded.record(), true, authorized.reason());
         Ok((authorized, seat))
     }
@@ -229,20 +230,29 @@ impl Server {
     }
 
     /// Takes over another identity, once the authorizer allowed every part of it.
-    fn impersonate(&self, identified: Identified, decoded: &Decoded) -> Result<Identified, Status> {
+    async fn impersonate(&self, identified: Identified, decoded: &Decoded) -> Result<Identified, Status> {
         let headers = decoded.headers.iter().filter_map(|(k, v)| Some((k.as_str(), v.to_str().ok()?)));
         let wanted = Impersonation::from_headers(headers).map_err(|e| Status::bad_request(e.to_string()))?;
         let Some(wanted) = wanted else { return Ok(identified) };
         for question in crate::impersonation::questions(&wanted) {
             let user = identified.user();
-            if !self.authorizer.allows(user, &question) {
-                let refused =
-                    authz::Forbidden { user: user.clone(), attributes: question, reason: String::new() };
-                return Err(refusal(&refused));
-            }
+            let outcome = self.authorizer.decide(user, &question).await;
+            let (reason, error) = match outcome.decision {
+                Decision::Allow(_) => continue,
+                Decision::Deny(reason) | Decision::NoOpinion(reason) => (reason, outcome.error),
+            };
+            let refused = authz::Forbidden { user: user.clone(), attributes: question, reason, error };
+            return Err(refusal(&refused));
         }
         Ok(identified.impersonating(wanted.into_user()))
     }
+}
+
+/// The 500 for a request that no authorizer allowed and some could not decide: plain text, as upstream answers it.
+fn failure(decoded: &Decoded, error: &str) -> Answer {
+    let uri = meta::go_quote(&decoded.path).replace('<', "&lt;").replace('>', "&gt;");
+    let text = format!("Internal Server Error: {uri}: {error}\n");
+    Answer::Text(StatusCode::INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", text.into())
 }
 
 /// The 403 of an authorizer's refusal.

@@ -62,15 +62,10 @@ fn attributes(call: &Call) -> Attributes {
     if let Action::List(options) | Action::Watch(options) | Action::DeleteCollection(options, _) =
         &call.action
     {
-        let terms = meta::FieldSelector::parse(&options.field_selector).map(|s| s.terms).unwrap_or_default();
-        attributes.fields = terms
-            .into_iter()
-            .filter(|t| t.equal)
-            .map(|t| authz::FieldRequirement { key: t.field, value: t.value })
-            .collect();
+        attributes.select(&options.field_selector, &options.label_selector);
         // A collection narrowed to one name is authorized like that object: nodes may watch no more than that.
         if attributes.name.is_empty()
-            && let Some(term) = attributes.fields.iter().find(|f| f.key == "metadata.name")
+            && let Some(term) = attributes.fields.iter().find(|f| f.equal && f.field == "metadata.name")
         {
             attributes.name = term.value.clone();
         }
@@ -84,11 +79,15 @@ impl Transport for InProcess {
         let asked = attributes(&call);
         let record = crate::audit::begin_inside(&self.server, self.identified.user(), &asked, &call);
         let record = record.as_ref();
-        let authorized = match self.server.authorizer.authorize(self.identified.clone(), asked) {
+        let authorized = match self.server.authorizer.authorize(self.identified.clone(), asked).await {
             Ok(authorized) => authorized,
             Err(refused) => {
                 crate::audit::decision(record, false, &refused.reason);
-                let status = refusal(&refused);
+                let status = if refused.error.is_empty() {
+                    refusal(&refused)
+                } else {
+                    Status::internal_error(&refused.error)
+                };
                 crate::audit::answered(record, Err(&status));
                 crate::audit::end_inside(record).await;
                 return Err(status);
@@ -103,7 +102,7 @@ impl Transport for InProcess {
             options.field_manager = component(&authorized.user().name).into();
         }
         let mut warnings = Vec::new();
-        if let Some(review) = reviews::perform(&self.server, &authorized, &mut call) {
+        if let Some(review) = reviews::perform(&self.server, &authorized, &mut call).await {
             let outcome = review.map(|object| Outcome::Made(object.into(), 201));
             crate::audit::answered(record, outcome.as_ref());
             crate::audit::end_inside(record).await;

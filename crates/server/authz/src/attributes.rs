@@ -1,15 +1,8 @@
 //! What a request asks, as far as authorization is concerned.
 
 use meta::Str;
-
-/// `key = value` of a field selector: the only form that an authorizer may narrow a permission by.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldRequirement {
-    /// Field label, for example `spec.nodeName`.
-    pub key: Str,
-    /// The value that it must equal.
-    pub value: Str,
-}
+use meta::selector::fields::FieldTerm;
+use meta::selector::labels::Requirement;
 
 /// The question to an authorizer, without the user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,8 +26,10 @@ pub struct Attributes {
     pub name: Str,
     /// The path, for requests that are not about resources.
     pub path: Str,
-    /// Equality requirements of the field selector of list, watch and deletecollection.
-    pub fields: Vec<FieldRequirement>,
+    /// Terms of the field selector of list, watch and deletecollection.
+    pub fields: Vec<FieldTerm>,
+    /// Requirements of the label selector of these.
+    pub labels: Vec<Requirement>,
 }
 
 impl Attributes {
@@ -66,6 +61,34 @@ impl Attributes {
 
     /// Whether the selectors pin `key` to `value`.
     pub fn pinned(&self, key: &str, value: &str) -> bool {
-        self.fields.iter().any(|f| f.key.as_str() == key && f.value.as_str() == value)
+        self.fields.iter().any(|term| term.equal && term.field == key && term.value == value)
+    }
+
+    /// Takes over the selectors of a list, watch or deletecollection. What does not parse narrows nothing.
+    pub fn select(&mut self, fields: &str, labels: &str) {
+        if !fields.is_empty() {
+            self.fields = meta::FieldSelector::parse(fields).map(|s| s.terms).unwrap_or_default();
+        }
+        if !labels.is_empty() {
+            let parsed = meta::Selector::parse(labels);
+            self.labels = parsed.map(|s| s.requirements().to_vec()).unwrap_or_default();
+        }
+    }
+
+    /// The size of what the requester chose.
+    pub(crate) fn bytes(&self) -> usize {
+        [
+            &self.verb,
+            &self.group,
+            &self.version,
+            &self.resource,
+            &self.subresource,
+            &self.namespace,
+            &self.name,
+            &self.path,
+        ]
+        .iter()
+        .map(|part| part.len())
+        .sum()
     }
 }

@@ -1,13 +1,21 @@
 //! The stage itself: a question in, [`Authorized`] or [`Forbidden`] out.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use authn::{Identified, MASTERS, User};
+use futures::FutureExt;
+use meta::{Str, aggregate_message};
 use parking_lot::RwLock;
+use telemetry::{Counter, Histogram};
+use tokio::runtime::RuntimeFlavor;
 
 use crate::attributes::Attributes;
+use crate::chain::{Chain, What};
 use crate::node;
 use crate::rbac;
+use crate::rule::Rule;
 
 /// The answer of one authorizer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +28,26 @@ pub enum Decision {
     NoOpinion(String),
 }
 
+/// The answer of all authorizers together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The decision.
+    pub decision: Decision,
+    /// What went wrong on the way, empty for nothing.
+    pub error: String,
+}
+
+/// What a user may do, as far as it can be told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// The rules.
+    pub rules: Vec<Rule>,
+    /// Whether there may be more.
+    pub incomplete: bool,
+    /// What could not be told, and why; empty for nothing.
+    pub error: String,
+}
+
 /// How requests are authorized.
 #[derive(Debug)]
 pub struct Authorizer {
@@ -27,54 +55,192 @@ pub struct Authorizer {
     pub policy: RwLock<rbac::Policy>,
     /// What pods refer to.
     pub graph: RwLock<node::Graph>,
-    /// Whether everything is allowed, as with `--authorization-mode=AlwaysAllow`.
-    always_allow: bool,
+    chain: ArcSwap<Chain>,
 }
 
 impl Authorizer {
+    /// Asks the authorizers of `chain`.
+    pub fn new(chain: Chain) -> Self {
+        Authorizer {
+            policy: RwLock::default(),
+            graph: RwLock::default(),
+            chain: ArcSwap::from_pointee(chain),
+        }
+    }
+
     /// The authorizers `Node,RBAC`.
     pub fn node_rbac() -> Self {
-        Authorizer { policy: RwLock::default(), graph: RwLock::default(), always_allow: false }
+        Authorizer::new(Chain::node_rbac())
     }
 
     /// Allows everything to everybody.
     pub fn always_allow() -> Self {
-        Authorizer { always_allow: true, ..Authorizer::node_rbac() }
+        Authorizer::new(Chain::always_allow())
+    }
+
+    /// Asks those of `chain` from now on.
+    pub fn replace(&self, chain: Chain) {
+        self.chain.store(Arc::new(chain));
     }
 
     /// The decision, for access reviews and secondary checks.
-    pub fn decide(&self, user: &User, request: &Attributes) -> Decision {
-        if self.always_allow || user.in_group(MASTERS) {
-            return Decision::Allow(String::new());
+    pub async fn decide(&self, user: &User, request: &Attributes) -> Outcome {
+        if user.in_group(MASTERS) {
+            return Outcome { decision: Decision::Allow(String::new()), error: String::new() };
         }
-        let mut reasons = Vec::new();
-        if let Some(node) = user.as_node() {
-            match node::decide(&self.graph.read(), node, request) {
-                Decision::NoOpinion(reason) => reasons.push(reason),
-                decided => return decided,
+        let chain = self.chain.load_full();
+        let (mut reasons, mut errors) = (Vec::new(), Vec::new());
+        for link in chain.links() {
+            let (decision, error) = match &link.what {
+                What::Webhook(webhook) => webhook.decide(user, request).await,
+                here => (self.decide_here(here, user, request), None),
+            };
+            match decision {
+                Decision::NoOpinion(reason) => {
+                    errors.extend(error);
+                    reasons.push(reason);
+                }
+                decision => {
+                    link.count(&decision);
+                    return Outcome { decision, error: error.unwrap_or_default() };
+                }
             }
         }
-        match self.policy.read().decide(user, request) {
-            Decision::NoOpinion(reason) => reasons.push(reason),
-            decided => return decided,
-        }
-        reasons.retain(|r| !r.is_empty());
-        Decision::NoOpinion(reasons.join("\n"))
+        reasons.retain(|reason| !reason.is_empty());
+        let error = if errors.is_empty() { String::new() } else { aggregate_message(errors) };
+        Outcome { decision: Decision::NoOpinion(reasons.join("\n")), error }
     }
 
-    /// Whether the user may; for secondary checks.
+    /// The decision of an authorizer that need not wait for anybody.
+    fn decide_here(&self, what: &What, user: &User, request: &Attributes) -> Decision {
+        match what {
+            What::AlwaysAllow => Decision::Allow(String::new()),
+            What::AlwaysDeny => Decision::NoOpinion("Everything is forbidden.".to_owned()),
+            What::Node => match user.as_node() {
+                Some(node) => node::decide(&self.graph.read(), node, request),
+                None => Decision::NoOpinion(String::new()),
+            },
+            What::Rbac => self.policy.read().decide(user, request),
+            What::Abac(policies) if policies.allows(user, request) => Decision::Allow(String::new()),
+            What::Abac(_) => Decision::NoOpinion("No policy matched.".to_owned()),
+            // Those are asked where waiting is possible.
+            What::Webhook(_) => Decision::NoOpinion(String::new()),
+        }
+    }
+
+    /// Whether the user may; for secondary checks in places that cannot wait, such as expressions. A webhook is waited for
+    /// on this thread, whose other tasks move to another one meanwhile.
     pub fn allows(&self, user: &User, request: &Attributes) -> bool {
-        matches!(self.decide(user, request), Decision::Allow(_))
+        let decide = self.decide(user, request);
+        let outcome = if user.in_group(MASTERS) || !self.chain.load().waits() {
+            decide.now_or_never()
+        } else {
+            match tokio::runtime::Handle::try_current() {
+                Ok(runtime) if runtime.runtime_flavor() == RuntimeFlavor::MultiThread => {
+                    Some(tokio::task::block_in_place(|| runtime.block_on(decide)))
+                }
+                // Without other threads nobody would drive the exchange; what cannot be asked is not allowed.
+                _ => None,
+            }
+        };
+        outcome.is_some_and(|outcome| matches!(outcome.decision, Decision::Allow(_)))
+    }
+
+    /// What a user may do in `namespace`.
+    pub fn held(&self, user: &User, namespace: &str) -> Held {
+        let (mut held, mut errors) = (Held::default(), Vec::new());
+        let all = || vec![Str::from("*")];
+        for link in self.chain.load().links() {
+            match &link.what {
+                What::AlwaysAllow => {
+                    let resources = Rule { verbs: all(), groups: all(), resources: all(), ..Rule::default() };
+                    held.rules.push(resources);
+                    held.rules.push(Rule { verbs: all(), paths: all(), ..Rule::default() });
+                }
+                What::AlwaysDeny => {}
+                What::Node if user.as_node().is_some() => {
+                    held.incomplete = true;
+                    errors.push("node authorizer does not support user rule resolution".to_owned());
+                }
+                What::Node => {}
+                What::Rbac => {
+                    let (rules, missing) = self.policy.read().rules_for(user, namespace);
+                    held.rules.extend(rules);
+                    errors.extend(missing);
+                }
+                What::Abac(policies) => held.rules.extend(policies.rules_for(user, namespace)),
+                What::Webhook(_) => {
+                    held.incomplete = true;
+                    errors.push("webhook authorizer does not support user rule resolution".to_owned());
+                }
+            }
+        }
+        if !errors.is_empty() {
+            held.error = aggregate_message(errors);
+        }
+        held
     }
 
     /// Lets an identified request pass, or says why not.
-    pub fn authorize(&self, identified: Identified, request: Attributes) -> Result<Authorized, Forbidden> {
-        match self.decide(identified.user(), &request) {
+    pub async fn authorize(
+        &self,
+        identified: Identified,
+        request: Attributes,
+    ) -> Result<Authorized, Forbidden> {
+        let started = Instant::now();
+        let outcome = self.decide(identified.user(), &request).await;
+        let result = match &outcome.decision {
+            Decision::Allow(_) => &ALLOWED,
+            _ if !outcome.error.is_empty() => &ERRORS,
+            Decision::Deny(_) => &DENIED,
+            Decision::NoOpinion(_) => &NO_OPINION,
+        };
+        result.record(started);
+        match outcome.decision {
             Decision::Allow(reason) => Ok(Authorized { identified, attributes: request, reason }),
-            Decision::Deny(reason) | Decision::NoOpinion(reason) => {
-                Err(Forbidden { user: identified.user().clone(), attributes: request, reason })
-            }
+            Decision::Deny(reason) | Decision::NoOpinion(reason) => Err(Forbidden {
+                user: identified.user().clone(),
+                attributes: request,
+                reason,
+                error: outcome.error,
+            }),
         }
+    }
+}
+
+/// Counter and latency of one result. The cells are kept, for every request comes by here.
+struct Attempts {
+    result: &'static str,
+    cells: OnceLock<(Counter, Histogram)>,
+}
+
+static ALLOWED: Attempts = Attempts::of("allowed");
+static DENIED: Attempts = Attempts::of("denied");
+static NO_OPINION: Attempts = Attempts::of("no-opinion");
+static ERRORS: Attempts = Attempts::of("error");
+
+impl Attempts {
+    const fn of(result: &'static str) -> Self {
+        Attempts { result, cells: OnceLock::new() }
+    }
+
+    fn record(&self, started: Instant) {
+        let (attempts, duration) = self.cells.get_or_init(|| {
+            let attempts = telemetry::counter(
+                "authorization_attempts_total",
+                "Authorization attempts by result: allowed, denied, no-opinion or error.",
+                &["result"],
+            );
+            let duration = telemetry::histogram(
+                "authorization_duration_seconds",
+                "Authorization latency in seconds by result.",
+                &["result"],
+                &telemetry::exponential_buckets(0.001, 2.0, 15),
+            );
+            (attempts.with(&[self.result]), duration.with(&[self.result]))
+        });
+        attempts.inc();
+        duration.observe_since(started);
     }
 }
 
@@ -108,7 +274,7 @@ impl Authorized {
     }
 }
 
-/// A refused request: 403.
+/// A refused request: 403, or 500 when an authorizer failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forbidden {
     /// Who asked.
@@ -117,6 +283,8 @@ pub struct Forbidden {
     pub attributes: Attributes,
     /// What the authorizers said, often nothing.
     pub reason: String,
+    /// Why the authorizers could not say, mostly nothing.
+    pub error: String,
 }
 
 impl Forbidden {
@@ -153,7 +321,13 @@ mod tests {
     #[test]
     fn refusals_read_as_upstreams() {
         let forbidden = |attributes, reason: &str| {
-            Forbidden { user: Arc::new(User::new("u", &[])), attributes, reason: reason.into() }.explanation()
+            Forbidden {
+                user: Arc::new(User::new("u", &[])),
+                attributes,
+                reason: reason.into(),
+                error: String::new(),
+            }
+            .explanation()
         };
         let mut log = Attributes::resource("get", "", "pods", "ns", "x");
         log.subresource = "log".into();

@@ -9,7 +9,8 @@ pub fn uncovered(held: &[Rule], wanted: &[Rule]) -> Vec<Rule> {
     let pieces = wanted.iter().flat_map(Rule::pieces).filter(|p| !held.iter().any(|rule| rule.covers(p)));
     let mut merged: Vec<Rule> = Vec::new();
     for piece in pieces {
-        let same = merged.iter_mut().find(|m| {
+        // Only verbs on one resource are put together, as upstream does.
+        let same = merged.iter_mut().filter(|_| piece.paths.is_empty()).find(|m| {
             (&m.groups, &m.resources, &m.names, &m.paths)
                 == (&piece.groups, &piece.resources, &piece.names, &piece.paths)
         });
@@ -34,7 +35,7 @@ pub fn message(user: &str, groups: &[Str], uncovered: &[Rule], errors: &[String]
         rules.join("\n")
     );
     if !errors.is_empty() {
-        text.push_str(&format!("; resolution errors: [{}]", errors.join(", ")));
+        text.push_str(&format!("; resolution errors: [{}]", meta::aggregate_message(errors)));
     }
     text
 }

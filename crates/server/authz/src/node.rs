@@ -30,6 +30,10 @@ pub enum Kind {
     ResourceClaim,
     /// A volume attachment of the node.
     Attachment,
+    /// A pod that is bound to the node.
+    Pod,
+    /// A resource slice that names the node.
+    Slice,
 }
 
 /// An object by kind, namespace (empty for cluster scope) and name.
@@ -45,6 +49,8 @@ pub struct Graph {
     /// Secrets that a volume's driver needs.
     volume_secrets: HashMap<(Str, Str), HashSet<Str>>,
     attachments: HashMap<Str, Str>,
+    /// Node of each resource slice that has one.
+    slices: HashMap<Str, Str>,
 }
 
 impl Graph {
@@ -116,6 +122,19 @@ impl Graph {
         self.attachments.remove(name);
     }
 
+    /// A resource slice appeared or changed.
+    pub fn slice(&mut self, name: &str, node: Option<&str>) {
+        match node.filter(|node| !node.is_empty()) {
+            Some(node) => self.slices.insert(name.into(), node.into()),
+            None => self.slices.remove(name),
+        };
+    }
+
+    /// A resource slice is gone.
+    pub fn slice_gone(&mut self, name: &str) {
+        self.slices.remove(name);
+    }
+
     /// Whether anything on `node` leads to the object.
     pub fn leads(&self, node: &str, kind: Kind, namespace: &str, name: &str) -> bool {
         let direct = |kind, namespace: &str, name: &str| {
@@ -129,6 +148,11 @@ impl Graph {
         match kind {
             Kind::Volume => volume(name),
             Kind::Attachment => self.attachments.get(name).is_some_and(|n| n.as_str() == node),
+            Kind::Slice => self.slices.get(name).is_some_and(|n| n.as_str() == node),
+            Kind::Pod => {
+                let key = (Str::from(namespace), Str::from(name));
+                self.pods.get(&key).is_some_and(|(bound, _)| bound.as_str() == node)
+            }
             Kind::Secret => {
                 direct(kind, namespace, name)
                     || self
@@ -193,147 +217,189 @@ fn references(pod: &Pod) -> Vec<Reference> {
     found
 }
 
-/// The decision for a request of `node`'s kubelet.
+/// The decision for a request of `node`'s kubelet. What is not allowed here may be allowed by another authorizer, so no
+/// answer is a refusal; the reasons are upstream's.
 pub fn decide(graph: &Graph, node: &str, request: &Attributes) -> Decision {
-    let no = |reason: &str| Decision::NoOpinion(reason.to_owned());
     if request.is_resource {
-        let verb = request.verb.as_str();
-        let reads = matches!(verb, "get" | "list" | "watch");
-        let refusal = match (request.group.as_str(), request.resource.as_str()) {
-            ("", "secrets") => return by_graph(graph, node, Kind::Secret, reads, request),
-            ("", "configmaps") => return by_graph(graph, node, Kind::ConfigMap, reads, request),
-            ("", "persistentvolumeclaims") if request.subresource == "status" => {
-                let writes = matches!(verb, "get" | "update" | "patch");
-                return by_graph(graph, node, Kind::Claim, writes, request);
-            }
-            ("", "persistentvolumeclaims") => {
-                return by_graph(graph, node, Kind::Claim, verb == "get", request);
-            }
-            ("", "persistentvolumes") => return by_graph(graph, node, Kind::Volume, verb == "get", request),
-            ("resource.k8s.io", "resourceclaims") => {
-                return by_graph(graph, node, Kind::ResourceClaim, verb == "get", request);
-            }
-            ("storage.k8s.io", "volumeattachments") => {
-                return by_graph(graph, node, Kind::Attachment, verb == "get", request);
-            }
-            ("", "serviceaccounts") if request.subresource == "token" => {
-                if verb != "create" {
-                    return no("only create is allowed for ServiceAccount tokens");
-                }
-                return by_graph(graph, node, Kind::Account, true, request);
-            }
-            ("", "serviceaccounts") => return by_graph(graph, node, Kind::Account, verb == "get", request),
-            ("coordination.k8s.io", "leases") => lease(node, request),
-            ("storage.k8s.io", "csinodes") => {
-                own(node, request, "CSINode", &["get", "create", "update", "patch", "delete"])
-            }
-            ("resource.k8s.io", "resourceslices") => return slices(node, request),
-            ("", "nodes") => nodes(node, request),
-            ("", "pods") => pods(node, request),
-            _ => None,
+        let ask = Ask { graph, node, request };
+        let status = request.subresource == "status";
+        let decided = match (request.group.as_str(), request.resource.as_str()) {
+            ("", "secrets") => ask.read(Kind::Secret),
+            ("", "configmaps") => ask.read(Kind::ConfigMap),
+            ("", "persistentvolumeclaims") if status => ask.write_status(Kind::Claim),
+            ("", "persistentvolumeclaims") => ask.get(Kind::Claim),
+            ("", "persistentvolumes") => ask.get(Kind::Volume),
+            ("resource.k8s.io", "resourceclaims") => ask.get(Kind::ResourceClaim),
+            ("storage.k8s.io", "volumeattachments") => ask.get(Kind::Attachment),
+            ("", "serviceaccounts") => ask.account(),
+            ("coordination.k8s.io", "leases") => ask.lease(),
+            ("storage.k8s.io", "csinodes") => ask.csi_node(),
+            ("resource.k8s.io", "resourceslices") => ask.slice(),
+            ("", "nodes") => ask.node(),
+            ("", "pods") => ask.pod(),
+            _ => return by_rules(request),
         };
-        if let Some(reason) = refusal {
-            return Decision::NoOpinion(reason);
-        }
+        return match decided {
+            Ok(()) => Decision::Allow(String::new()),
+            Err(reason) => Decision::NoOpinion(reason),
+        };
     }
+    by_rules(request)
+}
+
+fn by_rules(request: &Attributes) -> Decision {
     if bootstrap::node_rules().iter().any(|rule| rule.allows(request)) {
         return Decision::Allow(String::new());
     }
-    no("")
+    Decision::NoOpinion(String::new())
 }
 
-fn by_graph(graph: &Graph, node: &str, kind: Kind, verb_fits: bool, request: &Attributes) -> Decision {
-    let namespaced = !matches!(kind, Kind::Volume | Kind::Attachment);
-    let lists = matches!(kind, Kind::Secret | Kind::ConfigMap);
-    let subresource_fits = matches!(
-        (kind, request.subresource.as_str()),
-        (_, "") | (Kind::Claim, "status") | (Kind::Account, "token")
-    );
-    let refusal = if !verb_fits && lists {
-        "can only read resources of this type".to_owned()
-    } else if !verb_fits && request.subresource == "status" {
-        "can only get/update/patch this type".to_owned()
-    } else if !verb_fits {
-        "can only get individual resources of this type".to_owned()
-    } else if !subresource_fits {
-        "cannot read subresource".to_owned()
-    } else if namespaced && request.namespace.is_empty() {
-        "can only read namespaced object of this type".to_owned()
-    } else if request.name.is_empty() {
-        "No Object name found".to_owned()
-    } else if !graph.leads(node, kind, &request.namespace, &request.name) {
-        format!("no relationship found between node '{node}' and this object")
-    } else {
-        return Decision::Allow(String::new());
-    };
-    Decision::NoOpinion(refusal)
+/// A node's question about a resource that the rules alone do not decide.
+struct Ask<'a> {
+    graph: &'a Graph,
+    node: &'a str,
+    request: &'a Attributes,
 }
 
-fn lease(node: &str, request: &Attributes) -> Option<String> {
-    if !matches!(request.verb.as_str(), "get" | "create" | "update" | "patch" | "delete") {
-        return Some("can only get, create, update, patch, or delete a node lease".into());
-    }
-    if request.namespace != "kube-node-lease" {
-        return Some("can only access leases in the \"kube-node-lease\" system namespace".into());
-    }
-    // The name of a new lease is in its body; the admission plugin NodeRestriction looks there.
-    if request.verb != "create" && request.name.as_str() != node {
-        return Some("can only access node lease with the same name as the requesting node".into());
-    }
-    None
+/// Allowed, or the reason why not.
+type Answer = Result<(), String>;
+
+fn no(reason: &str) -> Answer {
+    Err(reason.to_owned())
 }
 
-fn own(node: &str, request: &Attributes, what: &str, verbs: &[&str]) -> Option<String> {
-    if !verbs.contains(&request.verb.as_str()) {
-        return Some(format!("can only get, create, update, patch, or delete a {what}"));
+impl Ask<'_> {
+    fn verb(&self) -> &str {
+        &self.request.verb
     }
-    if !request.subresource.is_empty() {
-        return Some(format!("cannot authorize {what} subresources"));
-    }
-    if request.verb != "create" && request.name.as_str() != node {
-        return Some(format!("can only access {what} with the same name as the requesting node"));
-    }
-    None
-}
 
-fn slices(node: &str, request: &Attributes) -> Decision {
-    if !request.subresource.is_empty() {
-        return Decision::NoOpinion("cannot authorize ResourceSlice subresources".into());
-    }
-    match request.verb.as_str() {
-        // Which node a single slice belongs to is in the object; the admission plugin NodeRestriction looks there.
-        "get" | "create" | "update" | "patch" | "delete" => Decision::Allow(String::new()),
-        "watch" | "list" | "deletecollection" if request.pinned("spec.nodeName", node) => {
-            Decision::Allow(String::new())
+    fn related(&self, kind: Kind) -> Answer {
+        let request = self.request;
+        if request.name.is_empty() {
+            return no("No Object name found");
         }
-        "watch" | "list" | "deletecollection" => Decision::NoOpinion(
-            "can only list/watch/deletecollection resourceslices with nodeName field selector".into(),
-        ),
-        _ => Decision::NoOpinion("only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, deletecollection".into()),
+        if self.graph.leads(self.node, kind, &request.namespace, &request.name) {
+            return Ok(());
+        }
+        Err(format!("no relationship found between node '{}' and this object", self.node))
     }
-}
 
-fn nodes(node: &str, request: &Attributes) -> Option<String> {
-    match (request.verb.as_str(), request.subresource.as_str()) {
-        ("create", "") | ("update" | "patch", "" | "status") => None,
-        ("get" | "list" | "watch", "")
-            if request.name.as_str() == node || request.pinned("metadata.name", node) =>
-        {
-            None
+    /// One object of a kind, in its namespace, by get, list or watch.
+    fn read(&self, kind: Kind) -> Answer {
+        match self.verb() {
+            "get" | "list" | "watch" if !self.request.subresource.is_empty() => no("cannot read subresource"),
+            "get" | "list" | "watch" if self.request.namespace.is_empty() => {
+                no("can only read namespaced object of this type")
+            }
+            "get" | "list" | "watch" => self.related(kind),
+            _ => no("can only read resources of this type"),
         }
-        ("get" | "list" | "watch", "") => {
-            Some(format!("node '{node}' cannot read '{}', only its own Node object", request.name))
-        }
-        _ => None,
     }
-}
 
-fn pods(node: &str, request: &Attributes) -> Option<String> {
-    match (request.verb.as_str(), request.subresource.as_str()) {
-        ("list" | "watch", "") if !request.pinned("spec.nodeName", node) => {
-            Some("can only list/watch pods with spec.nodeName field selector".into())
+    fn get(&self, kind: Kind) -> Answer {
+        match self.verb() {
+            "get" if self.request.subresource.is_empty() => self.related(kind),
+            "get" => no("cannot get subresource"),
+            _ => no("can only get individual resources of this type"),
         }
-        _ => None,
+    }
+
+    fn write_status(&self, kind: Kind) -> Answer {
+        match self.verb() {
+            "update" | "patch" => self.related(kind),
+            _ => no("can only get/update/patch this type"),
+        }
+    }
+
+    /// ServiceAccounts are read for the tokens of credential providers, and asked for the tokens of pods.
+    fn account(&self) -> Answer {
+        let request = self.request;
+        if request.verb == "get" && request.subresource.is_empty() {
+            return self.read(Kind::Account);
+        }
+        if request.verb != "create" || request.name.is_empty() {
+            return no("can only create tokens for individual service accounts");
+        }
+        if request.subresource != "token" {
+            return no("can only create token subresource of serviceaccount");
+        }
+        self.related(Kind::Account)
+    }
+
+    fn lease(&self) -> Answer {
+        let request = self.request;
+        if !matches!(self.verb(), "get" | "create" | "update" | "patch" | "delete") {
+            return no("can only get, create, update, patch, or delete a node lease");
+        }
+        if request.namespace != "kube-node-lease" {
+            return no("can only access leases in the \"kube-node-lease\" system namespace");
+        }
+        // The name of a new lease is in its body; the admission plugin NodeRestriction looks there.
+        if request.verb != "create" && request.name != self.node {
+            return no("can only access node lease with the same name as the requesting node");
+        }
+        Ok(())
+    }
+
+    fn csi_node(&self) -> Answer {
+        let request = self.request;
+        if !matches!(self.verb(), "get" | "create" | "update" | "patch" | "delete") {
+            return no("can only get, create, update, patch, or delete a CSINode");
+        }
+        if !request.subresource.is_empty() {
+            return no("cannot authorize CSINode subresources");
+        }
+        if request.verb != "create" && request.name != self.node {
+            return no("can only access CSINode with the same name as the requesting node");
+        }
+        Ok(())
+    }
+
+    fn slice(&self) -> Answer {
+        if !self.request.subresource.is_empty() {
+            return no("cannot authorize ResourceSlice subresources");
+        }
+        match self.verb() {
+            // Which node a new slice belongs to is in its body; the admission plugin NodeRestriction looks there.
+            "create" => Ok(()),
+            "get" | "update" | "patch" | "delete" => self.related(Kind::Slice),
+            "watch" | "list" | "deletecollection" if self.request.pinned("spec.nodeName", self.node) => {
+                Ok(())
+            }
+            "watch" | "list" | "deletecollection" => {
+                no("can only list/watch/deletecollection resourceslices with nodeName field selector")
+            }
+            _ => no(
+                "only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, deletecollection",
+            ),
+        }
+    }
+
+    fn node(&self) -> Answer {
+        let (request, node) = (self.request, self.node);
+        match (self.verb(), request.subresource.as_str()) {
+            // That it is the node's own object is for the admission plugin NodeRestriction to see.
+            ("create" | "update" | "patch", "") | ("update" | "patch", "status") => Ok(()),
+            ("get" | "list" | "watch", "") => match request.name.as_str() {
+                name if name == node => Ok(()),
+                "" => Err(format!("node '{node}' cannot read all nodes, only its own Node object")),
+                name => Err(format!("node '{node}' cannot read '{name}', only its own Node object")),
+            },
+            _ => no(""),
+        }
+    }
+
+    fn pod(&self) -> Answer {
+        let request = self.request;
+        match (self.verb(), request.subresource.as_str()) {
+            ("get", "") => self.related(Kind::Pod),
+            ("list" | "watch", "") if request.pinned("spec.nodeName", self.node) => Ok(()),
+            ("list" | "watch", "") if !request.name.is_empty() => self.related(Kind::Pod),
+            ("list" | "watch", "") => no("can only list/watch pods with spec.nodeName field selector"),
+            // Only mirror pods, and only pods of its own: NodeRestriction sees to that.
+            ("create" | "delete", "") | ("update" | "patch", "status") | ("create", "eviction") => Ok(()),
+            _ => no(""),
+        }
     }
 }
 
@@ -374,7 +440,7 @@ mod tests {
         let graph = Graph::default();
         let mut list = Attributes::resource("list", "", "pods", "", "");
         assert!(matches!(decide(&graph, "n1", &list), Decision::NoOpinion(_)));
-        list.fields.push(crate::FieldRequirement { key: "spec.nodeName".into(), value: "n1".into() });
+        list.select("spec.nodeName=n1", "");
         assert_eq!(decide(&graph, "n1", &list), Decision::Allow(String::new()));
     }
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use authn::User;
-use meta::Str;
+use meta::{Str, aggregate_message};
 use types::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding, RoleRef, Subject};
 
 use crate::attributes::Attributes;
@@ -85,16 +85,24 @@ impl Bindings {
         }
     }
 
-    /// The bindings of any of `subjects`, by name, each once and with the subject that it was found by.
-    fn of<'a>(&self, subjects: &'a [Who]) -> BTreeMap<Str, (Arc<Binding>, &'a Who)> {
-        let mut found = BTreeMap::new();
-        for subject in subjects {
-            let Some(bindings) = self.by_subject.get(subject) else { continue };
-            for (name, binding) in bindings {
-                found.entry(name.clone()).or_insert_with(|| (binding.clone(), subject));
+    /// The bindings of any of `subjects`, by name and each once. Each subject's bindings are sorted already, so they are
+    /// merged as they are read, and reading stops with the first that allows.
+    fn of<'a>(&'a self, subjects: &[Who]) -> impl Iterator<Item = &'a Binding> {
+        let mut lists: Vec<_> = subjects
+            .iter()
+            .filter_map(|subject| self.by_subject.get(subject))
+            .map(|bindings| bindings.iter().peekable())
+            .collect();
+        std::iter::from_fn(move || {
+            let next = lists.iter_mut().filter_map(|list| list.peek().map(|(name, _)| *name)).min()?;
+            let mut found = None;
+            for list in &mut lists {
+                if let Some((_, binding)) = list.next_if(|(name, _)| *name == next) {
+                    found = Some(&**binding);
+                }
             }
-        }
-        found
+            found
+        })
     }
 }
 
@@ -177,7 +185,7 @@ impl Policy {
         let mut allowed = None;
         let mut errors = Vec::new();
         self.visit(user, &request.namespace, |visit| match visit {
-            Visit::Rules { scope, binding, subject, rules } => {
+            Visit::Rules { scope, binding, subjects, rules } => {
                 if !rules.iter().any(|rule| rule.allows(request)) {
                     return true;
                 }
@@ -186,10 +194,12 @@ impl Policy {
                     namespace => ("RoleBinding", format!("{}/{namespace}", binding.name)),
                 };
                 let role = if binding.to_cluster_role { "ClusterRole" } else { "Role" };
+                // The first subject of the binding that is the user, or a group of theirs.
+                let subject = binding.subjects.iter().find(|subject| subjects.contains(subject));
                 allowed = Some(format!(
                     "RBAC: allowed by {kind} {name:?} of {role} {:?} to {}",
                     binding.role.as_str(),
-                    subject.describe()
+                    subject.map(Who::describe).unwrap_or_default()
                 ));
                 false
             }
@@ -200,11 +210,8 @@ impl Policy {
         });
         match allowed {
             Some(reason) => Decision::Allow(reason),
-            None => Decision::NoOpinion(match &errors[..] {
-                [] => String::new(),
-                [one] => format!("RBAC: {one}"),
-                many => format!("RBAC: [{}]", many.join(", ")),
-            }),
+            None if errors.is_empty() => Decision::NoOpinion(String::new()),
+            None => Decision::NoOpinion(format!("RBAC: {}", aggregate_message(errors))),
         }
     }
 
@@ -237,14 +244,14 @@ impl Policy {
         }
         let scoped = self.bindings.get(namespace).map(|b| (namespace, b));
         for (scope, bindings) in [("", &self.cluster_bindings)].into_iter().chain(scoped) {
-            for (binding, subject) in bindings.of(&subjects).into_values() {
+            for binding in bindings.of(&subjects) {
                 let rules = if binding.to_cluster_role {
                     self.cluster_roles.get(&binding.role)
                 } else {
                     self.roles.get(&(scope.into(), binding.role.clone()))
                 };
                 let go_on = match rules {
-                    Some(rules) => each(Visit::Rules { scope, binding: &binding, subject, rules }),
+                    Some(rules) => each(Visit::Rules { scope, binding, subjects: &subjects, rules }),
                     None => {
                         let kind = if binding.to_cluster_role { "clusterrole" } else { "role" };
                         each(Visit::Missing(format!(
@@ -262,7 +269,7 @@ impl Policy {
 }
 
 enum Visit<'a> {
-    Rules { scope: &'a str, binding: &'a Binding, subject: &'a Who, rules: &'a [Rule] },
+    Rules { scope: &'a str, binding: &'a Binding, subjects: &'a [Who], rules: &'a [Rule] },
     Missing(String),
 }
 
@@ -297,6 +304,25 @@ mod tests {
             policy.decide(&User::new("x", &["system:authenticated"]), &Attributes::path("get", "/api")),
             Decision::Allow("RBAC: allowed by ClusterRoleBinding \"system:discovery\" of ClusterRole \"system:discovery\" to Group \"system:authenticated\"".into())
         );
+    }
+
+    #[test]
+    fn bindings_of_several_subjects_are_read_by_name_and_once() {
+        let mut bindings = Bindings::default();
+        let subject =
+            |kind: &str, name: &str| Subject { kind: kind.into(), name: name.into(), ..Subject::default() };
+        let reference = RoleRef { kind: "ClusterRole".into(), name: "r".into(), ..RoleRef::default() };
+        for (name, subjects) in [
+            ("c", vec![subject("User", "alice")]),
+            ("a", vec![subject("Group", "dev"), subject("User", "alice")]),
+            ("b", vec![subject("Group", "ops")]),
+            ("d", vec![subject("User", "bob")]),
+        ] {
+            bindings.insert(&name.into(), "", &reference, &subjects);
+        }
+        let whose = [Who::User("alice".into()), Who::Group("dev".into()), Who::Group("ops".into())];
+        let names: Vec<&str> = bindings.of(&whose).map(|binding| binding.name.as_str()).collect();
+        assert_eq!(names, ["a", "b", "c"]);
     }
 
     #[test]

@@ -93,7 +93,7 @@ impl Registry {
         };
         let mut mutated =
             self.chain.mutate(request.authorized, &review, object, self, request.warnings).await?;
-        self.check_escalation(request, mutated.peek(), None)?;
+        self.check_escalation(request, mutated.peek(), None).await?;
         let context = self.context(request);
         self.fill_metadata(mutated.object());
         served.rules().prepare_create(&context, mutated.object());

@@ -1,7 +1,7 @@
 //! Writes of roles and bindings: nobody grants what they do not hold (the verbs `escalate` and `bind` excepted).
 
 use authn::MASTERS;
-use authz::{Attributes, Rule, escalation};
+use authz::{Attributes, Decision, Rule, escalation};
 use meta::{GroupResource, Object, Status};
 use types::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef};
 
@@ -11,7 +11,7 @@ const GROUP: &str = "rbac.authorization.k8s.io";
 
 impl Registry {
     /// Refuses a role or binding that grants more than its author holds.
-    pub(crate) fn check_escalation(
+    pub(crate) async fn check_escalation(
         &self,
         request: &Request<'_>,
         new: &dyn Object,
@@ -20,72 +20,70 @@ impl Registry {
         if request.served.resource().group != GROUP || request.authorized.user().in_group(MASTERS) {
             return Ok(());
         }
-        let namespace = request.target.namespace.as_str();
         if let Some(role) = meta::downcast_ref::<Role>(new) {
-            let before = old.and_then(meta::downcast_ref::<Role>).map(|r| &r.rules[..]);
-            return self.check_rules(request, &role.metadata.name, &role.rules, before);
+            if only_for_collection(role, old) || self.may_escalate(request).await {
+                return Ok(());
+            }
+            return self.check_rules(request, &role.metadata.name, &role.rules);
         }
         if let Some(role) = meta::downcast_ref::<ClusterRole>(new) {
-            let before = old.and_then(meta::downcast_ref::<ClusterRole>);
-            self.check_aggregation(request, role, before)?;
-            return self.check_rules(request, &role.metadata.name, &role.rules, before.map(|r| &r.rules[..]));
+            if only_for_collection(role, old) || self.may_escalate(request).await {
+                return Ok(());
+            }
+            self.check_rules(request, &role.metadata.name, &role.rules)?;
+            return self.check_aggregation(request, role, old.and_then(meta::downcast_ref));
         }
         if let Some(binding) = meta::downcast_ref::<RoleBinding>(new) {
-            let same = old
-                .and_then(meta::downcast_ref::<RoleBinding>)
-                .is_some_and(|o| o.role_ref == binding.role_ref && o.subjects == binding.subjects);
-            return if same {
-                Ok(())
-            } else {
-                self.check_binding(request, &binding.role_ref, namespace, new)
-            };
+            if only_for_collection(binding, old) {
+                return Ok(());
+            }
+            let namespace = request.target.namespace.as_str();
+            return self.check_binding(request, &binding.role_ref, namespace, new).await;
         }
-        if let Some(binding) = meta::downcast_ref::<ClusterRoleBinding>(new) {
-            let same = old
-                .and_then(meta::downcast_ref::<ClusterRoleBinding>)
-                .is_some_and(|o| o.role_ref == binding.role_ref && o.subjects == binding.subjects);
-            return if same { Ok(()) } else { self.check_binding(request, &binding.role_ref, "", new) };
+        match meta::downcast_ref::<ClusterRoleBinding>(new) {
+            Some(binding) if !only_for_collection(binding, old) => {
+                self.check_binding(request, &binding.role_ref, "", new).await
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
-    fn check_rules(
-        &self,
-        request: &Request<'_>,
-        name: &str,
-        rules: &[PolicyRule],
-        before: Option<&[PolicyRule]>,
-    ) -> Result<(), Status> {
-        if before == Some(rules) {
-            return Ok(());
-        }
+    async fn permits(&self, request: &Request<'_>, question: &Attributes) -> bool {
+        let outcome = self.authorizer.decide(request.authorized.user(), question).await;
+        matches!(outcome.decision, Decision::Allow(_))
+    }
+
+    /// The question names the object as the request does, which a create does not.
+    async fn may_escalate(&self, request: &Request<'_>) -> bool {
         let target = request.target;
-        let escalate = Attributes::resource("escalate", GROUP, &target.resource, &target.namespace, name);
-        if self.authorizer.allows(request.authorized.user(), &escalate) {
-            return Ok(());
-        }
-        let wanted: Vec<Rule> = rules.iter().map(Rule::from).collect();
-        self.check_held(request, name, &target.namespace, &wanted)
+        let mut question =
+            Attributes::resource("escalate", GROUP, &target.resource, &target.namespace, &target.name);
+        question.version = "*".into();
+        self.permits(request, &question).await
     }
 
+    fn check_rules(&self, request: &Request<'_>, name: &str, rules: &[PolicyRule]) -> Result<(), Status> {
+        let wanted: Vec<Rule> = rules.iter().map(Rule::from).collect();
+        self.check_held(request, name, &request.target.namespace, &wanted)
+    }
+
+    /// What a role gathers from others can become anything, so it takes everything to say what it gathers.
     fn check_aggregation(
         &self,
         request: &Request<'_>,
         role: &ClusterRole,
-        before: Option<&ClusterRole>,
+        old: Option<&ClusterRole>,
     ) -> Result<(), Status> {
-        let changed = before.is_none_or(|b| b.aggregation_rule != role.aggregation_rule);
-        if role.aggregation_rule.is_none() || !changed {
+        if role.aggregation_rule.is_none() && old.is_none_or(|old| old.aggregation_rule.is_none()) {
             return Ok(());
         }
-        let all = Rule {
-            verbs: vec!["*".into()],
-            groups: vec!["*".into()],
-            resources: vec!["*".into()],
-            ..Rule::default()
-        };
+        let star = || vec!["*".into()];
+        let everything = [
+            Rule { verbs: star(), groups: star(), resources: star(), ..Rule::default() },
+            Rule { verbs: star(), paths: star(), ..Rule::default() },
+        ];
         let (held, _) = self.authorizer.policy.read().rules_for(request.authorized.user(), "");
-        if escalation::uncovered(&held, &[all]).is_empty() {
+        if escalation::uncovered(&held, &everything).is_empty() {
             return Ok(());
         }
         Err(forbidden(
@@ -95,20 +93,17 @@ impl Registry {
         ))
     }
 
-    fn check_binding(
+    async fn check_binding(
         &self,
         request: &Request<'_>,
         reference: &RoleRef,
         namespace: &str,
         new: &dyn Object,
     ) -> Result<(), Status> {
-        let (resource, scope) =
-            if reference.kind == "ClusterRole" { ("clusterroles", "") } else { ("roles", namespace) };
+        let resource = if reference.kind == "ClusterRole" { "clusterroles" } else { "roles" };
         let mut bind = Attributes::resource("bind", GROUP, resource, namespace, &reference.name);
-        if scope.is_empty() && namespace.is_empty() {
-            bind.namespace = "".into();
-        }
-        if self.authorizer.allows(request.authorized.user(), &bind) {
+        bind.version = "*".into();
+        if self.permits(request, &bind).await {
             return Ok(());
         }
         let rules = self.authorizer.policy.read().role(reference, namespace);
@@ -136,6 +131,20 @@ impl Registry {
         }
         Err(forbidden(request, name, &escalation::message(&user.name, &user.groups, &missing, &errors)))
     }
+}
+
+/// Whether an update only changes what the garbage collector has to change until the object is gone.
+fn only_for_collection<K: meta::Kind + Object + Clone + PartialEq>(
+    new: &K,
+    old: Option<&dyn Object>,
+) -> bool {
+    let Some(old) = old.and_then(meta::downcast_ref::<K>) else { return false };
+    let mut same = new.clone();
+    let (metadata, before) = (same.meta_mut(), old.meta());
+    metadata.owner_references = before.owner_references.clone();
+    metadata.finalizers = before.finalizers.clone();
+    metadata.managed_fields = before.managed_fields.clone();
+    same == *old
 }
 
 fn forbidden(request: &Request<'_>, name: &str, why: &str) -> Status {

@@ -104,7 +104,7 @@ impl Registry {
             mutated.object().meta_mut().self_link = Str::new();
             crate::subresources::stamp_conditions(mutated.object(), &*old, self.now_s());
             managed::keep_times(mutated.object(), &*old);
-            self.check_escalation(request, mutated.peek(), Some(&*old))?;
+            self.check_escalation(request, mutated.peek(), Some(&*old)).await?;
             let leases = self.allocate_for_changed(mutated.object(), &*old)?;
             let kind = served.resource();
             let check = |object: &dyn Object| {
@@ -173,11 +173,11 @@ impl Registry {
         let may_create = request.served.rules().create_on_update() && part == Subresource::Main;
         let mut object = match source {
             Source::Replace(object) if may_create => {
-                self.check_may_create(request)?;
+                self.check_may_create(request).await?;
                 object.clone_object()
             }
             Source::Patch(PatchKind::Apply, body) if part == Subresource::Main => {
-                self.check_may_create(request)?;
+                self.check_may_create(request).await?;
                 let object = self.applied_new(request, body, options)?;
                 return Box::pin(self.create_owned(request, object, options)).await;
             }
@@ -198,16 +198,19 @@ impl Registry {
     }
 
     /// Who may update or patch may not for that reason create: a write that makes the object asks for that as well.
-    fn check_may_create(&self, request: &Request<'_>) -> Result<(), Status> {
+    async fn check_may_create(&self, request: &Request<'_>) -> Result<(), Status> {
         let (target, user) = (request.target, request.authorized.user());
         let mut question =
             Attributes::resource("create", &target.group, &target.resource, &target.namespace, &target.name);
         question.version = target.version.clone();
-        match self.authorizer.decide(user, &question) {
+        let outcome = self.authorizer.decide(user, &question).await;
+        match outcome.decision {
             Decision::Allow(_) => Ok(()),
+            _ if !outcome.error.is_empty() => Err(Status::internal_error(outcome.error)),
             Decision::Deny(reason) | Decision::NoOpinion(reason) => {
                 let resource = GroupResource::new(target.group.clone(), target.resource.clone());
-                let refused = Forbidden { user: user.clone(), attributes: question, reason };
+                let error = String::new();
+                let refused = Forbidden { user: user.clone(), attributes: question, reason, error };
                 Err(Status::forbidden(&resource, &target.name, refused.explanation()))
             }
         }

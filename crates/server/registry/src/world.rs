@@ -104,7 +104,7 @@ impl World for Registry {
             let target = Target::of::<Namespace>("");
             let attributes = Attributes::resource("create", "", "namespaces", "", namespace);
             let identified = Identified::in_process(Arc::new(user));
-            let authorized = self.authorizer.authorize(identified, attributes);
+            let authorized = self.authorizer.authorize(identified, attributes).await;
             let authorized = authorized.map_err(|refused| Status::internal_error(refused.explanation()))?;
             let action = Action::Create(Box::new(object), WriteOptions::default());
             self.perform(&authorized, Call { target, action }, &mut Vec::new()).await?;

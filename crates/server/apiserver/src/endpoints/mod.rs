@@ -10,6 +10,7 @@ mod options;
 mod plain;
 mod resources;
 pub(crate) mod reviews;
+mod selectors;
 
 pub(crate) use openapi::CustomDocuments;
 pub(crate) use resources::internal_type;

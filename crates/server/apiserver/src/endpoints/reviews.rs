@@ -1,9 +1,9 @@
 //! Reviews: questions about identities and permissions that are asked by creating an object that is never stored.
 
 use authn::{TokenCheck, User};
-use authz::{Attributes, Authorized, Decision, FieldRequirement};
+use authz::{Attributes, Authorized, Decision};
 use call::{Action, Call};
-use meta::{BadValue, FieldError, FieldErrorKind, List, Map, Object, Status, Str, Time};
+use meta::{BadValue, FieldError, FieldErrorKind, List, Map, Object, ObjectMeta, Status, Str, Time};
 use registry::errors;
 use types::authentication::v1::{SelfSubjectReview, TokenReview, UserInfo};
 use types::authorization::v1::{
@@ -12,10 +12,11 @@ use types::authorization::v1::{
     SubjectAccessReviewStatus,
 };
 
+use super::selectors::{self, Question};
 use crate::server::Server;
 
 /// Answers a review; `None` when the call is no review.
-pub(crate) fn perform(
+pub(crate) async fn perform(
     server: &Server,
     authorized: &Authorized,
     call: &mut Call,
@@ -36,21 +37,36 @@ pub(crate) fn perform(
     let user = authorized.user();
     let any = object.as_any_mut();
     let result = if let Some(review) = any.downcast_mut::<TokenReview>() {
-        token(server, review)
+        token(server, review).await
     } else if let Some(review) = any.downcast_mut::<SelfSubjectReview>() {
         review.metadata = Default::default();
         review.metadata.creation_timestamp = Some(Time::from_unix(server.now_s()));
         review.status.user_info = user_info(user);
         Ok(())
     } else if let Some(review) = any.downcast_mut::<SubjectAccessReview>() {
-        refuse(check_spec(&review.spec)).map(|()| review.status = subject_access(server, &review.spec))
+        let mut problems = check_spec(&review.spec);
+        problems.extend(not_empty(&review.metadata, "must be empty"));
+        match refuse(problems) {
+            Ok(()) => {
+                review.status = subject_access(server, &review.spec).await;
+                Ok(())
+            }
+            refused => refused,
+        }
     } else if let Some(review) = any.downcast_mut::<LocalSubjectAccessReview>() {
-        local_access(server, review, &namespace)
+        local_access(server, review, &namespace).await
     } else if let Some(review) = any.downcast_mut::<SelfSubjectAccessReview>() {
         let spec = &review.spec;
         let (resource, path) = (spec.resource_attributes.as_deref(), spec.non_resource_attributes.as_deref());
-        refuse(check_question(resource, path))
-            .map(|()| review.status = decide(server, user, &question(resource, path)))
+        let mut problems = check_question(resource, path);
+        problems.extend(not_empty(&review.metadata, "must be empty"));
+        match refuse(problems) {
+            Ok(()) => {
+                review.status = decide(server, user, question(resource, path)).await;
+                Ok(())
+            }
+            refused => refused,
+        }
     } else if let Some(review) = any.downcast_mut::<SelfSubjectRulesReview>() {
         rules(server, user, review)
     } else {
@@ -59,7 +75,7 @@ pub(crate) fn perform(
     Some(result.map(|()| object))
 }
 
-fn token(server: &Server, review: &mut TokenReview) -> Result<(), Status> {
+async fn token(server: &Server, review: &mut TokenReview) -> Result<(), Status> {
     if review.spec.token.is_empty() {
         return Err(errors::bad_request("token is required for TokenReview in authentication"));
     }
@@ -141,60 +157,63 @@ fn check_spec(spec: &SubjectAccessReviewSpec) -> Vec<FieldError> {
     problems
 }
 
-/// The attributes that a review asks about; it was checked that it asks about one thing.
-fn question(resource: Option<&ResourceAttributes>, path: Option<&NonResourceAttributes>) -> Attributes {
+/// The finding that a review has metadata beyond what the server itself notes there.
+fn not_empty(metadata: &ObjectMeta, detail: &str) -> Option<FieldError> {
+    let mut rest = metadata.clone();
+    rest.managed_fields = Default::default();
+    (rest != ObjectMeta::default()).then(|| problem("metadata", BadValue::json(metadata), detail))
+}
+
+/// What a review asks about; it was checked that it asks about one thing.
+fn question(resource: Option<&ResourceAttributes>, path: Option<&NonResourceAttributes>) -> Question {
     match (resource, path) {
-        (None, None) => Attributes::default(),
-        (None, Some(path)) => Attributes::path(&path.verb, &path.path),
-        (Some(r), _) => {
-            let mut attributes = Attributes::resource(&r.verb, &r.group, &r.resource, &r.namespace, &r.name);
-            attributes.version = r.version.clone();
-            attributes.subresource = r.subresource.clone();
-            if let Some(selector) = &r.field_selector {
-                let raw =
-                    meta::FieldSelector::parse(&selector.raw_selector).map(|s| s.terms).unwrap_or_default();
-                attributes.fields = raw
-                    .into_iter()
-                    .filter(|term| term.equal)
-                    .map(|term| FieldRequirement { key: term.field, value: term.value })
-                    .collect();
-                attributes.fields.extend(selector.requirements.iter().filter_map(|r| {
-                    let one = (r.operator == "In" && r.values.len() == 1).then(|| r.values[0].clone())?;
-                    Some(FieldRequirement { key: r.key.clone(), value: one })
-                }));
-            }
-            attributes
+        (None, None) => Question::default(),
+        (None, Some(path)) => {
+            Question { attributes: Attributes::path(&path.verb, &path.path), ..Question::default() }
         }
+        (Some(resource), _) => selectors::question(resource),
     }
 }
 
-fn decide(server: &Server, user: &User, attributes: &Attributes) -> SubjectAccessReviewStatus {
-    let (allowed, denied, reason) = match server.authorizer.decide(user, attributes) {
+async fn decide(server: &Server, user: &User, question: Question) -> SubjectAccessReviewStatus {
+    let outcome = server.authorizer.decide(user, &question.attributes).await;
+    let (allowed, denied, reason) = match outcome.decision {
         Decision::Allow(reason) => (true, false, reason),
         Decision::Deny(reason) => (false, true, reason),
         Decision::NoOpinion(reason) => (false, false, reason),
     };
-    SubjectAccessReviewStatus { allowed, denied, reason: reason.into(), ..Default::default() }
+    let mut errors = vec![outcome.error];
+    errors.extend(question.ignored);
+    errors.retain(|error| !error.is_empty());
+    SubjectAccessReviewStatus {
+        allowed,
+        denied,
+        reason: reason.into(),
+        evaluation_error: errors.join("; ").into(),
+        ..Default::default()
+    }
 }
 
-fn subject_access(server: &Server, spec: &SubjectAccessReviewSpec) -> SubjectAccessReviewStatus {
-    let attributes = question(spec.resource_attributes.as_deref(), spec.non_resource_attributes.as_deref());
+async fn subject_access(server: &Server, spec: &SubjectAccessReviewSpec) -> SubjectAccessReviewStatus {
+    let question = question(spec.resource_attributes.as_deref(), spec.non_resource_attributes.as_deref());
     let mut user = User::new(spec.user.clone(), &[]);
     user.uid = spec.uid.clone();
     user.groups = spec.groups.iter().cloned().collect();
     for (key, values) in spec.extra.iter() {
-        values.iter().for_each(|value| user.add_extra(&key.to_ascii_lowercase(), value.clone()));
+        values.iter().for_each(|value| user.add_extra(key, value.clone()));
     }
-    decide(server, &user, &attributes)
+    decide(server, &user, question).await
 }
 
-fn local_access(
+async fn local_access(
     server: &Server,
     review: &mut LocalSubjectAccessReview,
     namespace: &str,
 ) -> Result<(), Status> {
-    review.metadata.namespace = namespace.into();
     let mut problems = check_spec(&review.spec);
+    review.metadata.namespace = Str::new();
+    problems.extend(not_empty(&review.metadata, "must be empty except for namespace"));
+    review.metadata.namespace = namespace.into();
     if let Some(resource) = review.spec.resource_attributes.as_ref().filter(|r| r.namespace != namespace) {
         let field = "spec.resourceAttributes.namespace";
         problems.push(problem(field, resource.namespace.as_str().into(), "must match metadata.namespace"));
@@ -204,7 +223,7 @@ fn local_access(
         problems.push(problem("spec.nonResourceAttributes", path_value(Some(path)), detail));
     }
     refuse(problems)?;
-    review.status = subject_access(server, &review.spec);
+    review.status = subject_access(server, &review.spec).await;
     Ok(())
 }
 
@@ -212,7 +231,8 @@ fn rules(server: &Server, user: &User, review: &mut SelfSubjectRulesReview) -> R
     if review.spec.namespace.is_empty() {
         return Err(errors::bad_request("no namespace on request"));
     }
-    let (mut held, found_errors) = server.authorizer.policy.read().rules_for(user, &review.spec.namespace);
+    let told = server.authorizer.held(user, &review.spec.namespace);
+    let mut held = told.rules;
     if user.in_group(authn::MASTERS) {
         let everything = || vec![Str::from("*")];
         let resources = authz::Rule {
@@ -244,8 +264,8 @@ fn rules(server: &Server, user: &User, review: &mut SelfSubjectRulesReview) -> R
             review.status.non_resource_rules.push(rule);
         }
     }
-    review.status.evaluation_error = found_errors.join(", ").into();
-    review.status.incomplete = !found_errors.is_empty() || user.as_node().is_some();
+    review.status.evaluation_error = told.error.into();
+    review.status.incomplete = told.incomplete;
     review.spec = Default::default();
     Ok(())
 }

@@ -169,7 +169,7 @@ impl Follower {
             self.tell(crd, definition::terminating()).await?;
             let writer = Writer::new(&self.server, MANAGER);
             let authorized =
-                writer.authorized_for("deletecollection", &crd.spec.group, &crd.spec.names.plural)?;
+                writer.authorized_for("deletecollection", &crd.spec.group, &crd.spec.names.plural).await?;
             self.server.registry.delete_instances(&authorized, &crd.metadata.name).await?;
             definition::terminated()
         } else {

@@ -95,14 +95,14 @@ impl<'a> Writer<'a> {
     }
 
     /// Permission to do something to all objects of a resource.
-    pub(super) fn authorized_for(
+    pub(super) async fn authorized_for(
         &self,
         verb: &str,
         group: &str,
         resource: &str,
     ) -> Result<Authorized, Status> {
         let attributes = Attributes::resource(verb, group, resource, "", "");
-        let authorized = self.server.authorizer.authorize(self.identified.clone(), attributes);
+        let authorized = self.server.authorizer.authorize(self.identified.clone(), attributes).await;
         authorized.map_err(|refused| crate::pipeline::refusal(&refused))
     }
 
@@ -118,7 +118,7 @@ impl<'a> Writer<'a> {
         fields["metadata"] = serde_json::json!({ "name": name });
         let options =
             WriteOptions { field_manager: self.manager.into(), force: true, ..WriteOptions::default() };
-        let authorized = self.authorized("patch", &target)?;
+        let authorized = self.authorized("patch", &target).await?;
         let action = Action::Patch(call::PatchKind::Apply, fields.to_string().into(), options);
         match self.server.registry.perform(&authorized, Call { target, action }, &mut Vec::new()).await {
             Ok(_) => Ok(()),
@@ -127,10 +127,10 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn authorized(&self, verb: &str, target: &Target) -> Result<Authorized, Status> {
+    async fn authorized(&self, verb: &str, target: &Target) -> Result<Authorized, Status> {
         let attributes =
             Attributes::resource(verb, &target.group, &target.resource, &target.namespace, &target.name);
-        let authorized = self.server.authorizer.authorize(self.identified.clone(), attributes);
+        let authorized = self.server.authorizer.authorize(self.identified.clone(), attributes).await;
         authorized.map_err(|refused| crate::pipeline::refusal(&refused))
     }
 
@@ -147,7 +147,7 @@ impl<'a> Writer<'a> {
             }
             None => verb,
         };
-        let authorized = self.authorized(verb, &target)?;
+        let authorized = self.authorized(verb, &target).await?;
         let action = match verb {
             "update" => Action::Update(Box::new(object), options),
             _ => Action::Create(Box::new(object), options),
@@ -171,7 +171,7 @@ impl<'a> Writer<'a> {
             resource_version: Some(object.meta().resource_version.clone()),
         };
         let options = call::DeleteOptions { precondition, ..Default::default() };
-        let authorized = self.authorized("delete", &target)?;
+        let authorized = self.authorized("delete", &target).await?;
         let call = Call { target, action: Action::Delete(options) };
         match self.server.registry.perform(&authorized, call, &mut Vec::new()).await {
             Ok(_) => Ok(()),
