@@ -41,9 +41,29 @@ fn cluster(nodes: usize) -> Core {
     core
 }
 
+/// Time that this thread computed, which other programs on the machine do not change; wall time where Linux does not tell.
+struct Stopwatch(Option<u64>, Instant);
+
+fn computed_ns() -> Option<u64> {
+    std::fs::read_to_string("/proc/thread-self/schedstat").ok()?.split(' ').next()?.parse().ok()
+}
+
+impl Stopwatch {
+    fn start() -> Self {
+        Stopwatch(computed_ns(), Instant::now())
+    }
+
+    fn seconds(&self) -> f64 {
+        match (self.0, computed_ns()) {
+            (Some(start), Some(end)) => (end - start) as f64 / 1e9,
+            _ => self.1.elapsed().as_secs_f64(),
+        }
+    }
+}
+
 /// Schedules the pods one after the other and prints how many a second.
 fn run(name: &str, core: &mut Core, pods: &[Arc<PodInfo>]) {
-    let started = Instant::now();
+    let watch = Stopwatch::start();
     let mut placed = 0;
     for (tie, pod) in pods.iter().enumerate() {
         if let Decision::Node { index, .. } = core.decide(pod, 0, tie as u64, None) {
@@ -51,7 +71,7 @@ fn run(name: &str, core: &mut Core, pods: &[Arc<PodInfo>]) {
             placed += 1;
         }
     }
-    let rate = pods.len() as f64 / started.elapsed().as_secs_f64();
+    let rate = pods.len() as f64 / watch.seconds();
     println!("{name:50} {rate:12.0} pods/s  ({placed} of {} placed)", pods.len());
 }
 
@@ -92,7 +112,7 @@ fn preemption(nodes: usize) {
     }
     let count = 5_000;
     let high: Vec<_> = (0..count).map(|number| heavy(1_000_000 + number, 100, "3")).collect();
-    let started = Instant::now();
+    let watch = Stopwatch::start();
     let (mut preempted, mut victims) = (0, 0);
     for (tie, pod) in high.iter().enumerate() {
         let Decision::Failed(mut failure) = core.decide(pod, 0, tie as u64, None) else { continue };
@@ -104,13 +124,14 @@ fn preemption(nodes: usize) {
             core.snapshot.remove_pod(victim.uid());
             victims += 1;
         }
-        core.nominated.set(pod.clone(), core.snapshot.name(best.node));
+        let name = core.snapshot.name(best.node);
+        core.nominate(pod.clone(), name);
         if let Decision::Node { index, .. } = core.decide(pod, 0, tie as u64, None) {
             core.place(pod, index);
             preempted += 1;
         }
     }
-    let rate = count as f64 / started.elapsed().as_secs_f64();
+    let rate = count as f64 / watch.seconds();
     println!(
         "{:50} {rate:12.0} pods/s  ({preempted} placed, {victims} victims)",
         "PreemptionAsync 5000 nodes"

@@ -1,18 +1,22 @@
 //! What pods of one class share: the answers of their plugins, kept exact.
 //!
-//! Filters and scorers that look at a node's row alone are asked once for every change of the row; the others hold counts
-//! that follow the snapshot's journal. So the second of a thousand equal pods costs the nodes that changed since the first.
+//! Filters and scorers that look at a node's row alone are asked once for every change of the row and their answers stand
+//! on a [`Board`]; the others hold counts that follow the snapshot's journal. So the second of a thousand equal pods costs
+//! the nodes that changed since the first.
 
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 use meta::Str;
 
-use crate::plugin::{Cx, Filter, PreFilter, Rejection, Score};
+use crate::board::{Answer, Board};
+use crate::plugin::{Cx, Filter, PreFilter, Rejection, Scope, Score};
 use crate::pod_info::PodInfo;
 use crate::preemption::Candidate;
 use crate::profile::Profile;
 use crate::snapshot::Snapshot;
+
+pub use crate::board::FITS;
 
 /// A scorer with its weight.
 pub struct Scorer {
@@ -22,15 +26,11 @@ pub struct Scorer {
     pub weight: i64,
     /// What scores.
     pub score: Box<dyn Score>,
-    /// Raw scores that depend on the row alone, by node.
-    memo: Option<Vec<i64>>,
+    scope: Scope,
 }
 
 /// What a dry run of preemption came to.
 pub type Rehearsal = Result<Arc<Candidate>, Arc<Rejection>>;
-
-/// Verdict that a node fits.
-pub const FITS: u32 = 0;
 
 /// What pods of one class share.
 pub struct Class {
@@ -43,16 +43,18 @@ pub struct Class {
     local: usize,
     /// The scorers that have a preference for this class.
     pub scorers: Vec<Scorer>,
-    /// Verdicts of the local filters by node: generation of the row, and index in `rejections` + 1, or [`FITS`].
-    verdicts: Vec<(u64, u32)>,
-    /// Generation of the row when the local scores were taken, by node.
-    scored: Vec<u64>,
+    board: Board,
     rejections: Vec<Arc<Rejection>>,
+    known: HashMap<Arc<Rejection>, u32>,
     /// Dry runs of preemption by node, with the generation of the row and of the budgets that they hold for.
     dry_runs: Vec<Option<(u64, u64, Rehearsal)>>,
-    known: HashMap<Arc<Rejection>, u32>,
     epoch: u64,
+    images: u64,
     journal: u64,
+    touches: u64,
+    /// Buffers that are used again.
+    raws: Vec<i64>,
+    nodes: Vec<u32>,
 }
 
 impl Class {
@@ -64,6 +66,7 @@ impl Class {
                 snapshot.want_topology(&key);
             }
         }
+        let nodes = snapshot.ordered().len();
         let cx = Cx::new(pod, snapshot);
         let mut class = Class {
             refused: None,
@@ -71,13 +74,16 @@ impl Class {
             filters: Vec::new(),
             local: 0,
             scorers: Vec::new(),
-            verdicts: Vec::new(),
-            scored: Vec::new(),
+            board: Board::default(),
             rejections: Vec::new(),
             dry_runs: Vec::new(),
             known: HashMap::new(),
             epoch: snapshot.epoch(),
+            images: snapshot.images(),
             journal: snapshot.journal.end(),
+            touches: snapshot.touches.end(),
+            raws: Vec::new(),
+            nodes: Vec::new(),
         };
         for plugin in &profile.filters {
             let name = plugin.name();
@@ -103,10 +109,12 @@ impl Class {
         }
         for (plugin, weight) in &profile.scorers {
             if let Some(score) = plugin.scorer(&cx) {
-                let memo = score.local().then(Vec::new);
-                class.scorers.push(Scorer { plugin: plugin.name(), weight: *weight, score, memo });
+                let scope = score.scope();
+                class.scorers.push(Scorer { plugin: plugin.name(), weight: *weight, score, scope });
             }
         }
+        let columns = class.scorers.iter().filter(|scorer| scorer.scope == Scope::Row).count();
+        class.board = Board::new(nodes, columns);
         class
     }
 
@@ -133,27 +141,45 @@ impl Class {
         Some(Rejection::unresolvable(plugin, reason))
     }
 
-    /// Brings counts up to date. `false` when that is not possible and a new class is to be made.
+    /// Brings counts and the board up to date. `false` when that is not possible and a new class is to be made.
     pub fn catch_up(&mut self, pod: &PodInfo, snapshot: &Snapshot) -> bool {
         if self.epoch != snapshot.epoch() {
             return false;
         }
+        self.forget_touched(snapshot);
         if self.journal == snapshot.journal.end() {
             return true;
         }
         let Some(moves) = snapshot.journal.since(self.journal) else { return false };
-        let cx = Cx::new(pod, snapshot);
-        for moved in moves {
-            self.pod_moved(&cx, &moved.pod, moved.node, moved.by);
+        // Where everything looks at rows alone, there is nobody to tell.
+        if self.local < self.filters.len() || self.scorers.iter().any(|one| one.scope == Scope::Cluster) {
+            let cx = Cx::new(pod, snapshot);
+            for moved in moves {
+                self.pod_moved(&cx, &moved.pod, moved.node, moved.by);
+            }
         }
         self.journal = snapshot.journal.end();
         true
     }
 
+    fn forget_touched(&mut self, snapshot: &Snapshot) {
+        let touched = snapshot.touches.since(self.touches);
+        match touched {
+            Some(touched) if self.images == snapshot.images() => {
+                for position in touched.filter_map(|node| snapshot.position(*node as usize)) {
+                    self.board.forget(position);
+                }
+            }
+            _ => self.board.forget_all(),
+        }
+        self.touches = snapshot.touches.end();
+        self.images = snapshot.images();
+    }
+
     /// Tells all filters and scorers that a pod came or went.
     fn pod_moved(&mut self, cx: &Cx<'_>, pod: &PodInfo, node: usize, by: i64) {
         self.filter_moved(cx, pod, node, by);
-        for scorer in self.scorers.iter_mut().filter(|scorer| scorer.memo.is_none()) {
+        for scorer in self.scorers.iter_mut().filter(|scorer| scorer.scope == Scope::Cluster) {
             scorer.score.pod_moved(cx, pod, node, by);
         }
     }
@@ -178,10 +204,10 @@ impl Class {
     }
 
     /// The dry run that was made for the node as it is, if there was one.
-    pub fn rehearsed(&self, snapshot: &Snapshot, node: usize) -> Option<Rehearsal> {
+    pub fn rehearsed(&self, snapshot: &Snapshot, node: usize) -> Option<&Rehearsal> {
         let (generation, budgets, rehearsal) = self.dry_runs.get(node)?.as_ref()?;
         let holds = *generation == snapshot.generation(node) && *budgets == snapshot.budgets();
-        holds.then(|| rehearsal.clone())
+        holds.then_some(rehearsal)
     }
 
     /// Remembers a dry run. Only where all filters look at the node's row alone does it hold for the next pod.
@@ -204,19 +230,28 @@ impl Class {
 
     /// Whether the pod fits on the node: [`FITS`] or the number of a rejection.
     pub fn check(&mut self, cx: &Cx<'_>, node: usize) -> u32 {
-        let generation = cx.snapshot.generation(node);
-        if self.verdicts.len() <= node {
-            self.verdicts.resize(cx.snapshot.rows().max(node + 1), (0, FITS));
+        match cx.snapshot.position(node) {
+            Some(position) => self.check_at(cx, position, node),
+            None => match self.local_verdict(cx, node) {
+                FITS => self.check_rest(cx, node),
+                verdict => verdict,
+            },
         }
-        let (seen, mut verdict) = self.verdicts[node];
-        if seen != generation {
-            let refusal = self.filters[..self.local].iter().find_map(|(_, filter)| filter.check(cx, node));
-            verdict = refusal.map_or(FITS, |rejection| self.remember(rejection));
-            self.verdicts[node] = (generation, verdict);
+    }
+
+    /// The same for the node at this place of the order.
+    pub fn check_at(&mut self, cx: &Cx<'_>, position: usize, node: usize) -> u32 {
+        if !self.board.knows(position) {
+            self.ask(cx, position, node);
         }
-        if verdict != FITS || self.local == self.filters.len() {
-            return verdict;
+        match self.board.verdict(position) {
+            FITS => self.check_rest(cx, node),
+            verdict => verdict,
         }
+    }
+
+    /// What the filters that are not local say.
+    fn check_rest(&mut self, cx: &Cx<'_>, node: usize) -> u32 {
         let refusal = self.filters[self.local..]
             .iter()
             .filter(|(_, filter)| !filter.idle())
@@ -224,7 +259,79 @@ impl Class {
         refusal.map_or(FITS, |rejection| self.remember(rejection))
     }
 
-    /// The same without any memory, for a node that is supposed to be different (`cx.instead`).
+    fn local_verdict(&mut self, cx: &Cx<'_>, node: usize) -> u32 {
+        let refusal = self.filters[..self.local].iter().find_map(|(_, filter)| filter.check(cx, node));
+        refusal.map_or(FITS, |rejection| self.remember(rejection))
+    }
+
+    /// Puts the answers about a node on the board.
+    fn ask(&mut self, cx: &Cx<'_>, position: usize, node: usize) {
+        let verdict = self.local_verdict(cx, node);
+        let mut sum = 0i64;
+        self.raws.clear();
+        // Nobody asks for the scores of a node that does not fit.
+        for scorer in self.scorers.iter().filter(|_| verdict == FITS) {
+            match scorer.scope {
+                Scope::Cluster => {}
+                Scope::Row => self.raws.push(scorer.score.score(cx, node)),
+                Scope::RowFinal => {
+                    sum = sum.wrapping_add(scorer.score.score(cx, node).wrapping_mul(scorer.weight));
+                }
+            }
+        }
+        self.board.put(position, &Answer { verdict, sum, raws: &self.raws });
+    }
+
+    /// Looks at the places `from..to` of the order one after the other until `enough` nodes fit, and adds their places to
+    /// `feasible`. `also` has a say about nodes that fit as far as the class knows. Answers where it stopped.
+    pub fn scan(
+        &mut self,
+        cx: &Cx<'_>,
+        (from, to): (usize, usize),
+        enough: usize,
+        feasible: &mut Vec<u32>,
+        mut also: impl FnMut(&mut Class, usize) -> bool,
+    ) -> usize {
+        let order = cx.snapshot.order_now();
+        let to = to.min(order.len()).min(self.board.len());
+        let all_local = self.is_local();
+        let mut at = from;
+        while at < to && feasible.len() < enough {
+            let word = at / 64;
+            let end = (word * 64 + 64).min(to);
+            let mut mask = u64::MAX << (at % 64);
+            if end % 64 != 0 {
+                mask &= (1 << (end % 64)) - 1;
+            }
+            let mut unknown = self.board.unknown(word) & mask;
+            while unknown != 0 {
+                let position = word * 64 + unknown.trailing_zeros() as usize;
+                unknown &= unknown - 1;
+                self.ask(cx, position, order[position] as usize);
+            }
+            let mut hits = self.board.fitting(word) & mask;
+            while hits != 0 {
+                let position = word * 64 + hits.trailing_zeros() as usize;
+                hits &= hits - 1;
+                let node = order[position] as usize;
+                if (all_local || self.passes(cx, node)) && also(self, node) {
+                    feasible.push(position as u32);
+                    if feasible.len() >= enough {
+                        return position + 1;
+                    }
+                }
+            }
+            at = end;
+        }
+        at
+    }
+
+    /// Whether the filters that are not local let the node pass.
+    fn passes(&self, cx: &Cx<'_>, node: usize) -> bool {
+        self.filters[self.local..].iter().all(|(_, filter)| filter.idle() || filter.passes(cx, node))
+    }
+
+    /// The same as [`Class::check`] without any memory, for a node that is supposed to be different (`cx.instead`).
     pub fn check_supposed(&self, cx: &Cx<'_>, node: usize) -> Option<Rejection> {
         self.filters.iter().find_map(|(_, filter)| filter.check(cx, node))
     }
@@ -239,7 +346,45 @@ impl Class {
         self.filters.iter().filter_map(|(_, filter)| filter.check(cx, node)).collect()
     }
 
-    /// Sums the weighted, normalised scores of `nodes` into `sums`. `report` hears of every plugin's raw and final scores.
+    /// Sums the weighted, normalised scores of the nodes at these places into `sums`, up to a number that is the same for
+    /// all. They must have been found by [`Class::scan`] or [`Class::check`].
+    pub fn rank(&mut self, cx: &Cx<'_>, positions: &[u32], sums: &mut Vec<i64>) {
+        let finals = self.board.sums();
+        sums.clear();
+        sums.extend(positions.iter().map(|position| finals[*position as usize]));
+        let order = cx.snapshot.order_now();
+        let (nodes, scores) = (&mut self.nodes, &mut self.raws);
+        nodes.clear();
+        let mut column = 0;
+        for scorer in &mut self.scorers {
+            scores.clear();
+            match scorer.scope {
+                Scope::RowFinal => continue,
+                Scope::Row => {
+                    let raws = self.board.raws(column);
+                    column += 1;
+                    // Equal scores stay equal when they are normalised.
+                    let Some(raws) = raws else { continue };
+                    scores.extend(positions.iter().map(|position| raws[*position as usize]));
+                    fill(nodes, positions, order);
+                }
+                Scope::Cluster => {
+                    fill(nodes, positions, order);
+                    if !scorer.score.begin(cx, nodes) {
+                        continue;
+                    }
+                    scores.resize(nodes.len(), 0);
+                    scorer.score.score_all(cx, nodes, scores);
+                }
+            }
+            scorer.score.normalize(cx, nodes, scores);
+            for (sum, score) in sums.iter_mut().zip(scores.iter()) {
+                *sum = sum.wrapping_add(score.wrapping_mul(scorer.weight));
+            }
+        }
+    }
+
+    /// The whole scores of `nodes`, asked anew: sums into `sums`; `report` hears of every plugin's raw and final ones.
     pub fn score(
         &mut self,
         cx: &Cx<'_>,
@@ -251,53 +396,25 @@ impl Class {
         sums.resize(nodes.len(), 0);
         let mut scores = vec![0; nodes.len()];
         let mut raw = Vec::new();
-        let rows = cx.snapshot.rows();
-        self.scored.resize(rows.max(self.scored.len()), 0);
-        self.refresh_local(cx, nodes, rows);
         for scorer in &mut self.scorers {
             if !scorer.score.begin(cx, nodes) {
                 continue;
             }
-            match &scorer.memo {
-                Some(memo) => {
-                    for (score, node) in scores.iter_mut().zip(nodes) {
-                        *score = memo[*node as usize];
-                    }
-                }
-                None => {
-                    for (score, node) in scores.iter_mut().zip(nodes) {
-                        *score = scorer.score.score(cx, *node as usize);
-                    }
-                }
-            }
+            scorer.score.score_all(cx, nodes, &mut scores);
             raw.clone_from(&scores);
             scorer.score.normalize(cx, nodes, &mut scores);
             for (sum, score) in sums.iter_mut().zip(&mut scores) {
-                *score *= scorer.weight;
-                *sum += *score;
+                *score = score.wrapping_mul(scorer.weight);
+                *sum = sum.wrapping_add(*score);
             }
             report(scorer.plugin, &raw, &scores);
         }
     }
+}
 
-    /// Takes local scores anew where the row changed.
-    fn refresh_local(&mut self, cx: &Cx<'_>, nodes: &[u32], rows: usize) {
-        for scorer in &mut self.scorers {
-            if let Some(memo) = &mut scorer.memo {
-                memo.resize(rows.max(memo.len()), 0);
-            }
-        }
-        for node in nodes.iter().map(|node| *node as usize) {
-            let generation = cx.snapshot.generation(node);
-            if self.scored[node] == generation {
-                continue;
-            }
-            self.scored[node] = generation;
-            for scorer in &mut self.scorers {
-                if let Some(memo) = &mut scorer.memo {
-                    memo[node] = scorer.score.score(cx, node);
-                }
-            }
-        }
+/// The nodes at these places, unless they are filled in already.
+fn fill(nodes: &mut Vec<u32>, positions: &[u32], order: &[u32]) {
+    if nodes.is_empty() {
+        nodes.extend(positions.iter().map(|position| order[*position as usize]));
     }
 }

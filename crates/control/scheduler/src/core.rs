@@ -18,8 +18,11 @@ use crate::snapshot::{NodeRow, Snapshot};
 
 /// Fewest nodes that a search looks for, whatever the percentage says.
 const FEASIBLE_MIN: usize = 100;
-/// Classes kept. The oldest go first.
+/// Classes kept, at most and at least. The oldest go first.
 const CLASSES_MAX: usize = 512;
+const CLASSES_MIN: usize = 16;
+/// What all classes together may know of nodes: with more nodes there are fewer classes.
+const ANSWERS_MAX: usize = 4_000_000;
 
 /// How a decision ended.
 #[derive(Debug)]
@@ -52,10 +55,30 @@ pub struct Trace {
 
 /// What filtering came to.
 pub struct Filtered {
-    /// Nodes that will do, in the order in which they were found.
+    /// The nodes that will do, by their place in the order, as they were found.
     pub feasible: Vec<u32>,
-    /// Nodes that will not, with the number of the rejection in the class.
-    pub rejected: Vec<(u32, u32)>,
+    /// The places that were looked at, in this order.
+    looked_at: LookedAt,
+    /// How many those were.
+    pub evaluated: usize,
+}
+
+/// The places that a search looked at.
+enum LookedAt {
+    /// From a place to another one, round the end.
+    Stretch { start: usize, total: usize },
+    /// Those of a list.
+    List(Vec<u32>),
+}
+
+impl Filtered {
+    /// The places that were looked at, one after the other.
+    fn places(&self) -> impl Iterator<Item = u32> + '_ {
+        (0..self.evaluated).map(|at| match &self.looked_at {
+            LookedAt::Stretch { start, total } => ((start + at) % total) as u32,
+            LookedAt::List(list) => list[at],
+        })
+    }
 }
 
 /// Snapshot, profiles, and what is remembered between cycles.
@@ -66,7 +89,7 @@ pub struct Core {
     pub profiles: Vec<Profile>,
     /// Pods that preempted others and wait for their node to become free.
     pub nominated: Nominated,
-    classes: HashMap<(usize, Arc<[u8]>), (u64, Class)>,
+    classes: HashMap<(usize, Arc<[u8]>), (u64, Box<Class>)>,
     cycles: u64,
     next_start: usize,
     sums: Vec<i64>,
@@ -105,20 +128,21 @@ impl Core {
     }
 
     /// Takes the pod's class, up to date; [`Core::give_back`] returns it.
-    pub fn class(&mut self, pod: &PodInfo, profile: usize) -> Class {
-        if let Some(key) = &pod.class
+    pub fn class(&mut self, pod: &PodInfo, profile: usize) -> Box<Class> {
+        if let Some(key) = pod.class()
             && let Some((_, mut class)) = self.classes.remove(&(profile, key.clone()))
             && class.catch_up(pod, &self.snapshot)
         {
             return class;
         }
-        Class::new(pod, &mut self.snapshot, &self.profiles[profile])
+        Box::new(Class::new(pod, &mut self.snapshot, &self.profiles[profile]))
     }
 
     /// Keeps a class for the next pod like this one.
-    pub fn give_back(&mut self, pod: &PodInfo, profile: usize, class: Class) {
-        let Some(key) = &pod.class else { return };
-        if self.classes.len() >= CLASSES_MAX {
+    pub fn give_back(&mut self, pod: &PodInfo, profile: usize, class: Box<Class>) {
+        let Some(key) = pod.class() else { return };
+        let most = (ANSWERS_MAX / self.snapshot.rows().max(1)).clamp(CLASSES_MIN, CLASSES_MAX);
+        if self.classes.len() >= most {
             // The older half goes, so that this is rare.
             let mut ages: Vec<u64> = self.classes.values().map(|(used, _)| *used).collect();
             let middle = ages.len() / 2;
@@ -134,7 +158,7 @@ impl Core {
         pod: &Arc<PodInfo>,
         profile: usize,
         tie: u64,
-        mut trace: Option<&mut Trace>,
+        trace: Option<&mut Trace>,
     ) -> Decision {
         self.cycles += 1;
         let total = self.snapshot.count();
@@ -142,40 +166,83 @@ impl Core {
             return Decision::Failed(Failure::no_nodes());
         }
         let mut class = self.class(pod, profile);
-        if let Some(rejection) = &class.refused {
-            let failure = Failure::pre_filter(total, rejection.clone());
-            self.give_back(pod, profile, class);
-            return Decision::Failed(failure);
-        }
-        let filtered = self.filter(pod, profile, &mut class);
-        let cx = Cx::new(pod, &self.snapshot);
-        let mut sums = std::mem::take(&mut self.sums);
-        let evaluated = filtered.feasible.len() + filtered.rejected.len();
-        let chosen = match filtered.feasible[..] {
-            [] => None,
-            [only] => Some(only as usize),
-            _ => {
-                class.score(&cx, &filtered.feasible, &mut sums, |plugin, raw, scores| {
-                    if let Some(trace) = trace.as_deref_mut() {
-                        trace.scores.push((plugin, raw.to_vec(), scores.to_vec()));
-                    }
-                });
-                Some(best(&filtered.feasible, &sums, tie))
-            }
-        };
-        if let Some(trace) = trace {
-            trace.feasible = filtered.feasible.clone();
-            let refusal = |(node, verdict): &(u32, u32)| Some((*node, class.rejection(*verdict)?.clone()));
-            trace.rejected = filtered.rejected.iter().filter_map(refusal).collect();
-            trace.sums = if filtered.feasible.len() > 1 { sums.clone() } else { Vec::new() };
-        }
-        self.sums = sums;
-        let decision = match chosen {
-            Some(index) => Decision::Node { index, feasible: filtered.feasible.len(), evaluated },
-            None => Decision::Failed(Failure::filters(total, filtered.rejected, &class)),
+        let decision = match &class.refused {
+            Some(rejection) => Decision::Failed(Failure::pre_filter(total, rejection.clone())),
+            None => self.search(pod, profile, &mut class, tie, trace),
         };
         self.give_back(pod, profile, class);
         decision
+    }
+
+    fn search(
+        &mut self,
+        pod: &Arc<PodInfo>,
+        profile: usize,
+        class: &mut Class,
+        tie: u64,
+        trace: Option<&mut Trace>,
+    ) -> Decision {
+        let filtered = self.filter(pod, profile, class);
+        if let Some(trace) = trace {
+            self.tell(pod, class, &filtered, trace);
+        }
+        let place = match filtered.feasible[..] {
+            [] => return Decision::Failed(self.failure(pod, class, &filtered)),
+            [only] => only,
+            _ => {
+                let mut sums = std::mem::take(&mut self.sums);
+                class.rank(&Cx::new(pod, &self.snapshot), &filtered.feasible, &mut sums);
+                let place = best(&filtered.feasible, &sums, tie);
+                self.sums = sums;
+                place
+            }
+        };
+        let index = self.snapshot.order_now()[place as usize] as usize;
+        Decision::Node { index, feasible: filtered.feasible.len(), evaluated: filtered.evaluated }
+    }
+
+    /// Fills a trace in with scores that are asked anew.
+    fn tell(&self, pod: &PodInfo, class: &mut Class, filtered: &Filtered, trace: &mut Trace) {
+        trace.feasible = self.nodes(&filtered.feasible);
+        let refused = self.refused(pod, class, filtered);
+        let refusal = |(node, verdict): (u32, u32)| Some((node, class.rejection(verdict)?.clone()));
+        trace.rejected = refused.into_iter().filter_map(refusal).collect();
+        if trace.feasible.len() > 1 {
+            let (nodes, cx) = (trace.feasible.clone(), Cx::new(pod, &self.snapshot));
+            let (scores, sums) = (&mut trace.scores, &mut trace.sums);
+            class.score(&cx, &nodes, sums, |plugin, raw, weighted| {
+                scores.push((plugin, raw.to_vec(), weighted.to_vec()));
+            });
+        }
+    }
+
+    fn nodes(&self, places: &[u32]) -> Vec<u32> {
+        let order = self.snapshot.order_now();
+        places.iter().map(|place| order[*place as usize]).collect()
+    }
+
+    /// The nodes that were looked at and will not do, with the numbers of their rejections.
+    fn refused(&self, pod: &PodInfo, class: &mut Class, filtered: &Filtered) -> Vec<(u32, u32)> {
+        let (order, cx) = (self.snapshot.order_now(), Cx::new(pod, &self.snapshot));
+        let mut feasible = filtered.feasible.iter().peekable();
+        let mut refused = Vec::with_capacity(filtered.evaluated - filtered.feasible.len());
+        for place in filtered.places() {
+            if feasible.next_if(|found| **found == place).is_some() {
+                continue;
+            }
+            let node = order[place as usize];
+            let verdict = match self.nominated.has(node as usize) {
+                true => check(class, pod, &self.snapshot, &self.nominated, node as usize),
+                false => class.check_at(&cx, place as usize, node as usize),
+            };
+            refused.push((node, verdict));
+        }
+        refused
+    }
+
+    fn failure(&self, pod: &PodInfo, class: &mut Class, filtered: &Filtered) -> Failure {
+        let refused = self.refused(pod, class, filtered);
+        Failure::filters(self.snapshot.count(), refused, class)
     }
 
     /// The nodes that pass the filters, and why the others do not: the first half of [`Core::decide`], for when others have
@@ -194,8 +261,9 @@ impl Core {
             Some(rejection) => Err(Failure::pre_filter(total, rejection.clone())),
             None => {
                 let filtered = self.filter(pod, profile, &mut class);
-                let failure = Failure::filters(total, filtered.rejected, &class);
-                if filtered.feasible.is_empty() { Err(failure) } else { Ok((filtered.feasible, failure)) }
+                let failure = self.failure(pod, &mut class, &filtered);
+                let nodes = self.nodes(&filtered.feasible);
+                if nodes.is_empty() { Err(failure) } else { Ok((nodes, failure)) }
             }
         };
         self.give_back(pod, profile, class);
@@ -213,55 +281,86 @@ impl Core {
 
     /// Runs Filter over the nodes, from where the last search ended, until enough are found.
     pub fn filter(&mut self, pod: &Arc<PodInfo>, profile: usize, class: &mut Class) -> Filtered {
-        let mut filtered = Filtered { feasible: Vec::new(), rejected: Vec::new() };
-        let nominated = self.nominated.node_of(pod).and_then(|name| self.snapshot.index_of(&name));
-        if let Some(node) = nominated {
-            let verdict = check(class, pod, &self.snapshot, &self.nominated, node);
-            if verdict == FITS {
-                filtered.feasible.push(node as u32);
-                return filtered;
-            }
-        }
-        let narrowed: Option<Vec<u32>> = class.only.as_ref().map(|(names, _)| {
-            let mut nodes: Vec<u32> = names
-                .iter()
-                .filter_map(|name| self.snapshot.index_of(name))
-                .map(|node| node as u32)
-                .collect();
-            nodes.sort_unstable();
-            nodes.dedup();
-            nodes
-        });
         // Cheap: the list is made anew only when nodes come or go.
         self.snapshot.ordered();
-        let nodes: &[u32] = narrowed.as_deref().unwrap_or_else(|| self.snapshot.order_now());
-        let enough = match self.profiles[profile].scorers.is_empty() {
-            true => 1,
-            false => enough_feasible(nodes.len(), self.profiles[profile].percentage_of_nodes_to_score),
+        let nominated = self.nominated.node_of(pod).and_then(|name| self.snapshot.index_of(&name));
+        if let Some(node) = nominated
+            && let Some(place) = self.snapshot.position(node)
+            && check(class, pod, &self.snapshot, &self.nominated, node) == FITS
+        {
+            let looked_at = LookedAt::List(vec![place as u32]);
+            return Filtered { feasible: vec![place as u32], looked_at, evaluated: 1 };
+        }
+        if class.only.is_some() {
+            return self.filter_narrowed(pod, profile, class);
+        }
+        let total = self.snapshot.order_now().len();
+        let enough = self.enough(profile, total);
+        let start = self.next_start.checked_rem(total).unwrap_or(0);
+        let mut feasible = Vec::with_capacity(enough);
+        let (snapshot, nominated) = (&self.snapshot, &self.nominated);
+        let cx = Cx::new(pod, snapshot);
+        let also = |class: &mut Class, node: usize| {
+            !nominated.has(node) || check(class, pod, snapshot, nominated, node) == FITS
         };
-        let start = if nodes.is_empty() { 0 } else { self.next_start % nodes.len() };
-        for node in nodes[start..].iter().chain(&nodes[..start]) {
-            match check(class, pod, &self.snapshot, &self.nominated, *node as usize) {
-                FITS => {
-                    filtered.feasible.push(*node);
-                    if filtered.feasible.len() >= enough {
-                        break;
-                    }
+        let end = class.scan(&cx, (start, total), enough, &mut feasible, also);
+        let mut evaluated = end - start;
+        if end == total && feasible.len() < enough {
+            evaluated += class.scan(&cx, (0, start), enough, &mut feasible, also);
+        }
+        self.next_start = (start + evaluated).checked_rem(total).unwrap_or(0);
+        Filtered { feasible, looked_at: LookedAt::Stretch { start, total }, evaluated }
+    }
+
+    /// The same over the nodes that some plugin narrowed the search to.
+    fn filter_narrowed(&mut self, pod: &Arc<PodInfo>, profile: usize, class: &mut Class) -> Filtered {
+        let names = class.only.as_ref().map_or(&[][..], |(names, _)| names);
+        let mut nodes: Vec<usize> = names.iter().filter_map(|name| self.snapshot.index_of(name)).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        let enough = self.enough(profile, nodes.len());
+        let start = self.next_start.checked_rem(nodes.len()).unwrap_or(0);
+        nodes.rotate_left(start);
+        let (mut feasible, mut list) = (Vec::new(), Vec::new());
+        for node in &nodes {
+            let Some(place) = self.snapshot.position(*node) else { continue };
+            list.push(place as u32);
+            if check(class, pod, &self.snapshot, &self.nominated, *node) == FITS {
+                feasible.push(place as u32);
+                if feasible.len() >= enough {
+                    break;
                 }
-                verdict => filtered.rejected.push((*node, verdict)),
             }
         }
-        let processed = filtered.feasible.len() + filtered.rejected.len();
+        let evaluated = list.len();
         if !nodes.is_empty() {
-            self.next_start = (start + processed) % nodes.len();
+            self.next_start = (start + evaluated) % nodes.len();
         }
-        filtered
+        Filtered { feasible, looked_at: LookedAt::List(list), evaluated }
+    }
+
+    /// How many feasible nodes of `nodes` end a search.
+    fn enough(&self, profile: usize, nodes: usize) -> usize {
+        match self.profiles[profile].scorers.is_empty() {
+            true => 1,
+            false => enough_feasible(nodes, self.profiles[profile].percentage_of_nodes_to_score),
+        }
+    }
+
+    /// The pod waits for the node to become free.
+    pub fn nominate(&mut self, pod: Arc<PodInfo>, node: Str) {
+        self.nominated.set(pod, node, &mut self.snapshot);
+    }
+
+    /// The pod waits for no node any more.
+    pub fn release(&mut self, uid: &str) {
+        self.nominated.remove(uid, &mut self.snapshot);
     }
 
     /// The pod goes to the node: counts at once.
     pub fn place(&mut self, pod: &Arc<PodInfo>, node: usize) -> Str {
         let name = self.snapshot.name(node);
-        self.nominated.remove(pod.uid());
+        self.nominated.remove(pod.uid(), &mut self.snapshot);
         self.snapshot.place(pod.clone(), &name);
         name
     }
@@ -271,7 +370,7 @@ impl Core {
 /// without them, since they may never come.
 fn check(class: &mut Class, pod: &PodInfo, snapshot: &Snapshot, nominated: &Nominated, node: usize) -> u32 {
     let cx = Cx::new(pod, snapshot);
-    let guests = nominated.on(snapshot, node, pod);
+    let guests = nominated.on(node, pod);
     if !guests.is_empty() {
         let mut row: NodeRow = snapshot.row(node).clone();
         for guest in &guests {
@@ -292,10 +391,10 @@ fn check(class: &mut Class, pod: &PodInfo, snapshot: &Snapshot, nominated: &Nomi
     class.check(&cx, node)
 }
 
-/// One of the nodes with the highest sum.
-pub fn best(nodes: &[u32], sums: &[i64], tie: u64) -> usize {
+/// One of those with the highest sum.
+pub fn best(of: &[u32], sums: &[i64], tie: u64) -> u32 {
     let best = sums.iter().copied().max().unwrap_or(0);
     let ties = sums.iter().filter(|sum| **sum == best).count() as u64;
-    let tied = nodes.iter().zip(sums).filter(|(_, sum)| **sum == best).map(|(node, _)| *node as usize);
-    tied.into_iter().nth((tie % ties.max(1)) as usize).unwrap_or(0)
+    let mut tied = of.iter().zip(sums).filter(|(_, sum)| **sum == best).map(|(one, _)| *one);
+    tied.nth((tie % ties.max(1)) as usize).unwrap_or(0)
 }

@@ -1,4 +1,4 @@
-//! Which pods came to which nodes and left them, so that counts over pods follow by increments.
+//! Logs of what changed, so that whoever derives something from the snapshot follows by increments.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,31 +19,42 @@ pub struct Moved {
     pub by: i64,
 }
 
-/// The latest moves, numbered from the first one ever.
-#[derive(Default)]
-pub struct Journal {
-    entries: VecDeque<Moved>,
+/// The latest entries, numbered from the first one ever.
+pub struct Log<T> {
+    entries: VecDeque<T>,
     first: u64,
 }
 
-impl Journal {
-    /// Notes a move.
-    pub fn push(&mut self, moved: Moved) {
+/// Which pods came to which nodes and left them.
+pub type Journal = Log<Moved>;
+
+/// Indices of the rows that changed.
+pub type Touches = Log<u32>;
+
+impl<T> Default for Log<T> {
+    fn default() -> Self {
+        Log { entries: VecDeque::new(), first: 0 }
+    }
+}
+
+impl<T> Log<T> {
+    /// Notes an entry.
+    pub fn push(&mut self, entry: T) {
         if self.entries.len() == ENTRIES_MAX {
             self.entries.pop_front();
             self.first += 1;
         }
-        self.entries.push_back(moved);
+        self.entries.push_back(entry);
     }
 
-    /// The number of the next move.
+    /// The number of the next entry.
     pub fn end(&self) -> u64 {
         self.first + self.entries.len() as u64
     }
 
-    /// The moves from number `from` on; `None` when some of them are forgotten.
-    pub fn since(&self, from: u64) -> Option<impl Iterator<Item = &Moved>> {
+    /// The entries from number `from` on; `None` when some of them are forgotten.
+    pub fn since(&self, from: u64) -> Option<impl Iterator<Item = &T>> {
         let skip = from.checked_sub(self.first)?;
-        Some(self.entries.iter().skip(skip as usize))
+        Some(self.entries.range((skip as usize).min(self.entries.len())..))
     }
 }

@@ -9,6 +9,7 @@
 //!
 //! Start at [`service::run`], then [`core::Core::decide`].
 
+pub mod board;
 pub mod class;
 pub mod cluster;
 pub mod config;

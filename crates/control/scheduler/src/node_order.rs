@@ -11,6 +11,8 @@ pub struct NodeOrder {
     zones: Vec<(Str, Vec<u32>)>,
     zone_of: HashMap<u32, Str>,
     flat: Vec<u32>,
+    /// By node: its place in `flat`.
+    positions: Vec<u32>,
     stale: bool,
 }
 
@@ -55,6 +57,12 @@ impl NodeOrder {
         &self.flat
     }
 
+    /// The place of a node in the order as of the last [`NodeOrder::list`]; of nodes in it only.
+    pub fn position(&self, node: usize) -> Option<usize> {
+        let position = *self.positions.get(node)? as usize;
+        (self.flat.get(position).copied() == Some(node as u32)).then_some(position)
+    }
+
     /// All nodes in order.
     pub fn list(&mut self) -> &[u32] {
         if self.stale {
@@ -63,6 +71,12 @@ impl NodeOrder {
             let longest = self.zones.iter().map(|(_, nodes)| nodes.len()).max().unwrap_or(0);
             for at in 0..longest {
                 self.flat.extend(self.zones.iter().filter_map(|(_, nodes)| nodes.get(at)));
+            }
+            let rows = self.flat.iter().max().map_or(0, |last| *last as usize + 1);
+            self.positions.clear();
+            self.positions.resize(rows, u32::MAX);
+            for (position, node) in self.flat.iter().enumerate() {
+                self.positions[*node as usize] = position as u32;
             }
         }
         &self.flat
@@ -83,5 +97,6 @@ mod tests {
         order.set(0, "b".into());
         order.remove(4);
         assert_eq!(order.list(), [1, 3, 5, 2, 0]);
+        assert_eq!((order.position(5), order.position(4), order.position(9)), (Some(2), None, None));
     }
 }

@@ -33,6 +33,16 @@ impl NodeSet {
         self.words.get(index / 64).is_some_and(|word| word & (1 << (index % 64)) != 0)
     }
 
+    /// Takes all nodes out.
+    pub fn clear(&mut self) {
+        self.words.fill(0);
+    }
+
+    /// The bits of the nodes from `64 * at` on.
+    pub fn word(&self, at: usize) -> u64 {
+        self.words.get(at).copied().unwrap_or(0)
+    }
+
     /// Keeps only nodes that are in `other` too.
     pub fn intersect(&mut self, other: &NodeSet) {
         for (at, word) in self.words.iter_mut().enumerate() {

@@ -101,6 +101,11 @@ pub trait Filter: Send {
     /// Why the node will not do.
     fn check(&self, cx: &Cx<'_>, node: usize) -> Option<Rejection>;
 
+    /// Whether the node will do: [`Filter::check`] for when nobody asks why not.
+    fn passes(&self, cx: &Cx<'_>, node: usize) -> bool {
+        self.check(cx, node).is_none()
+    }
+
     /// Whether the answer depends on nothing but the pod, the node's row and what [`Snapshot::epoch`] covers. It is
     /// then asked once for every change of the row.
     fn local(&self) -> bool {
@@ -116,6 +121,18 @@ pub trait Filter: Send {
     fn pod_moved(&mut self, _cx: &Cx<'_>, _pod: &PodInfo, _node: usize, _by: i64) {}
 }
 
+/// What a scorer's answers depend on, which says how long they may be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Anything: every pod asks anew.
+    Cluster,
+    /// The pod, the node's row and what [`Snapshot::epoch`] covers; and normalising looks at nothing but the scores. Every
+    /// change of the row asks anew.
+    Row,
+    /// The same, and the raw score is the final one.
+    RowFinal,
+}
+
 /// Score: gives points to nodes, for pods of one class.
 pub trait Score: Send {
     /// PreScore: a look at the nodes that are left. `false` when the plugin has no preference.
@@ -126,12 +143,19 @@ pub trait Score: Send {
     /// The raw score of one node.
     fn score(&self, cx: &Cx<'_>, node: usize) -> i64;
 
+    /// The raw scores of many.
+    fn score_all(&self, cx: &Cx<'_>, nodes: &[u32], scores: &mut [i64]) {
+        for (score, node) in scores.iter_mut().zip(nodes) {
+            *score = self.score(cx, *node as usize);
+        }
+    }
+
     /// NormalizeScore: brings raw scores into 0..=100.
     fn normalize(&self, _cx: &Cx<'_>, _nodes: &[u32], _scores: &mut [i64]) {}
 
-    /// Whether raw scores depend on nothing but the pod, the node's row and what [`Snapshot::epoch`] covers.
-    fn local(&self) -> bool {
-        false
+    /// What the raw scores depend on.
+    fn scope(&self) -> Scope {
+        Scope::Cluster
     }
 
     /// A pod came to a node (`by` 1) or left it (`by` -1).

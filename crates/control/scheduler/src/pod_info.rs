@@ -1,6 +1,6 @@
 //! A pod with what plugins need of it computed once: sums of its requests, host ports, and its affinity terms parsed.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use meta::Selector;
 use meta::{Codec, Map, Str};
@@ -104,9 +104,8 @@ pub struct PodInfo {
     pub anti_affinity: Vec<Term>,
     /// Preferred pod affinity (weight positive) and anti-affinity (weight negative).
     pub preferred: Vec<Term>,
-    /// Pods with equal keys get equal answers from every plugin; `None` when this pod is like no other, because its
-    /// volumes or devices are its own.
-    pub class: Option<Arc<[u8]>>,
+    /// See [`PodInfo::class`]: made when it is first asked for, since pods that have a node are never asked.
+    class: OnceLock<Option<Arc<[u8]>>>,
 }
 
 impl PodInfo {
@@ -123,7 +122,7 @@ impl PodInfo {
             affinity: Vec::new(),
             anti_affinity: Vec::new(),
             preferred: Vec::new(),
-            class: class_key(&pod),
+            class: OnceLock::new(),
             pod: pod.clone(),
         };
         let Some(affinity) = &pod.spec.affinity else { return info };
@@ -143,6 +142,12 @@ impl PodInfo {
             );
         }
         info
+    }
+
+    /// Pods with equal keys get equal answers from every plugin; `None` when this pod is like no other, because its
+    /// volumes or devices are its own.
+    pub fn class(&self) -> Option<&Arc<[u8]>> {
+        self.class.get_or_init(|| class_key(&self.pod)).as_ref()
     }
 
     /// Its uid.

@@ -3,6 +3,7 @@
 //! A dry run takes all lesser pods of a node away, sees whether the pod fits, and gives back as many as it can, those
 //! first whose loss would violate a disruption budget.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use meta::{Selector, Str, Time};
@@ -32,6 +33,7 @@ pub struct Candidate {
     pub victims: Vec<Arc<PodInfo>>,
     /// How many of them violate a disruption budget.
     pub pdb_violations: usize,
+    price: Price,
 }
 
 /// What preemption came to.
@@ -115,16 +117,17 @@ pub fn preempt(
     let mut candidates = Vec::new();
     let mut refused = Vec::new();
     let mut unharmed = false;
-    let budgets = Budgets::new(&core.snapshot.cluster);
+    let mut budgets = None;
     let start = (random % potential.len() as u64) as usize;
     let local = class.is_local();
     for node in potential[start..].iter().chain(&potential[..start]) {
         let node = *node as usize;
         // Where nobody else is nominated and nothing beyond the row counts, the last dry run still holds.
-        let alone = local && core.nominated.on(&core.snapshot, node, pod).is_empty();
-        let known = if alone { class.rehearsed(&core.snapshot, node) } else { None };
+        let alone = local && core.nominated.on(node, pod).is_empty();
+        let known = if alone { class.rehearsed(&core.snapshot, node).cloned() } else { None };
         let rehearsal = known.unwrap_or_else(|| {
-            let rehearsal = dry_run(core, pod, &mut class, &budgets, node).map(Arc::new).map_err(Arc::new);
+            let budgets = budgets.get_or_insert_with(|| Budgets::new(&core.snapshot.cluster));
+            let rehearsal = dry_run(core, pod, &mut class, budgets, node).map(Arc::new).map_err(Arc::new);
             if alone {
                 class.rehearse(&core.snapshot, node, &rehearsal);
             }
@@ -166,7 +169,7 @@ fn dry_run(
         return Err(Rejection::unresolvable(NAME, NO_VICTIMS));
     }
     let base = Cx::new(pod, &core.snapshot);
-    let guests = core.nominated.on(&core.snapshot, node, pod);
+    let guests = core.nominated.on(node, pod);
     for guest in &guests {
         suppose(class, &base, &mut row, guest, node, 1);
     }
@@ -198,7 +201,7 @@ fn dry_run(
             if violating_any && others_any {
                 victims.sort_by(|one, other| by_importance(one, other));
             }
-            Ok(Candidate { node, victims, pdb_violations })
+            Ok(Candidate::new(node, victims, pdb_violations))
         }
     };
     // The class goes back to what is.
@@ -274,23 +277,31 @@ impl Budgets {
 const PRIORITY_OFFSET: i64 = i32::MAX as i64 + 1;
 
 /// The price of a candidate: less is better, compared in this order.
-fn price(candidate: &Candidate) -> impl Ord {
-    let highest = candidate.victims.first().map_or(i32::MIN, |victim| victim.priority);
-    let sum: i64 = candidate.victims.iter().map(|victim| i64::from(victim.priority) + PRIORITY_OFFSET).sum();
-    let most_important = candidate.victims.iter().filter(|victim| victim.priority == highest);
-    let earliest = most_important.map(|victim| started(victim)).min();
-    let latest_start = std::cmp::Reverse(earliest.map(|(never, time)| (never, time.cloned())));
-    (candidate.pdb_violations, highest, sum, candidate.victims.len(), latest_start)
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Price {
+    pdb_violations: usize,
+    highest: i32,
+    sum: i64,
+    victims: usize,
+    /// When the most important victims started; the later, the better.
+    latest_start: Reverse<Option<(bool, Option<Time>)>>,
+}
+
+impl Candidate {
+    /// `victims` are in order, the most important first.
+    fn new(node: usize, victims: Vec<Arc<PodInfo>>, pdb_violations: usize) -> Self {
+        let highest = victims.first().map_or(i32::MIN, |victim| victim.priority);
+        let sum = victims.iter().map(|victim| i64::from(victim.priority) + PRIORITY_OFFSET).sum();
+        let most_important = victims.iter().filter(|victim| victim.priority == highest);
+        let earliest = most_important.map(|victim| started(victim)).min();
+        let latest_start = Reverse(earliest.map(|(never, time)| (never, time.cloned())));
+        let price = Price { pdb_violations, highest, sum, victims: victims.len(), latest_start };
+        Candidate { node, victims, pdb_violations, price }
+    }
 }
 
 /// The candidates that hurt least; several when nothing tells them apart.
 pub fn least_harm(candidates: &[Arc<Candidate>]) -> Vec<&Arc<Candidate>> {
-    let prices: Vec<_> = candidates.iter().map(|candidate| price(candidate)).collect();
-    let best = prices.iter().min();
-    candidates
-        .iter()
-        .zip(&prices)
-        .filter(|(_, price)| Some(*price) == best)
-        .map(|(candidate, _)| candidate)
-        .collect()
+    let best = candidates.iter().map(|candidate| &candidate.price).min();
+    candidates.iter().filter(|candidate| Some(&candidate.price) == best).collect()
 }

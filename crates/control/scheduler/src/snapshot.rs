@@ -4,9 +4,10 @@
 //! A pod that was just decided for a node counts at once ([`Snapshot::place`]); when the watch later brings the same
 //! pod with its node, that replaces the assumption, and a binding that failed takes it back ([`Snapshot::remove_pod`]).
 //!
-//! Whoever derives something from the snapshot keeps it exact in one of three ways: a row's [`Snapshot::generation`] grows
-//! with every change of the row; the [`Journal`] lists pods that came and went; and [`Snapshot::epoch`] grows when anything
-//! else changes that all nodes depend on (a label, a taint, an image, a namespace).
+//! Whoever derives something from the snapshot keeps it exact in one of these ways: a row's [`Snapshot::generation`] grows
+//! with every change of the row, and [`Snapshot::touches`] lists the rows that changed; [`Snapshot::journal`] lists pods that
+//! came and went; [`Snapshot::images`] grows when images come or go; and [`Snapshot::epoch`] grows when anything else changes
+//! that all nodes depend on (a label, a taint, a namespace).
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use meta::{Map, Str};
 use types::core::v1::{Node, Pod, Taint};
 
 use crate::cluster::{Cluster, Tabled};
-use crate::journal::{Journal, Moved};
+use crate::journal::{Journal, Moved, Touches};
 use crate::node_order::{self, NodeOrder};
 use crate::node_set::NodeSet;
 use crate::pod_info::{HostPort, PodInfo};
@@ -39,6 +40,8 @@ pub struct NodeRow {
     pub pods: Vec<Arc<PodInfo>>,
     /// Host ports in use.
     pub ports: Vec<HostPort>,
+    /// How many of the pods have affinity or anti-affinity terms.
+    pub with_affinity: u32,
 }
 
 impl NodeRow {
@@ -67,6 +70,7 @@ impl NodeRow {
         self.requested.add(&pod.requests);
         self.requested_nonzero.add(&pod.nonzero);
         self.ports.extend(pod.ports.iter().cloned());
+        self.with_affinity += u32::from(pod.has_affinity());
         self.pods.push(pod);
     }
 
@@ -76,6 +80,7 @@ impl NodeRow {
         let pod = self.pods.remove(at);
         self.requested.subtract(&pod.requests);
         self.requested_nonzero.subtract(&pod.nonzero);
+        self.with_affinity -= u32::from(pod.has_affinity());
         for port in &pod.ports {
             if let Some(at) = self.ports.iter().position(|used| used == port) {
                 self.ports.swap_remove(at);
@@ -106,9 +111,16 @@ pub struct Snapshot {
     order: NodeOrder,
     changes: u64,
     epoch: u64,
+    image_changes: u64,
     budgets: u64,
+    /// Nodes whose pods have affinity or anti-affinity terms.
+    with_affinity: NodeSet,
+    /// How many hold on to a row, whether its node exists or not.
+    pins: HashMap<usize, u32>,
     /// Pods that came and went.
     pub journal: Journal,
+    /// Rows that changed.
+    pub touches: Touches,
     /// Values of node labels that pods spread over.
     pub topology: Topology,
     /// Everything besides nodes and pods.
@@ -140,6 +152,16 @@ impl Snapshot {
         self.epoch
     }
 
+    /// Grows when an image came to some node or went.
+    pub fn images(&self) -> u64 {
+        self.image_changes
+    }
+
+    /// Nodes whose pods have affinity or anti-affinity terms.
+    pub fn with_affinity(&self) -> &NodeSet {
+        &self.with_affinity
+    }
+
     /// Grows when the node's row changed.
     pub fn generation(&self, index: usize) -> u64 {
         self.generations.get(index).copied().unwrap_or(0)
@@ -158,6 +180,11 @@ impl Snapshot {
     /// The same as of the last [`Snapshot::ordered`].
     pub fn order_now(&self) -> &[u32] {
         self.order.now()
+    }
+
+    /// The place of an existing node in [`Snapshot::order_now`].
+    pub fn position(&self, index: usize) -> Option<usize> {
+        self.order.position(index)
     }
 
     /// The node with this index; only indices from [`Snapshot::present`] mean something.
@@ -184,6 +211,11 @@ impl Snapshot {
         self.changes += 1;
         self.generations.resize(self.rows.len(), 0);
         self.generations[index] = self.changes;
+        self.touches.push(index as u32);
+        match self.rows[index].with_affinity {
+            0 => self.with_affinity.remove(index),
+            _ => self.with_affinity.insert(index),
+        }
     }
 
     fn slot(&mut self, name: &str) -> usize {
@@ -222,9 +254,8 @@ impl Snapshot {
             self.order.set(index as u32, node_order::zone(&node));
             self.topology.set_node(index, &node.metadata.labels);
         }
-        if !(same_images && same_place) {
-            self.epoch += 1;
-        }
+        self.epoch += u64::from(!same_place);
+        self.image_changes += u64::from(!same_images);
         if !same_offer {
             let row = &mut self.rows[index];
             row.allocatable = Resources::from_list(&node.status.allocatable);
@@ -265,8 +296,27 @@ impl Snapshot {
         self.give_up_if_empty(index, name);
     }
 
+    /// The row of a node, which keeps its index until [`Snapshot::unpin`].
+    pub fn pin(&mut self, name: &str) -> usize {
+        let index = self.slot(name);
+        *self.pins.entry(index).or_default() += 1;
+        index
+    }
+
+    /// Lets go of a row.
+    pub fn unpin(&mut self, index: usize, name: &str) {
+        if let Some(pins) = self.pins.get_mut(&index) {
+            *pins -= 1;
+            if *pins == 0 {
+                self.pins.remove(&index);
+                self.give_up_if_empty(index, name);
+            }
+        }
+    }
+
     fn give_up_if_empty(&mut self, index: usize, name: &str) {
-        if self.rows[index].node.is_none() && self.rows[index].pods.is_empty() {
+        let row = &self.rows[index];
+        if row.node.is_none() && row.pods.is_empty() && !self.pins.contains_key(&index) {
             self.rows[index] = NodeRow::default();
             self.touch(index);
             self.names.remove(name);

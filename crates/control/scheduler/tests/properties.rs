@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use env::Random;
 use meta::Codec;
-use scheduler::core::{Core, Decision, Trace};
+use scheduler::core::{Core, Decision, Trace, best};
 use scheduler::pod_info::PodInfo;
 use scheduler::post_filter;
 use scheduler::preemption::least_harm;
@@ -69,7 +69,11 @@ type Answer = (BTreeMap<String, i64>, BTreeMap<String, String>);
 
 fn answer(core: &mut Core, pod: &Arc<PodInfo>) -> Answer {
     let mut trace = Trace::default();
-    core.decide(pod, 0, 0, Some(&mut trace));
+    // What is remembered decides; the trace asks anew.
+    let decision = core.decide(pod, 0, 5, Some(&mut trace));
+    if let (Decision::Node { index, .. }, true) = (&decision, trace.feasible.len() > 1) {
+        assert_eq!(*index, best(&trace.feasible, &trace.sums, 5) as usize);
+    }
     let name = |node: u32| core.snapshot.name(node as usize).to_string();
     let sum = |at: usize| trace.sums.get(at).copied().unwrap_or(0);
     let feasible = trace.feasible.iter().enumerate().map(|(at, node)| (name(*node), sum(at))).collect();

@@ -1,7 +1,7 @@
 //! NodeResourcesBalancedAllocation: prefers nodes whose resources the pod brings nearer to being used to a like degree.
 
 use super::fit::offered_and_used;
-use crate::plugin::{ClusterEvent, Cx, Plugin, SCORE_MAX, Score};
+use crate::plugin::{ClusterEvent, Cx, Plugin, SCORE_MAX, Scope, Score};
 use crate::snapshot::NodeRow;
 use meta::Str;
 
@@ -49,8 +49,8 @@ impl Score for Balance {
         SCORE_MAX / 2 + (SCORE_MAX / 2 + gain) / 2
     }
 
-    fn local(&self) -> bool {
-        true
+    fn scope(&self) -> Scope {
+        Scope::RowFinal
     }
 }
 

@@ -16,7 +16,7 @@ use types::resource::v1::{AllocationResult, ResourceClaim};
 
 use self::allocate::Allocator;
 use crate::cluster::Cluster;
-use crate::plugin::{ClusterEvent, Cx, Filter, Plugin, PreFilter, Rejection, Score, normalize_by_max};
+use crate::plugin::{ClusterEvent, Cx, Filter, Plugin, PreFilter, Rejection, Scope, Score, normalize_by_max};
 use crate::plugins::node_selector::any_term_selects;
 
 /// The plugin.
@@ -114,8 +114,8 @@ impl Score for Alternatives {
         normalize_by_max(scores, false);
     }
 
-    fn local(&self) -> bool {
-        self.0.is_none()
+    fn scope(&self) -> Scope {
+        if self.0.is_none() { Scope::Row } else { Scope::Cluster }
     }
 }
 

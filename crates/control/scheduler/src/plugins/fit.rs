@@ -1,7 +1,9 @@
 //! NodeResourcesFit: a node must have room for the pod's requests, and scores by how much of it is in use
 //! (LeastAllocated, MostAllocated or RequestedToCapacityRatio).
 
-use crate::plugin::{ClusterEvent, Code, Cx, Plugin, PreFilter, Rejection, SCORE_MAX, Score, local_filter};
+use crate::plugin::{
+    ClusterEvent, Code, Cx, Plugin, PreFilter, Rejection, SCORE_MAX, Scope, Score, local_filter,
+};
 use crate::resources::Resources;
 use crate::snapshot::NodeRow;
 use meta::Str;
@@ -175,8 +177,8 @@ impl Score for Usage {
         }
     }
 
-    fn local(&self) -> bool {
-        true
+    fn scope(&self) -> Scope {
+        Scope::RowFinal
     }
 }
 

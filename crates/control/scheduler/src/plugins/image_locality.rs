@@ -1,6 +1,6 @@
 //! ImageLocality: prefers nodes that have the pod's images already, the larger and the more widespread the better.
 
-use crate::plugin::{ClusterEvent, Cx, Plugin, SCORE_MAX, Score};
+use crate::plugin::{ClusterEvent, Cx, Plugin, SCORE_MAX, Scope, Score};
 use meta::Str;
 
 /// The plugin.
@@ -36,8 +36,8 @@ impl Score for Locality {
         SCORE_MAX * (bytes.clamp(BYTES_MIN, max) - BYTES_MIN) / (max - BYTES_MIN)
     }
 
-    fn local(&self) -> bool {
-        true
+    fn scope(&self) -> Scope {
+        Scope::RowFinal
     }
 }
 

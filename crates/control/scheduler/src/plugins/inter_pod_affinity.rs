@@ -8,7 +8,7 @@ mod score;
 
 use crate::plugin::{ClusterEvent, Cx, Plugin, PreFilter, Score};
 use crate::pod_info::PodInfo;
-use crate::topology::NO_DOMAIN;
+use crate::topology::{ColumnId, NO_DOMAIN};
 use meta::Str;
 
 /// The plugin with its arguments.
@@ -37,7 +37,7 @@ struct Sums {
 }
 
 struct Sum {
-    key: Str,
+    column: ColumnId,
     /// By domain: the sum, and how many contributions made it.
     domains: Vec<(i64, i64)>,
 }
@@ -45,18 +45,19 @@ struct Sum {
 impl Sums {
     /// Adds `amount` for the domain that the node has by `key`; a contribution is taken back with `by` -1.
     fn add(&mut self, cx: &Cx<'_>, key: &Str, node: usize, amount: i64, by: i64) {
-        let Some(column) = cx.snapshot.topology.column(key) else { return };
-        let domain = column.domain(node);
+        let topology = &cx.snapshot.topology;
+        let Some(column) = topology.id(key) else { return };
+        let domain = topology.domain(column, node);
         if domain == NO_DOMAIN {
             return;
         }
-        let at = self.all.iter().position(|sum| sum.key == *key).unwrap_or_else(|| {
-            self.all.push(Sum { key: key.clone(), domains: Vec::new() });
+        let at = self.all.iter().position(|sum| sum.column == column).unwrap_or_else(|| {
+            self.all.push(Sum { column, domains: Vec::new() });
             self.all.len() - 1
         });
         let sum = &mut self.all[at];
         if sum.domains.len() <= domain as usize {
-            sum.domains.resize(column.len().max(domain as usize + 1), (0, 0));
+            sum.domains.resize(topology.domains(column).max(domain as usize + 1), (0, 0));
         }
         self.contributions += by;
         let (total, contributions) = &mut sum.domains[domain as usize];
@@ -72,9 +73,9 @@ impl Sums {
         self.contributions == 0
     }
 
-    /// The sum for the node's domain by `key`.
-    fn at(&self, cx: &Cx<'_>, key: &str, node: usize) -> i64 {
-        self.all.iter().find(|sum| sum.key == *key).map_or(0, |sum| sum.of(cx, node))
+    /// The sum for the node's domain by a column.
+    fn at(&self, cx: &Cx<'_>, column: ColumnId, node: usize) -> i64 {
+        self.all.iter().find(|sum| sum.column == column).map_or(0, |sum| sum.of(cx, node))
     }
 
     /// The sums for the node over all labels.
@@ -85,8 +86,7 @@ impl Sums {
 
 impl Sum {
     fn of(&self, cx: &Cx<'_>, node: usize) -> i64 {
-        let domain = cx.snapshot.topology.column(&self.key).map_or(NO_DOMAIN, |column| column.domain(node));
-        match domain {
+        match cx.snapshot.topology.domain(self.column, node) {
             NO_DOMAIN => 0,
             domain => self.domains.get(domain as usize).map_or(0, |(total, _)| *total),
         }
@@ -95,7 +95,8 @@ impl Sum {
 
 /// Tells `each` of all pods on existing nodes; only of those with affinity terms when nothing else matters.
 fn for_each_pod(cx: &Cx<'_>, only_with_affinity: bool, mut each: impl FnMut(&PodInfo, usize)) {
-    for node in cx.snapshot.present().iter() {
+    let nodes = if only_with_affinity { cx.snapshot.with_affinity() } else { cx.snapshot.present() };
+    for node in nodes.iter().filter(|node| cx.snapshot.present().contains(*node)) {
         for pod in &cx.row(node).pods {
             if !only_with_affinity || pod.has_affinity() {
                 each(pod, node);

@@ -6,7 +6,7 @@ use types::core::v1::{NodeAffinity as Affinity, NodeSelectorTerm, Pod, Preferred
 
 use super::node_selector::{any_term_selects, term_selects};
 use crate::plugin::{
-    ClusterEvent, Cx, Filter, Plugin, PreFilter, Rejection, Score, local_filter, normalize_by_max,
+    ClusterEvent, Cx, Filter, Plugin, PreFilter, Rejection, Scope, Score, local_filter, normalize_by_max,
 };
 use crate::snapshot::NodeRow;
 
@@ -76,8 +76,8 @@ impl Score for Preference {
         normalize_by_max(scores, false);
     }
 
-    fn local(&self) -> bool {
-        true
+    fn scope(&self) -> Scope {
+        Scope::Row
     }
 }
 

@@ -3,7 +3,9 @@
 
 use types::core::v1::{Taint, Toleration};
 
-use crate::plugin::{ClusterEvent, Cx, Plugin, PreFilter, Rejection, Score, local_filter, normalize_by_max};
+use crate::plugin::{
+    ClusterEvent, Cx, Plugin, PreFilter, Rejection, Scope, Score, local_filter, normalize_by_max,
+};
 
 /// The plugin.
 pub struct TaintToleration;
@@ -53,8 +55,8 @@ impl Score for Preference {
         normalize_by_max(scores, true);
     }
 
-    fn local(&self) -> bool {
-        true
+    fn scope(&self) -> Scope {
+        Scope::Row
     }
 }
 

@@ -15,9 +15,9 @@ impl Scheduler {
     /// Removes the victims. Less important pods that waited for the node lose it.
     pub(super) async fn evict(&self, pod: &Arc<PodInfo>, profile: usize, candidate: &Candidate, node: &str) {
         metrics::victims(candidate.victims.len());
-        let lesser = self.state.lock().core.nominated.lesser(node, pod);
+        let lesser = self.state.lock().core.nominated.lesser(candidate.node, pod);
         for other in lesser {
-            self.state.lock().core.nominated.remove(other.uid());
+            self.state.lock().core.release(other.uid());
             self.patch_pod(&other.pod, serde_json::json!({"status": {"nominatedNodeName": null}})).await;
         }
         for victim in &candidate.victims {

@@ -91,7 +91,7 @@ impl Scheduler {
         for extender in self.interested(popped, |extender| &extender.config.prioritize_verb) {
             extender.prioritize(&popped.pod.pod, &objects, &mut sums).await;
         }
-        Ok(best(&indices, &sums, self.env.random.u64()))
+        Ok(best(&indices, &sums, self.env.random.u64()) as usize)
     }
 
     async fn fail_extended(&self, popped: Popped, mut failure: Failure) -> Next {

@@ -248,12 +248,12 @@ impl State {
         let best = least_harm(&candidates);
         let Some(candidate) = best.get((tie % best.len().max(1) as u64) as usize) else {
             if !failure.waits_for_victims {
-                self.core.nominated.remove(pod.uid());
+                self.core.release(pod.uid());
             }
             return Next::Refuse { pod, profile, failure };
         };
         let node = self.core.snapshot.name(candidate.node);
-        self.core.nominated.set(pod.clone(), node.clone());
+        self.core.nominate(pod.clone(), node.clone());
         let candidate = Arc::clone(candidate);
         Next::Preempt { pod, profile, failure, candidate, node }
     }

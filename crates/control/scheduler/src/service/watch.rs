@@ -129,13 +129,13 @@ impl Scheduler {
         self.change(|state| {
             if gone || is_over(pod) {
                 state.queue.remove(uid);
-                state.core.nominated.remove(uid);
+                state.core.release(uid);
                 if state.core.snapshot.remove_pod(uid) {
                     state.happened(ClusterEvent::PodFreed, now);
                 }
             } else if !pod.spec.node_name.is_empty() {
                 state.queue.remove(uid);
-                state.core.nominated.remove(uid);
+                state.core.release(uid);
                 state.core.snapshot.set_pod(pod);
                 match change.old() {
                     Some(old) if !old.spec.node_name.is_empty() => {
@@ -150,14 +150,14 @@ impl Scheduler {
                 }
             } else if pod.metadata.deletion_timestamp.is_some() {
                 state.queue.remove(uid);
-                state.core.nominated.remove(uid);
+                state.core.release(uid);
             } else if !state.core.snapshot.has_pod(uid)
                 && let Some(profile) = state.core.profile(&pod.spec.scheduler_name)
             {
                 let nominated = &pod.status.nominated_node_name;
                 if !nominated.is_empty() && state.core.nominated.node(uid).is_none() {
                     let info = Arc::new(crate::pod_info::PodInfo::new(pod.clone()));
-                    state.core.nominated.set(info, nominated.clone());
+                    state.core.nominate(info, nominated.clone());
                 }
                 let gated = gate(&state.core.profiles[profile], pod, &state.core.snapshot.cluster).is_some();
                 state.queue.add(pod.clone(), profile, gated, &state.core.profiles, now);

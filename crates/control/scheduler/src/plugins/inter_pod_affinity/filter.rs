@@ -2,8 +2,8 @@
 
 use super::{NAME, Sums, for_each_pod};
 use crate::plugin::{Cx, Filter, Rejection};
-use crate::pod_info::PodInfo;
-use crate::topology::NO_DOMAIN;
+use crate::pod_info::{PodInfo, Term};
+use crate::topology::{ColumnId, NO_DOMAIN};
 
 /// The filter.
 #[derive(Default)]
@@ -14,6 +14,9 @@ pub(super) struct Rules {
     wanted: Sums,
     /// Pods that some required anti-affinity term selects.
     unwanted: Sums,
+    /// The columns of the pod's affinity and anti-affinity terms.
+    near: Vec<ColumnId>,
+    apart: Vec<ColumnId>,
     /// Whether the pod has required terms.
     has_terms: bool,
     /// Whether the pod selects itself, so that it may be the first of its kind.
@@ -25,7 +28,17 @@ impl Rules {
         let labels = cx.cluster().namespace_labels(&cx.object().metadata.namespace);
         let selects_self = cx.pod.affinity.iter().all(|term| term.matches(cx.object(), labels));
         let has_terms = !(cx.pod.affinity.is_empty() && cx.pod.anti_affinity.is_empty());
-        let mut rules = Rules { selects_self, has_terms, ..Rules::default() };
+        let columns = |terms: &[Term]| {
+            // Every label that the pod names got its column before.
+            terms.iter().filter_map(|term| cx.snapshot.topology.id(&term.topology_key)).collect()
+        };
+        let mut rules = Rules {
+            selects_self,
+            has_terms,
+            near: columns(&cx.pod.affinity),
+            apart: columns(&cx.pod.anti_affinity),
+            ..Rules::default()
+        };
         for_each_pod(cx, !has_terms, |pod, node| rules.count(cx, pod, node, 1));
         rules
     }
@@ -54,14 +67,21 @@ impl Rules {
 
     fn near_enough(&self, cx: &Cx<'_>, node: usize) -> bool {
         let mut all_near = true;
-        for term in &cx.pod.affinity {
-            let column = cx.snapshot.topology.column(&term.topology_key);
-            if column.is_none_or(|column| column.domain(node) == NO_DOMAIN) {
+        for column in &self.near {
+            if cx.snapshot.topology.domain(*column, node) == NO_DOMAIN {
                 return false;
             }
-            all_near &= self.wanted.at(cx, &term.topology_key, node) > 0;
+            all_near = all_near && self.wanted.at(cx, *column, node) > 0;
         }
         all_near || (self.selects_self && self.wanted.is_empty())
+    }
+
+    fn is_unwanted(&self, cx: &Cx<'_>, node: usize) -> bool {
+        self.apart.iter().any(|column| self.unwanted.at(cx, *column, node) > 0)
+    }
+
+    fn is_refused(&self, cx: &Cx<'_>, node: usize) -> bool {
+        self.refusing.each(cx, node).any(|pods| pods > 0)
     }
 }
 
@@ -70,16 +90,18 @@ impl Filter for Rules {
         if !self.near_enough(cx, node) {
             return Some(Rejection::unresolvable(NAME, "node(s) didn't match pod affinity rules"));
         }
-        let unwanted =
-            cx.pod.anti_affinity.iter().any(|term| self.unwanted.at(cx, &term.topology_key, node) > 0);
-        if unwanted {
+        if self.is_unwanted(cx, node) {
             return Some(Rejection::unschedulable(NAME, "node(s) didn't match pod anti-affinity rules"));
         }
-        if self.refusing.each(cx, node).any(|pods| pods > 0) {
+        if self.is_refused(cx, node) {
             let reason = "node(s) didn't satisfy existing pods anti-affinity rules";
             return Some(Rejection::unschedulable(NAME, reason));
         }
         None
+    }
+
+    fn passes(&self, cx: &Cx<'_>, node: usize) -> bool {
+        self.near_enough(cx, node) && !self.is_unwanted(cx, node) && !self.is_refused(cx, node)
     }
 
     fn idle(&self) -> bool {

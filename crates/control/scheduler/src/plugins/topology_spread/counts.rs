@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::Constraint;
+use super::{Constraint, HOSTNAME};
 use crate::plugin::Cx;
 use crate::pod_info::PodInfo;
-use crate::topology::NO_DOMAIN;
+use crate::topology::{ColumnId, NO_DOMAIN};
 
 /// Counts of one constraint.
 pub(super) struct Domains {
     pub(super) constraint: Constraint,
+    /// The label's column; `None` when nobody asked for it, and then no node has it.
+    column: Option<ColumnId>,
+    /// Whether every node is a domain of its own.
+    pub(super) by_node: bool,
     /// Selected pods on counted nodes, by domain.
     pub(super) pods: Vec<i64>,
     /// Counted nodes, by domain: a domain without any does not exist.
@@ -26,6 +30,11 @@ impl Domains {
     /// The fewest pods in any existing domain; `None` when there is none.
     pub(super) fn fewest(&self) -> Option<i64> {
         self.levels.first_key_value().map(|(pods, _)| *pods)
+    }
+
+    /// The domain of a node.
+    pub(super) fn of(&self, cx: &Cx<'_>, node: usize) -> u32 {
+        self.column.map_or(NO_DOMAIN, |column| cx.snapshot.topology.domain(column, node))
     }
 
     fn add(&mut self, domain: u32, by: i64) {
@@ -63,9 +72,12 @@ impl Counts {
         let all = constraints
             .into_iter()
             .map(|constraint| {
-                let domains = cx.snapshot.topology.column(&constraint.key).map_or(1, |column| column.len());
+                let column = cx.snapshot.topology.id(&constraint.key);
+                let domains = column.map_or(1, |column| cx.snapshot.topology.domains(column));
                 Domains {
+                    by_node: constraint.key == HOSTNAME,
                     constraint,
+                    column,
                     pods: vec![0; domains],
                     nodes: vec![0; domains],
                     levels: BTreeMap::new(),
@@ -91,7 +103,7 @@ impl Counts {
             if !complete || !domains.constraint.includes(cx.object(), row) {
                 continue;
             }
-            let domain = domain(cx, &domains.constraint, node);
+            let domain = domains.of(cx, node);
             let slot = domain as usize;
             if domains.nodes[slot] == 0 {
                 domains.existing += 1;
@@ -104,7 +116,7 @@ impl Counts {
 
     /// Whether the node has the labels that it needs in order to count.
     pub(super) fn is_complete(&self, cx: &Cx<'_>, node: usize) -> bool {
-        !self.all_labels || self.all.iter().all(|domains| domain(cx, &domains.constraint, node) != NO_DOMAIN)
+        !self.all_labels || self.all.iter().all(|domains| domains.of(cx, node) != NO_DOMAIN)
     }
 
     /// Terminating pods and pods of other namespaces do not count, nor does anything for an empty selector.
@@ -135,13 +147,8 @@ impl Counts {
                 && cx.row(node).node().is_some()
                 && domains.constraint.includes(cx.object(), cx.row(node))
             {
-                domains.add(domain(cx, &domains.constraint, node), by);
+                domains.add(domains.of(cx, node), by);
             }
         }
     }
-}
-
-/// The domain of a node for a constraint.
-pub(super) fn domain(cx: &Cx<'_>, constraint: &Constraint, node: usize) -> u32 {
-    cx.snapshot.topology.column(&constraint.key).map_or(NO_DOMAIN, |column| column.domain(node))
 }

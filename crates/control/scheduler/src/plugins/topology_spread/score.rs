@@ -1,7 +1,6 @@
 //! ScheduleAnyway: nodes in domains with fewer selected pods score higher; a constraint with more domains counts more.
 
-use super::HOSTNAME;
-use super::counts::{Counts, domain};
+use super::counts::Counts;
 use crate::plugin::{Cx, SCORE_MAX, Score};
 use crate::pod_info::PodInfo;
 use crate::topology::NO_DOMAIN;
@@ -36,10 +35,10 @@ impl Score for Evenness {
             }
             complete += 1;
             for (at, domains) in self.counts.all.iter().enumerate() {
-                if domains.constraint.key == HOSTNAME {
+                if domains.by_node {
                     continue;
                 }
-                let slot = domain(cx, &domains.constraint, node) as usize;
+                let slot = domains.of(cx, node) as usize;
                 if self.seen[at][slot] != self.cycle {
                     self.seen[at][slot] = self.cycle;
                     sizes[at] += 1;
@@ -47,7 +46,7 @@ impl Score for Evenness {
             }
         }
         for (at, domains) in self.counts.all.iter().enumerate() {
-            let size = if domains.constraint.key == HOSTNAME { complete } else { sizes[at] };
+            let size = if domains.by_node { complete } else { sizes[at] };
             self.weights[at] = ((size + 2) as f64).ln();
         }
         true
@@ -59,11 +58,11 @@ impl Score for Evenness {
         }
         let mut score = 0.0;
         for (domains, weight) in self.counts.all.iter().zip(&self.weights) {
-            let at = domain(cx, &domains.constraint, node);
+            let at = domains.of(cx, node);
             if at == NO_DOMAIN {
                 continue;
             }
-            let pods = match domains.constraint.key == HOSTNAME {
+            let pods = match domains.by_node {
                 true => domains.on_node.get(node).copied().unwrap_or(0),
                 false => domains.pods[at as usize],
             };
