@@ -10,7 +10,7 @@
 //! would be without some pods.
 
 use meta::Str;
-use types::core::v1::Pod;
+use types::core::v1::{Node, Pod};
 
 use crate::cluster::Cluster;
 use crate::pod_info::PodInfo;
@@ -173,6 +173,8 @@ pub enum ClusterEvent {
     NodeLabels,
     /// A node's taints or its `unschedulable` flag changed.
     NodeTaints,
+    /// The features that a node declares changed.
+    NodeFeatures,
     /// A node went.
     NodeDeleted,
     /// A pod got a node.
@@ -199,6 +201,7 @@ impl ClusterEvent {
             ClusterEvent::NodeAllocatable => "NodeAllocatableUpdate",
             ClusterEvent::NodeLabels => "NodeLabelUpdate",
             ClusterEvent::NodeTaints => "NodeTaintUpdate",
+            ClusterEvent::NodeFeatures => "NodeDeclaredFeatureUpdate",
             ClusterEvent::NodeDeleted => "NodeDelete",
             ClusterEvent::PodPlaced => "AssignedPodAdd",
             ClusterEvent::PodFreed => "AssignedPodDelete",
@@ -209,6 +212,28 @@ impl ClusterEvent {
             ClusterEvent::Devices => "ResourceClaimUpdate",
         }
     }
+}
+
+/// The objects that an event is about.
+#[derive(Clone, Copy)]
+pub enum About<'a> {
+    /// Others than nodes and pods.
+    Other,
+    /// A node before and after; `None` where it did not exist.
+    Node(Option<&'a Node>, Option<&'a Node>),
+    /// A pod before and after; `None` where it did not exist or had no node.
+    Pod(Option<&'a Pod>, Option<&'a Pod>),
+}
+
+/// An event with what it is about.
+#[derive(Clone, Copy)]
+pub struct Happening<'a> {
+    /// What kind of event.
+    pub event: ClusterEvent,
+    /// What it is about.
+    pub about: About<'a>,
+    /// The cluster after it.
+    pub cluster: &'a Cluster,
 }
 
 /// A scheduling plugin. Every method is pure; what it needs of the cluster is in the snapshot.
@@ -236,8 +261,14 @@ pub trait Plugin: Send + Sync {
         None
     }
 
-    /// Queueing hint: whether the event may turn this plugin's refusal of some pod into a yes.
+    /// Whether such events may turn this plugin's refusal of some pod into a yes.
     fn may_help(&self, _event: ClusterEvent) -> bool {
+        true
+    }
+
+    /// Queueing hint: whether this very event, of a kind that [`Plugin::may_help`] accepts, may turn the plugin's refusal
+    /// of the pod into a yes. The answer holds for all pods of the pod's class.
+    fn hint(&self, _happening: &Happening<'_>, _pod: &PodInfo) -> bool {
         true
     }
 }

@@ -214,6 +214,8 @@ fn class_key(pod: &Pod) -> Option<Arc<[u8]>> {
         overhead: spec.overhead.clone(),
         resources: spec.resources.clone(),
         priority: spec.priority,
+        host_network: spec.host_network,
+        host_users: spec.host_users,
         ..Default::default()
     };
     let lean = |container: &types::core::v1::Container| types::core::v1::Container {
@@ -222,6 +224,7 @@ fn class_key(pod: &Pod) -> Option<Arc<[u8]>> {
         resources: container.resources.clone(),
         ports: container.ports.clone(),
         restart_policy: container.restart_policy.clone(),
+        restart_policy_rules: container.restart_policy_rules.clone(),
         ..Default::default()
     };
     like.containers = spec.containers.iter().map(lean).collect();

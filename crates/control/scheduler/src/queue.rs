@@ -4,8 +4,8 @@
 //! A pod that was refused waits until an event happens that one of the refusing plugins says may help (queueing
 //! hints), or five minutes at most; then it enters the back-off queue, or the active one when its back-off is over.
 //!
-//! Pods that wait for an event are grouped by the plugins that refused them, so that an event asks once for each group,
-//! however many pods wait.
+//! Pods that wait for an event are grouped by the plugins that refused them, and among those by class, so that an event
+//! asks once for each group, however many pods wait.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -16,7 +16,7 @@ use meta::Str;
 use types::core::v1::Pod;
 
 use crate::cluster::Cluster;
-use crate::plugin::{ClusterEvent, Rejection};
+use crate::plugin::{About, ClusterEvent, Happening, Rejection};
 use crate::pod_info::PodInfo;
 use crate::profile::Profile;
 
@@ -44,10 +44,12 @@ enum Place {
     },
     /// Held back by PreEnqueue.
     Gated,
-    /// Being scheduled, with the events that happened meanwhile.
+    /// Being decided about, with the events that happened meanwhile.
     InFlight {
         events: Vec<ClusterEvent>,
     },
+    /// Decided: a failure from here on is tried again after a back-off, whatever happens meanwhile.
+    Binding,
 }
 
 struct Entry {
@@ -71,12 +73,27 @@ pub struct Popped {
     pub added: Duration,
 }
 
+/// What pods of one group have in common besides those who refused them: the class, or the uid of a pod that is like no
+/// other.
+type Like = Arc<[u8]>;
+
+/// Pods that one answer is for.
+struct Group {
+    /// Any of them.
+    pod: Arc<PodInfo>,
+    uids: HashSet<Str>,
+}
+
+fn like(pod: &PodInfo) -> Like {
+    pod.class().cloned().unwrap_or_else(|| pod.uid().as_bytes().into())
+}
+
 /// Pods without a node, by uid. All times are the monotonic clock of the caller.
 pub struct Queue {
     entries: HashMap<Str, Entry>,
     active: BTreeMap<Turn, Str>,
     backoff: BTreeSet<(Duration, Str)>,
-    waiting: HashMap<Refusers, HashSet<Str>>,
+    waiting: HashMap<Refusers, HashMap<Like, Group>>,
     waiting_since: BTreeSet<(Duration, Str)>,
     in_flight: HashSet<Str>,
     gated: HashSet<Str>,
@@ -128,7 +145,14 @@ impl Queue {
 
     /// A pod without a node appeared or changed; `gated` says whether PreEnqueue holds it back. A change wakes it up when
     /// it waited for one.
-    pub fn add(&mut self, pod: Arc<Pod>, profile: usize, gated: bool, profiles: &[Profile], now: Duration) {
+    pub fn add(
+        &mut self,
+        pod: Arc<Pod>,
+        profile: usize,
+        gated: bool,
+        (profiles, cluster): (&[Profile], &Cluster),
+        now: Duration,
+    ) {
         let uid = pod.metadata.uid.clone();
         let Some(entry) = self.entries.get_mut(&uid) else {
             self.arrivals += 1;
@@ -147,14 +171,24 @@ impl Queue {
             }
             return;
         };
-        let old = &entry.pod.pod;
-        let spec_changed = old.spec != pod.spec || old.metadata.labels != pod.metadata.labels;
-        entry.pod = Arc::new(PodInfo::new(pod));
-        match &mut entry.place {
+        let old = std::mem::replace(&mut entry.pod, Arc::new(PodInfo::new(pod)));
+        let new = entry.pod.clone();
+        let changed =
+            old.pod.spec != new.pod.spec || old.pod.metadata.labels != new.pod.metadata.labels;
+        match entry.place.clone() {
             Place::Gated if !gated => self.activate(&uid, now),
-            Place::InFlight { events } if spec_changed => events.push(ClusterEvent::PodChanged),
-            Place::Unschedulable { by, .. } if spec_changed => {
-                if helps(profiles, by, ClusterEvent::PodChanged) {
+            Place::InFlight { mut events } if changed => {
+                events.push(ClusterEvent::PodChanged);
+                entry.place = Place::InFlight { events };
+            }
+            Place::Unschedulable { by, since } if changed => {
+                // It may be of another class now.
+                let place = Place::Unschedulable { by: by.clone(), since };
+                self.leave(&uid, &old, &place);
+                self.put(&uid, place);
+                let about = About::Pod(Some(&old.pod), Some(&new.pod));
+                let happening = Happening { event: ClusterEvent::PodChanged, about, cluster };
+                if helps(profiles, &by, happening.event) && hints(profiles, &by, &happening, &new) {
                     self.activate(&uid, now);
                 }
             }
@@ -171,11 +205,11 @@ impl Queue {
     /// The pod is bound, gone or no business of ours any more.
     pub fn remove(&mut self, uid: &str) {
         if let Some(entry) = self.entries.remove(uid) {
-            self.leave(uid, &entry.place);
+            self.leave(uid, &entry.pod, &entry.place);
         }
     }
 
-    fn leave(&mut self, uid: &str, place: &Place) {
+    fn leave(&mut self, uid: &str, pod: &PodInfo, place: &Place) {
         match place {
             Place::Active(turn) => {
                 self.active.remove(turn);
@@ -185,11 +219,16 @@ impl Queue {
             }
             Place::Unschedulable { by, since } => {
                 self.waiting_since.remove(&(*since, uid.into()));
-                if let Some(group) = self.waiting.get_mut(by) {
-                    group.remove(uid);
-                    if group.is_empty() {
-                        self.waiting.remove(by);
+                let Some(groups) = self.waiting.get_mut(by) else { return };
+                let like = like(pod);
+                if let Some(group) = groups.get_mut(&like) {
+                    group.uids.remove(uid);
+                    if group.uids.is_empty() {
+                        groups.remove(&like);
                     }
+                }
+                if groups.is_empty() {
+                    self.waiting.remove(by);
                 }
             }
             Place::Gated => {
@@ -198,6 +237,7 @@ impl Queue {
             Place::InFlight { .. } => {
                 self.in_flight.remove(uid);
             }
+            Place::Binding => {}
         }
     }
 
@@ -205,7 +245,8 @@ impl Queue {
     fn put(&mut self, uid: &str, place: Place) {
         let Some(entry) = self.entries.get_mut(uid) else { return };
         let old = std::mem::replace(&mut entry.place, place.clone());
-        self.leave(uid, &old);
+        let pod = entry.pod.clone();
+        self.leave(uid, &pod, &old);
         let uid = Str::from(uid);
         match place {
             Place::Active(turn) => {
@@ -216,7 +257,9 @@ impl Queue {
             }
             Place::Unschedulable { by, since } => {
                 self.waiting_since.insert((since, uid.clone()));
-                self.waiting.entry(by).or_default().insert(uid);
+                let groups = self.waiting.entry(by).or_default();
+                let new = || Group { pod: pod.clone(), uids: HashSet::new() };
+                groups.entry(like(&pod)).or_insert_with(new).uids.insert(uid);
             }
             Place::Gated => {
                 self.gated.insert(uid);
@@ -224,6 +267,7 @@ impl Queue {
             Place::InFlight { .. } => {
                 self.in_flight.insert(uid);
             }
+            Place::Binding => {}
         }
     }
 
@@ -264,10 +308,19 @@ impl Queue {
         self.backoff.first().map(|(until, _)| *until).into_iter().chain(waiting).min()
     }
 
+    /// The pod got a node and is being bound.
+    pub fn decided(&mut self, uid: &str) {
+        self.put(uid, Place::Binding);
+    }
+
     /// An attempt failed. With `plugins` empty the failure was an error, which is tried again after a back-off.
     pub fn refused(&mut self, uid: &str, plugins: Vec<&'static str>, profiles: &[Profile], now: Duration) {
         let Some(entry) = self.entries.get(uid) else { return };
-        let Place::InFlight { events } = &entry.place else { return };
+        let events: &[ClusterEvent] = match &entry.place {
+            Place::InFlight { events } => events,
+            Place::Binding => &[],
+            _ => return,
+        };
         let by = (entry.profile, plugins);
         let meanwhile = by.1.is_empty() || events.iter().any(|event| helps(profiles, &by, *event));
         self.put(uid, Place::Unschedulable { by, since: now });
@@ -286,7 +339,8 @@ impl Queue {
     }
 
     /// Something happened in the cluster: pods that it may help move on. Answers how many.
-    pub fn happened(&mut self, event: ClusterEvent, profiles: &[Profile], now: Duration) -> usize {
+    pub fn happened(&mut self, happening: &Happening<'_>, profiles: &[Profile], now: Duration) -> usize {
+        let event = happening.event;
         for uid in &self.in_flight {
             if let Some(Entry { place: Place::InFlight { events }, .. }) = self.entries.get_mut(uid)
                 && !events.contains(&event)
@@ -298,7 +352,9 @@ impl Queue {
             .waiting
             .iter()
             .filter(|(by, _)| helps(profiles, by, event))
-            .flat_map(|(_, group)| group.iter().cloned())
+            .flat_map(|(by, groups)| groups.values().map(move |group| (by, group)))
+            .filter(|(by, group)| hints(profiles, by, happening, &group.pod))
+            .flat_map(|(_, group)| group.uids.iter().cloned())
             .collect();
         for uid in &helped {
             self.activate(uid, now);
@@ -340,7 +396,7 @@ impl Queue {
     /// How many pods wait where.
     pub fn pending(&self) -> Pending {
         Pending {
-            active: self.active.len() + self.in_flight.len(),
+            active: self.active.len(),
             backoff: self.backoff.len(),
             unschedulable: self.waiting_since.len(),
             gated: self.gated.len(),
@@ -352,6 +408,22 @@ fn helps(profiles: &[Profile], (profile, refusing): &Refusers, event: ClusterEve
     let Some(profile) = profiles.get(*profile) else { return true };
     refusing.is_empty()
         || profile.plugins().any(|plugin| refusing.contains(&plugin.name()) && plugin.may_help(event))
+}
+
+/// Whether one of the plugins that refused the pod finds that this very event may help.
+fn hints(
+    profiles: &[Profile],
+    (profile, refusing): &Refusers,
+    happening: &Happening<'_>,
+    pod: &PodInfo,
+) -> bool {
+    let Some(profile) = profiles.get(*profile) else { return true };
+    refusing.is_empty()
+        || profile.plugins().any(|plugin| {
+            refusing.contains(&plugin.name())
+                && plugin.may_help(happening.event)
+                && plugin.hint(happening, pod)
+        })
 }
 
 #[cfg(test)]
@@ -374,6 +446,16 @@ mod tests {
         (Queue::default(), vec![Profile::default()])
     }
 
+    static CLUSTER: std::sync::LazyLock<Cluster> = std::sync::LazyLock::new(Cluster::default);
+
+    fn cluster() -> &'static Cluster {
+        &CLUSTER
+    }
+
+    fn event(event: ClusterEvent) -> Happening<'static> {
+        Happening { event, about: About::Other, cluster: cluster() }
+    }
+
     const fn at(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
     }
@@ -382,7 +464,7 @@ mod tests {
     fn priority_goes_before_age() {
         let (mut queue, profiles) = setup();
         for (uid, priority) in [("old", 0), ("young", 0), ("important", 9)] {
-            queue.add(pod(uid, priority), 0, false, &profiles, at(0));
+            queue.add(pod(uid, priority), 0, false, (&profiles, cluster()), at(0));
         }
         let order: Vec<_> = (0..4).map(|_| name(queue.pop(at(0)))).collect();
         assert_eq!(order, [Some("important".into()), Some("old".into()), Some("young".into()), None]);
@@ -391,12 +473,12 @@ mod tests {
     #[test]
     fn a_refused_pod_waits_for_an_event_that_may_help_and_then_for_its_back_off() {
         let (mut queue, profiles) = setup();
-        queue.add(pod("a", 0), 0, false, &profiles, at(0));
+        queue.add(pod("a", 0), 0, false, (&profiles, cluster()), at(0));
         queue.pop(at(0)).unwrap();
         queue.refused("a", vec!["NodeResourcesFit"], &profiles, at(0));
-        assert_eq!(queue.happened(ClusterEvent::NodeLabels, &profiles, at(0)), 0);
+        assert_eq!(queue.happened(&event(ClusterEvent::NodeLabels), &profiles, at(0)), 0);
         assert_eq!(queue.pending(), Pending { unschedulable: 1, ..Pending::default() });
-        assert_eq!(queue.happened(ClusterEvent::PodFreed, &profiles, at(0)), 1);
+        assert_eq!(queue.happened(&event(ClusterEvent::PodFreed), &profiles, at(0)), 1);
         assert_eq!((name(queue.pop(at(0))), queue.next_due()), (None, Some(at(1))));
         assert_eq!(name(queue.pop(at(1))), Some("a".into()));
         queue.refused("a", vec!["NodeResourcesFit"], &profiles, at(1));
@@ -407,9 +489,9 @@ mod tests {
     #[test]
     fn events_during_an_attempt_are_not_lost() {
         let (mut queue, profiles) = setup();
-        queue.add(pod("a", 0), 0, false, &profiles, at(0));
+        queue.add(pod("a", 0), 0, false, (&profiles, cluster()), at(0));
         queue.pop(at(0)).unwrap();
-        queue.happened(ClusterEvent::NodeAdded, &profiles, at(0));
+        queue.happened(&event(ClusterEvent::NodeAdded), &profiles, at(0));
         queue.refused("a", vec!["NodeResourcesFit"], &profiles, at(0));
         assert_eq!(queue.pending().backoff, 1);
     }
@@ -417,9 +499,9 @@ mod tests {
     #[test]
     fn gates_hold_a_pod_back_until_they_are_gone() {
         let (mut queue, profiles) = setup();
-        queue.add(pod("a", 0), 0, true, &profiles, at(0));
+        queue.add(pod("a", 0), 0, true, (&profiles, cluster()), at(0));
         assert_eq!((name(queue.pop(at(0))), queue.pending().gated), (None, 1));
-        queue.add(pod("a", 0), 0, false, &profiles, at(0));
+        queue.add(pod("a", 0), 0, false, (&profiles, cluster()), at(0));
         assert_eq!(name(queue.pop(at(0))), Some("a".into()));
         queue.remove("a");
         assert_eq!(queue.pending(), Pending::default());
@@ -429,13 +511,13 @@ mod tests {
     fn ten_thousand_unschedulable_pods_cost_nothing_until_something_helps() {
         let (mut queue, profiles) = setup();
         for number in 0..10_000 {
-            queue.add(pod(&number.to_string(), 0), 0, false, &profiles, at(0));
+            queue.add(pod(&number.to_string(), 0), 0, false, (&profiles, cluster()), at(0));
         }
         while let Some(popped) = queue.pop(at(0)) {
             queue.refused(popped.pod.uid(), vec!["NodeResourcesFit"], &profiles, at(0));
         }
         for _ in 0..100_000 {
-            assert_eq!(queue.happened(ClusterEvent::PodPlaced, &profiles, at(1)), 0);
+            assert_eq!(queue.happened(&event(ClusterEvent::PodPlaced), &profiles, at(1)), 0);
         }
         assert_eq!((name(queue.pop(at(1))), queue.next_due()), (None, Some(at(300))));
     }
@@ -443,7 +525,7 @@ mod tests {
     #[test]
     fn a_clock_that_jumps_ahead_only_ends_pauses() {
         let (mut queue, profiles) = setup();
-        queue.add(pod("a", 0), 0, false, &profiles, at(0));
+        queue.add(pod("a", 0), 0, false, (&profiles, cluster()), at(0));
         for second in [0, 1_000_000, 2_000_000] {
             assert_eq!(name(queue.pop(at(second))), Some("a".into()));
             queue.refused("a", Vec::new(), &profiles, at(second));

@@ -242,6 +242,7 @@ impl Snapshot {
                 || old.spec.unschedulable != new.spec.unschedulable
         });
         let same_offer = same(|old, new| old.status.allocatable != new.status.allocatable);
+        let same_features = same(|old, new| old.status.declared_features != new.status.declared_features);
         if !same_images {
             if let Some(old) = &old {
                 self.forget_images(old);
@@ -262,7 +263,7 @@ impl Snapshot {
             row.pods_max = node.status.allocatable.get("pods").map_or(0, |pods| pods.value());
         }
         self.rows[index].node = Some(node);
-        if !(same_images && same_place && same_offer) {
+        if !(same_images && same_place && same_offer && same_features) {
             self.touch(index);
         }
         if !self.present.contains(index) {

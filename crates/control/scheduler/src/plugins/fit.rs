@@ -2,11 +2,13 @@
 //! (LeastAllocated, MostAllocated or RequestedToCapacityRatio).
 
 use crate::plugin::{
-    ClusterEvent, Code, Cx, Plugin, PreFilter, Rejection, SCORE_MAX, Scope, Score, local_filter,
+    About, ClusterEvent, Code, Cx, Happening, Plugin, PreFilter, Rejection, SCORE_MAX, Scope, Score, local_filter,
 };
-use crate::resources::Resources;
+use crate::pod_info::PodInfo;
+use crate::resources::{Resources, pod_requests};
 use crate::snapshot::NodeRow;
 use meta::Str;
+use types::core::v1::Node;
 
 /// How a node's use becomes a score.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,7 +89,32 @@ pub fn shortages(requests: &Resources, row: &NodeRow, counts: impl Fn(&str) -> b
     short
 }
 
+/// What a node has, and for how many pods.
+fn offer(node: &Node) -> (Resources, i64) {
+    let list = &node.status.allocatable;
+    (Resources::from_list(list), list.get("pods").map_or(0, |pods| pods.value()))
+}
+
+/// Whether there is more than before of something that is asked for.
+fn gained(asked: &Resources, before: &Resources, after: &Resources) -> bool {
+    asked.cpu_milli > 0 && after.cpu_milli > before.cpu_milli
+        || asked.memory_bytes > 0 && after.memory_bytes > before.memory_bytes
+        || asked.ephemeral_bytes > 0 && after.ephemeral_bytes > before.ephemeral_bytes
+        || asked.scalars.iter().any(|(name, asked)| *asked > 0 && after.scalar(name) > before.scalar(name))
+}
+
 impl NodeResourcesFit {
+    /// Whether an empty node with this offer has enough.
+    fn fits(&self, asked: &Resources, offered: &Resources) -> bool {
+        asked.cpu_milli <= offered.cpu_milli.max(0)
+            && asked.memory_bytes <= offered.memory_bytes.max(0)
+            && asked.ephemeral_bytes <= offered.ephemeral_bytes.max(0)
+            && asked
+                .scalars
+                .iter()
+                .all(|(name, asked)| *asked == 0 || self.ignores(name) || *asked <= offered.scalar(name))
+    }
+
     fn ignores(&self, name: &str) -> bool {
         let group = name.split('/').next().unwrap_or_default();
         is_extended(name)
@@ -209,6 +236,24 @@ impl Plugin for NodeResourcesFit {
 
     fn scorer(&self, _: &Cx<'_>) -> Option<Box<dyn Score>> {
         Some(Box::new(Usage { strategy: self.strategy.clone(), resources: self.resources.clone() }))
+    }
+
+    fn hint(&self, happening: &Happening<'_>, pod: &PodInfo) -> bool {
+        match happening.about {
+            About::Node(old, Some(new)) => {
+                let (offered, room) = offer(new);
+                let fits = room > 0 && self.fits(&pod.requests, &offered);
+                fits && old.is_none_or(|old| {
+                    let (before, room_before) = offer(old);
+                    room > room_before || gained(&pod.requests, &before, &offered)
+                })
+            }
+            // A pod that shrank, be it another one or this one itself.
+            About::Pod(Some(old), Some(new)) => {
+                gained(&pod.requests, &pod_requests(new), &pod_requests(old))
+            }
+            _ => true,
+        }
     }
 
     fn may_help(&self, event: ClusterEvent) -> bool {

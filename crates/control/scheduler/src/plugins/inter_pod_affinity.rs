@@ -6,10 +6,14 @@
 mod filter;
 mod score;
 
-use crate::plugin::{ClusterEvent, Cx, Plugin, PreFilter, Score};
+use std::sync::Arc;
+
+use crate::cluster::Cluster;
+use crate::plugin::{About, ClusterEvent, Cx, Happening, Plugin, PreFilter, Score};
 use crate::pod_info::PodInfo;
 use crate::topology::{ColumnId, NO_DOMAIN};
 use meta::Str;
+use types::core::v1::{Node, Pod};
 
 /// The plugin with its arguments.
 pub struct InterPodAffinity {
@@ -105,6 +109,40 @@ fn for_each_pod(cx: &Cx<'_>, only_with_affinity: bool, mut each: impl FnMut(&Pod
     }
 }
 
+/// Whether the other pod is one that the pod's affinity looks for.
+fn wants_near(pod: &PodInfo, other: &Pod, cluster: &Cluster) -> bool {
+    let labels = cluster.namespace_labels(&other.metadata.namespace);
+    !pod.affinity.is_empty() && pod.affinity.iter().all(|term| term.matches(other, labels))
+}
+
+/// Whether the pod's anti-affinity keeps away from the other pod.
+fn wants_apart(pod: &PodInfo, other: &Pod, cluster: &Cluster) -> bool {
+    let labels = cluster.namespace_labels(&other.metadata.namespace);
+    pod.anti_affinity.iter().any(|term| term.matches(other, labels))
+}
+
+/// Whether the other pod's anti-affinity keeps the pod away.
+fn refuses(other: &Pod, pod: &PodInfo, cluster: &Cluster) -> bool {
+    let has_terms = other.spec.affinity.as_ref().is_some_and(|affinity| affinity.pod_anti_affinity.is_some());
+    let labels = cluster.namespace_labels(&pod.pod.metadata.namespace);
+    has_terms
+        && PodInfo::new(Arc::new(other.clone()))
+            .anti_affinity
+            .iter()
+            .any(|term| term.matches(&pod.pod, labels))
+}
+
+/// Whether a label that the pod's terms go by came to a node, or has another value. Without terms of its own the pod was
+/// refused by the terms of others, by whatever label.
+fn near_changed(pod: &PodInfo, old: Option<&Node>, new: &Node) -> bool {
+    let mut keys = pod.affinity.iter().chain(&pod.anti_affinity).map(|term| &term.topology_key).peekable();
+    let Some(old) = old else {
+        return pod.affinity.iter().all(|term| new.metadata.labels.contains_key(&term.topology_key));
+    };
+    keys.peek().is_none()
+        || keys.any(|key| new.metadata.labels.get(key) != old.metadata.labels.get(key))
+}
+
 impl Plugin for InterPodAffinity {
     fn name(&self) -> &'static str {
         NAME
@@ -124,6 +162,20 @@ impl Plugin for InterPodAffinity {
             return None;
         }
         Some(Box::new(score::Attraction::new(cx, self.hard_pod_affinity_weight)))
+    }
+
+    fn hint(&self, happening: &Happening<'_>, pod: &PodInfo) -> bool {
+        match happening.about {
+            About::Node(old, Some(new)) => near_changed(pod, old, new),
+            About::Pod(None, Some(new)) => wants_near(pod, new, happening.cluster),
+            About::Pod(Some(old), Some(new)) => {
+                let cluster = happening.cluster;
+                (wants_near(pod, new, cluster) && !wants_near(pod, old, cluster))
+                    || (wants_apart(pod, old, cluster) && !wants_apart(pod, new, cluster))
+            }
+            About::Pod(Some(old), None) => wants_apart(pod, old, happening.cluster) || refuses(old, pod, happening.cluster),
+            _ => true,
+        }
     }
 
     fn may_help(&self, event: ClusterEvent) -> bool {

@@ -6,6 +6,7 @@ pub mod fit;
 pub mod image_locality;
 pub mod inter_pod_affinity;
 pub mod node_affinity;
+pub mod node_declared_features;
 pub mod node_name;
 pub mod node_ports;
 pub mod node_selector;
@@ -128,6 +129,12 @@ pub const TABLE: &[Entry] = &[
     ),
     entry("ImageLocality", 1, &[Score], Some(|_| Arc::new(image_locality::ImageLocality))),
     entry("DefaultBinder", 0, &[Bind], None),
+    entry(
+        node_declared_features::NAME,
+        0,
+        &[PreFilter, Filter],
+        Some(|_| Arc::new(node_declared_features::NodeDeclaredFeatures)),
+    ),
 ];
 
 /// A plugin of the table by name.

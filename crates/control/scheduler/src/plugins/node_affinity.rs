@@ -2,12 +2,14 @@
 //! affinity of its own (`addedAffinity`).
 
 use meta::Str;
-use types::core::v1::{NodeAffinity as Affinity, NodeSelectorTerm, Pod, PreferredSchedulingTerm};
+use types::core::v1::{Node, NodeAffinity as Affinity, NodeSelectorTerm, Pod, PreferredSchedulingTerm};
 
 use super::node_selector::{any_term_selects, term_selects};
 use crate::plugin::{
-    ClusterEvent, Cx, Filter, Plugin, PreFilter, Rejection, Scope, Score, local_filter, normalize_by_max,
+    About, ClusterEvent, Cx, Filter, Happening, Plugin, PreFilter, Rejection, Scope, Score, local_filter,
+    normalize_by_max,
 };
+use crate::pod_info::PodInfo;
 use crate::snapshot::NodeRow;
 
 /// The plugin with the profile's own affinity.
@@ -31,13 +33,16 @@ fn required(affinity: Option<&Affinity>) -> Option<&[NodeSelectorTerm]> {
     Some(&selector.node_selector_terms)
 }
 
-/// Whether `nodeSelector` and required node affinity of the pod select the node.
+/// Whether `nodeSelector` and required node affinity of the pod select the row's node.
 pub fn selects(pod: &Pod, row: &NodeRow) -> bool {
-    row.node().is_some_and(|node| {
-        let selector = &pod.spec.node_selector;
-        selector.iter().all(|(key, value)| node.metadata.labels.get(key) == Some(value))
-            && required(affinity(pod)).is_none_or(|terms| any_term_selects(terms, node))
-    })
+    row.node().is_some_and(|node| selects_node(pod, node))
+}
+
+/// The same for a node.
+pub fn selects_node(pod: &Pod, node: &Node) -> bool {
+    let selector = &pod.spec.node_selector;
+    selector.iter().all(|(key, value)| node.metadata.labels.get(key) == Some(value))
+        && required(affinity(pod)).is_none_or(|terms| any_term_selects(terms, node))
 }
 
 /// When every term pins `metadata.name`, only those nodes are worth a look.
@@ -119,6 +124,15 @@ impl Plugin for NodeAffinity {
             })
             .collect();
         (!terms.is_empty()).then(|| Box::new(Preference(terms)) as Box<dyn Score>)
+    }
+
+    fn hint(&self, happening: &Happening<'_>, pod: &PodInfo) -> bool {
+        let About::Node(old, Some(new)) = happening.about else { return true };
+        let fits = |node: &Node| {
+            required(self.added.as_ref()).is_none_or(|terms| any_term_selects(terms, node))
+                && selects_node(&pod.pod, node)
+        };
+        fits(new) && old.is_none_or(|old| !fits(old))
     }
 
     fn may_help(&self, event: ClusterEvent) -> bool {

@@ -1,6 +1,7 @@
 //! NodePorts: two pods cannot bind the same host port of a node.
 
-use crate::plugin::{ClusterEvent, Cx, Plugin, PreFilter, Rejection, local_filter};
+use crate::plugin::{About, ClusterEvent, Cx, Happening, Plugin, PreFilter, Rejection, local_filter};
+use crate::pod_info::{PodInfo, host_ports};
 
 /// The plugin.
 pub struct NodePorts;
@@ -22,6 +23,11 @@ impl Plugin for NodePorts {
             let reason = "node(s) didn't have free ports for the requested pod ports";
             taken.then(|| Rejection::unschedulable(NAME, reason))
         }))
+    }
+
+    fn hint(&self, happening: &Happening<'_>, pod: &PodInfo) -> bool {
+        let About::Pod(Some(gone), None) = happening.about else { return true };
+        host_ports(gone).iter().any(|freed| pod.ports.iter().any(|port| port.conflicts(freed)))
     }
 
     fn may_help(&self, event: ClusterEvent) -> bool {

@@ -3,7 +3,8 @@
 use types::core::v1::Taint;
 
 use super::taint_toleration::tolerates;
-use crate::plugin::{ClusterEvent, Cx, Plugin, PreFilter, Rejection, local_filter};
+use crate::plugin::{About, ClusterEvent, Cx, Happening, Plugin, PreFilter, Rejection, local_filter};
+use crate::pod_info::PodInfo;
 
 /// The plugin.
 pub struct NodeUnschedulable;
@@ -29,6 +30,11 @@ impl Plugin for NodeUnschedulable {
             let cordoned = row.node().is_some_and(|node| node.spec.unschedulable);
             cordoned.then(|| Rejection::unresolvable(NAME, "node(s) were unschedulable"))
         }))
+    }
+
+    fn hint(&self, happening: &Happening<'_>, _: &PodInfo) -> bool {
+        let About::Node(old, Some(new)) = happening.about else { return true };
+        !new.spec.unschedulable && old.is_none_or(|old| old.spec.unschedulable)
     }
 
     fn may_help(&self, event: ClusterEvent) -> bool {

@@ -1,11 +1,13 @@
 //! TaintToleration: keeps pods off nodes whose NoSchedule and NoExecute taints they do not tolerate, and prefers nodes
 //! with fewer PreferNoSchedule taints that they do not tolerate.
 
-use types::core::v1::{Taint, Toleration};
+use types::core::v1::{Node, Taint, Toleration};
 
 use crate::plugin::{
-    ClusterEvent, Cx, Plugin, PreFilter, Rejection, Scope, Score, local_filter, normalize_by_max,
+    About, ClusterEvent, Cx, Happening, Plugin, PreFilter, Rejection, Scope, Score, local_filter,
+    normalize_by_max,
 };
+use crate::pod_info::PodInfo;
 
 /// The plugin.
 pub struct TaintToleration;
@@ -25,11 +27,7 @@ pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     match toleration.operator.as_str() {
         "" | "Equal" => toleration.value == taint.value,
         "Exists" => true,
-        "Lt" | "Gt" => {
-            let numbers = (toleration.value.parse::<i64>(), taint.value.parse::<i64>());
-            let (Ok(bound), Ok(value)) = numbers else { return false };
-            if toleration.operator == "Lt" { value < bound } else { value > bound }
-        }
+        // "Lt" and "Gt" are TaintTolerationComparisonOperators', an alpha feature that is off.
         _ => false,
     }
 }
@@ -77,6 +75,12 @@ impl Plugin for TaintToleration {
             toleration.effect.is_empty() || toleration.effect == "PreferNoSchedule"
         };
         Some(Box::new(Preference(cx.object().spec.tolerations.iter().filter(softly).cloned().collect())))
+    }
+
+    fn hint(&self, happening: &Happening<'_>, pod: &PodInfo) -> bool {
+        let About::Node(old, Some(new)) = happening.about else { return true };
+        let fits = |node: &Node| untolerated(&node.spec.taints, &pod.pod.spec.tolerations).is_none();
+        fits(new) && old.is_none_or(|old| !fits(old))
     }
 
     fn may_help(&self, event: ClusterEvent) -> bool {

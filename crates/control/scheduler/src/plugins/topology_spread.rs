@@ -9,13 +9,13 @@ mod score;
 
 use meta::selector::labels::{Operator, Requirement};
 use meta::{List, Selector, Str};
-use types::core::v1::{Pod, TopologySpreadConstraint};
+use types::core::v1::{Node, Pod, TopologySpreadConstraint};
 
 use self::counts::Counts;
 use super::node_affinity;
 use super::taint_toleration::untolerated;
 use crate::cluster::{Cluster, key};
-use crate::plugin::{ClusterEvent, Cx, Plugin, PreFilter, Score};
+use crate::plugin::{About, ClusterEvent, Cx, Happening, Plugin, PreFilter, Score};
 use crate::pod_info::PodInfo;
 use crate::snapshot::NodeRow;
 
@@ -186,6 +186,25 @@ impl Plugin for PodTopologySpread {
         }
         let all_labels = !cx.object().spec.topology_spread_constraints.is_empty() || !self.system_defaults;
         Some(Box::new(score::Evenness::new(Counts::new(cx, constraints, all_labels))))
+    }
+
+    fn hint(&self, happening: &Happening<'_>, pod: &PodInfo) -> bool {
+        let constraints = self.constraints(&pod.pod, happening.cluster, "DoNotSchedule");
+        let complete = |node: &Node| {
+            constraints.iter().all(|constraint| node.metadata.labels.contains_key(&constraint.key))
+        };
+        match happening.about {
+            // Pods count only where all labels are.
+            About::Node(old, new) => old.into_iter().chain(new).any(complete),
+            About::Pod(old, new) => {
+                let selected = |other: &Pod| {
+                    other.metadata.namespace == pod.pod.metadata.namespace
+                        && constraints.iter().any(|one| one.selector.matches(&other.metadata.labels))
+                };
+                happening.event == ClusterEvent::PodChanged || old.into_iter().chain(new).any(selected)
+            }
+            About::Other => true,
+        }
     }
 
     fn may_help(&self, event: ClusterEvent) -> bool {

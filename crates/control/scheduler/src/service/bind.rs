@@ -8,6 +8,7 @@ use types::core::v1::{Binding, ObjectReference, PersistentVolumeClaim, Pod};
 use types::resource::v1::ResourceClaim;
 
 use super::{Reserved, Scheduler, metrics};
+use crate::plugin::{About, ClusterEvent};
 
 impl Scheduler {
     /// Carries a decision out.
@@ -89,7 +90,7 @@ impl Scheduler {
             } else {
                 state.queue.refused(&pod.metadata.uid, Vec::new(), &state.core.profiles, now);
             }
-            state.queue.happened(crate::plugin::ClusterEvent::PodFreed, &state.core.profiles, now);
+            state.happened(ClusterEvent::PodFreed, About::Pod(Some(pod), None), now);
         });
         metrics::failed(reserved, self.now());
         if !over {

@@ -208,16 +208,12 @@ impl State {
     fn set_aside(&mut self, popped: Popped, index: usize, now: Duration) -> Next {
         let Popped { pod, profile, attempts, added } = popped;
         match reserve(&mut self.core, &pod, index) {
-            Ok((node, volumes, devices)) => Next::Bind(Box::new(Reserved {
-                pod,
-                profile,
-                node,
-                volumes,
-                devices,
-                attempts,
-                added,
-                started: now,
-            })),
+            Ok((node, volumes, devices)) => {
+                self.queue.decided(pod.uid());
+                let started = now;
+                let reserved = Reserved { pod, profile, node, volumes, devices, attempts, added, started };
+                Next::Bind(Box::new(reserved))
+            }
             Err(error) => self.error(Popped { pod, profile, attempts, added }, error, now),
         }
     }

@@ -1,6 +1,7 @@
 //! What changes in the cluster, told to snapshot and queue.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use informer::{Change, Informers};
 use meta::Kind;
@@ -14,7 +15,8 @@ use types::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass, V
 
 use super::{Scheduler, State};
 use crate::cluster::Tabled;
-use crate::plugin::ClusterEvent;
+use crate::plugin::{About, ClusterEvent, Happening};
+use crate::pod_info::PodInfo;
 use crate::queue::gate;
 
 /// Watches every kind that plugins look at, and waits until all of them are known.
@@ -64,40 +66,90 @@ fn is_over(pod: &Pod) -> bool {
 }
 
 impl State {
-    fn happened(&mut self, event: ClusterEvent, now: std::time::Duration) {
-        let pods = self.queue.happened(event, &self.core.profiles, now);
+    /// Something happened that may help pods which wait.
+    pub(super) fn happened(&mut self, event: ClusterEvent, about: About<'_>, now: Duration) {
+        let happening = Happening { event, about, cluster: &self.core.snapshot.cluster };
+        let pods = self.queue.happened(&happening, &self.core.profiles, now);
         super::metrics::moved(event, pods);
     }
 
     /// Asks PreEnqueue again about the pods that it holds back.
-    fn ask_gates(&mut self, now: std::time::Duration) {
-        for (pod, profile) in self.queue.gated() {
-            if gate(&self.core.profiles[profile], &pod, &self.core.snapshot.cluster).is_none() {
-                self.queue.add(pod, profile, false, &self.core.profiles, now);
+    fn ask_gates(&mut self, now: Duration) {
+        let State { queue, core } = self;
+        for (pod, profile) in queue.gated() {
+            if gate(&core.profiles[profile], &pod, &core.snapshot.cluster).is_none() {
+                queue.add(pod, profile, false, (&core.profiles, &core.snapshot.cluster), now);
             }
         }
+    }
+
+    fn node_changed(&mut self, change: &Change<Node>, now: Duration) {
+        match change {
+            Change::Added(node) => {
+                self.core.snapshot.set_node(node.clone());
+                self.happened(ClusterEvent::NodeAdded, About::Node(None, Some(node)), now);
+            }
+            Change::Updated { old, new } => {
+                self.core.snapshot.set_node(new.clone());
+                for event in node_events(old, new) {
+                    self.happened(event, About::Node(Some(old), Some(new)), now);
+                }
+            }
+            Change::Deleted(node) => {
+                self.core.snapshot.remove_node(&node.metadata.name);
+                self.happened(ClusterEvent::NodeDeleted, About::Node(Some(node), None), now);
+            }
+        }
+    }
+
+    /// A pod is gone, or will not run any more.
+    fn pod_over(&mut self, pod: &Pod, now: Duration) {
+        let uid = pod.metadata.uid.as_str();
+        self.queue.remove(uid);
+        self.core.release(uid);
+        if self.core.snapshot.remove_pod(uid) {
+            self.happened(ClusterEvent::PodFreed, About::Pod(Some(pod), None), now);
+        }
+    }
+
+    /// A pod with a node appeared or changed.
+    fn pod_placed(&mut self, old: Option<&Pod>, pod: &Arc<Pod>, now: Duration) {
+        let uid = pod.metadata.uid.as_str();
+        self.queue.remove(uid);
+        self.core.release(uid);
+        self.core.snapshot.set_pod(pod);
+        let Some(old) = old.filter(|old| !old.spec.node_name.is_empty()) else {
+            return self.happened(ClusterEvent::PodPlaced, About::Pod(None, Some(pod)), now);
+        };
+        if old.metadata.labels != pod.metadata.labels {
+            self.happened(ClusterEvent::PodLabels, About::Pod(Some(old), Some(pod)), now);
+        }
+        if gave_back(old, pod) {
+            self.happened(ClusterEvent::PodFreed, About::Pod(Some(old), Some(pod)), now);
+        }
+    }
+
+    /// A pod without a node appeared or changed.
+    fn pod_waits(&mut self, pod: &Arc<Pod>, now: Duration) {
+        let uid = &pod.metadata.uid;
+        if self.core.snapshot.has_pod(uid) {
+            return;
+        }
+        let Some(profile) = self.core.profile(&pod.spec.scheduler_name) else { return };
+        let nominated = &pod.status.nominated_node_name;
+        if !nominated.is_empty() && self.core.nominated.node(uid).is_none() {
+            self.core.nominate(Arc::new(PodInfo::new(pod.clone())), nominated.clone());
+        }
+        let State { queue, core } = self;
+        let gated = gate(&core.profiles[profile], pod, &core.snapshot.cluster).is_some();
+        queue.add(pod.clone(), profile, gated, (&core.profiles, &core.snapshot.cluster), now);
     }
 }
 
 impl Scheduler {
     fn node_changed(&self, change: &Change<Node>) {
         let now = self.now();
-        self.change(|state| match change {
-            Change::Added(node) => {
-                state.core.snapshot.set_node(node.clone());
-                state.happened(ClusterEvent::NodeAdded, now);
-            }
-            Change::Updated { old, new } => {
-                state.core.snapshot.set_node(new.clone());
-                for event in node_events(old, new) {
-                    state.happened(event, now);
-                }
-            }
-            Change::Deleted(node) => {
-                state.core.snapshot.remove_node(&node.metadata.name);
-                state.happened(ClusterEvent::NodeDeleted, now);
-            }
-        });
+        self.change(|state| state.node_changed(change, now));
     }
 
     fn object_changed<K: Tabled + Kind>(&self, change: &Change<K>, event: Option<ClusterEvent>) {
@@ -110,7 +162,7 @@ impl Scheduler {
                 }
             }
             if let Some(event) = event {
-                state.happened(event, now);
+                state.happened(event, About::Other, now);
             }
             if event == Some(ClusterEvent::Devices) {
                 state.ask_gates(now);
@@ -124,43 +176,17 @@ impl Scheduler {
     fn pod_changed(&self, change: &Change<Pod>) {
         let now = self.now();
         let pod = change.object();
-        let uid = pod.metadata.uid.as_str();
         let gone = matches!(change, Change::Deleted(_));
         self.change(|state| {
             if gone || is_over(pod) {
-                state.queue.remove(uid);
-                state.core.release(uid);
-                if state.core.snapshot.remove_pod(uid) {
-                    state.happened(ClusterEvent::PodFreed, now);
-                }
+                state.pod_over(pod, now);
             } else if !pod.spec.node_name.is_empty() {
-                state.queue.remove(uid);
-                state.core.release(uid);
-                state.core.snapshot.set_pod(pod);
-                match change.old() {
-                    Some(old) if !old.spec.node_name.is_empty() => {
-                        if old.metadata.labels != pod.metadata.labels {
-                            state.happened(ClusterEvent::PodLabels, now);
-                        }
-                    }
-                    _ => state.happened(ClusterEvent::PodPlaced, now),
-                }
-                if change.old().is_some_and(|old| gave_back(old, pod)) {
-                    state.happened(ClusterEvent::PodFreed, now);
-                }
+                state.pod_placed(change.old().map(|old| &**old), pod, now);
             } else if pod.metadata.deletion_timestamp.is_some() {
-                state.queue.remove(uid);
-                state.core.release(uid);
-            } else if !state.core.snapshot.has_pod(uid)
-                && let Some(profile) = state.core.profile(&pod.spec.scheduler_name)
-            {
-                let nominated = &pod.status.nominated_node_name;
-                if !nominated.is_empty() && state.core.nominated.node(uid).is_none() {
-                    let info = Arc::new(crate::pod_info::PodInfo::new(pod.clone()));
-                    state.core.nominate(info, nominated.clone());
-                }
-                let gated = gate(&state.core.profiles[profile], pod, &state.core.snapshot.cluster).is_some();
-                state.queue.add(pod.clone(), profile, gated, &state.core.profiles, now);
+                state.queue.remove(&pod.metadata.uid);
+                state.core.release(&pod.metadata.uid);
+            } else {
+                state.pod_waits(pod, now);
             }
         });
     }
@@ -177,6 +203,9 @@ fn node_events(old: &Node, new: &Node) -> Vec<ClusterEvent> {
     }
     if old.spec.taints != new.spec.taints || old.spec.unschedulable != new.spec.unschedulable {
         events.push(ClusterEvent::NodeTaints);
+    }
+    if old.status.declared_features != new.status.declared_features {
+        events.push(ClusterEvent::NodeFeatures);
     }
     events
 }
