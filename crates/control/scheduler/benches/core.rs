@@ -20,7 +20,7 @@ fn node(number: usize) -> Arc<Node> {
         r#"{{"metadata":{{"name":"node-{number}","labels":{{"kubernetes.io/hostname":"node-{number}",
             "topology.kubernetes.io/zone":"zone-{zone}"}}}},"status":{{"allocatable":{{"cpu":"4","memory":"32Gi","pods":"110"}}}}}}"#
     );
-    Arc::new(Node::from_json(text.as_bytes()).unwrap())
+    Arc::new(Node::from_json(text.as_bytes()).expect("the template is a valid object"))
 }
 
 /// A pod of 100m CPU and 500Mi as upstream's templates have it.
@@ -30,7 +30,7 @@ fn pod(number: usize, labels: &str, spec: &str) -> Arc<PodInfo> {
             "spec":{{{spec}"containers":[{{"name":"pause","image":"registry.k8s.io/pause:3.10","ports":[{{"containerPort":80}}],
             "resources":{{"requests":{{"cpu":"100m","memory":"500Mi"}}}}}}]}}}}"#
     );
-    Arc::new(PodInfo::new(Arc::new(Pod::from_json(text.as_bytes()).unwrap())))
+    Arc::new(PodInfo::new(Arc::new(Pod::from_json(text.as_bytes()).expect("the template is a valid object"))))
 }
 
 fn cluster(nodes: usize) -> Core {
@@ -104,7 +104,9 @@ fn preemption(nodes: usize) {
             r#"{{"metadata":{{"name":"pod-{number}","namespace":"default","uid":"{number}"}},"spec":{{"priority":{priority},
                 "containers":[{{"name":"c","resources":{{"requests":{{"cpu":"{cpu}","memory":"500Mi"}}}}}}]}}}}"#
         );
-        Arc::new(PodInfo::new(Arc::new(Pod::from_json(text.as_bytes()).unwrap())))
+        Arc::new(PodInfo::new(Arc::new(
+            Pod::from_json(text.as_bytes()).expect("the template is a valid object"),
+        )))
     };
     for number in 0..nodes * 4 {
         let low = heavy(number, 0, "900m");

@@ -81,6 +81,9 @@ impl Filtered {
     }
 }
 
+/// Profile and class of a pod.
+type ClassKey = (usize, Arc<[u8]>);
+
 /// Snapshot, profiles, and what is remembered between cycles.
 pub struct Core {
     /// The cluster.
@@ -89,7 +92,8 @@ pub struct Core {
     pub profiles: Vec<Profile>,
     /// Pods that preempted others and wait for their node to become free.
     pub nominated: Nominated,
-    classes: HashMap<(usize, Arc<[u8]>), (u64, Box<Class>)>,
+    /// By profile and class key, with the cycle of the last use.
+    classes: HashMap<ClassKey, (u64, Box<Class>)>,
     cycles: u64,
     next_start: usize,
     sums: Vec<i64>,
@@ -250,20 +254,24 @@ impl Core {
     ///
     /// # Errors
     /// Why there is none.
-    pub fn feasible(&mut self, pod: &Arc<PodInfo>, profile: usize) -> Result<(Vec<u32>, Failure), Failure> {
+    pub fn feasible(
+        &mut self,
+        pod: &Arc<PodInfo>,
+        profile: usize,
+    ) -> Result<(Vec<u32>, Failure), Box<Failure>> {
         self.cycles += 1;
         let total = self.snapshot.count();
         if total == 0 {
-            return Err(Failure::no_nodes());
+            return Err(Box::new(Failure::no_nodes()));
         }
         let mut class = self.class(pod, profile);
         let outcome = match &class.refused {
-            Some(rejection) => Err(Failure::pre_filter(total, rejection.clone())),
+            Some(rejection) => Err(Box::new(Failure::pre_filter(total, rejection.clone()))),
             None => {
                 let filtered = self.filter(pod, profile, &mut class);
                 let failure = self.failure(pod, &mut class, &filtered);
                 let nodes = self.nodes(&filtered.feasible);
-                if nodes.is_empty() { Err(failure) } else { Ok((nodes, failure)) }
+                if nodes.is_empty() { Err(Box::new(failure)) } else { Ok((nodes, failure)) }
             }
         };
         self.give_back(pod, profile, class);

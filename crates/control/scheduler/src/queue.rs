@@ -173,8 +173,7 @@ impl Queue {
         };
         let old = std::mem::replace(&mut entry.pod, Arc::new(PodInfo::new(pod)));
         let new = entry.pod.clone();
-        let changed =
-            old.pod.spec != new.pod.spec || old.pod.metadata.labels != new.pod.metadata.labels;
+        let changed = old.pod.spec != new.pod.spec || old.pod.metadata.labels != new.pod.metadata.labels;
         match entry.place.clone() {
             Place::Gated if !gated => self.activate(&uid, now),
             Place::InFlight { mut events } if changed => {

@@ -2,7 +2,8 @@
 //! (LeastAllocated, MostAllocated or RequestedToCapacityRatio).
 
 use crate::plugin::{
-    About, ClusterEvent, Code, Cx, Happening, Plugin, PreFilter, Rejection, SCORE_MAX, Scope, Score, local_filter,
+    About, ClusterEvent, Code, Cx, Happening, Plugin, PreFilter, Rejection, SCORE_MAX, Scope, Score,
+    local_filter,
 };
 use crate::pod_info::PodInfo;
 use crate::resources::{Resources, pod_requests};
@@ -249,9 +250,7 @@ impl Plugin for NodeResourcesFit {
                 })
             }
             // A pod that shrank, be it another one or this one itself.
-            About::Pod(Some(old), Some(new)) => {
-                gained(&pod.requests, &pod_requests(new), &pod_requests(old))
-            }
+            About::Pod(Some(old), Some(new)) => gained(&pod.requests, &pod_requests(new), &pod_requests(old)),
             _ => true,
         }
     }

@@ -139,8 +139,7 @@ fn near_changed(pod: &PodInfo, old: Option<&Node>, new: &Node) -> bool {
     let Some(old) = old else {
         return pod.affinity.iter().all(|term| new.metadata.labels.contains_key(&term.topology_key));
     };
-    keys.peek().is_none()
-        || keys.any(|key| new.metadata.labels.get(key) != old.metadata.labels.get(key))
+    keys.peek().is_none() || keys.any(|key| new.metadata.labels.get(key) != old.metadata.labels.get(key))
 }
 
 impl Plugin for InterPodAffinity {
@@ -173,7 +172,9 @@ impl Plugin for InterPodAffinity {
                 (wants_near(pod, new, cluster) && !wants_near(pod, old, cluster))
                     || (wants_apart(pod, old, cluster) && !wants_apart(pod, new, cluster))
             }
-            About::Pod(Some(old), None) => wants_apart(pod, old, happening.cluster) || refuses(old, pod, happening.cluster),
+            About::Pod(Some(old), None) => {
+                wants_apart(pod, old, happening.cluster) || refuses(old, pod, happening.cluster)
+            }
             _ => true,
         }
     }

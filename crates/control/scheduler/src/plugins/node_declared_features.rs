@@ -12,17 +12,18 @@ pub struct NodeDeclaredFeatures;
 /// Its name.
 pub const NAME: &str = "NodeDeclaredFeatures";
 
+/// Whether a pod needs a feature.
+type Needs = fn(&Pod) -> bool;
+
 /// Whether a pod needs the feature, by the feature's name. Features that only concern changes of a running pod (resizes)
 /// are none of a scheduler's business.
-const FEATURES: &[(&str, fn(&Pod) -> bool)] = &[
+const FEATURES: &[(&str, Needs)] = &[
     ("RestartAllContainersOnContainerExits", |pod| {
         let containers = pod.spec.containers.iter().chain(&pod.spec.init_containers);
         let mut rules = containers.flat_map(|container| &container.restart_policy_rules);
         rules.any(|rule| rule.action == "RestartAllContainers")
     }),
-    ("UserNamespacesHostNetworkSupport", |pod| {
-        pod.spec.host_network && pod.spec.host_users == Some(false)
-    }),
+    ("UserNamespacesHostNetworkSupport", |pod| pod.spec.host_network && pod.spec.host_users == Some(false)),
 ];
 
 /// The features that the pod needs.

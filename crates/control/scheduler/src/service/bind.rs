@@ -59,7 +59,7 @@ impl Scheduler {
             uid: pod.metadata.uid.clone(),
             ..ObjectMeta::default()
         };
-        let binding = Binding { metadata, target, ..Binding::default() };
+        let binding = Binding { metadata, target };
         let api = self.client.namespaced::<Pod>(&pod.metadata.namespace);
         api.create_subresource(&pod.metadata.name, "binding", Box::new(binding)).await.map(|_| ())
     }

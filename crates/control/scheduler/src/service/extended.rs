@@ -52,9 +52,7 @@ impl Scheduler {
         let (mut nodes, mut failure) = {
             let mut state = self.state.lock();
             let core = &mut state.core;
-            let (indices, failure) = core
-                .feasible(&popped.pod, popped.profile)
-                .map_err(|failure| Stop::Failure(Box::new(failure)))?;
+            let (indices, failure) = core.feasible(&popped.pod, popped.profile).map_err(Stop::Failure)?;
             let node = |index: u32| Some((index, core.snapshot.row(index as usize).shared_node()?));
             (indices.into_iter().filter_map(node).collect::<Vec<(u32, Arc<Node>)>>(), failure)
         };

@@ -81,7 +81,7 @@ impl<'a> Fields<'a> for Domains<'_> {
         };
         if self.capacity {
             for (name, capacity) in &device.capacity {
-                add(name, Some(Value::Opaque(Opaque::Quantity(capacity.value.clone()))));
+                add(name, Some(Value::Opaque(Opaque::Quantity(capacity.value))));
             }
         } else {
             for (name, value) in &device.attributes {
