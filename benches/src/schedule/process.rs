@@ -70,6 +70,7 @@ impl Cluster {
             env,
             config: SchedulerConfig::default(),
             plugins: Vec::new(),
+            waiting: Default::default(),
         };
         let scheduler = env::spawn("scheduler", service::run(config));
         std::fs::write(directory.join("ca.crt"), &ca)?;

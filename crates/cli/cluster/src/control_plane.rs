@@ -7,12 +7,13 @@ use anyhow::{Context, Result};
 use apiserver::{ApiServer, ApiServerHandle, KubeletClient, TlsFiles};
 use authn::User;
 use client::Client;
-use env::{Env, Task};
+use env::Env;
 use informer::Informers;
 use mvcc::{Embedded, Options, Store};
 
 use crate::options::Settings;
 use crate::pki::{Identity, Pki};
+use crate::scheduler::InProcess;
 
 /// A running control plane. [`ControlPlane::stop`] ends it in order.
 pub struct ControlPlane {
@@ -20,7 +21,7 @@ pub struct ControlPlane {
     informers: Arc<Informers>,
     env: Env,
     controllers: controllers::Handle,
-    scheduler: Option<Task>,
+    scheduler: Option<InProcess>,
 }
 
 impl ControlPlane {
@@ -42,17 +43,13 @@ impl ControlPlane {
         let reader = Client::new(server.transport(User::component("system:kube-controller-manager")));
         let informers = Informers::new(reader, env.clone());
         let controllers = run_controllers(settings, pki, &server, &informers, env.clone())?;
-        let scheduler = (!settings.options.no_scheduler).then(|| {
-            let client = Client::new(server.transport(User::component("system:kube-scheduler")));
-            let config = ::scheduler::service::Config {
-                client,
-                informers: informers.clone(),
-                env: env.clone(),
-                config: ::scheduler::config::SchedulerConfig::default(),
-                plugins: Vec::new(),
-            };
-            env::spawn("scheduler", ::scheduler::service::run(config))
-        });
+        let scheduler = match settings.options.no_scheduler {
+            true => None,
+            false => {
+                let client = Client::new(server.transport(User::component("system:kube-scheduler")));
+                Some(InProcess::start(&settings.options, pki, client, &informers, env.clone()).await?)
+            }
+        };
         Ok(ControlPlane { server, informers, env, controllers, scheduler })
     }
 
@@ -74,8 +71,7 @@ impl ControlPlane {
     /// Ends scheduler, controllers and server, in this order, so that nobody acts without a server.
     pub async fn stop(self) {
         if let Some(scheduler) = self.scheduler {
-            scheduler.abort();
-            scheduler.join().await;
+            scheduler.stop().await;
         }
         drop(self.controllers);
         self.server.shutdown().await;

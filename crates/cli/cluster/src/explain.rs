@@ -85,22 +85,49 @@ pub async fn why(options: WhyOptions, paths: &Paths) -> Result<()> {
     Ok(())
 }
 
-/// Says where pods would go.
-pub async fn what_if(options: WhatIfOptions, paths: &Paths) -> Result<()> {
-    let informers = connect(options.kubeconfig.as_deref(), paths)?;
-    let mut core = ::scheduler::live::load(&informers, vec![Profile::default()]).await;
-    for (number, shape) in options.add_node.iter().enumerate() {
+/// What is supposed of a cluster.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WhatIf {
+    /// Manifests of pods that come.
+    pub(crate) manifests: Vec<String>,
+    /// Shapes of nodes that come.
+    pub(crate) add_node: Vec<String>,
+    /// Nodes that go.
+    pub(crate) drain: Vec<String>,
+    /// Namespace of pods that name none.
+    pub(crate) namespace: String,
+}
+
+/// Changes the cluster as supposed: the pods that look for a node then.
+pub(crate) fn suppose(core: &mut Core, asked: &WhatIf) -> Result<Vec<Arc<PodInfo>>> {
+    for (number, shape) in asked.add_node.iter().enumerate() {
         core.snapshot.set_node(Arc::new(shaped(shape, &format!("supposed-{}", number + 1))?));
     }
     let mut pods = Vec::new();
-    for node in &options.drain {
-        pods.extend(drain(&mut core, node)?);
+    for node in &asked.drain {
+        pods.extend(drain(core, node)?);
     }
-    for file in &options.filename {
-        let text =
-            std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-        pods.extend(read_pods(&text, &options.namespace).with_context(|| file.display().to_string())?);
+    for (number, text) in asked.manifests.iter().enumerate() {
+        let read = read_pods(text, &asked.namespace).with_context(|| format!("manifest {}", number + 1))?;
+        pods.extend(read);
     }
+    Ok(pods)
+}
+
+/// Says where pods would go.
+pub async fn what_if(options: WhatIfOptions, paths: &Paths) -> Result<()> {
+    let read = |file: &PathBuf| {
+        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+    };
+    let asked = WhatIf {
+        manifests: options.filename.iter().map(read).collect::<Result<_>>()?,
+        add_node: options.add_node,
+        drain: options.drain,
+        namespace: options.namespace,
+    };
+    let informers = connect(options.kubeconfig.as_deref(), paths)?;
+    let mut core = ::scheduler::live::load(&informers, vec![Profile::default()]).await;
+    let pods = suppose(&mut core, &asked)?;
     for (pod, outcome) in explain::what_if(&mut core, pods, 0) {
         let name = format!("{}/{}", pod.pod.metadata.namespace, pod.pod.metadata.name);
         print_line(&match outcome {

@@ -48,6 +48,14 @@ pub struct UpOptions {
     /// Do not run the scheduler
     #[arg(long)]
     pub no_scheduler: bool,
+    /// KubeSchedulerConfiguration of the scheduler, YAML or JSON
+    #[arg(long, value_name = "FILE")]
+    #[serde(default)]
+    pub scheduler_config: Option<PathBuf>,
+    /// Port of the scheduler's HTTPS endpoint (/healthz, /metrics, why and whatif), on this machine only; 0 for none
+    #[arg(long, default_value_t = 0, value_name = "PORT")]
+    #[serde(default)]
+    pub scheduler_secure_port: u16,
     /// Controllers to run: `*` for all, `name` for one, `-name` for all but this one
     #[arg(long, default_value = "*", value_delimiter = ',', allow_hyphen_values = true, value_name = "LIST")]
     pub controllers: Vec<String>,

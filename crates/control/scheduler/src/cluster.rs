@@ -4,8 +4,10 @@
 //! Objects come in by [`Cluster::set`] and leave by [`Cluster::remove`]; both say whether a plugin could answer differently
 //! now, so that a heartbeat in some status does not throw away what was computed.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
 
+use crate::devices::Devices;
 use hashbrown::HashMap;
 use meta::{Kind, Map, Object, Str};
 use types::apps::v1::{ReplicaSet, StatefulSet};
@@ -57,6 +59,14 @@ pub struct Cluster {
     pub slices: Table<ResourceSlice>,
     /// Device classes.
     pub device_classes: Table<DeviceClass>,
+    /// Volumes attached to each node: the attachments' names, by node.
+    attached: HashMap<Str, HashMap<Str, Arc<VolumeAttachment>>>,
+    /// Slices of one node's devices, by node; under an empty name those of devices that others reach too.
+    node_slices: HashMap<Str, BTreeMap<Str, Arc<ResourceSlice>>>,
+    /// All slices of each pool, by driver and pool.
+    pools: HashMap<(Str, Str), BTreeMap<Str, Arc<ResourceSlice>>>,
+    /// What claims have.
+    devices: Devices,
     /// Volumes that were promised to claims but are not bound yet, by volume: the claim's key.
     pub assumed_volumes: HashMap<Str, Str>,
     no_labels: Map<Str>,
@@ -70,6 +80,8 @@ pub trait Tabled: Kind + Object {
     fn matters(_old: Option<&Self>, _new: Option<&Self>) -> bool {
         false
     }
+    /// Keeps what is derived from the table.
+    fn follow(_cluster: &mut Cluster, _old: Option<&Arc<Self>>, _new: Option<&Arc<Self>>) {}
 }
 
 macro_rules! tabled {
@@ -99,10 +111,75 @@ tabled! {
     CSINode => csi_nodes;
     CSIDriver => csi_drivers;
     CSIStorageCapacity => capacities;
-    VolumeAttachment => attachments;
-    ResourceClaim => resource_claims;
-    ResourceSlice => slices;
     DeviceClass => device_classes;
+}
+
+impl Tabled for VolumeAttachment {
+    fn table(cluster: &mut Cluster) -> &mut Table<Self> {
+        &mut cluster.attachments
+    }
+
+    fn follow(cluster: &mut Cluster, old: Option<&Arc<Self>>, new: Option<&Arc<Self>>) {
+        if let Some(old) = old
+            && let Some(all) = cluster.attached.get_mut(&old.spec.node_name)
+        {
+            all.remove(&old.metadata.name);
+            if all.is_empty() {
+                cluster.attached.remove(&old.spec.node_name);
+            }
+        }
+        if let Some(new) = new {
+            let all = cluster.attached.entry(new.spec.node_name.clone()).or_default();
+            all.insert(new.metadata.name.clone(), new.clone());
+        }
+    }
+}
+
+impl Tabled for ResourceSlice {
+    fn table(cluster: &mut Cluster) -> &mut Table<Self> {
+        &mut cluster.slices
+    }
+
+    fn follow(cluster: &mut Cluster, old: Option<&Arc<Self>>, new: Option<&Arc<Self>>) {
+        let node = |slice: &ResourceSlice| slice.spec.node_name.clone().unwrap_or_default();
+        if let Some(old) = old
+            && let Some(all) = cluster.node_slices.get_mut(&node(old))
+        {
+            all.remove(&old.metadata.name);
+            if all.is_empty() {
+                cluster.node_slices.remove(&node(old));
+            }
+        }
+        let pool = |slice: &ResourceSlice| (slice.spec.driver.clone(), slice.spec.pool.name.clone());
+        if let Some(old) = old
+            && let Some(all) = cluster.pools.get_mut(&pool(old))
+        {
+            all.remove(&old.metadata.name);
+            if all.is_empty() {
+                cluster.pools.remove(&pool(old));
+            }
+        }
+        if let Some(new) = new {
+            let name = &new.metadata.name;
+            cluster.node_slices.entry(node(new)).or_default().insert(name.clone(), new.clone());
+            cluster.pools.entry(pool(new)).or_default().insert(name.clone(), new.clone());
+        }
+    }
+}
+
+impl Tabled for ResourceClaim {
+    fn table(cluster: &mut Cluster) -> &mut Table<Self> {
+        &mut cluster.resource_claims
+    }
+
+    fn follow(cluster: &mut Cluster, old: Option<&Arc<Self>>, new: Option<&Arc<Self>>) {
+        if let Some(old) = old {
+            cluster.devices.count(old, -1);
+        }
+        if let Some(new) = new {
+            cluster.devices.count(new, 1);
+        }
+    }
 }
 
 impl Cluster {
@@ -111,6 +188,7 @@ impl Cluster {
         let metadata = object.metadata();
         let key = key(&metadata.namespace, &metadata.name);
         let old = K::table(self).insert(key, object.clone());
+        K::follow(self, old.as_ref(), Some(&object));
         K::matters(old.as_deref(), Some(&object))
     }
 
@@ -118,7 +196,30 @@ impl Cluster {
     pub fn remove<K: Tabled>(&mut self, object: &K) -> bool {
         let metadata = object.metadata();
         let old = K::table(self).remove(&key(&metadata.namespace, &metadata.name));
+        K::follow(self, old.as_ref(), None);
         K::matters(old.as_deref(), None)
+    }
+
+    /// Volumes that are attached to a node, or about to be.
+    pub fn attached_to(&self, node: &str) -> impl ExactSizeIterator<Item = &Arc<VolumeAttachment>> {
+        static NONE: LazyLock<HashMap<Str, Arc<VolumeAttachment>>> = LazyLock::new(HashMap::new);
+        self.attached.get(node).unwrap_or(&NONE).values()
+    }
+
+    /// Slices with devices that a node may reach, by name.
+    pub fn slices_near(&self, node: &str) -> impl Iterator<Item = &Arc<ResourceSlice>> {
+        let of = |node: &str| self.node_slices.get(node).into_iter().flat_map(BTreeMap::values);
+        of(node).chain(of(""))
+    }
+
+    /// All slices of a pool, by name, wherever their devices are.
+    pub fn pool(&self, driver: &Str, name: &Str) -> impl Iterator<Item = &Arc<ResourceSlice>> {
+        self.pools.get(&(driver.clone(), name.clone())).into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// Devices that claims have.
+    pub fn devices(&self) -> &Devices {
+        &self.devices
     }
 
     /// The labels of a namespace; none when it is not known.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use types::resource::v1::ResourceClaim;
+
 use crate::class::Class;
 use crate::plugin::{Code, Rejection};
 
@@ -25,6 +27,8 @@ pub struct Failure {
     pub waits_for_victims: bool,
     /// What PostFilter came to; empty when it helped.
     pub post_filter: String,
+    /// A claim that has devices where the pod cannot use them, and gives them back.
+    pub deallocate: Option<Arc<ResourceClaim>>,
 }
 
 impl Failure {
@@ -36,6 +40,13 @@ impl Failure {
     /// A plugin refused the pod for all nodes.
     pub fn pre_filter(total: usize, rejection: Rejection) -> Self {
         Failure { total, pre_filter: Some(rejection), ..Failure::default() }
+    }
+
+    /// The one node that the pod had was refused, after all.
+    pub fn of_one(rejection: Rejection) -> Self {
+        let mut failure = Failure { total: 1, ..Failure::default() };
+        failure.refuse(0, rejection);
+        failure
     }
 
     /// Every node was refused.

@@ -14,6 +14,7 @@ pub mod class;
 pub mod cluster;
 pub mod config;
 pub mod core;
+pub mod devices;
 pub mod explain;
 pub mod failure;
 pub mod journal;

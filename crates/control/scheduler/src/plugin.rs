@@ -9,6 +9,10 @@
 //! AddPod and RemovePod), so that counts need not be made anew for each pod. The same calls let preemption ask what
 //! would be without some pods.
 
+use std::cmp::Ordering;
+use std::pin::Pin;
+use std::time::Duration;
+
 use meta::Str;
 use types::core::v1::{Node, Pod};
 
@@ -236,7 +240,22 @@ pub struct Happening<'a> {
     pub cluster: &'a Cluster,
 }
 
-/// A scheduling plugin. Every method is pure; what it needs of the cluster is in the snapshot.
+/// Permit's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Permit {
+    /// The pod may be bound.
+    Allow,
+    /// It may not, for this reason; another plugin's word does not change that.
+    Deny(String),
+    /// It may when the plugin says so later ([`crate::service::Waiting`]), and not after this time.
+    Wait(Duration),
+}
+
+/// What comes of something that takes time; the error is for people.
+pub type Pending<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
+
+/// A scheduling plugin. What decides is pure: what it needs of the cluster is in the snapshot. What carries out
+/// ([`Plugin::pre_bind`]) may talk.
 pub trait Plugin: Send + Sync {
     /// The name in profiles, reasons and metrics.
     fn name(&self) -> &'static str;
@@ -260,6 +279,39 @@ pub trait Plugin: Send + Sync {
     fn scorer(&self, _cx: &Cx<'_>) -> Option<Box<dyn Score>> {
         None
     }
+
+    /// QueueSort: which of two pods is tried first; `None` leaves it to priority and age. The first profile's first plugin
+    /// with an opinion decides for all.
+    fn compare(&self, _one: &PodInfo, _other: &PodInfo) -> Option<Ordering> {
+        None
+    }
+
+    /// Reserve: the pod is about to get the node.
+    ///
+    /// # Errors
+    /// Why not, after all. It is tried again after a back-off.
+    fn reserve(&self, _cx: &Cx<'_>, _node: usize) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Unreserve: the pod does not get the node, whoever said so. Also called without [`Plugin::reserve`] before.
+    fn unreserve(&self, _pod: &PodInfo, _node: &str) {}
+
+    /// Permit: whether the pod may be bound to its node now.
+    fn permit(&self, _pod: &PodInfo, _node: &str) -> Permit {
+        Permit::Allow
+    }
+
+    /// A pod that some plugin told to wait is known to wait now.
+    fn waits(&self, _pod: &PodInfo) {}
+
+    /// PreBind: what has to be done before the pod is bound.
+    fn pre_bind<'a>(&'a self, _pod: &'a PodInfo, _node: &'a str) -> Pending<'a> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// PostBind: the pod is bound.
+    fn post_bind(&self, _pod: &PodInfo, _node: &str) {}
 
     /// Whether such events may turn this plugin's refusal of some pod into a yes.
     fn may_help(&self, _event: ClusterEvent) -> bool {

@@ -96,6 +96,8 @@ pub struct PodInfo {
     pub scored: Resources,
     /// Host ports it needs.
     pub ports: Vec<HostPort>,
+    /// How many claims its volumes use.
+    pub claims: usize,
     /// Its priority.
     pub priority: i32,
     /// Required pod affinity.
@@ -115,6 +117,7 @@ impl PodInfo {
         let nonzero = pod_requests_nonzero(&pod, &requests);
         let mut info = PodInfo {
             ports: host_ports(&pod),
+            claims: 0,
             priority: pod.spec.priority.unwrap_or(0),
             scored: pod_requests_scored(&pod),
             requests,
@@ -125,6 +128,7 @@ impl PodInfo {
             class: OnceLock::new(),
             pod: pod.clone(),
         };
+        info.claims = info.claim_names().count();
         let Some(affinity) = &pod.spec.affinity else { return info };
         if let Some(own) = &affinity.pod_affinity {
             let required = own.required_during_scheduling_ignored_during_execution.iter();

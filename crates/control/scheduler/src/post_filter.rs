@@ -31,7 +31,10 @@ pub fn run(
                 failure.post_filter = "not found".into();
                 return None;
             }
-            reasons.push(dynamic_resources::post_filter(&pod.pod).into());
+            let cluster = &core.snapshot.cluster;
+            let (reason, deallocate) = dynamic_resources::post_filter(&pod.pod, cluster, failure);
+            reasons.push(reason.into());
+            failure.deallocate = deallocate;
         } else if plugin == preemption::NAME {
             let outcome = preemption::preempt(core, pod, profile, failure, random);
             failure.waits_for_victims = outcome.waits_for_victims();

@@ -10,16 +10,33 @@ use crate::plugin::Plugin;
 use crate::plugins::{self, Point};
 use crate::preemption;
 
+/// The plugins of the points after a decision, in their order.
+#[derive(Clone, Default)]
+pub struct Binders {
+    /// Reserve.
+    pub reserve: Vec<Arc<dyn Plugin>>,
+    /// Permit.
+    pub permit: Vec<Arc<dyn Plugin>>,
+    /// PreBind.
+    pub pre_bind: Vec<Arc<dyn Plugin>>,
+    /// PostBind.
+    pub post_bind: Vec<Arc<dyn Plugin>>,
+}
+
 /// The plugins that pods of one `schedulerName` are scheduled with.
 pub struct Profile {
     /// The `schedulerName` that selects it.
     pub scheduler_name: Str,
     /// PreEnqueue.
     pub pre_enqueue: Vec<Arc<dyn Plugin>>,
+    /// QueueSort, besides priority and age.
+    pub queue_sort: Vec<Arc<dyn Plugin>>,
     /// PreFilter and Filter.
     pub filters: Vec<Arc<dyn Plugin>>,
     /// PreScore, Score and NormalizeScore, with weights.
     pub scorers: Vec<(Arc<dyn Plugin>, i64)>,
+    /// Reserve, Permit, PreBind and PostBind.
+    pub binders: Binders,
     /// PostFilter.
     pub post_filters: Vec<&'static str>,
     /// Share of the nodes to score, 0 for the adaptive default.
@@ -56,6 +73,13 @@ impl Profile {
             enabled.at(point).iter().filter_map(|(name, _)| make(name)).collect()
         };
         let (mut pre_enqueue, mut filters) = (at(Point::PreEnqueue), at(Point::Filter));
+        let mut queue_sort = at(Point::QueueSort);
+        let mut binders = Binders {
+            reserve: at(Point::Reserve),
+            permit: at(Point::Permit),
+            pre_bind: at(Point::PreBind),
+            post_bind: at(Point::PostBind),
+        };
         let mut scorers: Vec<(Arc<dyn Plugin>, i64)> = enabled
             .at(Point::Score)
             .iter()
@@ -63,7 +87,12 @@ impl Profile {
             .collect();
         for (plugin, weight) in extra {
             pre_enqueue.push(plugin.clone());
+            queue_sort.push(plugin.clone());
             filters.push(plugin.clone());
+            let Binders { reserve, permit, pre_bind, post_bind } = &mut binders;
+            for point in [reserve, permit, pre_bind, post_bind] {
+                point.push(plugin.clone());
+            }
             scorers.push((plugin.clone(), *weight));
         }
         let post_filters = enabled.at(Point::PostFilter).iter();
@@ -72,6 +101,8 @@ impl Profile {
             pre_enqueue,
             filters,
             scorers,
+            binders,
+            queue_sort,
             post_filters: post_filters.filter_map(|(name, _)| Some(plugins::find(name)?.name)).collect(),
             percentage_of_nodes_to_score: config.percentage_of_nodes_to_score,
             preemption: config.args.preemption(),

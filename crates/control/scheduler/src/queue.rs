@@ -7,7 +7,7 @@
 //! Pods that wait for an event are grouped by the plugins that refused them, and among those by class, so that an event
 //! asks once for each group, however many pods wait.
 
-use std::cmp::Reverse;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use meta::Str;
 use types::core::v1::Pod;
 
 use crate::cluster::Cluster;
-use crate::plugin::{About, ClusterEvent, Happening, Rejection};
+use crate::plugin::{About, ClusterEvent, Happening, Plugin, Rejection};
 use crate::pod_info::PodInfo;
 use crate::profile::Profile;
 
@@ -27,13 +27,46 @@ pub const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// Longest stay among the unschedulable pods without any event.
 pub const UNSCHEDULABLE_MAX: Duration = Duration::from_secs(300);
 
-/// Order of the active queue: high priority first, then first come, first served.
-type Turn = (Reverse<i32>, u64);
+/// A pod's place in the active queue: as the QueueSort plugins say; then high priority first; then first come, first
+/// served, where an attempt sends a pod to the end.
+#[derive(Clone)]
+struct Turn {
+    pod: Arc<PodInfo>,
+    arrival: u64,
+    sort: Sort,
+}
+
+/// QueueSort plugins, in order.
+pub type Sort = Arc<[Arc<dyn Plugin>]>;
+
+impl Ord for Turn {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let opinions = self.sort.iter().filter_map(|plugin| plugin.compare(&self.pod, &other.pod));
+        let by_plugins = opinions.into_iter().next().unwrap_or(Ordering::Equal);
+        by_plugins
+            .then_with(|| other.pod.priority.cmp(&self.pod.priority))
+            .then_with(|| self.arrival.cmp(&other.arrival))
+    }
+}
+
+impl PartialOrd for Turn {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Turn {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Turn {}
 
 /// Who refused: the profile, and its plugins by name.
 type Refusers = (usize, Vec<&'static str>);
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone)]
 enum Place {
     Active(Turn),
     Backoff(Duration),
@@ -98,13 +131,14 @@ pub struct Queue {
     in_flight: HashSet<Str>,
     gated: HashSet<Str>,
     arrivals: u64,
+    sort: Sort,
     backoff_initial: Duration,
     backoff_max: Duration,
 }
 
 impl Default for Queue {
     fn default() -> Self {
-        Queue::new(BACKOFF_INITIAL, BACKOFF_MAX)
+        Queue::new(BACKOFF_INITIAL, BACKOFF_MAX, Arc::new([]))
     }
 }
 
@@ -127,8 +161,8 @@ pub fn gate(profile: &Profile, pod: &Pod, cluster: &Cluster) -> Option<Rejection
 }
 
 impl Queue {
-    /// An empty queue with its pauses.
-    pub fn new(backoff_initial: Duration, backoff_max: Duration) -> Self {
+    /// An empty queue with its pauses and its order.
+    pub fn new(backoff_initial: Duration, backoff_max: Duration, sort: Sort) -> Self {
         Queue {
             entries: HashMap::new(),
             active: BTreeMap::new(),
@@ -138,6 +172,7 @@ impl Queue {
             in_flight: HashSet::new(),
             gated: HashSet::new(),
             arrivals: 0,
+            sort,
             backoff_initial,
             backoff_max,
         }
@@ -273,7 +308,7 @@ impl Queue {
     /// Takes the pod whose turn it is. It stays known as in flight until [`Queue::remove`] or [`Queue::refused`].
     pub fn pop(&mut self, now: Duration) -> Option<Popped> {
         self.promote(now);
-        let (_, uid) = self.active.first_key_value().map(|(turn, uid)| (*turn, uid.clone()))?;
+        let (_, uid) = self.active.first_key_value().map(|(turn, uid)| (turn.clone(), uid.clone()))?;
         self.put(&uid, Place::InFlight { events: Vec::new() });
         let entry = self.entries.get_mut(&uid)?;
         entry.attempts += 1;
@@ -314,7 +349,9 @@ impl Queue {
 
     /// An attempt failed. With `plugins` empty the failure was an error, which is tried again after a back-off.
     pub fn refused(&mut self, uid: &str, plugins: Vec<&'static str>, profiles: &[Profile], now: Duration) {
-        let Some(entry) = self.entries.get(uid) else { return };
+        let Some(entry) = self.entries.get_mut(uid) else { return };
+        self.arrivals += 1;
+        entry.arrival = self.arrivals;
         let events: &[ClusterEvent] = match &entry.place {
             Place::InFlight { events } => events,
             Place::Binding => &[],
@@ -378,7 +415,7 @@ impl Queue {
 
     fn enter_active(&mut self, uid: &str) {
         let Some(entry) = self.entries.get(uid) else { return };
-        let turn = (Reverse(entry.pod.priority), entry.arrival);
+        let turn = Turn { pod: entry.pod.clone(), arrival: entry.arrival, sort: self.sort.clone() };
         self.put(uid, Place::Active(turn));
     }
 
@@ -467,6 +504,69 @@ mod tests {
         }
         let order: Vec<_> = (0..4).map(|_| name(queue.pop(at(0)))).collect();
         assert_eq!(order, [Some("important".into()), Some("old".into()), Some("young".into()), None]);
+    }
+
+    #[test]
+    fn an_attempt_sends_a_pod_to_the_end() {
+        let (mut queue, profiles) = setup();
+        queue.add(pod("first", 0), 0, false, (&profiles, cluster()), at(0));
+        queue.pop(at(0)).unwrap();
+        queue.add(pod("second", 0), 0, false, (&profiles, cluster()), at(0));
+        queue.refused("first", Vec::new(), &profiles, at(0));
+        assert_eq!(
+            [name(queue.pop(at(1))), name(queue.pop(at(1)))],
+            [Some("second".into()), Some("first".into())]
+        );
+    }
+
+    #[test]
+    fn a_plugin_may_sort_the_queue() {
+        struct ByName;
+        impl Plugin for ByName {
+            fn name(&self) -> &'static str {
+                "ByName"
+            }
+            fn compare(&self, one: &PodInfo, other: &PodInfo) -> Option<Ordering> {
+                Some(one.pod.metadata.name.cmp(&other.pod.metadata.name))
+            }
+        }
+        let profiles = vec![Profile::default()];
+        let mut queue = Queue::new(at(1), at(10), Arc::new([Arc::new(ByName)]));
+        for (uid, priority) in [("b", 9), ("a", 0), ("c", 5)] {
+            queue.add(pod(uid, priority), 0, false, (&profiles, cluster()), at(0));
+        }
+        let order: Vec<_> = (0..3).map(|_| name(queue.pop(at(0))).unwrap()).collect();
+        assert_eq!(order, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn equal_pods_wait_as_one_group_and_hints_look_at_the_object() {
+        let (mut queue, profiles) = setup();
+        let text = |uid: &str, cpu: &str| {
+            let text = format!(
+                r#"{{"metadata":{{"uid":"{uid}","name":"{uid}"}},"spec":{{"containers":[{{"name":"c","resources":{{"requests":{{"cpu":"{cpu}"}}}}}}]}}}}"#
+            );
+            Arc::new(Pod::from_json(text.as_bytes()).unwrap())
+        };
+        for (uid, cpu) in [("s1", "1"), ("s2", "1"), ("large", "8")] {
+            queue.add(text(uid, cpu), 0, false, (&profiles, cluster()), at(0));
+            queue.pop(at(0)).unwrap();
+            queue.refused(uid, vec!["NodeResourcesFit"], &profiles, at(0));
+        }
+        assert_eq!(queue.waiting.values().map(HashMap::len).sum::<usize>(), 2);
+        let node = |cpu: &str| {
+            let text = format!(r#"{{"status":{{"allocatable":{{"cpu":"{cpu}","pods":"9"}}}}}}"#);
+            types::core::v1::Node::from_json(text.as_bytes()).unwrap()
+        };
+        let small = node("2");
+        let about = About::Node(None, Some(&small));
+        let added = Happening { event: ClusterEvent::NodeAdded, about, cluster: cluster() };
+        assert_eq!(queue.happened(&added, &profiles, at(2)), 2, "the large one would not fit in any case");
+        let grown = node("16");
+        let about = About::Node(Some(&small), Some(&grown));
+        let changed = Happening { event: ClusterEvent::NodeAllocatable, about, cluster: cluster() };
+        assert_eq!(queue.happened(&changed, &profiles, at(3)), 1);
+        assert!(queue.waiting.is_empty());
     }
 
     #[test]

@@ -343,7 +343,8 @@ impl Snapshot {
 
     /// The same pod with a newer object that changes nothing for others.
     fn replace(&mut self, index: usize, info: Arc<PodInfo>) {
-        if let Some(held) = self.rows[index].pods.iter_mut().find(|held| held.uid() == info.uid()) {
+        // From the end: what was placed last is confirmed next.
+        if let Some(held) = self.rows[index].pods.iter_mut().rfind(|held| held.uid() == info.uid()) {
             *held = info.clone();
         }
         self.pods.insert(info.uid().clone(), (info, index));

@@ -9,7 +9,9 @@ use informer::Informers;
 use meta::Codec;
 use parking_lot::Mutex;
 use scheduler::config::{SchedulerConfig, parse};
-use scheduler::service;
+use scheduler::plugin::{Permit, Plugin};
+use scheduler::pod_info::PodInfo;
+use scheduler::service::{self, Waiting};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use types::core::v1::{Binding, Event, Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use types::storage::v1::StorageClass;
@@ -27,6 +29,16 @@ impl Drop for Cluster {
 
 /// A server that carries bindings out, and a scheduler.
 fn cluster(env: Env, config: SchedulerConfig) -> Cluster {
+    cluster_with(env, config, Vec::new(), Waiting::default())
+}
+
+/// The same with plugins of one's own.
+fn cluster_with(
+    env: Env,
+    config: SchedulerConfig,
+    plugins: Vec<(Arc<dyn Plugin>, i64)>,
+    waiting: Waiting,
+) -> Cluster {
     let api = Fake::new(env.clone());
     let bound = api.clone();
     let bindings: Arc<Mutex<Vec<Binding>>> = Arc::default();
@@ -47,7 +59,7 @@ fn cluster(env: Env, config: SchedulerConfig) -> Cluster {
     });
     let client = api.client();
     let informers = Informers::new(client.clone(), env.clone());
-    let config = service::Config { client, informers, env, config, plugins: Vec::new() };
+    let config = service::Config { client, informers, env, config, plugins, waiting };
     Cluster { api, scheduler: env::spawn("scheduler", service::run(config)) }
 }
 
@@ -240,4 +252,59 @@ async fn an_extender_that_lies_fails_the_attempt() {
         message,
         "extender claims a filtered node \"elsewhere\" which is not found in the input node list"
     );
+}
+
+/// Binds pods in groups.
+struct Gang {
+    waiting: Waiting,
+    size: usize,
+}
+
+impl Plugin for Gang {
+    fn name(&self) -> &'static str {
+        "Gang"
+    }
+
+    fn permit(&self, pod: &PodInfo, _: &str) -> Permit {
+        match pod.pod.metadata.name.as_str() {
+            "outsider" => Permit::Deny("not one of us".into()),
+            _ => Permit::Wait(std::time::Duration::from_secs(60)),
+        }
+    }
+
+    fn waits(&self, _: &PodInfo) {
+        let pods = self.waiting.pods();
+        if pods.len() >= self.size {
+            pods.iter().for_each(|(pod, _)| self.waiting.allow(pod.uid(), "Gang"));
+        }
+    }
+}
+
+fn gang(size: usize) -> Cluster {
+    let waiting = Waiting::default();
+    let plugin = Gang { waiting: waiting.clone(), size };
+    let cluster =
+        cluster_with(paused_env(9), SchedulerConfig::default(), vec![(Arc::new(plugin), 1)], waiting);
+    cluster.api.put(node("n1", "4"));
+    cluster
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_of_a_gang_are_bound_together() {
+    let cluster = gang(2);
+    cluster.api.put(pod("one", "1", 0, ""));
+    cluster.api.put(pod("two", "1", 0, ""));
+    assert!(eventually(|| cluster.node_of("one") == "n1" && cluster.node_of("two") == "n1").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gang_that_is_not_complete_gives_its_nodes_back() {
+    let cluster = gang(2);
+    cluster.api.put(pod("one", "3", 0, ""));
+    let late = "0/1 nodes are available: 1 rejected due to timeout after waiting 60s at plugin Gang.";
+    assert!(eventually(|| cluster.condition("one").is_some_and(|(_, message)| message == late)).await);
+    assert_eq!(cluster.node_of("one"), "");
+    cluster.api.put(pod("outsider", "1", 0, ""));
+    let denied = "0/1 nodes are available: 1 not one of us.";
+    assert!(eventually(|| cluster.condition("outsider").is_some_and(|(_, message)| message == denied)).await);
 }

@@ -127,6 +127,12 @@ impl PluginArgs {
         }
     }
 
+    /// How long the drivers of devices may take to prepare them: `bindingTimeout` of DynamicResourcesArgs.
+    pub fn device_binding_timeout(&self) -> std::time::Duration {
+        let given = self.get("DynamicResources")["bindingTimeout"].as_str().and_then(super::go_duration);
+        given.unwrap_or(std::time::Duration::from_secs(600))
+    }
+
     /// How long a volume binding may take: `bindTimeoutSeconds` of VolumeBindingArgs.
     pub fn bind_timeout(&self) -> std::time::Duration {
         let seconds = self.get("VolumeBinding")["bindTimeoutSeconds"].as_u64().unwrap_or(600);

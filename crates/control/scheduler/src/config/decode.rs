@@ -366,7 +366,7 @@ impl Reader {
 }
 
 /// A duration as Go writes it: `1h2m3.5s`, `100ms`.
-fn go_duration(text: &str) -> Option<Duration> {
+pub fn go_duration(text: &str) -> Option<Duration> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {
         return Some(Duration::ZERO);

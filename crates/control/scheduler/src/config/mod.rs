@@ -11,7 +11,7 @@ use meta::Str;
 use self::args::PluginArgs;
 use crate::plugins::{self, Point};
 
-pub use decode::{ConfigError, from_value, parse};
+pub use decode::{ConfigError, from_value, go_duration, parse};
 
 /// The configuration of a scheduler process.
 #[derive(Clone, Debug)]

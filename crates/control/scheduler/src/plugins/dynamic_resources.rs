@@ -4,18 +4,19 @@
 //! What a claim would get is a pure function ([`allocate::Allocator`]); Reserve and PreBind write it into the claims.
 
 pub mod allocate;
+mod capacity;
 mod pools;
 mod request;
 mod selector;
 
 use std::sync::Arc;
 
-use meta::Str;
 use types::core::v1::Pod;
 use types::resource::v1::{AllocationResult, ResourceClaim};
 
 use self::allocate::Allocator;
 use crate::cluster::Cluster;
+use crate::failure::Failure;
 use crate::plugin::{ClusterEvent, Cx, Filter, Plugin, PreFilter, Rejection, Scope, Score, normalize_by_max};
 use crate::plugins::node_selector::any_term_selects;
 
@@ -24,6 +25,8 @@ pub struct DynamicResources;
 
 /// Its name.
 pub const NAME: &str = "DynamicResources";
+
+const ELSEWHERE: &str = "resourceclaim not available on the node";
 
 /// Most pods that may share a claim.
 const RESERVED_MAX: usize = 256;
@@ -81,7 +84,7 @@ impl Filter for Devices {
             claim.status.allocation.as_ref().is_some_and(|allocation| !available_on(allocation, cx, node))
         });
         if unusable {
-            return Some(Rejection::unresolvable(NAME, "resourceclaim not available on the node"));
+            return Some(Rejection::unresolvable(NAME, ELSEWHERE));
         }
         if self.allocator.is_empty() {
             return None;
@@ -136,9 +139,28 @@ pub fn choose(cx: &Cx<'_>, node: usize) -> Result<Vec<(Arc<ResourceClaim>, Alloc
     Ok(pending.into_iter().zip(found.into_iter().map(|allocation| allocation.result)).collect())
 }
 
-/// PostFilter: what can be done for a pod whose claims are in the way.
-pub fn post_filter(pod: &Pod) -> &'static str {
-    if pod.spec.resource_claims.is_empty() { "no new claims to deallocate" } else { "still not schedulable" }
+/// PostFilter: what can be done for a pod whose claims are in the way. A claim that has devices elsewhere, and that nobody
+/// else uses, gives them back.
+pub fn post_filter(
+    pod: &Pod,
+    cluster: &Cluster,
+    failure: &Failure,
+) -> (&'static str, Option<Arc<ResourceClaim>>) {
+    if pod.spec.resource_claims.is_empty() {
+        return ("no new claims to deallocate", None);
+    }
+    let elsewhere = failure.rejected().any(|(_, refusal)| refusal.reasons.iter().any(|why| why == ELSEWHERE));
+    let free = |claim: &&Arc<ResourceClaim>| {
+        let status = &claim.status;
+        // Only devices that are reachable from some nodes can be elsewhere.
+        let bound = status.allocation.as_ref().is_some_and(|allocation| allocation.node_selector.is_some());
+        bound && status.reserved_for.iter().all(|consumer| consumer.uid == pod.metadata.uid)
+    };
+    let claims = claims(pod, cluster).unwrap_or_default();
+    match claims.iter().find(free).filter(|_| elsewhere) {
+        Some(claim) => ("deallocation of ResourceClaim completed", Some(claim.clone())),
+        None => ("still not schedulable", None),
+    }
 }
 
 impl Plugin for DynamicResources {
@@ -196,6 +218,3 @@ impl Plugin for DynamicResources {
         )
     }
 }
-
-/// The key of a device.
-pub type DeviceId = (Str, Str, Str);

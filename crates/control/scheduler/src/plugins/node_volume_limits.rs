@@ -7,6 +7,7 @@ use types::core::v1::PersistentVolumeClaim;
 use crate::cluster::Cluster;
 use crate::plugin::{ClusterEvent, Cx, Filter, Plugin, PreFilter, Rejection};
 use crate::pod_info::PodInfo;
+use crate::snapshot::NodeRow;
 
 /// The plugin.
 pub struct NodeVolumeLimits;
@@ -32,42 +33,58 @@ fn volumes_of(cluster: &Cluster, pod: &PodInfo) -> HashMap<(Str, Str), ()> {
     claims.filter_map(|claim| volume_of(cluster, claim)).map(|volume| (volume, ())).collect()
 }
 
-struct Limits;
+/// The pod's own volumes.
+struct Limits(HashMap<(Str, Str), ()>);
 
-impl Filter for Limits {
-    fn check(&self, cx: &Cx<'_>, node: usize) -> Option<Rejection> {
+/// How many of the volumes are the driver's.
+fn count(volumes: &HashMap<(Str, Str), ()>, driver: &str) -> i64 {
+    volumes.keys().filter(|(other, _)| *other == driver).count() as i64
+}
+
+impl Limits {
+    /// The volumes that are attached to the node, or about to be.
+    fn attached(&self, cx: &Cx<'_>, row: &NodeRow, name: &str) -> HashMap<(Str, Str), ()> {
         let cluster = cx.cluster();
-        let name = &cx.row(node).node()?.metadata.name;
-        let limits: HashMap<&Str, i64> = cluster
-            .csi_nodes
-            .get(name)?
-            .spec
-            .drivers
-            .iter()
-            .filter_map(|driver| Some((&driver.name, driver.allocatable.as_ref()?.count?.into())))
-            .collect();
-        if limits.is_empty() {
-            return None;
-        }
-        let mut new = volumes_of(cluster, cx.pod);
         let mut attached = HashMap::new();
-        for pod in &cx.row(node).pods {
+        for pod in row.pods.iter().filter(|pod| pod.claims > 0) {
             attached.extend(volumes_of(cluster, pod));
         }
-        for attachment in cluster.attachments.values().filter(|one| one.spec.node_name == *name) {
+        for attachment in cluster.attached_to(name) {
             let volume = attachment.spec.source.persistent_volume_name.as_ref();
             let csi = volume.and_then(|name| cluster.volumes.get(name)?.spec.csi.as_ref());
             if let Some(csi) = csi {
                 attached.insert((csi.driver.clone(), csi.volume_handle.clone()), ());
             }
         }
-        new.retain(|volume, ()| !attached.contains_key(volume));
-        let over = limits.iter().any(|(driver, limit)| {
-            let count = |volumes: &HashMap<(Str, Str), ()>| {
-                volumes.keys().filter(|(other, _)| other == *driver).count() as i64
-            };
-            let more = count(&new);
-            more > 0 && count(&attached) + more > *limit
+        attached
+    }
+}
+
+impl Filter for Limits {
+    fn check(&self, cx: &Cx<'_>, node: usize) -> Option<Rejection> {
+        let (cluster, row) = (cx.cluster(), cx.row(node));
+        let name = &row.node()?.metadata.name;
+        let drivers = &cluster.csi_nodes.get(name)?.spec.drivers;
+        let limits = drivers
+            .iter()
+            .filter_map(|driver| Some((&driver.name, i64::from(driver.allocatable.as_ref()?.count?))));
+        // Most nodes are far from their limits: then what is attached need not be told apart.
+        let claims: usize = row.pods.iter().map(|pod| pod.claims).sum();
+        let most = (claims + cluster.attached_to(name).len()) as i64;
+        let close: Vec<(&Str, i64)> = limits
+            .filter(|(driver, limit)| {
+                let more = count(&self.0, driver);
+                more > 0 && most + more > *limit
+            })
+            .collect();
+        if close.is_empty() {
+            return None;
+        }
+        let attached = self.attached(cx, row, name);
+        let over = close.iter().any(|(driver, limit)| {
+            let new = self.0.keys().filter(|volume| volume.0 == **driver && !attached.contains_key(*volume));
+            let more = new.count() as i64;
+            more > 0 && count(&attached, driver) + more > *limit
         });
         over.then(|| Rejection::unschedulable(NAME, "node(s) exceed max volume count"))
     }
@@ -81,7 +98,7 @@ impl Plugin for NodeVolumeLimits {
     fn pre_filter(&self, cx: &Cx<'_>) -> PreFilter {
         match cx.pod.claim_names().next() {
             None => PreFilter::Skip,
-            Some(_) => PreFilter::Run(Box::new(Limits)),
+            Some(_) => PreFilter::Run(Box::new(Limits(volumes_of(cx.cluster(), cx.pod)))),
         }
     }
 

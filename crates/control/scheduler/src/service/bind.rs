@@ -7,13 +7,18 @@ use reconcile::Note;
 use types::core::v1::{Binding, ObjectReference, PersistentVolumeClaim, Pod};
 use types::resource::v1::ResourceClaim;
 
-use super::{Reserved, Scheduler, metrics};
-use crate::plugin::{About, ClusterEvent};
+use super::{Reserved, Scheduler, State, metrics};
+use crate::failure::Failure;
+use crate::plugin::{About, ClusterEvent, Rejection};
 
 impl Scheduler {
     /// Carries a decision out.
     pub(super) async fn bind(self: &Arc<Self>, reserved: Reserved) {
+        if let Err((plugin, reason)) = self.permitted(&reserved, &reserved.binders.permit).await {
+            return self.deny(&reserved, plugin, &reason).await;
+        }
         if let Err(status) = self.prepare(&reserved).await {
+            self.give_devices_back(&reserved).await;
             return self.give_up(&reserved, &status, "");
         }
         match self.create_binding(&reserved).await {
@@ -21,6 +26,9 @@ impl Scheduler {
                 let pod = &reserved.pod.pod;
                 self.change(|state| state.queue.remove(&pod.metadata.uid));
                 metrics::scheduled(&reserved, self.now());
+                for plugin in &reserved.binders.post_bind {
+                    plugin.post_bind(&reserved.pod, &reserved.node);
+                }
                 let path = format!("{}/{}", pod.metadata.namespace, pod.metadata.name);
                 let text = format!("Successfully assigned {path} to {}", reserved.node);
                 self.recorders[reserved.profile].record(Note::normal(&**pod, "Scheduled", text));
@@ -36,6 +44,13 @@ impl Scheduler {
         }
         if !reserved.pod.pod.spec.resource_claims.is_empty() {
             self.reserve_devices(reserved).await?;
+        }
+        for plugin in &reserved.binders.pre_bind {
+            let done = plugin.pre_bind(&reserved.pod, &reserved.node).await;
+            let name = plugin.name();
+            done.map_err(|error| {
+                Status::internal_error(format!("running PreBind plugin {name:?}: {error}"))
+            })?;
         }
         Ok(())
     }
@@ -64,12 +79,24 @@ impl Scheduler {
         api.create_subresource(&pod.metadata.name, "binding", Box::new(binding)).await.map(|_| ())
     }
 
-    /// Unreserve. A pod that is gone or bound by somebody else is no business of ours any more; anything else is tried
-    /// again after a back-off.
-    fn give_up(&self, reserved: &Reserved, status: &Status, prefix: &str) {
+    /// Permit said no: the pod waits for something that the plugin says may help.
+    async fn deny(&self, reserved: &Reserved, plugin: &'static str, reason: &str) {
+        let now = self.now();
+        self.unreserve(reserved, |state| {
+            state.queue.refused(reserved.pod.uid(), vec![plugin], &state.core.profiles, now);
+        });
+        metrics::failed(reserved, now);
+        let refusal = Rejection::unschedulable(plugin, reason);
+        let failure = Failure::of_one(refusal);
+        self.refuse(&reserved.pod, reserved.profile, &failure, None).await;
+    }
+
+    /// What was set aside is free again; `then` says what becomes of the pod.
+    fn unreserve(&self, reserved: &Reserved, then: impl FnOnce(&mut State)) {
         let (now, pod) = (self.now(), &reserved.pod.pod);
-        let over = matches!(status.code, 404 | 409) && !prefix.is_empty();
-        tracing::info!(pod = %pod.metadata.name, namespace = %pod.metadata.namespace, reason = %status.message, "binding failed");
+        for plugin in reserved.binders.reserve.iter().rev() {
+            plugin.unreserve(&reserved.pod, &reserved.node);
+        }
         // What the watch told meanwhile is newer than what was assumed.
         let cache = self.informers.cache::<ResourceClaim>();
         let claims: Vec<_> = reserved
@@ -85,12 +112,23 @@ impl Scheduler {
             for claim in claims {
                 state.core.snapshot.set(claim);
             }
+            then(state);
+            state.happened(ClusterEvent::PodFreed, About::Pod(Some(pod), None), now);
+        });
+    }
+
+    /// Unreserve. A pod that is gone or bound by somebody else is no business of ours any more; anything else is tried
+    /// again after a back-off.
+    fn give_up(&self, reserved: &Reserved, status: &Status, prefix: &str) {
+        let (now, pod) = (self.now(), &reserved.pod.pod);
+        let over = matches!(status.code, 404 | 409) && !prefix.is_empty();
+        tracing::info!(pod = %pod.metadata.name, namespace = %pod.metadata.namespace, reason = %status.message, "binding failed");
+        self.unreserve(reserved, |state| {
             if over {
                 state.queue.remove(&pod.metadata.uid);
             } else {
                 state.queue.refused(&pod.metadata.uid, Vec::new(), &state.core.profiles, now);
             }
-            state.happened(ClusterEvent::PodFreed, About::Pod(Some(pod), None), now);
         });
         metrics::failed(reserved, self.now());
         if !over {

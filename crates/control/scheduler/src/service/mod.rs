@@ -10,9 +10,12 @@ mod evict;
 mod extended;
 mod extender;
 mod metrics;
+mod permit;
 mod report;
 mod volumes;
 mod watch;
+
+pub use permit::Waiting;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,7 +37,7 @@ use crate::plugins::{dynamic_resources, volume_binding};
 use crate::pod_info::PodInfo;
 use crate::post_filter;
 use crate::preemption::{Candidate, least_harm};
-use crate::profile::Profile;
+use crate::profile::{Binders, Profile};
 use crate::queue::{Popped, Queue};
 
 /// Decisions that may be carried out at once; more only pile up in the API server.
@@ -52,6 +55,8 @@ pub struct Config {
     pub config: SchedulerConfig,
     /// Plugins besides those of the table, with the weights of their scores.
     pub plugins: Vec<(Arc<dyn Plugin>, i64)>,
+    /// Pods that wait for a word of those plugins.
+    pub waiting: Waiting,
 }
 
 struct State {
@@ -70,6 +75,7 @@ struct Scheduler {
     /// Claims, volumes or devices changed.
     storage: Notify,
     under_way: Arc<Semaphore>,
+    waiting: Waiting,
     extenders: Vec<extender::Extender>,
 }
 
@@ -88,7 +94,9 @@ pub async fn run(config: Config) {
             Err(error) => return tracing::error!(%error, "the scheduler does not start"),
         }
     }
-    let queue = Queue::new(config.config.pod_initial_backoff, config.config.pod_max_backoff);
+    let sort = profiles.first().map(|profile| profile.queue_sort.clone()).unwrap_or_default();
+    let (initial, max) = (config.config.pod_initial_backoff, config.config.pod_max_backoff);
+    let queue = Queue::new(initial, max, sort.into());
     let scheduler = Arc::new(Scheduler {
         client: config.client,
         informers: config.informers.clone(),
@@ -98,6 +106,7 @@ pub async fn run(config: Config) {
         wake: Notify::new(),
         storage: Notify::new(),
         under_way: Arc::new(Semaphore::new(UNDER_WAY_MAX)),
+        waiting: config.waiting,
         extenders,
     });
     metrics::watch_queue(&scheduler);
@@ -109,11 +118,18 @@ pub async fn run(config: Config) {
                 true => scheduler.decide_extended(popped).await,
                 false => scheduler.decide(popped),
             };
-            let Ok(permit) = scheduler.under_way.clone().acquire_owned().await else { return };
+            // What may take long (a volume to be made, another pod to come) must not keep the others from going on.
+            let slot = match next.may_take_long() {
+                true => None,
+                false => match scheduler.under_way.clone().acquire_owned().await {
+                    Ok(slot) => Some(slot),
+                    Err(_) => return,
+                },
+            };
             let scheduler = scheduler.clone();
             env::spawn_detached("schedule", async move {
                 scheduler.carry_out(next).await;
-                drop(permit);
+                drop(slot);
             });
         }
         scheduler.wait().await;
@@ -128,6 +144,19 @@ enum Next {
     Fail { pod: Arc<PodInfo>, profile: usize, error: String },
 }
 
+impl Next {
+    fn may_take_long(&self) -> bool {
+        let Next::Bind(reserved) = self else { return false };
+        !reserved.pod.pod.spec.resource_claims.is_empty()
+            || reserved.pod.claims > 0
+            || !reserved.binders.permit.is_empty()
+            || reserved.binders.pre_bind.len() > OWN_PRE_BIND
+    }
+}
+
+/// PreBind plugins of the table: VolumeBinding and DynamicResources, which only pods with claims have to wait for.
+const OWN_PRE_BIND: usize = 2;
+
 /// A pod with the node, the volumes and the devices that are set aside for it.
 struct Reserved {
     pod: Arc<PodInfo>,
@@ -135,6 +164,7 @@ struct Reserved {
     node: Str,
     volumes: volume_binding::Choice,
     devices: Vec<(Arc<ResourceClaim>, AllocationResult)>,
+    binders: Binders,
     attempts: u32,
     /// When the pod was first seen, and when this attempt began.
     added: Duration,
@@ -207,11 +237,13 @@ impl State {
     /// The pod goes to the node: what it is going to use counts from now on.
     fn set_aside(&mut self, popped: Popped, index: usize, now: Duration) -> Next {
         let Popped { pod, profile, attempts, added } = popped;
-        match reserve(&mut self.core, &pod, index) {
+        match reserve(&mut self.core, &pod, profile, index) {
             Ok((node, volumes, devices)) => {
                 self.queue.decided(pod.uid());
                 let started = now;
-                let reserved = Reserved { pod, profile, node, volumes, devices, attempts, added, started };
+                let binders = self.core.profiles[profile].binders.clone();
+                let reserved =
+                    Reserved { pod, profile, node, volumes, devices, binders, attempts, added, started };
                 Next::Bind(Box::new(reserved))
             }
             Err(error) => self.error(Popped { pod, profile, attempts, added }, error, now),
@@ -258,7 +290,7 @@ impl State {
 type Aside = (Str, volume_binding::Choice, Vec<(Arc<ResourceClaim>, AllocationResult)>);
 
 /// Reserve: what the pod is going to use counts as used at once.
-fn reserve(core: &mut Core, pod: &Arc<PodInfo>, index: usize) -> Result<Aside, String> {
+fn reserve(core: &mut Core, pod: &Arc<PodInfo>, profile: usize, index: usize) -> Result<Aside, String> {
     let cx = Cx::new(pod, &core.snapshot);
     let volumes = match pod.claim_names().next() {
         None => volume_binding::Choice::default(),
@@ -275,6 +307,12 @@ fn reserve(core: &mut Core, pod: &Arc<PodInfo>, index: usize) -> Result<Aside, S
         true => Vec::new(),
         false => dynamic_resources::choose(&cx, index)?,
     };
+    let plugins = &core.profiles[profile].binders.reserve;
+    if let Some(error) = plugins.iter().find_map(|plugin| plugin.reserve(&cx, index).err()) {
+        let node = core.snapshot.name(index);
+        plugins.iter().rev().for_each(|plugin| plugin.unreserve(pod, &node));
+        return Err(error);
+    }
     for (claim, volume) in &volumes.bind {
         let key = crate::cluster::key(&claim.metadata.namespace, &claim.metadata.name);
         core.snapshot.cluster.assumed_volumes.insert(volume.metadata.name.clone(), key);

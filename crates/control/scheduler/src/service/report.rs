@@ -34,6 +34,9 @@ impl Scheduler {
         failure: &Failure,
         nominated: Option<&str>,
     ) {
+        if let Some(claim) = &failure.deallocate {
+            self.deallocate(claim, &pod.pod).await;
+        }
         let message = failure.message();
         self.recorders[profile].record(Note::warning(&*pod.pod, "FailedScheduling", note(&message)));
         // A nomination that came to nothing is taken back.

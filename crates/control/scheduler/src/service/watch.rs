@@ -168,7 +168,7 @@ impl Scheduler {
                 state.ask_gates(now);
             }
         });
-        if event == Some(ClusterEvent::Storage) {
+        if matches!(event, Some(ClusterEvent::Storage | ClusterEvent::Devices)) {
             self.storage.notify_waiters();
         }
     }

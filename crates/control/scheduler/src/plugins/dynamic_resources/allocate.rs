@@ -4,19 +4,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use hashbrown::HashSet;
-use meta::Str;
+use meta::{Map, Quantity, Str};
 use types::core::v1::{NodeSelector, NodeSelectorRequirement, NodeSelectorTerm};
 use types::resource::v1::{
     AllocationResult, Device, DeviceAllocationConfiguration, DeviceAllocationResult, DeviceAttribute,
     DeviceConstraint, DeviceRequestAllocationResult, ResourceClaim,
 };
 
-use super::DeviceId;
+use super::capacity;
 use super::pools::{Pool, Reachable, pools};
 use super::request::{Count, Request, Way, covers, requests};
 use super::selector::Selectors;
 use crate::cluster::Cluster;
+use crate::devices::{Amounts, DeviceId, short_name};
 use crate::snapshot::NodeRow;
 
 /// Most devices of one claim.
@@ -37,7 +37,6 @@ pub struct Allocation {
 pub struct Allocator {
     claims: Vec<(Arc<ResourceClaim>, Vec<Request>)>,
     selectors: Selectors,
-    in_use: HashSet<DeviceId>,
 }
 
 impl Allocator {
@@ -55,8 +54,7 @@ impl Allocator {
             }
             with_requests.push((claim, requests));
         }
-        let in_use = if with_requests.is_empty() { HashSet::new() } else { in_use(cluster) };
-        Ok(Allocator { claims: with_requests, selectors, in_use })
+        Ok(Allocator { claims: with_requests, selectors })
     }
 
     /// Whether there is nothing to find.
@@ -75,8 +73,14 @@ impl Allocator {
         row: &NodeRow,
     ) -> Result<Option<Vec<Allocation>>, String> {
         let pools = pools(cluster, node, row);
-        let mut search =
-            Search { allocator: self, pools: &pools, taken: Vec::new(), steps: 0, matches: HashMap::new() };
+        let mut search = Search {
+            allocator: self,
+            cluster,
+            pools: &pools,
+            taken: Vec::new(),
+            steps: 0,
+            matches: HashMap::new(),
+        };
         if !search.claim(0, 0)? {
             return Ok(None);
         }
@@ -89,26 +93,19 @@ impl Allocator {
     }
 }
 
-/// Devices that claims have, in their status.
-fn in_use(cluster: &Cluster) -> HashSet<DeviceId> {
-    let allocations = cluster.resource_claims.values().filter_map(|claim| claim.status.allocation.as_ref());
-    allocations
-        .flat_map(|allocation| allocation.devices.results.iter())
-        .filter(|result| result.admin_access != Some(true))
-        .map(|result| (result.driver.clone(), result.pool.clone(), result.device.clone()))
-        .collect()
-}
-
 /// A device that a request gets.
 struct Taken<'a> {
     claim: usize,
     request: &'a Request,
     way: &'a Way,
     device: Reachable,
+    /// What it takes of the device's capacity.
+    amounts: Amounts,
 }
 
 struct Search<'a> {
     allocator: &'a Allocator,
+    cluster: &'a Cluster,
     pools: &'a [Pool],
     taken: Vec<Taken<'a>>,
     steps: usize,
@@ -156,13 +153,11 @@ impl<'a> Search<'a> {
                 if self.steps > STEPS_MAX {
                     return Ok(false);
                 }
-                if !self.is_free(device, way) || !self.suits(device, way)? {
+                let Some(amounts) = self.free(claim, device, way) else { continue };
+                if !self.suits(device, way)? || !self.keeps_constraints(claim, request, way, device) {
                     continue;
                 }
-                if !self.keeps_constraints(claim, request, way, device) {
-                    continue;
-                }
-                self.taken.push(Taken { claim, request, way, device: device.clone() });
+                self.taken.push(Taken { claim, request, way, device: device.clone(), amounts });
                 if self.some(claim, at, request, way, left - 1)? {
                     return Ok(true);
                 }
@@ -182,10 +177,11 @@ impl<'a> Search<'a> {
                 if !self.suits(device, way)? {
                     continue;
                 }
-                if !self.is_free(device, way) || !self.keeps_constraints(claim, request, way, device) {
+                let Some(amounts) = self.free(claim, device, way) else { return Ok(self.back_to(before)) };
+                if !self.keeps_constraints(claim, request, way, device) {
                     return Ok(self.back_to(before));
                 }
-                self.taken.push(Taken { claim, request, way, device: device.clone() });
+                self.taken.push(Taken { claim, request, way, device: device.clone(), amounts });
             }
         }
         if self.taken.len() == before || !self.claim(claim, at + 1)? {
@@ -199,46 +195,61 @@ impl<'a> Search<'a> {
         false
     }
 
-    fn is_free(&self, device: &Reachable, way: &Way) -> bool {
+    /// What the request would take of the device; `None` when others have it, or too much of it.
+    fn free(&self, claim: usize, device: &Reachable, way: &Way) -> Option<Amounts> {
+        let (id, in_use) = (device.id(), self.cluster.devices());
+        let shared = device.device().allow_multiple_allocations == Some(true);
+        let others = || self.taken.iter().filter(|one| one.device.id() == id);
         if way.admin_access {
-            return true;
+            let twice = !shared && others().any(|one| one.claim == claim);
+            return (!twice).then(Amounts::new);
         }
-        let id = device.id();
-        !self.allocator.in_use.contains(&id)
-            && !self.taken.iter().any(|one| !one.way.admin_access && one.device.id() == id)
-            && self.has_counters(device)
+        if in_use.is_taken(&id) || (!shared && others().any(|one| !one.way.admin_access)) {
+            return None;
+        }
+        let mut consumed: Vec<&Amounts> =
+            others().filter(|one| !one.way.admin_access).map(|one| &one.amounts).collect();
+        consumed.extend(in_use.shared(&id));
+        // Who shares a device that is in use draws nothing more from its counters.
+        if (!shared || consumed.is_empty()) && !self.has_counters(device) {
+            return None;
+        }
+        capacity::take(device.driver(), device.device(), &way.capacity, &consumed)
     }
 
-    /// Whether the counters that the device draws from (KEP-4815) have enough left beside all devices in use.
+    /// Whether the counters that the device draws from (KEP-4815) have enough left beside all devices in use. They may be
+    /// in slices of their own, and devices of other nodes may draw from them.
     fn has_counters(&self, device: &Reachable) -> bool {
+        let generation = device.slice.spec.pool.generation;
+        let slices = || {
+            let all = self.cluster.pool(device.driver(), device.pool());
+            all.filter(move |slice| slice.spec.pool.generation == generation)
+        };
         device.device().consumes_counters.iter().all(|wanted| {
-            let sets = self.same_pool(device).flat_map(|other| other.slice.spec.shared_counters.iter());
-            let Some(set) = sets.into_iter().find(|set| set.name == wanted.counter_set) else { return false };
+            let mut sets = slices().flat_map(|slice| slice.spec.shared_counters.iter());
+            let Some(set) = sets.find(|set| set.name == wanted.counter_set) else { return false };
             wanted.counters.iter().all(|(name, amount)| {
                 let Some(available) = set.counters.get(name) else { return false };
-                let used: i64 = self
-                    .same_pool(device)
-                    .filter(|other| self.is_taken(other))
-                    .flat_map(|other| other.device().consumes_counters.iter())
+                let used: i128 = slices()
+                    .flat_map(|slice| slice.spec.devices.iter())
+                    .filter(|other| !other.consumes_counters.is_empty() && self.is_used(device, &other.name))
+                    .flat_map(|other| other.consumes_counters.iter())
                     .filter(|other| other.counter_set == wanted.counter_set)
                     .filter_map(|other| other.counters.get(name))
-                    .map(|counter| counter.value.value())
+                    .map(|counter| counter.value.nanos())
                     .sum();
-                used + amount.value.value() <= available.value.value()
+                used + amount.value.nanos() <= available.value.nanos()
             })
         })
     }
 
-    fn same_pool<'b>(&'b self, device: &'b Reachable) -> impl Iterator<Item = &'b Reachable> + 'b {
-        self.pools
-            .iter()
-            .flat_map(|pool| &pool.devices)
-            .filter(move |other| other.driver() == device.driver() && other.pool() == device.pool())
-    }
-
-    fn is_taken(&self, device: &Reachable) -> bool {
-        let id = device.id();
-        self.allocator.in_use.contains(&id) || self.taken.iter().any(|one| one.device.id() == id)
+    /// Whether somebody has the device of this name in the same pool, or a share of it.
+    fn is_used(&self, device: &Reachable, name: &Str) -> bool {
+        let id = (device.driver().clone(), device.pool().clone(), name.clone());
+        let in_use = self.cluster.devices();
+        in_use.is_taken(&id)
+            || in_use.shared(&id).is_some()
+            || self.taken.iter().any(|one| one.device.id() == id)
     }
 
     /// Whether the device has no taint that the request does not tolerate, and meets all selectors.
@@ -311,6 +322,7 @@ fn result(cluster: &Cluster, claim: &ResourceClaim, taken: &[&Taken<'_>], node: 
     let mut results = Vec::new();
     for one in taken {
         let device = one.device.device();
+        let shared = device.allow_multiple_allocations == Some(true);
         results.push(DeviceRequestAllocationResult {
             request: one.way.name.clone(),
             driver: one.device.driver().clone(),
@@ -320,6 +332,9 @@ fn result(cluster: &Cluster, claim: &ResourceClaim, taken: &[&Taken<'_>], node: 
             tolerations: one.way.tolerations.iter().cloned().collect(),
             binding_conditions: device.binding_conditions.clone(),
             binding_failure_conditions: device.binding_failure_conditions.clone(),
+            // Who writes the allocation gives shares their identity.
+            share_id: shared.then(Str::default),
+            consumed_capacity: if shared { consumed(one) } else { Map::new() },
             ..DeviceRequestAllocationResult::default()
         });
     }
@@ -362,6 +377,16 @@ fn result(cluster: &Cluster, claim: &ResourceClaim, taken: &[&Taken<'_>], node: 
             allocation_timestamp: None,
         },
     }
+}
+
+/// What was taken of the device's capacities, under the names and in the notation that the device has for them.
+fn consumed(taken: &Taken<'_>) -> Map<Quantity> {
+    let driver = taken.device.driver();
+    let each = taken.device.device().capacity.iter().filter_map(|(name, capacity)| {
+        let amount = taken.amounts.get(&short_name(driver, name))?;
+        Some((name.clone(), Quantity::from_nanos(*amount, capacity.value.format())))
+    });
+    each.collect()
 }
 
 /// Where the devices can be used: on one node as soon as one of them is a node's own, else where all their selectors say.

@@ -1,6 +1,6 @@
 //! The devices that a node can reach, by pool, from ResourceSlices of each pool's latest generation.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use meta::Str;
@@ -31,7 +31,7 @@ impl Reachable {
         &self.slice.spec.pool.name
     }
 
-    pub(super) fn id(&self) -> super::DeviceId {
+    pub(super) fn id(&self) -> crate::devices::DeviceId {
         (self.driver().clone(), self.pool().clone(), self.device().name.clone())
     }
 }
@@ -60,15 +60,13 @@ fn reaches(
 
 /// The pools that a node can reach, by driver and name; the complete ones first.
 pub(super) fn pools(cluster: &Cluster, name: &str, row: &NodeRow) -> Vec<Pool> {
-    let mut by_pool: BTreeMap<(&str, &str), Vec<&Arc<ResourceSlice>>> = BTreeMap::new();
-    for slice in cluster.slices.values() {
-        by_pool.entry((&slice.spec.driver, &slice.spec.pool.name)).or_default().push(slice);
-    }
+    let near: BTreeSet<(&Str, &Str)> =
+        cluster.slices_near(name).map(|slice| (&slice.spec.driver, &slice.spec.pool.name)).collect();
     let mut pools = Vec::new();
-    for mut slices in by_pool.into_values() {
+    for (driver, pool) in near {
+        let mut slices: Vec<&Arc<ResourceSlice>> = cluster.pool(driver, pool).collect();
         let latest = slices.iter().map(|slice| slice.spec.pool.generation).max().unwrap_or(0);
         slices.retain(|slice| slice.spec.pool.generation == latest);
-        slices.sort_by(|one, other| one.metadata.name.cmp(&other.metadata.name));
         let wanted = slices.first().map_or(0, |slice| slice.spec.pool.resource_slice_count);
         let incomplete = (slices.len() as i64) < wanted;
         let mut devices = Vec::new();

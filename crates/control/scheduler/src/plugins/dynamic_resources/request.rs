@@ -1,7 +1,9 @@
 //! A claim's requests: how many devices of which class, meeting which selectors; alternatives spelled out.
 
-use meta::Str;
-use types::resource::v1::{DeviceClass, DeviceRequest, DeviceSelector, DeviceToleration, ResourceClaim};
+use meta::{Map, Quantity, Str};
+use types::resource::v1::{
+    CapacityRequirements, DeviceClass, DeviceRequest, DeviceSelector, DeviceToleration, ResourceClaim,
+};
 
 use crate::cluster::Cluster;
 
@@ -24,6 +26,8 @@ pub(super) struct Way {
     pub(super) count: Count,
     pub(super) admin_access: bool,
     pub(super) tolerations: Vec<DeviceToleration>,
+    /// Capacity that is asked for.
+    pub(super) capacity: Map<Quantity>,
     /// Configuration that the class prescribes.
     pub(super) class: Str,
     /// Points for getting this way: the earlier in the list, the more.
@@ -51,6 +55,10 @@ fn count(mode: &str, count: i64) -> Count {
     }
 }
 
+fn capacity(asked: Option<&CapacityRequirements>) -> Map<Quantity> {
+    asked.map(|asked| asked.requests.clone()).unwrap_or_default()
+}
+
 fn class<'a>(cluster: &'a Cluster, request: &str, name: &str) -> Result<&'a DeviceClass, String> {
     let found = cluster.device_classes.get(name).map(|class| &**class);
     found.ok_or_else(|| format!("request {request}: device class {name} does not exist"))
@@ -71,6 +79,7 @@ fn request(cluster: &Cluster, one: &DeviceRequest) -> Result<Request, String> {
             count: count(&exactly.allocation_mode, exactly.count),
             admin_access: exactly.admin_access == Some(true),
             tolerations: exactly.tolerations.to_vec(),
+            capacity: capacity(exactly.capacity.as_deref()),
             class: exactly.device_class_name.clone(),
             preference: 0,
         });
@@ -84,6 +93,7 @@ fn request(cluster: &Cluster, one: &DeviceRequest) -> Result<Request, String> {
             count: count(&sub.allocation_mode, sub.count),
             admin_access: false,
             tolerations: sub.tolerations.to_vec(),
+            capacity: capacity(sub.capacity.as_deref()),
             class: sub.device_class_name.clone(),
             preference: ALTERNATIVES_MAX - at as i64,
         });

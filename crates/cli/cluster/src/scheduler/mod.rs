@@ -1,0 +1,286 @@
+//! `ferrokube scheduler`: the scheduler as a process of its own, for any API server; and its HTTPS endpoint, which the
+//! scheduler inside of `ferrokube up` can have too.
+
+mod access;
+mod questions;
+mod serve;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ::scheduler::config::{LeaderElection, SchedulerConfig, go_duration, parse};
+use ::scheduler::service;
+use anyhow::{Context, Result};
+use client::{Client, remote};
+use env::Env;
+use informer::Informers;
+use reconcile::{Election, elect};
+use tokio::net::TcpListener;
+use types::core::v1::{ConfigMap, Node, Pod};
+
+use self::access::Access;
+use self::questions::Questions;
+use self::serve::{Endpoint, Tls};
+use crate::options::UpOptions;
+use crate::pki::Pki;
+
+/// Options of `ferrokube scheduler`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct SchedulerOptions {
+    /// KubeSchedulerConfiguration, YAML or JSON
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// How to reach the API server; overridden by the configuration's clientConnection; the pod's service account without
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Whether replicas agree on one that works
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub leader_elect: Option<bool>,
+    /// How long a lease is good without being renewed
+    #[arg(long, value_name = "DURATION", value_parser = seconds)]
+    pub leader_elect_lease_duration: Option<Duration>,
+    /// How long the leader tries to renew before it gives up
+    #[arg(long, value_name = "DURATION", value_parser = seconds)]
+    pub leader_elect_renew_deadline: Option<Duration>,
+    /// Pause between tries
+    #[arg(long, value_name = "DURATION", value_parser = seconds)]
+    pub leader_elect_retry_period: Option<Duration>,
+    /// Name of the Lease that replicas agree by
+    #[arg(long, value_name = "NAME")]
+    pub leader_elect_resource_name: Option<String>,
+    /// Namespace of that Lease
+    #[arg(long, value_name = "NAMESPACE")]
+    pub leader_elect_resource_namespace: Option<String>,
+    /// Address of the HTTPS endpoint
+    #[arg(long, default_value = "0.0.0.0", value_name = "IP")]
+    pub bind_address: IpAddr,
+    /// Port of the HTTPS endpoint: /healthz, /livez, /readyz, /metrics, questions; 0 for none
+    #[arg(long, default_value_t = 10259)]
+    pub secure_port: u16,
+    /// Serving certificate and its chain; self-signed without
+    #[arg(long, value_name = "FILE", requires = "tls_private_key_file")]
+    pub tls_cert_file: Option<PathBuf>,
+    /// Key of the serving certificate
+    #[arg(long, value_name = "FILE", requires = "tls_cert_file")]
+    pub tls_private_key_file: Option<PathBuf>,
+    /// Authority of client certificates; the cluster's own without
+    #[arg(long, value_name = "FILE")]
+    pub client_ca_file: Option<PathBuf>,
+    /// Whom to ask about tokens; the scheduler's own API server without
+    #[arg(long, value_name = "FILE")]
+    pub authentication_kubeconfig: Option<PathBuf>,
+    /// Whom to ask about access; the scheduler's own API server without
+    #[arg(long, value_name = "FILE")]
+    pub authorization_kubeconfig: Option<PathBuf>,
+}
+
+/// Runs until the process ends, or until leadership is lost.
+pub async fn run(options: SchedulerOptions) -> Result<()> {
+    let mut config = read(options.config.as_deref())?;
+    options.say(&mut config);
+    let env = Env::real();
+    let client = connect(&options, &config)?;
+    let informers = Informers::new(client.clone(), env.clone());
+    let at_work = Arc::new(AtomicBool::new(false));
+    let _endpoint = match options.secure_port {
+        0 => None,
+        _ => Some(serve(&options, &config, &client, &informers, at_work.clone(), env.clone()).await?),
+    };
+    let election = config.leader_election.clone();
+    let work = service::Config {
+        client: client.clone(),
+        informers,
+        env: env.clone(),
+        config,
+        plugins: Vec::new(),
+        waiting: Default::default(),
+    };
+    if !election.leader_elect {
+        at_work.store(true, Ordering::Relaxed);
+        service::run(work).await;
+        return Ok(());
+    }
+    let hostname = nix::unistd::gethostname().context("the host has no name")?;
+    let identity = format!("{}_{}", hostname.to_string_lossy(), env.random.uuid());
+    let mut wanted = Election::new(&election.resource_namespace, &election.resource_name, &identity);
+    wanted.lease_duration = election.lease_duration;
+    wanted.renew_deadline = election.renew_deadline;
+    wanted.retry_period = election.retry_period;
+    let (leading, mut led) = tokio::sync::watch::channel(false);
+    let candidate =
+        env::spawn("scheduler-election", elect(client, wanted, env, leading, std::future::pending::<()>()));
+    led.wait_for(|leads| *leads).await.context("the election ended")?;
+    at_work.store(true, Ordering::Relaxed);
+    tokio::select! {
+        () = service::run(work) => {}
+        // Another replica may lead by now: this one must not go on.
+        _ = led.wait_for(|leads| !*leads) => anyhow::bail!("leaderelection lost"),
+    }
+    candidate.abort();
+    Ok(())
+}
+
+/// Reads a configuration; the defaults without a file.
+///
+/// # Errors
+/// The file cannot be read, or what is wrong with it.
+pub(crate) fn read(path: Option<&Path>) -> Result<SchedulerConfig> {
+    let Some(path) = path else { return Ok(SchedulerConfig::default()) };
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    parse(&text).with_context(|| path.display().to_string())
+}
+
+/// A duration such as `15s`, `1m30s` or `500ms`.
+fn seconds(text: &str) -> Result<Duration, String> {
+    go_duration(text).ok_or_else(|| format!("{text:?} is no duration"))
+}
+
+impl SchedulerOptions {
+    /// What the command line says about leader election.
+    fn say(&self, config: &mut SchedulerConfig) {
+        let election = &mut config.leader_election;
+        let mut set = |from: Option<Duration>, to: fn(&mut LeaderElection) -> &mut Duration| {
+            if let Some(from) = from {
+                *to(election) = from;
+            }
+        };
+        set(self.leader_elect_lease_duration, |election| &mut election.lease_duration);
+        set(self.leader_elect_renew_deadline, |election| &mut election.renew_deadline);
+        set(self.leader_elect_retry_period, |election| &mut election.retry_period);
+        if let Some(elect) = self.leader_elect {
+            election.leader_elect = elect;
+        }
+        if let Some(name) = &self.leader_elect_resource_name {
+            election.resource_name = name.as_str().into();
+        }
+        if let Some(namespace) = &self.leader_elect_resource_namespace {
+            election.resource_namespace = namespace.as_str().into();
+        }
+    }
+}
+
+/// Opens the HTTPS endpoint.
+async fn serve(
+    options: &SchedulerOptions,
+    config: &SchedulerConfig,
+    client: &Client,
+    informers: &Arc<Informers>,
+    at_work: Arc<AtomicBool>,
+    env: Env,
+) -> Result<env::Task> {
+    let own = |path: &Option<PathBuf>| match path {
+        None => Ok(client.clone()),
+        Some(path) => remote(
+            remote::Config::from_kubeconfig(path, None)
+                .with_context(|| format!("cannot use {}", path.display()))?,
+        ),
+    };
+    let (reviewer, authorizer) =
+        (own(&options.authentication_kubeconfig)?, own(&options.authorization_kubeconfig)?);
+    let file = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+    let client_ca = match &options.client_ca_file {
+        Some(path) => file(path)?,
+        None => cluster_authority(&reviewer).await,
+    };
+    let tls = match (&options.tls_cert_file, &options.tls_private_key_file) {
+        (Some(certificate), Some(key)) => Tls { certificate: file(certificate)?, key: file(key)?, client_ca },
+        _ => Tls::self_signed(client_ca)?,
+    };
+    let address = (options.bind_address, options.secure_port);
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {}:{}", options.bind_address, options.secure_port))?;
+    let questions = Questions::new(informers.clone(), config.profiles.clone());
+    let access = Access::new(reviewer, authorizer, env);
+    // A replica that stands by is ready; one at work is as soon as it knows the cluster.
+    let knows = knows(informers.clone());
+    let ready = move || !at_work.load(Ordering::Relaxed) || knows();
+    Endpoint::new(access, questions, ready).listen(listener, &tls)
+}
+
+/// The authority that the cluster publishes for client certificates; empty when it does not, or may not be asked.
+async fn cluster_authority(client: &Client) -> Vec<u8> {
+    let published =
+        client.namespaced::<ConfigMap>("kube-system").get("extension-apiserver-authentication").await;
+    match published {
+        Ok(map) => map.data.get("client-ca-file").map(|pem| pem.as_bytes().to_vec()).unwrap_or_default(),
+        Err(status) => {
+            tracing::info!(reason = %status.message, "client certificates are not taken");
+            Vec::new()
+        }
+    }
+}
+
+fn remote(mut connection: remote::Config) -> Result<Client> {
+    connection.user_agent = "kube-scheduler".into();
+    Ok(Client::new(Arc::new(remote::Remote::new(connection)?)))
+}
+
+/// The scheduler inside of a server's process.
+pub(crate) struct InProcess {
+    work: env::Task,
+    _endpoint: Option<env::Task>,
+}
+
+impl InProcess {
+    /// Starts it as `up`'s options say.
+    ///
+    /// # Errors
+    /// Its configuration is no good, or its port is taken.
+    pub(crate) async fn start(
+        options: &UpOptions,
+        pki: &Pki,
+        client: Client,
+        informers: &Arc<Informers>,
+        env: Env,
+    ) -> Result<Self> {
+        let config = read(options.scheduler_config.as_deref())?;
+        let endpoint = match options.scheduler_secure_port {
+            0 => None,
+            port => {
+                let listener = TcpListener::bind(("127.0.0.1", port))
+                    .await
+                    .with_context(|| format!("cannot listen on 127.0.0.1:{port}"))?;
+                let questions = Questions::new(informers.clone(), config.profiles.clone());
+                let access = Access::new(client.clone(), client.clone(), env.clone());
+                let endpoint = Endpoint::new(access, questions, knows(informers.clone()));
+                let tls = Tls::self_signed(pki.ca.certificate_pem.as_bytes().to_vec())?;
+                Some(endpoint.listen(listener, &tls)?)
+            }
+        };
+        let informers = informers.clone();
+        let work = service::Config {
+            client,
+            informers,
+            env,
+            config,
+            plugins: Vec::new(),
+            waiting: Default::default(),
+        };
+        Ok(InProcess { work: env::spawn("scheduler", service::run(work)), _endpoint: endpoint })
+    }
+
+    /// Ends it.
+    pub(crate) async fn stop(self) {
+        self.work.abort();
+        self.work.join().await;
+    }
+}
+
+/// Whether the caches that a scheduler needs are filled.
+fn knows(informers: Arc<Informers>) -> impl Fn() -> bool + Send + Sync + 'static {
+    move || informers.cache::<Node>().is_synced() && informers.cache::<Pod>().is_synced()
+}
+
+fn connect(options: &SchedulerOptions, config: &SchedulerConfig) -> Result<Client> {
+    let from_config = (!config.kubeconfig.is_empty()).then(|| PathBuf::from(&config.kubeconfig));
+    let connection = match from_config.or_else(|| options.kubeconfig.clone()) {
+        Some(path) => remote::Config::from_kubeconfig(&path, None)
+            .with_context(|| format!("cannot use {}", path.display()))?,
+        None => remote::Config::in_cluster().context("no --kubeconfig, and not in a pod")?,
+    };
+    remote(connection)
+}

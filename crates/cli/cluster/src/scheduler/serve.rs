@@ -1,0 +1,225 @@
+//! The scheduler's own HTTPS endpoint: health, metrics, its configuration, and questions ([`super::questions`]).
+//!
+//! Everyone may ask for the health; anything else takes an identity and the API server's consent ([`super::access`]).
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use super::access::Access;
+use super::questions::{Questions, Refusal, parameter, what_if_of};
+
+/// Connections that are served at once; further ones wait.
+const CONNECTIONS_MAX: usize = 64;
+/// Longest time for a TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Largest manifest of a question.
+const MANIFEST_BYTES_MAX: usize = 1024 * 1024;
+/// Paths that everyone may ask for.
+const OPEN: [&str; 3] = ["/healthz", "/readyz", "/livez"];
+
+/// What is served, and to whom.
+pub(super) struct Endpoint {
+    access: Arc<Access>,
+    questions: Questions,
+    /// Whether the scheduler is at work or stands by: what /readyz says.
+    ready: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+/// Key material of the endpoint, PEM.
+pub(super) struct Tls {
+    /// Serving certificate and its chain.
+    pub(super) certificate: Vec<u8>,
+    /// Its key.
+    pub(super) key: Vec<u8>,
+    /// Authority of client certificates; empty when none are taken.
+    pub(super) client_ca: Vec<u8>,
+}
+
+impl Tls {
+    /// A certificate of its own making, for as long as the process lives.
+    pub(super) fn self_signed(client_ca: Vec<u8>) -> Result<Tls> {
+        let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        if let Ok(host) = nix::unistd::gethostname() {
+            names.push(host.to_string_lossy().into_owned());
+        }
+        let key = rcgen::KeyPair::generate()?;
+        let certificate = rcgen::CertificateParams::new(names)?.self_signed(&key)?;
+        Ok(Tls {
+            certificate: certificate.pem().into_bytes(),
+            key: key.serialize_pem().into_bytes(),
+            client_ca,
+        })
+    }
+
+    fn acceptor(&self) -> Result<TlsAcceptor> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder =
+            ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+        let builder = match self.client_ca.is_empty() {
+            true => builder.with_no_client_auth(),
+            false => {
+                let mut roots = RootCertStore::empty();
+                for authority in CertificateDer::pem_slice_iter(&self.client_ca) {
+                    roots.add(authority?)?;
+                }
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                builder.with_client_cert_verifier(verifier.allow_unauthenticated().build()?)
+            }
+        };
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(&self.certificate)
+            .collect::<Result<_, _>>()
+            .context("certificate")?;
+        let key = PrivateKeyDer::from_pem_slice(&self.key).context("key")?;
+        let mut config = builder.with_single_cert(chain, key)?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+}
+
+impl Endpoint {
+    /// Serves these questions to those whom `access` lets in.
+    pub(super) fn new(
+        access: Arc<Access>,
+        questions: Questions,
+        ready: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Endpoint { access, questions, ready: Box::new(ready) })
+    }
+
+    /// Serves until the task is dropped.
+    ///
+    /// # Errors
+    /// The key material cannot be used.
+    pub(super) fn listen(self: Arc<Self>, listener: TcpListener, tls: &Tls) -> Result<env::Task> {
+        let acceptor = tls.acceptor().context("the scheduler's TLS files cannot be used")?;
+        Ok(env::spawn("scheduler-https", async move {
+            let slots = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
+            loop {
+                let Ok(slot) = slots.clone().acquire_owned().await else { return };
+                let Ok((stream, _)) = listener.accept().await else { continue };
+                let (endpoint, acceptor) = (self.clone(), acceptor.clone());
+                env::spawn_detached("scheduler-https-connection", async move {
+                    endpoint.connection(stream, acceptor).await;
+                    drop(slot);
+                });
+            }
+        }))
+    }
+
+    async fn connection(self: Arc<Self>, stream: TcpStream, acceptor: TlsAcceptor) {
+        let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await else { return };
+        let certificates: Option<Vec<CertificateDer<'static>>> = stream
+            .get_ref()
+            .1
+            .peer_certificates()
+            .map(|all| all.iter().map(|one| one.clone().into_owned()).collect());
+        let certificates = Arc::new(certificates);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (endpoint, certificates) = (self.clone(), certificates.clone());
+            async move { Ok::<_, Infallible>(endpoint.handle(request, certificates.as_deref()).await) }
+        });
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new());
+        builder.http2().timer(TokioTimer::new());
+        if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+            tracing::debug!(%error, "a connection to the scheduler ended");
+        }
+    }
+
+    async fn handle(
+        &self,
+        request: Request<Incoming>,
+        certificates: Option<&[CertificateDer<'static>]>,
+    ) -> Response<Full<Bytes>> {
+        let path = request.uri().path().to_owned();
+        if !OPEN.contains(&path.as_str()) {
+            let token = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+            let Some(user) = self.access.identify(certificates, token).await else {
+                return text(StatusCode::UNAUTHORIZED, "Unauthorized");
+            };
+            let verb = request.method().as_str().to_lowercase();
+            if !self.access.allows(&user, &verb, &path).await {
+                let why = format!("User \"{}\" cannot {verb} path \"{path}\"", user.name);
+                return text(StatusCode::FORBIDDEN, &format!("forbidden: {why}"));
+            }
+        }
+        match (request.method(), path.as_str()) {
+            (&Method::GET | &Method::HEAD, "/healthz" | "/livez") => text(StatusCode::OK, "ok"),
+            (&Method::GET | &Method::HEAD, "/readyz") => match (self.ready)() {
+                true => text(StatusCode::OK, "ok"),
+                false => {
+                    text(StatusCode::INTERNAL_SERVER_ERROR, "[-]informer-sync failed: reason withheld\n")
+                }
+            },
+            (&Method::GET, "/metrics" | "/metrics/resources") => {
+                let body = telemetry::render();
+                answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body)
+            }
+            (&Method::GET, "/ferrokube/scheduler/why") => self.why(request.uri().query().unwrap_or("")).await,
+            (&Method::POST, "/ferrokube/scheduler/whatif") => self.what_if(request).await,
+            _ => text(StatusCode::NOT_FOUND, "404 page not found\n"),
+        }
+    }
+
+    async fn why(&self, query: &str) -> Response<Full<Bytes>> {
+        let pod = match parameter(query, "pod") {
+            Ok(pod) => pod,
+            Err(error) => return text(StatusCode::BAD_REQUEST, &format!("{error:#}")),
+        };
+        let namespace = parameter(query, "namespace").unwrap_or_else(|_| "default".into());
+        said(self.questions.why(&namespace, &pod).await)
+    }
+
+    async fn what_if(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let query = request.uri().query().unwrap_or("").to_owned();
+        let Ok(body) = Limited::new(request.into_body(), MANIFEST_BYTES_MAX).collect().await else {
+            return text(StatusCode::PAYLOAD_TOO_LARGE, "the manifest is too large");
+        };
+        let manifest = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+        match what_if_of(&query, &manifest) {
+            Ok(asked) => said(self.questions.what_if(&asked).await),
+            Err(error) => text(StatusCode::BAD_REQUEST, &format!("{error:#}")),
+        }
+    }
+}
+
+fn said(outcome: Result<serde_json::Value, Refusal>) -> Response<Full<Bytes>> {
+    let failed = |status: StatusCode, message: String| {
+        answer(status, "application/json", json!({"message": message}).to_string())
+    };
+    match outcome {
+        Ok(value) => answer(StatusCode::OK, "application/json", value.to_string()),
+        Err(Refusal::NotFound(message)) => failed(StatusCode::NOT_FOUND, message),
+        Err(Refusal::Bad(message)) => failed(StatusCode::BAD_REQUEST, message),
+    }
+}
+
+fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
+    answer(status, "text/plain; charset=utf-8", body.to_owned())
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
+    headers.insert("x-content-type-options", header::HeaderValue::from_static("nosniff"));
+    response
+}
