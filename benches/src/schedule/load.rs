@@ -239,8 +239,8 @@ impl Load {
         Ok(self.clients[0].namespaced::<Pod>(space).list(&options).await?.resource_version.to_string())
     }
 
-    /// Runs a workload: pods a second.
-    pub async fn run(&self, workload: &Workload) -> Result<f64> {
+    /// Runs a workload.
+    pub async fn run(&self, workload: &Workload) -> Result<Measured> {
         self.prepare(workload).await?;
         // Admission taints new nodes until a controller finds them ready; here there is none.
         self.untaint().await?;
@@ -263,7 +263,7 @@ impl Load {
         let start = self.version(MEASURED).await?;
         let over = Arc::new(AtomicBool::new(false));
         let churn = tokio::spawn(churn(self.clients[0].clone(), workload.churn, over.clone()));
-        let began = Instant::now();
+        let (began, computed) = (Instant::now(), computed());
         let (created, bound) =
             tokio::join!(self.create_pods(template, MEASURED, count), self.bound(MEASURED, count, &start));
         let elapsed = began.elapsed();
@@ -271,7 +271,11 @@ impl Load {
         churn.abort();
         created?;
         bound?;
-        Ok(count as f64 / elapsed.as_secs_f64())
+        let computed = self::computed().saturating_sub(computed);
+        Ok(Measured {
+            rate: count as f64 / elapsed.as_secs_f64(),
+            computed_us: computed.as_secs_f64() * 1e6 / count as f64,
+        })
     }
 
     /// Removes what the workload made from somebody else's cluster.
@@ -289,6 +293,22 @@ impl Load {
         client.all::<Node>().delete_collection(&all, &now).await?;
         Ok(())
     }
+}
+
+/// What a workload came to.
+pub struct Measured {
+    /// Pods a second.
+    pub rate: f64,
+    /// Microseconds of CPU that this process took for each pod.
+    pub computed_us: f64,
+}
+
+/// CPU time that this process took so far; nothing where Linux does not tell.
+fn computed() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // Behind the name, which may hold anything: user and system time in hundredths of a second.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    Duration::from_millis(fields.filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>() * 10)
 }
 
 /// What goes on beside the measurement, until it is over.

@@ -91,53 +91,79 @@ fn preferred(kind: &str, color: &str) -> String {
     )
 }
 
+fn in_zones() -> String {
+    r#""affinity":{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[{"matchExpressions":[{"key":"topology.kubernetes.io/zone","operator":"In","values":["zone-0","zone-1"]}]}]}}},"#.into()
+}
+
 fn spread(action: &str) -> String {
     format!(
         r#""topologySpreadConstraints":[{{"maxSkew":5,"topologyKey":"topology.kubernetes.io/zone","whenUnsatisfiable":"{action}","labelSelector":{{"matchLabels":{{"color":"blue"}}}}}}],"#
     )
 }
 
+/// Regular pods beside some that preempt: upstream's five a second beside 570 others.
+fn preemption_beside(nodes: usize) {
+    let mut core = cluster(nodes);
+    for number in 0..nodes * 4 {
+        core.place(&heavy(number, 0, "900m"), number % nodes);
+    }
+    let pods = many(1_000_000, 10_000, "", "");
+    let high: Vec<_> = (0..pods.len() / 114 + 1).map(|number| heavy(2_000_000 + number, 100, "3")).collect();
+    let watch = Stopwatch::start();
+    let mut placed = 0;
+    for (tie, pod) in pods.iter().enumerate() {
+        if tie % 114 == 0 {
+            preempt(&mut core, &high[tie / 114], tie as u64);
+        }
+        if let Decision::Node { index, .. } = core.decide(pod, 0, tie as u64, None) {
+            core.place(pod, index);
+            placed += 1;
+        }
+    }
+    let rate = pods.len() as f64 / watch.seconds();
+    println!("{:50} {rate:12.0} pods/s  ({placed} placed)", "PreemptionAsync");
+}
+
+fn heavy(number: usize, priority: i32, cpu: &str) -> Arc<PodInfo> {
+    let text = format!(
+        r#"{{"metadata":{{"name":"pod-{number}","namespace":"default","uid":"{number}"}},"spec":{{"priority":{priority},
+            "containers":[{{"name":"c","resources":{{"requests":{{"cpu":"{cpu}","memory":"500Mi"}}}}}}]}}}}"#
+    );
+    Arc::new(PodInfo::new(Arc::new(Pod::from_json(text.as_bytes()).expect("the template is a valid object"))))
+}
+
+/// Preempts and places a pod: the number of its victims, if there was a way.
+fn preempt(core: &mut Core, pod: &Arc<PodInfo>, tie: u64) -> Option<usize> {
+    let Decision::Failed(mut failure) = core.decide(pod, 0, tie, None) else { return None };
+    let candidates = post_filter::run(core, pod, 0, &mut failure, tie)?;
+    let best = Arc::clone(least_harm(&candidates)[0]);
+    for victim in &best.victims {
+        core.snapshot.remove_pod(victim.uid());
+    }
+    let name = core.snapshot.name(best.node);
+    core.nominate(pod.clone(), name);
+    let Decision::Node { index, .. } = core.decide(pod, 0, tie, None) else { return None };
+    core.place(pod, index);
+    Some(best.victims.len())
+}
+
 fn preemption(nodes: usize) {
     let mut core = cluster(nodes);
-    let heavy = |number: usize, priority: i32, cpu: &str| {
-        let text = format!(
-            r#"{{"metadata":{{"name":"pod-{number}","namespace":"default","uid":"{number}"}},"spec":{{"priority":{priority},
-                "containers":[{{"name":"c","resources":{{"requests":{{"cpu":"{cpu}","memory":"500Mi"}}}}}}]}}}}"#
-        );
-        Arc::new(PodInfo::new(Arc::new(
-            Pod::from_json(text.as_bytes()).expect("the template is a valid object"),
-        )))
-    };
     for number in 0..nodes * 4 {
-        let low = heavy(number, 0, "900m");
-        core.place(&low, number % nodes);
+        core.place(&heavy(number, 0, "900m"), number % nodes);
     }
     let count = 5_000;
     let high: Vec<_> = (0..count).map(|number| heavy(1_000_000 + number, 100, "3")).collect();
     let watch = Stopwatch::start();
     let (mut preempted, mut victims) = (0, 0);
     for (tie, pod) in high.iter().enumerate() {
-        let Decision::Failed(mut failure) = core.decide(pod, 0, tie as u64, None) else { continue };
-        let Some(candidates) = post_filter::run(&mut core, pod, 0, &mut failure, tie as u64) else {
-            continue;
-        };
-        let best = Arc::clone(least_harm(&candidates)[0]);
-        for victim in &best.victims {
-            core.snapshot.remove_pod(victim.uid());
-            victims += 1;
-        }
-        let name = core.snapshot.name(best.node);
-        core.nominate(pod.clone(), name);
-        if let Decision::Node { index, .. } = core.decide(pod, 0, tie as u64, None) {
-            core.place(pod, index);
+        if let Some(gone) = preempt(&mut core, pod, tie as u64) {
             preempted += 1;
+            victims += gone;
         }
     }
     let rate = count as f64 / watch.seconds();
-    println!(
-        "{:50} {rate:12.0} pods/s  ({preempted} placed, {victims} victims)",
-        "PreemptionAsync 5000 nodes"
-    );
+    println!("{:50} {rate:12.0} pods/s  ({preempted} placed, {victims} victims)", "Preemption by every pod");
 }
 
 /// Resident memory of this process in MiB.
@@ -196,6 +222,7 @@ fn main() {
             blue,
             preferred("podAntiAffinity", "blue"),
         ),
+        ("SchedulingNodeAffinity", blue, in_zones(), blue, in_zones()),
         ("TopologySpreading", blue, String::new(), blue, spread("DoNotSchedule")),
         ("PreferredTopologySpreading", blue, String::new(), blue, spread("ScheduleAnyway")),
     ];
@@ -209,7 +236,24 @@ fn main() {
         }
         run(name, &mut core, &many(1_000, 10_000, labels, &spec));
     }
+    if wanted("MixedSchedulingBasePod") {
+        let mut core = cluster(5_000);
+        let kinds = [
+            (blue, String::new()),
+            (blue, term("podAffinity", "blue", zone)),
+            (r#""color":"green""#, term("podAntiAffinity", "green", hostname)),
+            (r#""color":"red""#, preferred("podAffinity", "red")),
+            (r#""color":"yellow""#, preferred("podAntiAffinity", "yellow")),
+        ];
+        for (kind, (labels, spec)) in kinds.iter().enumerate() {
+            for (number, pod) in many(kind * 2_000, 2_000, labels, spec).iter().enumerate() {
+                core.place(pod, number);
+            }
+        }
+        run("MixedSchedulingBasePod", &mut core, &many(10_000, 10_000, "", ""));
+    }
     if wanted("Preemption") {
+        preemption_beside(5_000);
         preemption(5_000);
     }
     if wanted("Large") {

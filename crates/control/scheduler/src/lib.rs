@@ -22,6 +22,7 @@ pub mod live;
 pub mod node_order;
 pub mod node_set;
 pub mod nominated;
+pub mod notes;
 pub mod plugin;
 pub mod plugins;
 pub mod pod_info;

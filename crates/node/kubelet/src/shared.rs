@@ -118,6 +118,12 @@ impl Shared {
             resource_version: pod.metadata.resource_version.clone(),
             field_path: field_path.into(),
         };
-        self.recorder.record(Note { regarding, event_type, reason: reason.into(), message: message.into() });
+        self.recorder.record(Note {
+            regarding,
+            event_type,
+            reason: reason.into(),
+            message: message.into(),
+            action: Default::default(),
+        });
     }
 }

@@ -52,6 +52,8 @@ pub struct Note {
     pub reason: Str,
     /// What happened, for people.
     pub message: Str,
+    /// What was being done, in CamelCase; empty when the component does not say.
+    pub action: Str,
 }
 
 impl Note {
@@ -62,6 +64,7 @@ impl Note {
             event_type: EventType::Normal,
             reason: reason.into(),
             message: message.into(),
+            action: Str::default(),
         }
     }
 
@@ -72,7 +75,14 @@ impl Note {
             event_type: EventType::Warning,
             reason: reason.into(),
             message: message.into(),
+            action: Str::default(),
         }
+    }
+
+    /// The same, saying what was being done.
+    pub fn doing(mut self, action: &str) -> Self {
+        self.action = action.into();
+        self
     }
 }
 
@@ -159,6 +169,7 @@ fn event_of(note: Note, source: &EventSource, env: &Env) -> Event {
     event.involved_object = note.regarding;
     event.reason = note.reason;
     event.message = note.message;
+    event.action = note.action;
     event.type_ = note.event_type.as_str().into();
     event.count = 1;
     event.reporting_component = source.component.clone();

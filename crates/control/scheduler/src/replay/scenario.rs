@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use meta::{Kind, Str};
+use reconcile::{EventType, Note};
 use serde_json::Value;
 use types::core::v1::{Node, PersistentVolumeClaim, Pod};
 use types::resource::v1::{AllocationResult, ResourceClaim};
@@ -12,6 +13,7 @@ use super::compare::{Attempt, compare_attempt, compare_preemption};
 use crate::cluster::key;
 use crate::config;
 use crate::core::{Core, Decision, Trace};
+use crate::notes;
 use crate::pod_info::PodInfo;
 use crate::profile::Profile;
 
@@ -162,6 +164,7 @@ impl Scenario {
         };
         let info = Arc::new(PodInfo::new(pod.clone()));
         let mut differences = self.attempt(step, &info, profile, first);
+        differences.extend(self.events(step, &pod));
         if outcome == "preempted" {
             differences.extend(self.preempted(step, &info, profile, last)?);
         }
@@ -169,6 +172,43 @@ impl Scenario {
             self.bound(step, &pod, node);
         }
         Ok(differences)
+    }
+
+    /// The events of the step: those of a pod that found no node, with the message that was compared before, and one for
+    /// each victim.
+    fn events(&self, step: &Value, pod: &Pod) -> Vec<String> {
+        let mut mine = Vec::new();
+        let attempts = step["attempts"].as_array().into_iter().flatten();
+        for message in attempts.filter_map(|attempt| attempt["message"].as_str()) {
+            if !message.is_empty() {
+                mine.push(note_of(&notes::failed(pod, message)));
+            }
+        }
+        let node = step["nominatedNodeName"].as_str().unwrap_or_default();
+        for victim in step["victims"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            let found =
+                self.core.snapshot.pods().find(|(other, _)| {
+                    key(&other.pod.metadata.namespace, &other.pod.metadata.name) == *victim
+                });
+            match found {
+                Some((found, _)) => mine.push(note_of(&notes::preempted(&found.pod, pod, node))),
+                None => mine.push(format!("no victim {victim}")),
+            }
+        }
+        let mut recorded: Vec<String> = step["events"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|event| {
+                let text = |field: &str| event[field].as_str().unwrap_or_default();
+                let own = key(&pod.metadata.namespace, &pod.metadata.name);
+                let about = event["regarding"].as_str().unwrap_or(&own);
+                format!("{} {} {} {about}: {}", text("type"), text("reason"), text("action"), text("note"))
+            })
+            .collect();
+        mine.sort();
+        recorded.sort();
+        if mine == recorded { Vec::new() } else { vec![format!("events {mine:?} instead of {recorded:?}")] }
     }
 
     /// One scheduling attempt, compared.
@@ -308,6 +348,16 @@ impl Scenario {
             cluster.set(Arc::new(claim));
         }
     }
+}
+
+/// An event in one line, to be compared.
+fn note_of(note: &Note) -> String {
+    let kind = match note.event_type {
+        EventType::Normal => "Normal",
+        EventType::Warning => "Warning",
+    };
+    let about = key(&note.regarding.namespace, &note.regarding.name);
+    format!("{kind} {} {} {about}: {}", note.reason, note.action, note.message)
 }
 
 fn expect(mine: &str, recorded: &str) -> Vec<String> {

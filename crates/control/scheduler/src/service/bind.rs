@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use meta::{ObjectMeta, Status};
-use reconcile::Note;
 use types::core::v1::{Binding, ObjectReference, PersistentVolumeClaim, Pod};
 use types::resource::v1::ResourceClaim;
 
 use super::{Reserved, Scheduler, State, metrics};
 use crate::failure::Failure;
+use crate::notes;
 use crate::plugin::{About, ClusterEvent, Rejection};
 
 impl Scheduler {
@@ -29,9 +29,7 @@ impl Scheduler {
                 for plugin in &reserved.binders.post_bind {
                     plugin.post_bind(&reserved.pod, &reserved.node);
                 }
-                let path = format!("{}/{}", pod.metadata.namespace, pod.metadata.name);
-                let text = format!("Successfully assigned {path} to {}", reserved.node);
-                self.recorders[reserved.profile].record(Note::normal(&**pod, "Scheduled", text));
+                self.recorders[reserved.profile].record(notes::scheduled(pod, &reserved.node));
             }
             Err(status) => self.give_up(&reserved, &status, "binding rejected: "),
         }
@@ -133,7 +131,7 @@ impl Scheduler {
         metrics::failed(reserved, self.now());
         if !over {
             let text = format!("{prefix}{}", status.message);
-            self.recorders[reserved.profile].record(Note::warning(&**pod, "FailedScheduling", text));
+            self.recorders[reserved.profile].record(notes::failed(pod, &text));
         }
     }
 

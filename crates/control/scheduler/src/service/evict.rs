@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use call::{DeleteOptions, PatchKind, Precondition, WriteOptions};
 use meta::Time;
-use reconcile::Note;
 use types::core::v1::Pod;
 
 use super::{Scheduler, metrics};
+use crate::notes;
 use crate::pod_info::PodInfo;
 use crate::preemption::Candidate;
 
@@ -50,8 +50,7 @@ impl Scheduler {
         let api = self.client.namespaced::<Pod>(&victim.metadata.namespace);
         match api.delete(&victim.metadata.name, &options).await {
             Ok(_) => {
-                let text = format!("Preempted by pod {} on node {node}", pod.uid());
-                self.recorders[profile].record(Note::normal(&**victim, "Preempted", text));
+                self.recorders[profile].record(notes::preempted(victim, &pod.pod, node));
             }
             Err(status) if matches!(status.code, 404 | 409) => {}
             Err(status) => {

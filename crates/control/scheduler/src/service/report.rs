@@ -3,27 +3,12 @@
 use std::sync::Arc;
 
 use meta::Time;
-use reconcile::Note;
 use types::core::v1::Pod;
 
 use super::Scheduler;
 use crate::failure::Failure;
+use crate::notes;
 use crate::pod_info::PodInfo;
-
-/// Longest note of an event.
-const NOTE_MAX: usize = 1024;
-
-/// The text cut to what an event takes.
-fn note(message: &str) -> String {
-    if message.len() <= NOTE_MAX {
-        return message.to_owned();
-    }
-    let mut end = NOTE_MAX - " ...".len();
-    while !message.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{} ...", &message[..end])
-}
 
 impl Scheduler {
     /// No node will do; `nominated` is the node that preemption frees.
@@ -38,7 +23,7 @@ impl Scheduler {
             self.deallocate(claim, &pod.pod).await;
         }
         let message = failure.message();
-        self.recorders[profile].record(Note::warning(&*pod.pod, "FailedScheduling", note(&message)));
+        self.recorders[profile].record(notes::failed(&pod.pod, &message));
         // A nomination that came to nothing is taken back.
         let stale = !failure.waits_for_victims && !pod.pod.status.nominated_node_name.is_empty();
         let nominated = nominated.or(stale.then_some(""));
@@ -47,7 +32,7 @@ impl Scheduler {
 
     /// Something went wrong that has nothing to do with nodes.
     pub(super) async fn fail(&self, pod: &Arc<PodInfo>, profile: usize, error: &str) {
-        self.recorders[profile].record(Note::warning(&*pod.pod, "FailedScheduling", note(error)));
+        self.recorders[profile].record(notes::failed(&pod.pod, error));
         self.condition(&pod.pod, "SchedulerError", error, None).await;
     }
 
@@ -78,17 +63,5 @@ impl Scheduler {
             status["nominatedNodeName"] = if node.is_empty() { serde_json::Value::Null } else { node.into() };
         }
         self.patch_pod(pod, serde_json::json!({"status": status})).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn notes_are_cut_at_a_character() {
-        assert_eq!(note("short"), "short");
-        let cut = note(&"ä".repeat(2000));
-        assert!(cut.len() <= NOTE_MAX && cut.ends_with("ä ..."), "{}", cut.len());
     }
 }

@@ -335,7 +335,6 @@ fn result(cluster: &Cluster, claim: &ResourceClaim, taken: &[&Taken<'_>], node: 
             // Who writes the allocation gives shares their identity.
             share_id: shared.then(Str::default),
             consumed_capacity: if shared { consumed(one) } else { Map::new() },
-            ..DeviceRequestAllocationResult::default()
         });
     }
     let mut config = Vec::new();
