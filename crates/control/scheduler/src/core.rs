@@ -4,6 +4,7 @@
 //! the same.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 use meta::Str;
@@ -12,6 +13,7 @@ use crate::class::{Class, FITS};
 use crate::failure::Failure;
 use crate::nominated::Nominated;
 use crate::plugin::{Cx, Rejection};
+use crate::plugins::Point;
 use crate::pod_info::PodInfo;
 use crate::profile::Profile;
 use crate::snapshot::{NodeRow, Snapshot};
@@ -94,10 +96,16 @@ pub struct Core {
     pub nominated: Nominated,
     /// By profile and class key, with the cycle of the last use.
     classes: HashMap<ClassKey, (u64, Box<Class>)>,
+    /// Hears how long the extension points took that the core runs; without it no clock is read.
+    pub observe: Option<Observe>,
     cycles: u64,
     next_start: usize,
     sums: Vec<i64>,
 }
+
+/// Takes note of an extension point that was run: the profile's name, the point, whether it let the pod go on, and how
+/// long it took.
+pub type Observe = fn(&str, Point, bool, Duration);
 
 /// How many feasible nodes are enough, of `nodes`. A percentage of 0 means: half of them, and less the more there are, but
 /// at least 5 %.
@@ -120,6 +128,7 @@ impl Core {
             profiles,
             nominated: Nominated::default(),
             classes: HashMap::new(),
+            observe: None,
             cycles: 0,
             next_start: 0,
             sums: Vec::new(),
@@ -169,7 +178,9 @@ impl Core {
         if total == 0 {
             return Decision::Failed(Failure::no_nodes());
         }
+        let begun = self.begin();
         let mut class = self.class(pod, profile);
+        self.end(profile, Point::PreFilter, class.refused.is_none(), begun);
         let decision = match &class.refused {
             Some(rejection) => Decision::Failed(Failure::pre_filter(total, rejection.clone())),
             None => self.search(pod, profile, &mut class, tie, trace),
@@ -186,7 +197,9 @@ impl Core {
         tie: u64,
         trace: Option<&mut Trace>,
     ) -> Decision {
+        let begun = self.begin();
         let filtered = self.filter(pod, profile, class);
+        self.end(profile, Point::Filter, !filtered.feasible.is_empty(), begun);
         if let Some(trace) = trace {
             self.tell(pod, class, &filtered, trace);
         }
@@ -194,15 +207,27 @@ impl Core {
             [] => return Decision::Failed(self.failure(pod, class, &filtered)),
             [only] => only,
             _ => {
+                let begun = self.begin();
                 let mut sums = std::mem::take(&mut self.sums);
                 class.rank(&Cx::new(pod, &self.snapshot), &filtered.feasible, &mut sums);
                 let place = best(&filtered.feasible, &sums, tie);
                 self.sums = sums;
+                self.end(profile, Point::Score, true, begun);
                 place
             }
         };
         let index = self.snapshot.order_now()[place as usize] as usize;
         Decision::Node { index, feasible: filtered.feasible.len(), evaluated: filtered.evaluated }
+    }
+
+    fn begin(&self) -> Option<Instant> {
+        self.observe.map(|_| Instant::now())
+    }
+
+    fn end(&self, profile: usize, point: Point, good: bool, begun: Option<Instant>) {
+        if let (Some(observe), Some(begun)) = (self.observe, begun) {
+            observe(&self.profiles[profile].scheduler_name, point, good, begun.elapsed());
+        }
     }
 
     /// Fills a trace in with scores that are asked anew.

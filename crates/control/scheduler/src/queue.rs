@@ -91,6 +91,8 @@ struct Entry {
     attempts: u32,
     arrival: u64,
     added: Duration,
+    /// Whether it is tried again because it waited for an event in vain.
+    flushed: bool,
     place: Place,
 }
 
@@ -104,6 +106,8 @@ pub struct Popped {
     pub attempts: u32,
     /// When it was first seen.
     pub added: Duration,
+    /// Whether it was tried again because it waited for an event in vain.
+    pub flushed: bool,
 }
 
 /// What pods of one group have in common besides those who refused them: the class, or the uid of a pod that is like no
@@ -129,6 +133,7 @@ pub struct Queue {
     waiting: HashMap<Refusers, HashMap<Like, Group>>,
     waiting_since: BTreeSet<(Duration, Str)>,
     in_flight: HashSet<Str>,
+    binding: usize,
     gated: HashSet<Str>,
     arrivals: u64,
     sort: Sort,
@@ -170,6 +175,7 @@ impl Queue {
             waiting: HashMap::new(),
             waiting_since: BTreeSet::new(),
             in_flight: HashSet::new(),
+            binding: 0,
             gated: HashSet::new(),
             arrivals: 0,
             sort,
@@ -197,6 +203,7 @@ impl Queue {
                 attempts: 0,
                 arrival: self.arrivals,
                 added: now,
+                flushed: false,
                 place: Place::Gated,
             };
             self.entries.insert(uid.clone(), entry);
@@ -228,6 +235,11 @@ impl Queue {
             }
             _ => {}
         }
+    }
+
+    /// Whether the pod waits here.
+    pub fn knows(&self, uid: &str) -> bool {
+        self.entries.contains_key(uid)
     }
 
     /// Pods held back by PreEnqueue, to be asked about again.
@@ -271,7 +283,7 @@ impl Queue {
             Place::InFlight { .. } => {
                 self.in_flight.remove(uid);
             }
-            Place::Binding => {}
+            Place::Binding => self.binding -= 1,
         }
     }
 
@@ -301,7 +313,7 @@ impl Queue {
             Place::InFlight { .. } => {
                 self.in_flight.insert(uid);
             }
-            Place::Binding => {}
+            Place::Binding => self.binding += 1,
         }
     }
 
@@ -317,6 +329,7 @@ impl Queue {
             profile: entry.profile,
             attempts: entry.attempts,
             added: entry.added,
+            flushed: entry.flushed,
         })
     }
 
@@ -331,6 +344,9 @@ impl Queue {
         while let Some((since, uid)) = self.waiting_since.first().cloned() {
             if now < since + UNSCHEDULABLE_MAX {
                 break;
+            }
+            if let Some(entry) = self.entries.get_mut(&uid) {
+                entry.flushed = true;
             }
             self.enter_active(&uid);
         }
@@ -352,6 +368,7 @@ impl Queue {
         let Some(entry) = self.entries.get_mut(uid) else { return };
         self.arrivals += 1;
         entry.arrival = self.arrivals;
+        entry.flushed = false;
         let events: &[ClusterEvent] = match &entry.place {
             Place::InFlight { events } => events,
             Place::Binding => &[],
@@ -427,6 +444,23 @@ impl Queue {
                 self.backoff_initial.saturating_mul(1 << (attempts - 1).min(20)).min(self.backoff_max)
             }
         }
+    }
+
+    /// How many pods each plugin of each profile refused.
+    pub fn refused_by(&self) -> BTreeMap<(usize, &'static str), usize> {
+        let mut refused = BTreeMap::new();
+        for ((profile, plugins), groups) in &self.waiting {
+            let pods: usize = groups.values().map(|group| group.uids.len()).sum();
+            for plugin in plugins {
+                *refused.entry((*profile, *plugin)).or_default() += pods;
+            }
+        }
+        refused
+    }
+
+    /// How many pods are being bound.
+    pub fn binding(&self) -> usize {
+        self.binding
     }
 
     /// How many pods wait where.

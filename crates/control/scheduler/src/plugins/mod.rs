@@ -42,6 +42,26 @@ pub enum Point {
     PostBind,
 }
 
+impl Point {
+    /// The name in metrics and configurations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Point::PreEnqueue => "PreEnqueue",
+            Point::QueueSort => "QueueSort",
+            Point::PreFilter => "PreFilter",
+            Point::Filter => "Filter",
+            Point::PostFilter => "PostFilter",
+            Point::PreScore => "PreScore",
+            Point::Score => "Score",
+            Point::Reserve => "Reserve",
+            Point::Permit => "Permit",
+            Point::PreBind => "PreBind",
+            Point::Bind => "Bind",
+            Point::PostBind => "PostBind",
+        }
+    }
+}
+
 /// Makes the plugin from a profile's arguments.
 pub type Make = fn(&PluginArgs) -> Arc<dyn Plugin>;
 

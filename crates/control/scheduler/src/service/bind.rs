@@ -1,6 +1,7 @@
 //! PreBind and Bind: volumes and devices first, then the pod.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use meta::{ObjectMeta, Status};
 use types::core::v1::{Binding, ObjectReference, PersistentVolumeClaim, Pod};
@@ -14,14 +15,24 @@ use crate::plugin::{About, ClusterEvent, Rejection};
 impl Scheduler {
     /// Carries a decision out.
     pub(super) async fn bind(self: &Arc<Self>, reserved: Reserved) {
-        if let Err((plugin, reason)) = self.permitted(&reserved, &reserved.binders.permit).await {
+        let profile = &self.profiles[reserved.profile];
+        let begun = Instant::now();
+        let permitted = self.permitted(&reserved, &reserved.binders.permit).await;
+        metrics::ran(profile, "Permit", permitted.is_ok(), begun.elapsed());
+        if let Err((plugin, reason)) = permitted {
             return self.deny(&reserved, plugin, &reason).await;
         }
-        if let Err(status) = self.prepare(&reserved).await {
+        let begun = Instant::now();
+        let prepared = self.prepare(&reserved).await;
+        metrics::ran(profile, "PreBind", prepared.is_ok(), begun.elapsed());
+        if let Err(status) = prepared {
             self.give_devices_back(&reserved).await;
             return self.give_up(&reserved, &status, "");
         }
-        match self.create_binding(&reserved).await {
+        let begun = Instant::now();
+        let bound = self.create_binding(&reserved).await;
+        metrics::ran(profile, "Bind", bound.is_ok(), begun.elapsed());
+        match bound {
             Ok(()) => {
                 let pod = &reserved.pod.pod;
                 self.change(|state| state.queue.remove(&pod.metadata.uid));

@@ -8,6 +8,7 @@ use telemetry::{CounterFamily, HistogramFamily, exponential_buckets};
 use super::{Next, Reserved, Scheduler};
 use crate::core::Core;
 use crate::plugin::ClusterEvent;
+use crate::plugins::Point;
 
 struct Metrics {
     attempts: CounterFamily,
@@ -18,6 +19,9 @@ struct Metrics {
     preemptions: CounterFamily,
     victims: HistogramFamily,
     incoming: CounterFamily,
+    points: HistogramFamily,
+    handling: HistogramFamily,
+    flushed: CounterFamily,
 }
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(|| Metrics {
@@ -66,7 +70,45 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(|| Metrics {
         "[STABLE] Number of pods added to scheduling queues by event and queue type.",
         &["event", "queue"],
     ),
+    points: telemetry::histogram(
+        "scheduler_framework_extension_point_duration_seconds",
+        "[STABLE] Latency for running all plugins of a specific extension point.",
+        &["extension_point", "status", "profile"],
+        &exponential_buckets(0.0001, 2.0, 12),
+    ),
+    handling: telemetry::histogram(
+        "scheduler_event_handling_duration_seconds",
+        "[ALPHA] Event handling latency in seconds.",
+        &["event"],
+        &exponential_buckets(0.0001, 2.0, 15),
+    ),
+    flushed: telemetry::counter(
+        "scheduler_pod_scheduled_after_flush_total",
+        "[ALPHA] Number of pods that were successfully scheduled after being flushed from unschedulablePods due to timeout. This metric helps detect potential queueing hint misconfigurations or event handling issues.",
+        &[],
+    ),
 });
+
+/// An extension point was run for a pod of the profile.
+pub(super) fn ran(profile: &str, point: &str, good: bool, took: Duration) {
+    let status = if good { "Success" } else { "Unschedulable" };
+    METRICS.points.with(&[point, status, profile]).observe_duration(took);
+}
+
+/// The same, told by the core about what it runs itself.
+pub(super) fn observe(profile: &str, point: Point, good: bool, took: Duration) {
+    ran(profile, point.name(), good, took);
+}
+
+/// A change of the cluster was taken in.
+pub(super) fn handled(event: &str, took: Duration) {
+    METRICS.handling.with(&[event]).observe_duration(took);
+}
+
+/// A pod without a node appeared and went to this queue.
+pub(super) fn appeared(gated: bool) {
+    METRICS.incoming.with(&["UnscheduledPodAdd", if gated { "unschedulable" } else { "active" }]).inc();
+}
 
 /// An attempt was decided.
 pub(super) fn attempted(next: &Next, core: &Core, took: Duration) {
@@ -94,6 +136,9 @@ pub(super) fn scheduled(reserved: &Reserved, now: Duration) {
     METRICS.attempts_per_pod.with(&[]).observe(f64::from(reserved.attempts));
     let attempts = if reserved.attempts > 15 { "16+".to_owned() } else { reserved.attempts.to_string() };
     METRICS.sli_seconds.with(&[&attempts]).observe_duration(waited);
+    if reserved.flushed {
+        METRICS.flushed.with(&[]).inc();
+    }
 }
 
 /// A decision could not be carried out.
@@ -121,10 +166,11 @@ pub(super) fn watch_queue(scheduler: &Arc<Scheduler>) {
     let scheduler: Weak<Scheduler> = Arc::downgrade(scheduler);
     telemetry::collector(move |out| {
         let Some(scheduler) = scheduler.upgrade() else { return };
-        let (pending, nodes, pods) = {
+        let (pending, refused, nodes, pods, assumed) = {
             let state = scheduler.state.lock();
             let snapshot = &state.core.snapshot;
-            (state.queue.pending(), snapshot.count(), snapshot.pods().len())
+            let refused = state.queue.refused_by();
+            (state.queue.pending(), refused, snapshot.count(), snapshot.pods().len(), state.queue.binding())
         };
         out.header(
             "scheduler_pending_pods",
@@ -144,8 +190,24 @@ pub(super) fn watch_queue(scheduler: &Arc<Scheduler>) {
             "[ALPHA] Number of nodes, pods, and assumed (bound) pods in the scheduler cache.",
             "gauge",
         );
-        for (what, count) in [("nodes", nodes), ("pods", pods)] {
+        for (what, count) in [("assumed_pods", assumed), ("nodes", nodes), ("pods", pods)] {
             out.sample("scheduler_cache_size", &[("type", what.into())], count as f64);
+        }
+        out.header(
+            "scheduler_goroutines",
+            "[BETA] Number of running goroutines split by the work they do such as binding.",
+            "gauge",
+        );
+        out.sample("scheduler_goroutines", &[("operation", "binding".into())], assumed as f64);
+        out.header(
+            "scheduler_unschedulable_pods",
+            "[BETA] The number of unschedulable pods broken down by plugin name. A pod will increment the gauge for all plugins that caused it to not schedule and so this metric have meaning only when broken down by plugin.",
+            "gauge",
+        );
+        for ((profile, plugin), count) in refused {
+            let profile = scheduler.profiles.get(profile).map(|name| name.to_string()).unwrap_or_default();
+            let labels = [("plugin", plugin.into()), ("profile", profile.into())];
+            out.sample("scheduler_unschedulable_pods", &labels, count as f64);
         }
     });
 }

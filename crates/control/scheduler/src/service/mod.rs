@@ -76,6 +76,8 @@ struct Scheduler {
     storage: Notify,
     under_way: Arc<Semaphore>,
     waiting: Waiting,
+    /// Names of the profiles.
+    profiles: Vec<Str>,
     extenders: Vec<extender::Extender>,
 }
 
@@ -97,12 +99,16 @@ pub async fn run(config: Config) {
     let sort = profiles.first().map(|profile| profile.queue_sort.clone()).unwrap_or_default();
     let (initial, max) = (config.config.pod_initial_backoff, config.config.pod_max_backoff);
     let queue = Queue::new(initial, max, sort.into());
+    let names = profiles.iter().map(|profile| profile.scheduler_name.clone()).collect();
+    let mut core = Core::new(profiles);
+    core.observe = Some(metrics::observe);
     let scheduler = Arc::new(Scheduler {
         client: config.client,
         informers: config.informers.clone(),
         recorders,
         env: config.env,
-        state: Mutex::new(State { queue, core: Core::new(profiles) }),
+        profiles: names,
+        state: Mutex::new(State { queue, core }),
         wake: Notify::new(),
         storage: Notify::new(),
         under_way: Arc::new(Semaphore::new(UNDER_WAY_MAX)),
@@ -166,6 +172,8 @@ struct Reserved {
     devices: Vec<(Arc<ResourceClaim>, AllocationResult)>,
     binders: Binders,
     attempts: u32,
+    /// Whether it had waited for an event in vain.
+    flushed: bool,
     /// When the pod was first seen, and when this attempt began.
     added: Duration,
     started: Duration,
@@ -197,7 +205,10 @@ impl Scheduler {
             Decision::Node { index, .. } => state.set_aside(popped, index, now),
             Decision::Failed(mut failure) => {
                 let Popped { pod, profile, .. } = &popped;
+                let asked = Instant::now();
                 let candidates = post_filter::run(&mut state.core, pod, *profile, &mut failure, tie);
+                let name = &self.profiles[*profile];
+                metrics::ran(name, "PostFilter", candidates.is_some(), asked.elapsed());
                 state.fail(popped, failure, candidates.unwrap_or_default(), tie, now)
             }
         };
@@ -236,17 +247,26 @@ impl Scheduler {
 impl State {
     /// The pod goes to the node: what it is going to use counts from now on.
     fn set_aside(&mut self, popped: Popped, index: usize, now: Duration) -> Next {
-        let Popped { pod, profile, attempts, added } = popped;
+        let Popped { pod, profile, attempts, added, flushed } = popped;
         match reserve(&mut self.core, &pod, profile, index) {
             Ok((node, volumes, devices)) => {
                 self.queue.decided(pod.uid());
                 let started = now;
                 let binders = self.core.profiles[profile].binders.clone();
-                let reserved =
-                    Reserved { pod, profile, node, volumes, devices, binders, attempts, added, started };
-                Next::Bind(Box::new(reserved))
+                Next::Bind(Box::new(Reserved {
+                    pod,
+                    profile,
+                    node,
+                    volumes,
+                    devices,
+                    binders,
+                    attempts,
+                    flushed,
+                    added,
+                    started,
+                }))
             }
-            Err(error) => self.error(Popped { pod, profile, attempts, added }, error, now),
+            Err(error) => self.error(Popped { pod, profile, attempts, added, flushed }, error, now),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What changes in the cluster, told to snapshot and queue.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use informer::{Change, Informers};
 use meta::Kind;
@@ -13,7 +13,7 @@ use types::policy::v1::PodDisruptionBudget;
 use types::resource::v1::{DeviceClass, ResourceClaim, ResourceSlice};
 use types::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment};
 
-use super::{Scheduler, State};
+use super::{Scheduler, State, metrics};
 use crate::cluster::Tabled;
 use crate::plugin::{About, ClusterEvent, Happening};
 use crate::pod_info::PodInfo;
@@ -70,7 +70,7 @@ impl State {
     pub(super) fn happened(&mut self, event: ClusterEvent, about: About<'_>, now: Duration) {
         let happening = Happening { event, about, cluster: &self.core.snapshot.cluster };
         let pods = self.queue.happened(&happening, &self.core.profiles, now);
-        super::metrics::moved(event, pods);
+        metrics::moved(event, pods);
     }
 
     /// Asks PreEnqueue again about the pods that it holds back.
@@ -142,14 +142,18 @@ impl State {
         }
         let State { queue, core } = self;
         let gated = gate(&core.profiles[profile], pod, &core.snapshot.cluster).is_some();
+        if !queue.knows(uid) {
+            metrics::appeared(gated);
+        }
         queue.add(pod.clone(), profile, gated, (&core.profiles, &core.snapshot.cluster), now);
     }
 }
 
 impl Scheduler {
     fn node_changed(&self, change: &Change<Node>) {
-        let now = self.now();
+        let (now, begun) = (self.now(), Instant::now());
         self.change(|state| state.node_changed(change, now));
+        metrics::handled(told("Node", change), begun.elapsed());
     }
 
     fn object_changed<K: Tabled + Kind>(&self, change: &Change<K>, event: Option<ClusterEvent>) {
@@ -174,7 +178,7 @@ impl Scheduler {
     }
 
     fn pod_changed(&self, change: &Change<Pod>) {
-        let now = self.now();
+        let (now, begun) = (self.now(), Instant::now());
         let pod = change.object();
         let gone = matches!(change, Change::Deleted(_));
         self.change(|state| {
@@ -189,6 +193,23 @@ impl Scheduler {
                 state.pod_waits(pod, now);
             }
         });
+        let what = if pod.spec.node_name.is_empty() { "UnscheduledPod" } else { "AssignedPod" };
+        metrics::handled(told(what, change), begun.elapsed());
+    }
+}
+
+/// The name of a change in metrics.
+fn told<T>(what: &str, change: &Change<T>) -> &'static str {
+    match (what, change) {
+        ("Node", Change::Added(_)) => "NodeAdd",
+        ("Node", Change::Updated { .. }) => "NodeUpdate",
+        ("Node", Change::Deleted(_)) => "NodeDelete",
+        ("AssignedPod", Change::Added(_)) => "AssignedPodAdd",
+        ("AssignedPod", Change::Updated { .. }) => "AssignedPodUpdate",
+        ("AssignedPod", Change::Deleted(_)) => "AssignedPodDelete",
+        (_, Change::Added(_)) => "UnscheduledPodAdd",
+        (_, Change::Updated { .. }) => "UnscheduledPodUpdate",
+        (_, Change::Deleted(_)) => "UnscheduledPodDelete",
     }
 }
 
