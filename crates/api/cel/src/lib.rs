@@ -29,6 +29,7 @@ mod library;
 mod parser;
 mod program;
 pub mod schema;
+mod selects;
 mod source;
 mod types;
 mod value;
@@ -40,6 +41,7 @@ pub use library::authorizer::ResourceCheck;
 pub use library::{Authorizer, AuthorizerHandle, Check, Decision};
 pub use program::Program;
 pub use schema::DeclType;
+pub use selects::selects;
 pub use source::{CompileError, Problem};
 pub use types::Type;
 pub use value::{

@@ -4,12 +4,14 @@
 //! [`ManualClock`] and a seeded [`Random`] then replay the same run from the same seed. Start at [`Env`].
 
 mod clock;
+mod dir_watch;
 mod files;
 mod lock;
 mod random;
 mod task;
 
 pub use clock::{Clock, ManualClock, RealClock, Sleep};
+pub use dir_watch::DirWatch;
 pub use files::{create_private_dir, read_optional, remove_optional, sync_dir, write_atomic};
 pub use lock::{LockError, LockFile};
 pub use random::Random;

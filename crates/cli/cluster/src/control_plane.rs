@@ -101,6 +101,8 @@ async fn serve(settings: &Settings, pki: &Pki, store: Arc<dyn Store>, env: Env) 
     };
     let admission = apiserver::Admission::of(&choice, &env)?;
     let audit = crate::audit::auditor(&options.audit, &env)?;
+    let authentication = options.authentication.open(&options.cluster_domain, &env)?;
+    let authorization = options.authorization.open(&env)?;
     let front_proxy = crate::front_proxy::open(&options.front_proxy, pki)?;
     let range = options.service_cidr.parse().context("--service-cidr is no range of addresses")?;
     let advertised = match options.bind_address {
@@ -121,11 +123,12 @@ async fn serve(settings: &Settings, pki: &Pki, store: Arc<dyn Store>, env: Env) 
         request_header: front_proxy.names,
         token_file,
         service_account_key: pem(&pki.service_account.key_pem),
-        service_account_issuer: format!("https://kubernetes.default.svc.{}", options.cluster_domain),
+        service_account_issuer: options.authentication.issuer(&options.cluster_domain),
         service_ranges: vec![range],
         node_ports: 30_000..=32_767,
         kubelet_client: Some(kubelet_client(&pki.ca, &pki.apiserver_kubelet_client)?),
-        anonymous: true,
+        authentication,
+        authorization,
         admission,
         audit,
     })

@@ -8,6 +8,7 @@
 pub mod admin;
 pub mod apply;
 mod audit;
+mod auth;
 pub mod control_plane;
 pub mod down;
 pub mod explain;

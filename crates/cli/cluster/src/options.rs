@@ -78,6 +78,14 @@ pub struct UpOptions {
     #[arg(long, value_name = "FILE")]
     #[serde(default)]
     pub admission_control_config_file: Option<PathBuf>,
+    /// Who is accepted.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub authentication: crate::auth::AuthenticationOptions,
+    /// What they may do.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub authorization: crate::auth::AuthorizationOptions,
     /// The audit log.
     #[command(flatten)]
     #[serde(flatten)]

@@ -10,7 +10,6 @@
 
 mod admission;
 pub mod backend;
-mod dir_watch;
 mod gc;
 mod hooks;
 mod images;

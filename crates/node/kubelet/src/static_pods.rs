@@ -9,9 +9,9 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use types::core::v1::Pod;
 
-use crate::dir_watch::DirWatch;
 use crate::manager::News;
 use crate::shared::Shared;
+use env::DirWatch;
 
 /// Annotation of a mirror: the UID of the static pod that it shows.
 pub const MIRROR: &str = "kubernetes.io/config.mirror";

@@ -62,7 +62,8 @@ async fn main() -> anyhow::Result<()> {
         service_ranges: vec!["10.96.0.0/16".parse()?],
         node_ports: 30000..=32767,
         kubelet_client: None,
-        anonymous: true,
+        authentication: apiserver::Authentication::default(),
+        authorization: apiserver::Authorization::default(),
         admission: apiserver::Admission::default(),
         audit: None,
     };

@@ -4,22 +4,41 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use admission::WorldExt as _;
-use authn::{Directory, PodFacts};
+use authn::{Directory, LegacyToken, PodFacts};
 use meta::{Kind, Object, Str};
 use registry::Registry;
+use tokio::sync::mpsc;
 use types::core::v1::{Node, Pod, Secret, ServiceAccount};
 
 /// Seconds after which a deleted pod's tokens end, counted from the time its deletion was due.
 const DELETED_POD_GRACE_S: i64 = 60;
 
+/// Uses of tokens in secrets that may wait to be noted; more are noted when they come again.
+const USES_MAX: usize = 256;
+
+/// Label of the day on which a secret's token was used last.
+pub(crate) const LAST_USED: &str = "kubernetes.io/legacy-token-last-used";
+const INVALID_SINCE: &str = "kubernetes.io/legacy-token-invalid-since";
+
+/// A secret whose token was used, and the day.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Used {
+    pub namespace: Str,
+    pub secret: Str,
+    pub day: Str,
+}
+
 /// The registry's caches as a directory.
 pub(crate) struct FeedDirectory {
     registry: Arc<Registry>,
+    used: mpsc::Sender<Used>,
 }
 
 impl FeedDirectory {
-    pub(crate) fn new(registry: Arc<Registry>) -> Self {
-        FeedDirectory { registry }
+    /// The directory, and the uses of tokens that it is told of.
+    pub(crate) fn new(registry: Arc<Registry>) -> (Self, mpsc::Receiver<Used>) {
+        let (used, uses) = mpsc::channel(USES_MAX);
+        (FeedDirectory { registry, used }, uses)
     }
 
     fn find<K: Kind + Object>(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
@@ -53,9 +72,20 @@ impl Directory for FeedDirectory {
         self.find::<Node>("", name).map(|node| node.metadata.uid.clone())
     }
 
-    fn legacy_token(&self, namespace: &str, secret: &str) -> Option<Vec<u8>> {
+    fn legacy_token(&self, namespace: &str, secret: &str) -> Option<LegacyToken> {
         let secret = self.find::<Secret>(namespace, secret).filter(|s| !self.over(&**s))?;
-        secret.data.get("token").map(|token| token.0.clone())
+        let labels = &secret.metadata.labels;
+        Some(LegacyToken {
+            token: secret.data.get("token")?.0.clone(),
+            last_used: labels.get(LAST_USED).cloned().unwrap_or_default(),
+            marked_invalid: labels.contains_key(INVALID_SINCE),
+        })
+    }
+
+    fn legacy_token_used(&self, namespace: &str, secret: &str, day: &str) {
+        // When the queue is full, the next use tells it again.
+        let _ =
+            self.used.try_send(Used { namespace: namespace.into(), secret: secret.into(), day: day.into() });
     }
 
     fn bootstrap_token(&self, id: &str) -> Option<HashMap<String, String>> {

@@ -183,7 +183,7 @@ impl Server {
         connection: &Connection,
         decoded: &Decoded,
     ) -> Result<(Authorized, Option<flow::Seat>), Answer> {
-        let identified = self.identify(connection, decoded);
+        let identified = self.identify(connection, decoded).await;
         let nobody = authn::User::default();
         let user = identified.as_ref().map_or(&nobody, |identified| identified.user());
         if let Some(record) = crate::audit::begin(self, connection, decoded, user) {
@@ -211,7 +211,7 @@ impl Server {
         Ok((authorized, seat))
     }
 
-    fn identify(&self, connection: &Connection, decoded: &Decoded) -> Result<Identified, Status> {
+    async fn identify(&self, connection: &Connection, decoded: &Decoded) -> Result<Identified, Status> {
         let authorization = decoded.headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
         let websocket = crate::http::media::websocket_token(decoded.header(header::SEC_WEBSOCKET_PROTOCOL));
         let from_protocol = websocket.map(|token| format!("Bearer {token}"));
@@ -225,7 +225,7 @@ impl Server {
             certificate: &connection.certificate,
             authorization: authorization.or(from_protocol.as_deref()),
         };
-        let identified = self.authenticator.identify(credentials, self.now_s());
+        let identified = self.authenticator.identify(credentials, &decoded.path, self.now_s()).await;
         identified.map_err(|_| Status::unauthorized("Unauthorized"))
     }
 

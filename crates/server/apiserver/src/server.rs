@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+
+use authn::oidc::Issuers;
 use authn::{
     Authenticator, Identified, Issuer, KeyError, RequestHeader, RequestHeaderNames, SigningKey, TokenFile,
     TokenFileError, Tokens, User,
@@ -23,6 +26,7 @@ use tokio::task::JoinHandle;
 
 use crate::directory::FeedDirectory;
 use crate::endpoints::CustomDocuments;
+use crate::identity::{Authentication, Authorization};
 use crate::metrics::Metrics;
 use crate::serve::listen::listen;
 use crate::serve::tls::{Tls, TlsError, TlsFiles};
@@ -42,6 +46,9 @@ pub enum StartError {
     /// The ServiceAccount key is unusable.
     #[error("ServiceAccount key: {0}")]
     Key(#[from] KeyError),
+    /// The configuration of token issuers is unusable.
+    #[error(transparent)]
+    Issuers(#[from] authn::oidc::ConfigurationError),
     /// The static token file is unusable.
     #[error(transparent)]
     TokenFile(#[from] TokenFileError),
@@ -79,8 +86,10 @@ pub struct Config {
     pub node_ports: RangeInclusive<u16>,
     /// Client certificate for kubelets; without it, streams to nodes are refused.
     pub kubelet_client: Option<KubeletClient>,
-    /// Whether requests without credential are served (as `system:anonymous`).
-    pub anonymous: bool,
+    /// Who is accepted beside those that the options above name.
+    pub authentication: Authentication,
+    /// What they may do.
+    pub authorization: Authorization,
     /// The admission plugins.
     pub admission: admission::Chain,
     /// Tells of requests; `None` costs nothing.
@@ -149,10 +158,18 @@ impl ApiServer {
         let failed = |status: Status| StartError::Store(Box::new(status));
         let tls = Arc::new(Tls::new(&config.tls, config.request_header)?);
         let signer = SigningKey::from_pem(&config.service_account_key)?;
-        let audience = Str::from(config.service_account_issuer.as_str());
-        let issuer = Issuer { url: config.service_account_issuer.clone(), audiences: vec![audience] };
-        let tokens = Arc::new(Tokens::new(issuer, signer, Vec::new()));
-        let authorizer = Arc::new(Authorizer::node_rbac());
+        let authentication = config.authentication;
+        let issuer = Issuer {
+            url: config.service_account_issuer.clone(),
+            also: authentication.accepted_issuers,
+            audiences: match authentication.audiences {
+                none if none.is_empty() => vec![Str::from(config.service_account_issuer.as_str())],
+                given => given,
+            },
+        };
+        let tokens = Tokens::new(issuer, signer, authentication.accepted_keys).with(authentication.tokens);
+        let tokens = Arc::new(tokens);
+        let authorizer = Arc::new(Authorizer::new(config.authorization.chain));
         let bound = config.listener.local_addr()?;
         let address = SocketAddr::new(config.advertise_address.unwrap_or(bound.ip()), bound.port());
         let registry = Registry::open(registry::Config {
@@ -166,12 +183,15 @@ impl ApiServer {
         })
         .await
         .map_err(failed)?;
-        let directory = Arc::new(FeedDirectory::new(registry.clone()));
+        let (directory, used) = FeedDirectory::new(registry.clone());
+        let issuers = Issuers::start(&authentication.issuers, &config.env)?;
         let authenticator = Authenticator {
             token_file: TokenFile::parse(&config.token_file)?,
             tokens: tokens.clone(),
-            directory,
-            anonymous: config.anonymous,
+            directory: Arc::new(directory),
+            issuers: ArcSwap::from_pointee(issuers),
+            webhook: authentication.webhook,
+            anonymous: authentication.anonymous,
         };
         let (stop, stopping) = watch::channel(false);
         let server = Arc::new(Server {
@@ -193,6 +213,15 @@ impl ApiServer {
             audit_ids: AtomicU64::new(1),
         });
         let mut tasks = start::follow_policy(&server).await.map_err(failed)?;
+        let files = [
+            authentication.file.map(start::Followed::Authentication),
+            config.authorization.file.map(|file| start::Followed::Authorization {
+                file,
+                policy_file: config.authorization.policy_file,
+            }),
+        ];
+        tasks.extend(files.into_iter().flatten().map(|file| start::follow_file(&server, file)));
+        tasks.push(start::note_used_tokens(&server, used));
         start::write_first_objects(&server, &config.tls).await.map_err(failed)?;
         tasks.extend(start::follow_definitions(&server).await.map_err(failed)?);
         tasks.push(start::aggregate_roles(&server));

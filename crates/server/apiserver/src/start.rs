@@ -4,14 +4,18 @@
 mod addresses;
 mod aggregate;
 mod definitions;
+mod files;
 mod first;
 mod flow;
 mod follow;
 mod policy;
+mod used_tokens;
 
 pub(crate) use addresses::follow_addresses;
 pub(crate) use aggregate::aggregate_roles;
 pub(crate) use definitions::follow_definitions;
+pub(crate) use files::{Followed, follow_file};
 pub(crate) use first::write_first_objects;
 pub(crate) use flow::follow_flow;
 pub(crate) use follow::follow_policy;
+pub(crate) use used_tokens::note_used_tokens;

@@ -1,12 +1,17 @@
 //! The stage itself: credentials in, [`Identified`] out.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use meta::Str;
+use telemetry::{Counter, Histogram};
 
 use crate::bootstrap_token;
+use crate::oidc::{Anonymous, Issuers};
 use crate::service_account::{Directory, TokenError, Tokens};
 use crate::token_file::TokenFile;
+use crate::token_webhook::TokenWebhook;
 use crate::user::{ANONYMOUS, UNAUTHENTICATED, User};
 
 /// How a user was identified; for metrics and logs.
@@ -22,6 +27,10 @@ pub enum Method {
     ServiceAccount,
     /// Bootstrap token.
     BootstrapToken,
+    /// Token of an OpenID Connect issuer.
+    OpenIdConnect,
+    /// Token that a webhook knows.
+    Webhook,
     /// No credential.
     Anonymous,
     /// A component of this very process.
@@ -96,13 +105,41 @@ pub struct Authenticator {
     pub tokens: Arc<Tokens>,
     /// Where bound objects are looked up.
     pub directory: Arc<dyn Directory>,
-    /// Whether requests without credential are served at all.
-    pub anonymous: bool,
+    /// Tokens of OpenID Connect issuers.
+    pub issuers: ArcSwap<Issuers>,
+    /// Tokens that a webhook knows.
+    pub webhook: Option<TokenWebhook>,
+    /// Which requests without credential are served.
+    pub anonymous: Anonymous,
+}
+
+/// What became of a token.
+enum Checked {
+    Valid(Arc<User>, Method, Vec<Str>),
+    /// Upstream's texts, in the order in which the methods were asked.
+    Refused(Vec<String>),
 }
 
 impl Authenticator {
-    /// Establishes who sent a request.
-    pub fn identify(&self, credentials: Credentials<'_>, now_s: i64) -> Result<Identified, Unauthorized> {
+    /// Establishes who sent a request for `path`.
+    pub async fn identify(
+        &self,
+        credentials: Credentials<'_>,
+        path: &str,
+        now_s: i64,
+    ) -> Result<Identified, Unauthorized> {
+        let started = Instant::now();
+        let identified = self.look(credentials, path, now_s).await;
+        match &identified {
+            Ok(_) => SUCCESS.record(started),
+            Err(shown) if *shown => ERROR.record(started),
+            Err(_) => FAILURE.record(started),
+        }
+        identified.map_err(|_| Unauthorized)
+    }
+
+    /// The error tells whether a credential was shown.
+    async fn look(&self, credentials: Credentials<'_>, path: &str, now_s: i64) -> Result<Identified, bool> {
         if let Some(user) = credentials.asserted {
             return Ok(Identified { user: user.clone(), method: Method::RequestHeader });
         }
@@ -110,55 +147,114 @@ impl Authenticator {
         if let Ok(Some(user)) = certificate {
             return Ok(Identified { user: user.clone(), method: Method::Certificate });
         }
-        let token = credentials.authorization.and_then(bearer);
-        if let Some(token) = token {
-            return self.by_token(token, now_s).ok_or(Unauthorized);
+        if let Some(token) = credentials.authorization.and_then(bearer) {
+            let audiences = &self.tokens.issuer().audiences;
+            return match self.check(token, audiences, now_s).await {
+                Checked::Valid(user, method, _) => Ok(Identified { user, method }),
+                Checked::Refused(texts) => {
+                    tracing::debug!(?texts, "a token does not hold");
+                    Err(true)
+                }
+            };
         }
-        if certificate.is_err() || !self.anonymous {
-            return Err(Unauthorized);
+        if certificate.is_err() {
+            return Err(true);
+        }
+        if !self.anonymous.allows(path) {
+            return Err(false);
         }
         let user = Arc::new(User::new(ANONYMOUS, &[UNAUTHENTICATED]));
         Ok(Identified { user, method: Method::Anonymous })
     }
 
-    fn by_token(&self, token: &str, now_s: i64) -> Option<Identified> {
-        if let Some(user) = self.token_file.find(token) {
-            return Some(Identified { user, method: Method::TokenFile });
+    /// Asks every method about a token that must be for one of `wanted`. One that fails does not keep the next from being
+    /// asked. Methods that know nothing of audiences speak for the server's own.
+    async fn check(&self, token: &str, wanted: &[Str], now_s: i64) -> Checked {
+        let own = &self.tokens.issuer().audiences;
+        let shared: Vec<Str> = own.iter().filter(|audience| wanted.contains(audience)).cloned().collect();
+        let ours = !shared.is_empty();
+        if let Some(user) = self.token_file.find(token).filter(|_| ours) {
+            return Checked::Valid(user, Method::TokenFile, shared);
         }
-        let audiences = &self.tokens.issuer().audiences;
-        match self.tokens.check(token, audiences, &*self.directory, now_s) {
-            Ok(Some((user, _))) => {
-                return Some(Identified { user: Arc::new(user), method: Method::ServiceAccount });
+        let mut texts = Vec::new();
+        match self.tokens.check(token, wanted, &*self.directory, now_s) {
+            Ok(Some((user, matched))) => {
+                return Checked::Valid(Arc::new(user), Method::ServiceAccount, matched);
             }
             Ok(None) => {}
-            Err(_) => return None,
-        }
-        let user = bootstrap_token::find(token, &*self.directory, now_s)?;
-        Some(Identified { user: Arc::new(user), method: Method::BootstrapToken })
-    }
-
-    /// Answers a TokenReview. Methods that know nothing of audiences speak for the server's own.
-    pub fn review(&self, token: &str, audiences: &[Str], now_s: i64) -> TokenCheck {
-        let own = &self.tokens.issuer().audiences;
-        let wanted = if audiences.is_empty() { own } else { audiences };
-        let shared: Vec<Str> = wanted.iter().filter(|a| own.contains(a)).cloned().collect();
-        if let Some(user) = self.token_file.find(token)
-            && !shared.is_empty()
-        {
-            return TokenCheck::Valid(user, shared);
-        }
-        let mut texts = vec![TokenError::Invalid.to_string()];
-        match self.tokens.check(token, wanted, &*self.directory, now_s) {
-            Ok(Some((user, matched))) => return TokenCheck::Valid(Arc::new(user), matched),
-            Ok(None) | Err(TokenError::Invalid) => {}
             Err(error) => texts.push(error.to_string()),
         }
-        if let Some(user) = bootstrap_token::find(token, &*self.directory, now_s)
-            && !shared.is_empty()
-        {
-            return TokenCheck::Valid(Arc::new(user), shared);
+        if ours && let Some(user) = bootstrap_token::find(token, &*self.directory, now_s) {
+            return Checked::Valid(Arc::new(user), Method::BootstrapToken, shared);
         }
-        TokenCheck::Refused(texts)
+        if ours {
+            match self.issuers.load_full().check(token, now_s).await {
+                Ok(Some(user)) => return Checked::Valid(user, Method::OpenIdConnect, shared),
+                Ok(None) => {}
+                Err(errors) => texts.extend(errors),
+            }
+        }
+        if let Some(webhook) = &self.webhook {
+            match webhook.check(token, wanted, own).await {
+                Ok(Some((user, matched))) => return Checked::Valid(user, Method::Webhook, matched),
+                Ok(None) => {}
+                Err(error) => texts.push(error),
+            }
+        }
+        Checked::Refused(texts)
+    }
+
+    /// Answers a TokenReview.
+    pub async fn review(&self, token: &str, audiences: &[Str], now_s: i64) -> TokenCheck {
+        let own = &self.tokens.issuer().audiences;
+        let wanted = if audiences.is_empty() { own } else { audiences };
+        match self.check(token, wanted, now_s).await {
+            Checked::Valid(user, _, audiences) => TokenCheck::Valid(user, audiences),
+            Checked::Refused(found) => {
+                let mut texts = vec![TokenError::Invalid.to_string()];
+                found.into_iter().for_each(|text| {
+                    if !texts.contains(&text) {
+                        texts.push(text);
+                    }
+                });
+                TokenCheck::Refused(texts)
+            }
+        }
+    }
+}
+
+/// Counter and latency of one result. The cells are kept, for every request comes by here.
+struct Attempts {
+    result: &'static str,
+    cells: OnceLock<(Counter, Histogram)>,
+}
+
+static SUCCESS: Attempts = Attempts::of("success");
+static FAILURE: Attempts = Attempts::of("failure");
+static ERROR: Attempts = Attempts::of("error");
+
+impl Attempts {
+    const fn of(result: &'static str) -> Self {
+        Attempts { result, cells: OnceLock::new() }
+    }
+
+    fn record(&self, started: Instant) {
+        let (attempts, duration) = self.cells.get_or_init(|| {
+            let attempts = telemetry::counter(
+                "authentication_attempts",
+                "Authentication attempts by result.",
+                &["result"],
+            );
+            let duration = telemetry::histogram(
+                "authentication_duration_seconds",
+                "Authentication latency in seconds by result.",
+                &["result"],
+                &telemetry::exponential_buckets(0.001, 2.0, 15),
+            );
+            (attempts.with(&[self.result]), duration.with(&[self.result]))
+        });
+        attempts.inc();
+        duration.observe_since(started);
     }
 }
 

@@ -8,8 +8,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 use ring::rand::SystemRandom;
 use ring::signature::{self, EcdsaKeyPair, KeyPair as _, RsaKeyPair, UnparsedPublicKey};
 use rustls_pki_types::PrivateKeyDer;
-use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::pem::{PemObject as _, SectionKind};
 use sha2::{Digest, Sha256};
+use x509_parser::prelude::FromDer as _;
 
 /// DER prefix of a P-256 SubjectPublicKeyInfo up to its 65-byte point (RFC 5480).
 const P256_SPKI_PREFIX: [u8; 26] = [
@@ -75,9 +76,13 @@ impl SigningKey {
     /// Reads the first private key of a PEM text: PKCS#8, PKCS#1 (RSA) or SEC1 (EC).
     pub fn from_pem(pem: &[u8]) -> Result<Self, KeyError> {
         let key = PrivateKeyDer::from_pem_slice(pem).map_err(|e| KeyError::Pem(e.to_string()))?;
+        Self::from_der(&key)
+    }
+
+    fn from_der(key: &PrivateKeyDer<'_>) -> Result<Self, KeyError> {
         let random = SystemRandom::new();
         let unsupported = |e: &dyn std::fmt::Display| KeyError::Unsupported(e.to_string());
-        let pair = match &key {
+        let pair = match key {
             PrivateKeyDer::Pkcs1(der) => Pair::Rsa(Box::new(
                 RsaKeyPair::from_der(der.secret_pkcs1_der()).map_err(|e| unsupported(&e))?,
             )),
@@ -150,6 +155,54 @@ pub struct VerifyingKey {
 }
 
 impl VerifyingKey {
+    /// Every key of a PEM text: public keys, the keys of certificates, and the public halves of private keys.
+    ///
+    /// # Errors
+    /// When there is none, or one is of a type that tokens are not signed with here.
+    pub fn all_from_pem(pem: &[u8]) -> Result<Vec<Self>, KeyError> {
+        let mut keys = Vec::new();
+        let items = rustls_pki_types::pem::SliceIter::<(SectionKind, Vec<u8>)>::new(pem);
+        for item in items {
+            let (kind, der) = item.map_err(|error| KeyError::Pem(error.to_string()))?;
+            match kind {
+                SectionKind::PublicKey => keys.push(Self::from_spki(&der)?),
+                SectionKind::Certificate => {
+                    let (_, certificate) = x509_parser::parse_x509_certificate(&der)
+                        .map_err(|error| KeyError::Pem(error.to_string()))?;
+                    keys.push(Self::from_spki(certificate.public_key().raw)?);
+                }
+                SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey => {
+                    let key = match kind {
+                        SectionKind::PrivateKey => PrivateKeyDer::Pkcs8(der.into()),
+                        SectionKind::RsaPrivateKey => PrivateKeyDer::Pkcs1(der.into()),
+                        _ => PrivateKeyDer::Sec1(der.into()),
+                    };
+                    keys.push(SigningKey::from_der(&key)?.public);
+                }
+                _ => {}
+            }
+        }
+        if keys.is_empty() {
+            return Err(KeyError::Pem("data does not contain any valid RSA or ECDSA public keys".into()));
+        }
+        Ok(keys)
+    }
+
+    /// Reads a SubjectPublicKeyInfo.
+    fn from_spki(der: &[u8]) -> Result<Self, KeyError> {
+        if let Some(point) = der.strip_prefix(&P256_SPKI_PREFIX[..]) {
+            return Ok(Self::new(Algorithm::Es256, point));
+        }
+        let (_, info) = x509_parser::x509::SubjectPublicKeyInfo::from_der(der)
+            .map_err(|error| KeyError::Pem(error.to_string()))?;
+        match info.parsed() {
+            Ok(x509_parser::public_key::PublicKey::RSA(_)) => {
+                Ok(Self::new(Algorithm::Rs256, &info.subject_public_key.data))
+            }
+            _ => Err(KeyError::Unsupported("unknown type of public key".into())),
+        }
+    }
+
     fn new(algorithm: Algorithm, material: &[u8]) -> Self {
         let spki = match algorithm {
             Algorithm::Es256 => [&P256_SPKI_PREFIX[..], material].concat(),

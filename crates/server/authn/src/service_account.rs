@@ -22,11 +22,11 @@ use crate::user::User;
 const REMEMBERED_MAX: usize = 8192;
 /// Longest token that is looked at, in bytes.
 const TOKEN_BYTES_MAX: usize = 16 << 10;
-/// Clock difference that is forgiven, in seconds.
 /// Issuer of tokens that live in secrets, and the names of their claims.
 const LEGACY_ISSUER: &str = "kubernetes/serviceaccount";
 const LEGACY_NAMESPACE: &str = "kubernetes.io/serviceaccount/namespace";
 const LEGACY_CLAIM: &str = "kubernetes.io/serviceaccount";
+/// Clock difference that is forgiven, in seconds.
 const LEEWAY_S: i64 = 60;
 
 /// What is known of a pod that a token is bound to.
@@ -36,6 +36,17 @@ pub struct PodFacts {
     pub uid: Str,
     /// Node it is bound to, empty before scheduling.
     pub node: Str,
+}
+
+/// What is known of a token that lives in a secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LegacyToken {
+    /// The token.
+    pub token: Vec<u8>,
+    /// The day it was used last, as the secret's label says; empty for never.
+    pub last_used: Str,
+    /// Whether the secret is labelled as invalid, since it was not used for long.
+    pub marked_invalid: bool,
 }
 
 /// Looks up the objects that tokens are bound to, as the caches of this server know them.
@@ -50,8 +61,10 @@ pub trait Directory: Send + Sync {
     fn node(&self, name: &str) -> Option<Str>;
     /// The data of a bootstrap token's secret `kube-system/bootstrap-token-<id>`.
     fn bootstrap_token(&self, id: &str) -> Option<HashMap<String, String>>;
-    /// The token that a secret of type `kubernetes.io/service-account-token` holds.
-    fn legacy_token(&self, namespace: &str, secret: &str) -> Option<Vec<u8>>;
+    /// What a secret of type `kubernetes.io/service-account-token` holds.
+    fn legacy_token(&self, namespace: &str, secret: &str) -> Option<LegacyToken>;
+    /// Notes that such a token was used on a day (`2006-01-02`).
+    fn legacy_token_used(&self, namespace: &str, secret: &str, day: &str);
 }
 
 /// Why a token was not accepted. The texts are upstream's and show in TokenReview only.
@@ -69,6 +82,18 @@ pub enum TokenError {
     /// The object that the token is bound to is gone or another one.
     #[error("service account token has been invalidated")]
     Invalidated,
+    /// The secret that holds the token is labelled as invalid.
+    #[error(
+        "the token in secret {namespace}/{secret} for service account {namespace}/{account} has been marked invalid. Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the 'kubernetes.io/legacy-token-invalid-since' label from the secret to temporarily allow use of this token"
+    )]
+    Marked {
+        /// Namespace of both.
+        namespace: Str,
+        /// Name of the secret.
+        secret: Str,
+        /// Name of the ServiceAccount.
+        account: Str,
+    },
     /// The token is meant for others.
     #[error("token audiences {found} is invalid for the target audiences {wanted}")]
     Audience {
@@ -136,14 +161,35 @@ pub struct Claims {
 pub struct Issuer {
     /// The `iss` claim, a URL.
     pub url: String,
+    /// Issuers whose tokens are accepted beside it: names that this one had, or will have.
+    pub also: Vec<String>,
     /// Audiences that this server accepts, and gives to tokens that ask for none.
     pub audiences: Vec<Str>,
+}
+
+/// How long tokens live, and how closely those in secrets are looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenOptions {
+    /// Whether a token in a secret must still be there (`--service-account-lookup`).
+    pub lookup: bool,
+    /// Longest lifetime in seconds (`--service-account-max-token-expiration`).
+    pub max_expiration_s: Option<i64>,
+    /// Whether tokens for projected volumes live longer than they were asked for
+    /// (`--service-account-extend-token-expiration`).
+    pub extend: bool,
+}
+
+impl Default for TokenOptions {
+    fn default() -> Self {
+        TokenOptions { lookup: true, max_expiration_s: None, extend: true }
+    }
 }
 
 /// Issues and checks tokens.
 #[derive(Debug)]
 pub struct Tokens {
     issuer: Issuer,
+    options: TokenOptions,
     signer: SigningKey,
     verifiers: Vec<VerifyingKey>,
     remembered: Mutex<HashMap<[u8; 32], Arc<Claims>>>,
@@ -153,8 +199,20 @@ impl Tokens {
     /// Signs with `signer`, accepts its signatures and those of `others` (keys on their way out).
     pub fn new(issuer: Issuer, signer: SigningKey, others: Vec<VerifyingKey>) -> Self {
         let mut verifiers = vec![signer.verifying_key().clone()];
-        verifiers.extend(others);
-        Tokens { issuer, signer, verifiers, remembered: Mutex::default() }
+        verifiers.extend(others.into_iter().filter(|key| key.id != signer.verifying_key().id));
+        let options = TokenOptions::default();
+        Tokens { issuer, options, signer, verifiers, remembered: Mutex::default() }
+    }
+
+    /// With other options.
+    pub fn with(mut self, options: TokenOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// How long tokens may live.
+    pub fn options(&self) -> &TokenOptions {
+        &self.options
     }
 
     /// The issuer.
@@ -173,7 +231,13 @@ impl Tokens {
             "namespace": request.namespace.as_str(),
             "serviceaccount": { "name": request.name.as_str(), "uid": request.uid.as_str() },
         });
-        let reference = |name: &Str, uid: &Str| json!({ "name": name.as_str(), "uid": uid.as_str() });
+        let reference = |name: &Str, uid: &Str| {
+            let mut facts = json!({ "name": name.as_str() });
+            if !uid.is_empty() {
+                facts["uid"] = uid.as_str().into();
+            }
+            facts
+        };
         match &request.bound {
             Some(Bound::Pod(name, uid, node)) => {
                 facts["pod"] = reference(name, uid);
@@ -202,7 +266,6 @@ impl Tokens {
         self.signer.sign(claims.to_string().as_bytes())
     }
 
-    /// Whether the text looks like a token of this issuer, so that no other method should be asked about it.
     /// Signs a token that lives as long as the secret that holds it.
     ///
     /// # Errors
@@ -234,22 +297,39 @@ impl Tokens {
         claims: &Claims,
         wanted: &[Str],
         directory: &dyn Directory,
+        now_s: i64,
     ) -> Result<Option<(User, Vec<Str>)>, TokenError> {
         let own = &self.issuer.audiences;
         let matched: Vec<Str> = own.iter().filter(|a| wanted.contains(a)).cloned().collect();
         if matched.is_empty() {
             return Err(TokenError::Audience { found: go_list(own), wanted: go_list(wanted) });
         }
-        let secret = claims.secret.as_ref().and_then(|(n, _)| directory.legacy_token(&claims.namespace, n));
-        let account = directory.service_account(&claims.namespace, &claims.account);
-        if secret.as_deref() != Some(token.as_bytes()) || account.as_ref() != Some(&claims.account_uid) {
-            return Err(TokenError::Invalidated);
+        if self.options.lookup {
+            let name = claims.secret.as_ref().map_or("", |(name, _)| name.as_str());
+            let secret = directory.legacy_token(&claims.namespace, name).ok_or(TokenError::Invalidated)?;
+            let account = directory.service_account(&claims.namespace, &claims.account);
+            if secret.token != token.as_bytes() || account.as_ref() != Some(&claims.account_uid) {
+                return Err(TokenError::Invalidated);
+            }
+            if secret.marked_invalid {
+                return Err(TokenError::Marked {
+                    namespace: claims.namespace.clone(),
+                    secret: name.into(),
+                    account: claims.account.clone(),
+                });
+            }
+            let today = meta::Time::from_unix(now_s).to_string();
+            let today = today.split('T').next().unwrap_or_default();
+            if secret.last_used != today {
+                directory.legacy_token_used(&claims.namespace, name, today);
+            }
         }
         let mut user = User::service_account(&claims.namespace, &claims.account);
         user.uid = claims.account_uid.clone();
         Ok(Some((user, matched)))
     }
 
+    /// Whether the text looks like a token of this issuer.
     fn is_ours(&self, token: &str) -> bool {
         let mut parts = token.split('.');
         let (Some(_), Some(payload), Some(_), None) =
@@ -259,7 +339,11 @@ impl Tokens {
         };
         let Ok(payload) = B64.decode(payload) else { return false };
         let Ok(claims) = serde_json::from_slice::<Value>(&payload) else { return false };
-        [Some(self.issuer.url.as_str()), Some(LEGACY_ISSUER)].contains(&claims["iss"].as_str())
+        claims["iss"].as_str().is_some_and(|issuer| {
+            issuer == self.issuer.url
+                || issuer == LEGACY_ISSUER
+                || self.issuer.also.iter().any(|also| also == issuer)
+        })
     }
 
     /// Checks a token for any of the audiences `wanted`; answers with the user and the audiences that matched.
@@ -276,7 +360,7 @@ impl Tokens {
         }
         let Some(claims) = self.verified(token)? else { return Ok(None) };
         if claims.legacy {
-            return self.check_legacy(token, &claims, wanted, directory);
+            return self.check_legacy(token, &claims, wanted, directory, now_s);
         }
         let matched: Vec<Str> = claims.audiences.iter().filter(|a| wanted.contains(a)).cloned().collect();
         if matched.is_empty() {
@@ -353,7 +437,10 @@ impl Claims {
             id: json["jti"].as_str().unwrap_or_default().into(),
             pod: reference(&facts["pod"]),
             secret: reference(&facts["secret"]),
-            node: reference(&facts["node"]),
+            // A pod's node may have been gone when the token was made.
+            node: facts["node"]["name"]
+                .as_str()
+                .map(|name| (name.into(), facts["node"]["uid"].as_str().unwrap_or_default().into())),
             namespace,
             account,
             account_uid,
@@ -409,7 +496,9 @@ impl Claims {
                 return Err(TokenError::Invalidated);
             }
             user.add_extra("authentication.kubernetes.io/node-name", name.clone());
-            user.add_extra("authentication.kubernetes.io/node-uid", uid.clone());
+            if !uid.is_empty() {
+                user.add_extra("authentication.kubernetes.io/node-uid", uid.clone());
+            }
         }
         Ok(user)
     }
@@ -445,14 +534,17 @@ mod tests {
         fn bootstrap_token(&self, _: &str) -> Option<HashMap<String, String>> {
             None
         }
-        fn legacy_token(&self, _: &str, secret: &str) -> Option<Vec<u8>> {
-            (secret == "s").then(|| self.pod_uid.as_bytes().to_vec())
+        fn legacy_token(&self, _: &str, secret: &str) -> Option<LegacyToken> {
+            let token = self.pod_uid.as_bytes().to_vec();
+            (secret == "s").then(|| LegacyToken { token, ..LegacyToken::default() })
         }
+        fn legacy_token_used(&self, _: &str, _: &str, _: &str) {}
     }
 
     fn tokens() -> Tokens {
         let pem = rcgen::KeyPair::generate().unwrap().serialize_pem();
-        let issuer = Issuer { url: "https://k".into(), audiences: vec!["https://k".into()] };
+        let issuer =
+            Issuer { url: "https://k".into(), also: Vec::new(), audiences: vec!["https://k".into()] };
         Tokens::new(issuer, SigningKey::from_pem(pem.as_bytes()).unwrap(), vec![])
     }
 

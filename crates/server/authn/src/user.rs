@@ -56,6 +56,13 @@ impl User {
         self.groups.iter().any(|g| g.as_str() == group)
     }
 
+    /// Puts the user into the group of everybody who showed a credential, unless a group says already which it is.
+    pub fn authenticated(&mut self) {
+        if !self.in_group(AUTHENTICATED) && !self.in_group(UNAUTHENTICATED) {
+            self.groups.push(AUTHENTICATED.into());
+        }
+    }
+
     /// Adds one extra fact, keeping the keys sorted.
     pub fn add_extra(&mut self, key: &str, value: impl Into<Str>) {
         match self.extra.binary_search_by(|(k, _)| k.as_str().cmp(key)) {

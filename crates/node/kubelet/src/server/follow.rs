@@ -8,7 +8,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, SeekFrom};
 use tokio::sync::mpsc;
 
-use crate::dir_watch::DirWatch;
+use env::DirWatch;
 
 const CHUNK: usize = 64 * 1024;
 

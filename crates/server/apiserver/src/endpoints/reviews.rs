@@ -80,7 +80,7 @@ async fn token(server: &Server, review: &mut TokenReview) -> Result<(), Status> 
         return Err(errors::bad_request("token is required for TokenReview in authentication"));
     }
     let audiences: Vec<Str> = review.spec.audiences.iter().cloned().collect();
-    match server.authenticator.review(&review.spec.token, &audiences, server.now_s()) {
+    match server.authenticator.review(&review.spec.token, &audiences, server.now_s()).await {
         TokenCheck::Valid(user, audiences) => {
             review.status.authenticated = true;
             review.status.user = user_info(&user);

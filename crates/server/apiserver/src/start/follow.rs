@@ -13,6 +13,7 @@ use registry::Served;
 use tokio::task::JoinHandle;
 use types::core::v1::{PersistentVolume, Pod};
 use types::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use types::resource::v1::ResourceSlice;
 use types::storage::v1::VolumeAttachment;
 
 use crate::serve::listen::stopped;
@@ -21,7 +22,7 @@ use crate::server::Server;
 const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// The kinds that are followed.
-const FOLLOWED: [(&str, &str); 7] = [
+const FOLLOWED: [(&str, &str); 8] = [
     (RBAC, "clusterroles"),
     (RBAC, "clusterrolebindings"),
     (RBAC, "roles"),
@@ -29,6 +30,7 @@ const FOLLOWED: [(&str, &str); 7] = [
     ("", "pods"),
     ("", "persistentvolumes"),
     ("storage.k8s.io", "volumeattachments"),
+    ("resource.k8s.io", "resourceslices"),
 ];
 
 /// Fills the indexes and starts to follow.
@@ -107,6 +109,9 @@ fn apply(server: &Server, object: &dyn Object, gone: bool) {
     } else if let Some(attachment) = meta::downcast_ref::<VolumeAttachment>(object) {
         let mut graph = server.authorizer.graph.write();
         if gone { graph.attachment_gone(name) } else { graph.attachment(name, &attachment.spec.node_name) }
+    } else if let Some(slice) = meta::downcast_ref::<ResourceSlice>(object) {
+        let mut graph = server.authorizer.graph.write();
+        if gone { graph.slice_gone(name) } else { graph.slice(name, slice.spec.node_name.as_deref()) }
     } else {
         server.registry.dynamic().apply(object, gone);
     }

@@ -48,6 +48,13 @@ impl Registry {
         }
         let account = self.find_object(request.served, &target.namespace, &target.name).await?;
         let account = account.ok_or_else(|| request.not_found())?.object().clone();
+        let (asked, uid) = (&body.metadata.uid, &account.meta().uid);
+        if !asked.is_empty() && asked != uid {
+            let why = format!(
+                "the UID in the token request ({asked}) does not match the UID of the service account ({uid})"
+            );
+            return Err(errors::conflict("authentication.k8s.io", "TokenRequest", &target.name, &why));
+        }
         let lifetime = body.spec.expiration_seconds.unwrap_or(LIFETIME_DEFAULT_S);
         body.spec.expiration_seconds = Some(lifetime);
         Endpoint { served: request.served, subresource: "token", options, now_s: self.now_s() }
@@ -77,7 +84,18 @@ impl Registry {
             return Err(errors::bad_request("the body is of another kind"));
         };
         let own = body.spec.audiences.iter().all(|a| self.tokens.issuer().audiences.contains(a));
-        let extended = lifetime == LIFETIME_EXTENDED_FOR_S && own && matches!(bound, Some(Bound::Pod(..)));
+        let options = *self.tokens.options();
+        let mut lifetime = lifetime;
+        if let Some(max) = options.max_expiration_s.filter(|max| lifetime > *max) {
+            let text = format!("requested expiration of {lifetime} seconds shortened to {max} seconds");
+            request.warnings.push(text);
+            lifetime = max;
+            body.spec.expiration_seconds = Some(max);
+        }
+        let extended = options.extend
+            && lifetime == LIFETIME_EXTENDED_FOR_S
+            && own
+            && matches!(bound, Some(Bound::Pod(..)));
         let lives_s = if extended { LIFETIME_EXTENDED_S } else { lifetime };
         let issue = TokenIssue {
             namespace: target.namespace.clone(),
@@ -148,7 +166,9 @@ impl Registry {
         }
         let served = Served::find("", "v1", "nodes").ok_or_else(errors::no_such_resource)?;
         let node = self.find_object(&served, "", &pod.spec.node_name).await?;
-        Ok(node.map(|n| (pod.spec.node_name.clone(), n.object().meta().uid.clone())))
+        // A node that is gone is still told by its name.
+        let uid = node.map(|node| node.object().meta().uid.clone()).unwrap_or_default();
+        Ok(Some((pod.spec.node_name.clone(), uid)))
     }
 }
 
@@ -167,5 +187,5 @@ fn validate(body: &TokenRequest) -> Result<(), Status> {
         value: BadValue::Plain(lifetime.to_string()),
         detail: why.into(),
     };
-    Err(errors::invalid("authentication.k8s.io", "TokenRequest", &body.metadata.name, vec![problem]))
+    Err(errors::invalid("authentication.k8s.io", "TokenRequest", "", vec![problem]))
 }
