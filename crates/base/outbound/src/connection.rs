@@ -139,8 +139,12 @@ impl Pool {
     async fn send_alone(
         &self,
         mut sender: http1::SendRequest<Full<Bytes>>,
-        request: Request<Full<Bytes>>,
+        mut request: Request<Full<Bytes>>,
     ) -> Result<Response<Answer>, ConnectionError> {
+        // Only proxies are told the whole URL; HTTP/2 needs it to say whom it speaks to.
+        if let Some(Ok(path)) = request.uri().path_and_query().map(|path| path.as_str().parse()) {
+            *request.uri_mut() = path;
+        }
         let response = sender.send_request(request).await?;
         let back = Back::Idle(Some(sender), self.idle.clone());
         Ok(response.map(|body| Answer { body, _back: back }))

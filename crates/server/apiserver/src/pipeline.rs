@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use authn::{Credentials, Identified, Impersonation};
-use authz::{Attributes, Authorized, Decision};
+use authz::{Attributes, Authorized};
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use meta::Status;
@@ -234,17 +234,8 @@ impl Server {
         let headers = decoded.headers.iter().filter_map(|(k, v)| Some((k.as_str(), v.to_str().ok()?)));
         let wanted = Impersonation::from_headers(headers).map_err(|e| Status::bad_request(e.to_string()))?;
         let Some(wanted) = wanted else { return Ok(identified) };
-        for question in crate::impersonation::questions(&wanted) {
-            let user = identified.user();
-            let outcome = self.authorizer.decide(user, &question).await;
-            let (reason, error) = match outcome.decision {
-                Decision::Allow(_) => continue,
-                Decision::Deny(reason) | Decision::NoOpinion(reason) => (reason, outcome.error),
-            };
-            let refused = authz::Forbidden { user: user.clone(), attributes: question, reason, error };
-            return Err(refusal(&refused));
-        }
-        Ok(identified.impersonating(wanted.into_user()))
+        let request = decoded.attributes();
+        self.impersonator.take_over(&self.authorizer, &identified, wanted, &request).await
     }
 }
 

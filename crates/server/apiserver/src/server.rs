@@ -27,6 +27,7 @@ use tokio::task::JoinHandle;
 use crate::directory::FeedDirectory;
 use crate::endpoints::CustomDocuments;
 use crate::identity::{Authentication, Authorization};
+use crate::impersonation::Impersonator;
 use crate::metrics::Metrics;
 use crate::serve::listen::listen;
 use crate::serve::tls::{Tls, TlsError, TlsFiles};
@@ -108,6 +109,7 @@ pub struct Server {
     pub(crate) authenticator: Authenticator,
     pub(crate) request_header: Arc<RequestHeader>,
     pub(crate) authorizer: Arc<Authorizer>,
+    pub(crate) impersonator: Impersonator,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) env: Env,
     pub(crate) flow: flow::Flow,
@@ -199,6 +201,7 @@ impl ApiServer {
             authenticator,
             request_header: tls.request_header.clone(),
             authorizer,
+            impersonator: Impersonator::new(),
             tokens,
             audit_seed: config.env.random.u64(),
             env: config.env,

@@ -1,11 +1,9 @@
 //! Impersonation headers: acting as somebody else, for those who are allowed to.
 //!
-//! This file only reads the headers. Whether the requester may `impersonate` each user, group, extra value and uid
-//! is asked of the authorizer by the pipeline, one question per value, before the new identity is taken.
+//! This file only reads the headers. Whether the requester may take the identity is asked of the authorizer by the
+//! pipeline, part by part, before it is taken.
 
 use meta::Str;
-
-use crate::user::{ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, User};
 
 /// The identity that a request asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,26 +52,6 @@ impl Impersonation {
             return Err(ImpersonationError(found.go_syntax()));
         }
         Ok(Some(found))
-    }
-
-    /// The identity to take once it is allowed. Groups of ServiceAccounts and of the (un)authenticated are added
-    /// as upstream adds them.
-    pub fn into_user(self) -> User {
-        let mut user = User { name: self.user, uid: self.uid, groups: self.groups, extra: self.extra };
-        if user.groups.is_empty()
-            && let Some((namespace, name)) = user.as_service_account()
-        {
-            user.groups = User::service_account(namespace, name).groups;
-            user.groups.retain(|g| g.as_str() != AUTHENTICATED);
-        }
-        if user.name == ANONYMOUS {
-            if !user.in_group(UNAUTHENTICATED) {
-                user.groups.push(UNAUTHENTICATED.into());
-            }
-        } else if !user.in_group(AUTHENTICATED) && !user.in_group(UNAUTHENTICATED) {
-            user.groups.push(AUTHENTICATED.into());
-        }
-        user
     }
 
     /// The requested identity in Go's `%#v` notation, which upstream's message embeds.
@@ -138,17 +116,6 @@ mod tests {
             "requested &user.DefaultInfo{Name:\"\", UID:\"\", Groups:[]string(nil), Extra:map[string][]string{\"a\":[]string{\"b\"}}} without impersonating a user name"
         );
         assert_eq!(read(&[("accept", "x")]), Ok(None));
-    }
-
-    #[test]
-    fn groups_are_completed() {
-        let user = |name| read(&[("impersonate-user", name)]).unwrap().unwrap().into_user();
-        assert_eq!(user("bob").groups, vec![Str::from(AUTHENTICATED)]);
-        assert_eq!(user(ANONYMOUS).groups, vec![Str::from(UNAUTHENTICATED)]);
-        assert_eq!(
-            user("system:serviceaccount:ns:sa").groups,
-            ["system:serviceaccounts", "system:serviceaccounts:ns", AUTHENTICATED].map(Str::from).to_vec()
-        );
     }
 
     #[test]

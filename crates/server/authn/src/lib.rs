@@ -18,6 +18,8 @@ mod keys;
 pub mod oidc;
 mod request_header;
 mod service_account;
+#[cfg(test)]
+mod testing;
 mod token_file;
 mod token_webhook;
 mod user;

@@ -193,3 +193,6 @@ fn user(json: &Json) -> Result<User, String> {
     user.authenticated();
     Ok(user)
 }
+
+#[cfg(test)]
+mod tests;

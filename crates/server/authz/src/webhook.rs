@@ -233,3 +233,6 @@ fn result_of(failure: Option<&HookError>) -> &'static str {
         Some(_) => "error",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -91,3 +91,11 @@ impl Resolver {
         provider
     }
 }
+
+#[cfg(test)]
+impl Resolver {
+    /// Resolves once the keys of an issuer that was asked for are known.
+    pub(super) async fn ready(&self, issuer: &str) {
+        self.provider(issuer).ready().await;
+    }
+}

@@ -46,6 +46,11 @@ impl Registry {
                 vec![problem],
             ));
         }
+        let namespace = &body.metadata.namespace;
+        if !namespace.is_empty() && *namespace != target.namespace {
+            let why = "the namespace of the provided object does not match the namespace sent on the request";
+            return Err(errors::bad_request(why));
+        }
         let account = self.find_object(request.served, &target.namespace, &target.name).await?;
         let account = account.ok_or_else(|| request.not_found())?.object().clone();
         let (asked, uid) = (&body.metadata.uid, &account.meta().uid);
