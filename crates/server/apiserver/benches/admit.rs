@@ -4,6 +4,7 @@
 //! creation through the in-process transport (authorization and admission, no sockets and no encoding), beside the same on a
 //! server that allows everything and has no admission plugins. Pods are created with dry run, so that neither waits for a disk.
 //! `cargo bench -p ferrokube-apiserver`.
+#![expect(clippy::unwrap_used, reason = "a bench that cannot start has nothing to tell")]
 
 use std::collections::HashMap;
 use std::sync::Arc;

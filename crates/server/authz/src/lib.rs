@@ -8,10 +8,6 @@
 //! Decisions of RBAC and of the Node authorizer are pure functions over two indexes that follow the store's objects:
 //! [`rbac::Policy`] (bindings by subject) and [`node::Graph`] (what the pods of a node refer to). The server feeds both
 //! from its watch cache. Only webhooks make a decision wait.
-#![expect(
-    clippy::result_large_err,
-    reason = "refusals are values that travel on; boxing them would cost each an allocation"
-)]
 
 mod abac;
 mod attributes;

@@ -4,6 +4,7 @@
 //! must be refused. `own` is an object that leads to the node (or the node's own), named in the request; `other` is one
 //! that does not; `all` is a request that names no object; `pinned` is the same with the field selector
 //! `spec.nodeName=n1`; without a word it is the same in all these cases. What admission (NodeRestriction) has to look at in a body is allowed here.
+#![expect(clippy::unwrap_used, reason = "what these tests are made of is written here")]
 
 use std::collections::BTreeMap;
 

@@ -190,7 +190,6 @@ async fn decide(server: &Server, user: &User, question: Question) -> SubjectAcce
         denied,
         reason: reason.into(),
         evaluation_error: errors.join("; ").into(),
-        ..Default::default()
     }
 }
 

@@ -52,7 +52,8 @@ async fn without_rights_the_refusal_is_that_of_the_first_mode_that_applies() {
             "pods is forbidden: User \"alice\" cannot impersonate-on:{mode}:list resource \"pods\" in API group \"\" in the namespace \"web\""
         ))
     };
-    let table: &[(&[(&str, &str)], Result<User, String>)] = &[
+    type Headers = &'static [(&'static str, &'static str)];
+    let table: &[(Headers, Result<User, String>)] = &[
         (&[("Impersonate-User", "bob")], on("user-info")),
         (&[("Impersonate-User", "system:node:n1")], on("arbitrary-node")),
         (&[("Impersonate-User", "system:serviceaccount:ns:sa")], on("serviceaccount")),
