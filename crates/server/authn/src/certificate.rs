@@ -145,12 +145,69 @@ mod tests {
     }
 
     fn client(issuer: &Issuer<'_, KeyPair>) -> CertificateDer<'static> {
+        made(issuer, |_| {})
+    }
+
+    /// A client certificate for `alice` of `dev`, changed.
+    fn made(
+        issuer: &Issuer<'_, KeyPair>,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> CertificateDer<'static> {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "alice");
         params.distinguished_name.push(DnType::OrganizationName, "dev");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        change(&mut params);
         params.signed_by(&key, issuer).unwrap().der().clone()
+    }
+
+    #[test]
+    fn odd_certificates_name_nobody_or_do_not_hold() {
+        let (root, issuer) = authority();
+        let mut roots = RootCertStore::empty();
+        roots.add(root).unwrap();
+        let authority = CertificateAuthority::new(roots).unwrap();
+        let now = 1_900_000_000;
+        let user =
+            |certificate| authority.user(&[certificate], now).map(|user| user.map(|u| u.name.to_string()));
+        let subject = |parts: &[(DnType, &str)]| {
+            let mut name = rcgen::DistinguishedName::new();
+            parts.iter().for_each(|(kind, value)| name.push(kind.clone(), *value));
+            name
+        };
+        // Names that a server's certificate has say nothing about a user.
+        let with_names = made(&issuer, |params| {
+            let name = "system:masters".try_into().unwrap();
+            params.subject_alt_names =
+                vec![rcgen::SanType::DnsName(name), rcgen::SanType::Rfc822Name("root@x".try_into().unwrap())];
+        });
+        assert_eq!(user(with_names), Ok(Some("alice".to_owned())));
+        let nobody = made(&issuer, |params| {
+            params.distinguished_name = subject(&[(DnType::OrganizationName, "system:masters")])
+        });
+        assert_eq!(user(nobody), Ok(None));
+        let empty = made(&issuer, |params| params.distinguished_name = subject(&[(DnType::CommonName, "")]));
+        assert_eq!(user(empty), Ok(None));
+        let server =
+            made(&issuer, |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]);
+        assert!(user(server).is_err());
+        let over = made(&issuer, |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
+        assert!(user(over).is_err());
+        let to_come = made(&issuer, |params| params.not_before = rcgen::date_time_ymd(2100, 1, 1));
+        assert!(user(to_come).is_err());
+        let mut damaged = client(&issuer).to_vec();
+        let last = damaged.len() - 1;
+        damaged[last] ^= 1;
+        assert!(user(damaged.into()).is_err());
+        assert!(user(vec![0x30, 0x03, 0x02, 0x01].into()).is_err());
+        // A client cannot sign for others.
+        let (leaf_key, mut params) = (KeyPair::generate().unwrap(), CertificateParams::default());
+        params.distinguished_name.push(DnType::CommonName, "mallory");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let leaf = params.signed_by(&leaf_key, &issuer).unwrap().der().clone();
+        let forged = client(&Issuer::new(params, leaf_key));
+        assert!(authority.user(&[forged, leaf], now).is_err());
     }
 
     #[test]

@@ -24,8 +24,8 @@ const RSA_ALGORITHM: [u8; 15] =
 /// Why a key could not be used. The file must be replaced; retrying does not help.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The text holds no PEM private key.
-    #[error("no private key in the PEM text: {0}")]
+    /// The text holds no PEM key.
+    #[error("no key in the PEM text: {0}")]
     Pem(String),
     /// The key is neither RSA nor ECDSA P-256.
     #[error("the ServiceAccount key must be RSA (2048 bits or more) or ECDSA P-256: {0}")]
@@ -305,6 +305,23 @@ mod tests {
         assert!(key.verifying_key().verify(message.as_bytes(), &signature));
         assert!(!key.verifying_key().verify(b"other", &signature));
         assert_eq!(key.verifying_key().jwk()["x"].as_str().unwrap().len(), 43);
+    }
+
+    #[test]
+    fn keys_are_read_from_every_form() {
+        let ec = rcgen::KeyPair::generate().unwrap();
+        let signer = SigningKey::from_pem(ec.serialize_pem().as_bytes()).unwrap();
+        let certificate = rcgen::CertificateParams::default().self_signed(&ec).unwrap().pem();
+        let rsa = include_str!("testdata/rsa.pem");
+        let both = format!("{}{rsa}", ec.public_key_pem());
+        for (pem, ids) in [(ec.serialize_pem(), 1), (ec.public_key_pem(), 1), (certificate, 1), (both, 2)] {
+            let keys = VerifyingKey::all_from_pem(pem.as_bytes()).unwrap();
+            assert_eq!((keys.len(), &keys[0].id), (ids, &signer.verifying_key().id));
+        }
+        assert_eq!(
+            VerifyingKey::all_from_pem(b"nothing").unwrap_err().to_string(),
+            "no key in the PEM text: data does not contain any valid RSA or ECDSA public keys"
+        );
     }
 
     #[test]

@@ -583,6 +583,31 @@ mod tests {
     }
 
     #[test]
+    fn old_keys_and_names_hold_while_they_are_accepted() {
+        let (old, new) = (tokens(), tokens());
+        let token = old.issue(&issue(None)).unwrap();
+        let (directory, wanted) = (One { pod_uid: "" }, [Str::from("https://k")]);
+        assert_eq!(new.check(&token, &wanted, &directory, 1100), Err(TokenError::Invalid));
+        let rotated = |url: &str, also: &[&str]| {
+            let pem = rcgen::KeyPair::generate().unwrap().serialize_pem();
+            let also = also.iter().map(|issuer| (*issuer).to_owned()).collect();
+            let issuer = Issuer { url: url.into(), also, audiences: wanted.to_vec() };
+            let signer = SigningKey::from_pem(pem.as_bytes()).unwrap();
+            Tokens::new(issuer, signer, vec![old.signer.verifying_key().clone()])
+        };
+        assert!(rotated("https://k", &[]).check(&token, &wanted, &directory, 1100).unwrap().is_some());
+        assert!(
+            rotated("https://new", &["https://k"])
+                .check(&token, &wanted, &directory, 1100)
+                .unwrap()
+                .is_some()
+        );
+        // Another issuer's token is for somebody else to judge.
+        assert_eq!(rotated("https://new", &[]).check(&token, &wanted, &directory, 1100), Ok(None));
+        assert_eq!(rotated("https://k", &[]).jwks()["keys"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
     fn legacy_tokens_live_as_long_as_their_secret() {
         let tokens = tokens();
         let issue = |uid, secret| Tokens::issue_legacy(&tokens.signer, "ns", "default", uid, secret).unwrap();
