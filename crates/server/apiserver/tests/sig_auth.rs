@@ -387,3 +387,54 @@ async fn hostile_requests_get_upstreams_refusals() {
         assert_eq!((code, answer["message"].as_str()), (403, Some(expected)));
     }
 }
+
+/// A node gets tokens for its pods, and for the audiences that they ask for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_requests_tokens_for_its_pods_alone() {
+    let machine = Machine::start().await;
+    machine.account("default").await;
+    machine.admin("POST", "/api/v1/nodes", &json!({ "metadata": { "name": "n1" } })).await;
+    let pod = json!({
+        "metadata": { "name": "p" },
+        "spec": {
+            "nodeName": "n1", "containers": [{ "name": "c", "image": "i" }],
+            "volumes": [{ "name": "v", "projected": { "sources": [{ "serviceAccountToken": { "path": "t", "audience": "vault" } }] } }],
+        },
+    });
+    let uid = machine.admin("POST", "/api/v1/namespaces/web/pods", &pod).await["metadata"]["uid"].clone();
+    let path = "/api/v1/namespaces/web/serviceaccounts/default/token";
+    let bound = json!({ "apiVersion": "v1", "kind": "Pod", "name": "p", "uid": uid });
+    let not_found = "serviceaccounts \"default\" is forbidden: audience \"other\" not found in pod spec volume, system:node:n1 is not authorized to request tokens for this audience";
+    let table = [
+        (json!({ "boundObjectRef": bound }), Ok(())),
+        (json!({ "boundObjectRef": bound, "audiences": ["vault"] }), Ok(())),
+        (json!({ "boundObjectRef": bound, "audiences": ["other"] }), Err(not_found)),
+        (
+            json!({ "boundObjectRef": bound, "audiences": ["vault", "other"] }),
+            Err("serviceaccounts \"default\" is forbidden: node may only request 0 or 1 audiences"),
+        ),
+        (json!({}), Err("serviceaccounts \"default\" is forbidden: node requested token not bound to a pod")),
+    ];
+    for (spec, expected) in table {
+        let headers = [
+            ("authorization", "Bearer admin"),
+            ("impersonate-user", "system:node:n1"),
+            ("impersonate-group", "system:nodes"),
+        ];
+        // The authorizer follows the store, a moment behind.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        let (code, answer) = loop {
+            let (code, answer) = machine.send("POST", path, &headers, &json!({ "spec": spec })).await;
+            let behind =
+                answer["message"].as_str().is_some_and(|message| message.contains("no relationship found"));
+            if !behind {
+                break (code, answer);
+            }
+            assert!(std::time::Instant::now() < deadline);
+        };
+        match expected {
+            Ok(()) => assert_eq!(code, 201, "{spec} {answer}"),
+            Err(message) => assert_eq!((code, answer["message"].as_str()), (403, Some(message)), "{spec}"),
+        }
+    }
+}

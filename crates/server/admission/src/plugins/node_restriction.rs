@@ -2,8 +2,10 @@
 //!
 //! The Node authorizer lets a node's requests through by kind; what is inside the objects is checked here.
 
+use authz::Attributes;
 use meta::{Map, Object, Status, Str};
-use types::core::v1::{Node, Pod};
+use types::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod, Volume};
+use types::storage::v1::CSIDriver;
 
 use super::Plugin;
 use crate::refuse::forbidden;
@@ -244,8 +246,56 @@ fn token(review: &Review<'_>, node: &str, object: Option<&dyn Object>, world: &d
             bound.uid
         ));
     }
-    (pod.spec.node_name.as_str() != node)
-        .then(|| "node requested token bound to a pod scheduled on a different node".into())
+    if pod.spec.node_name.as_str() != node {
+        return Some("node requested token bound to a pod scheduled on a different node".into());
+    }
+    audience(review, &request.spec.audiences, &pod, world)
+}
+
+/// A node gets tokens for the audiences that its pod's volumes ask for, and for those that its rights name
+/// (ServiceAccountNodeAudienceRestriction).
+fn audience(review: &Review<'_>, wanted: &[Str], pod: &Pod, world: &dyn World) -> Option<String> {
+    let wanted = match wanted {
+        [] => "",
+        [one] => one.as_str(),
+        _ => return Some("node may only request 0 or 1 audiences".into()),
+    };
+    if pod.spec.volumes.iter().any(|volume| asks_for(volume, wanted, pod, world)) {
+        return None;
+    }
+    let verb = "request-serviceaccounts-token-audience";
+    let mut question = Attributes::resource(verb, "", wanted, review.namespace(), &review.target.name);
+    question.version = "v1".into();
+    if world.allows(review.user, &question) {
+        return None;
+    }
+    let user = review.user.name.as_str();
+    Some(format!(
+        "audience {wanted:?} not found in pod spec volume, {user} is not authorized to request tokens for this audience"
+    ))
+}
+
+fn asks_for(volume: &Volume, wanted: &str, pod: &Pod, world: &dyn World) -> bool {
+    let projected = volume.projected.iter().flat_map(|projected| &projected.sources);
+    let mut tokens = projected.filter_map(|source| source.service_account_token.as_deref());
+    if tokens.any(|token| token.audience == wanted) {
+        return true;
+    }
+    let claim = match (&volume.persistent_volume_claim, &volume.ephemeral) {
+        (Some(claim), _) => Some(claim.claim_name.clone()),
+        (None, Some(_)) => Some(format!("{}-{}", pod.metadata.name, volume.name).into()),
+        (None, None) => None,
+    };
+    let driver = match (&volume.csi, claim) {
+        (Some(csi), _) => Some(csi.driver.clone()),
+        (None, Some(claim)) => world
+            .get::<PersistentVolumeClaim>(&pod.metadata.namespace, &claim)
+            .and_then(|claim| world.get::<PersistentVolume>("", &claim.spec.volume_name))
+            .and_then(|volume| Some(volume.spec.csi.as_ref()?.driver.clone())),
+        (None, None) => None,
+    };
+    let driver = driver.and_then(|driver| world.get::<CSIDriver>("", &driver));
+    driver.is_some_and(|driver| driver.spec.token_requests.iter().any(|token| token.audience == wanted))
 }
 
 #[cfg(test)]

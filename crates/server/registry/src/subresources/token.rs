@@ -64,9 +64,6 @@ impl Registry {
         body.spec.expiration_seconds = Some(lifetime);
         Endpoint { served: request.served, subresource: "token", options, now_s: self.now_s() }
             .record(&mut *body, None);
-        if body.spec.audiences.is_empty() {
-            body.spec.audiences = self.tokens.issuer().audiences.iter().cloned().collect();
-        }
         validate(&body)?;
         body.metadata.name = target.name.clone();
         body.metadata.namespace = target.namespace.clone();
@@ -88,6 +85,10 @@ impl Registry {
         let Some(body) = mutated.object().as_any_mut().downcast_mut::<TokenRequest>() else {
             return Err(errors::bad_request("the body is of another kind"));
         };
+        // Only now, for admission asks whether the audience was named.
+        if body.spec.audiences.is_empty() {
+            body.spec.audiences = self.tokens.issuer().audiences.iter().cloned().collect();
+        }
         let own = body.spec.audiences.iter().all(|a| self.tokens.issuer().audiences.contains(a));
         let options = *self.tokens.options();
         let mut lifetime = lifetime;
