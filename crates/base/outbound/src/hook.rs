@@ -102,21 +102,21 @@ impl Hook {
     /// The last try's.
     pub async fn ask(&self, question: &Json, mut seen: impl FnMut(Try<'_>)) -> Result<Json, HookError> {
         let body = Bytes::from(question.to_string());
-        let mut pause = PAUSE;
-        for last in 1..=TRIES_MAX {
+        let (mut pause, mut tries) = (PAUSE, 0);
+        loop {
+            tries += 1;
             let started = self.env.clock.monotonic();
             let (code, result) = self.once(body.clone()).await;
             let took = self.env.clock.monotonic() - started;
             seen(Try { code, took, failure: result.as_ref().err() });
             match result {
-                Err(error) if error.worth_another() && last < TRIES_MAX => {
+                Err(error) if error.worth_another() && tries < TRIES_MAX => {
                     self.env.sleep(self.env.random.jitter(pause, PAUSE_JITTER)).await;
                     pause = pause.mul_f64(PAUSE_FACTOR);
                 }
                 result => return result,
             }
         }
-        unreachable!("the last try's result was returned")
     }
 
     async fn once(&self, body: Bytes) -> (Option<u16>, Result<Json, HookError>) {

@@ -438,3 +438,101 @@ async fn a_node_requests_tokens_for_its_pods_alone() {
         }
     }
 }
+
+/// Nobody grants what they do not hold: not by a new role, not by touching one, not by a binding.
+#[tokio::test(flavor = "multi_thread")]
+async fn rights_are_not_escalated() {
+    let machine = Machine::start().await;
+    let group = "/apis/rbac.authorization.k8s.io/v1";
+    let rule = |group: &str, resources: &[&str], verbs: &[&str], names: &[&str]| json!({ "apiGroups": [group], "resources": resources, "verbs": verbs, "resourceNames": names });
+    let rbac = "rbac.authorization.k8s.io";
+    let rules = json!([
+        rule(rbac, &["roles", "rolebindings", "clusterroles"], &["create", "get", "patch"], &[]),
+        rule(rbac, &["clusterroles"], &["bind"], &["view"]),
+        rule(rbac, &["roles"], &["escalate"], &["free"]),
+        rule("", &["pods"], &["get"], &[]),
+    ]);
+    machine
+        .admin(
+            "POST",
+            &format!("{group}/clusterroles"),
+            &json!({ "metadata": { "name": "some" }, "rules": rules }),
+        )
+        .await;
+    let binding = json!({
+        "metadata": { "name": "some" }, "roleRef": { "apiGroup": rbac, "kind": "ClusterRole", "name": "some" },
+        "subjects": [{ "kind": "User", "name": "alice", "apiGroup": rbac }],
+    });
+    machine.admin("POST", &format!("{group}/clusterrolebindings"), &binding).await;
+    let roles = format!("{group}/namespaces/web/roles");
+    for name in ["big", "free"] {
+        let role = json!({ "metadata": { "name": name }, "rules": [rule("", &["secrets"], &["get"], &[])] });
+        machine.admin("POST", &roles, &role).await;
+    }
+    // The authorizer follows the store, a moment behind.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while machine.with_token("alice", "GET", &format!("{roles}/big"), &Json::Null).await.0 != 200 {
+        assert!(std::time::Instant::now() < deadline);
+    }
+    let missing = |kind: &str, name: &str, rights: &str| {
+        Err(format!(
+            "{kind}.{rbac} \"{name}\" is forbidden: user \"alice\" (groups=[\"system:authenticated\"]) is attempting to grant RBAC permissions not currently held:\n{rights}"
+        ))
+    };
+    let secrets = "{APIGroups:[\"\"], Resources:[\"secrets\"], Verbs:[\"get\"]}";
+    let events = "{APIGroups:[\"\"], Resources:[\"events\"], Verbs:[\"create\" \"patch\" \"update\"]}";
+    let label = json!({ "metadata": { "labels": { "a": "b" } } });
+    let bind = |role: &str| {
+        json!({ "metadata": { "name": role }, "roleRef": { "apiGroup": rbac, "kind": "ClusterRole", "name": role },
+            "subjects": [{ "kind": "User", "name": "alice", "apiGroup": rbac }] })
+    };
+    let bindings = format!("{group}/namespaces/web/rolebindings");
+    let pods = json!([rule("", &["pods"], &["get"], &[])]);
+    let table: Vec<(&str, String, Json, Result<(), String>)> = vec![
+        ("POST", roles.clone(), json!({ "metadata": { "name": "same" }, "rules": pods }), Ok(())),
+        (
+            "POST",
+            roles.clone(),
+            json!({ "metadata": { "name": "more" }, "rules": [rule("", &["secrets"], &["get"], &[])] }),
+            missing("roles", "more", secrets),
+        ),
+        ("PATCH", format!("{roles}/big"), label.clone(), missing("roles", "big", secrets)),
+        ("PATCH", format!("{roles}/big"), json!({ "metadata": { "finalizers": ["example.com/x"] } }), Ok(())),
+        // The verb escalate names the role, which the request to create one does not.
+        ("PATCH", format!("{roles}/free"), label, Ok(())),
+        (
+            "POST",
+            roles.clone(),
+            json!({ "metadata": { "name": "paths" }, "rules": [rule("", &["pods"], &["get"], &["x"])] }),
+            Ok(()),
+        ),
+        ("POST", bindings.clone(), bind("view"), Ok(())),
+        (
+            "POST",
+            bindings,
+            bind("system:node-problem-detector"),
+            missing("rolebindings", "system:node-problem-detector", events),
+        ),
+        (
+            "POST",
+            format!("{group}/clusterroles"),
+            json!({ "metadata": { "name": "agg" }, "aggregationRule": { "clusterRoleSelectors": [{ "matchLabels": { "a": "b" } }] } }),
+            Err(format!(
+                "clusterroles.{rbac} \"agg\" is forbidden: must have cluster-admin privileges to use the aggregationRule"
+            )),
+        ),
+    ];
+    for (method, path, body, expected) in table {
+        let (code, answer) = machine.with_token("alice", method, &path, &body).await;
+        match expected {
+            Ok(()) => assert!(code < 300, "{method} {path}: {answer}"),
+            Err(message) => {
+                let found = answer["message"].as_str().unwrap_or_default();
+                assert!(
+                    code == 403 && found.starts_with(&message),
+                    "{method} {path}: {code} {found}\n{message}"
+                );
+            }
+        }
+    }
+}

@@ -2,38 +2,20 @@
 //!
 //! A token never leaves this process but in the question itself; it is remembered and compared by its hash.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use env::Env;
 use meta::Str;
-use outbound::{Config, ConfigError, Hook, HookError, Kept, Try};
+use outbound::{Config, ConfigError, Hook, HookError, Kept};
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
-use telemetry::{CounterFamily, HistogramFamily};
 
 use crate::user::User;
 
 const REMEMBERED_MAX: usize = 32 << 10;
 /// Longest answer that is waited for.
 const TIMEOUT: Duration = Duration::from_secs(30);
-
-static REQUESTS: LazyLock<CounterFamily> = LazyLock::new(|| {
-    telemetry::counter(
-        "apiserver_delegated_authn_request_total",
-        "Requests to the token webhook by status code.",
-        &["code"],
-    )
-});
-
-static DURATION: LazyLock<HistogramFamily> = LazyLock::new(|| {
-    telemetry::histogram(
-        "apiserver_delegated_authn_request_duration_seconds",
-        "Latency of the token webhook in seconds by status code.",
-        &["code"],
-        &[0.25, 0.5, 0.7, 1.0, 1.5, 3.0, 5.0, 10.0],
-    )
-});
 
 /// How the webhook is asked.
 #[derive(Clone, Debug)]
@@ -123,11 +105,7 @@ impl TokenWebhook {
             "spec": { "token": token, "audiences": audiences },
             "status": { "user": {} },
         });
-        let answer = self.hook.ask(&question, |attempt: Try<'_>| {
-            let code = attempt.code.map_or_else(|| "<error>".to_owned(), |code| code.to_string());
-            REQUESTS.with(&[&code]).inc();
-            DURATION.with(&[&code]).observe_duration(attempt.took);
-        });
+        let answer = self.hook.ask(&question, |_| {});
         // What the server says may repeat the token, which must not get into a log or to whoever asked.
         let hidden = |text: &str| text.replace(token, "<token>");
         let answer = answer.await.map_err(|error: HookError| {

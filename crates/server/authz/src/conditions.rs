@@ -44,6 +44,10 @@ impl Conditions {
         Conditions(programs)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Asks all: one that says no wins over those that fail.
     pub(crate) fn check(&self, user: &User, request: &Attributes) -> Verdict {
         if self.0.is_empty() {

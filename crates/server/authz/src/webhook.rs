@@ -53,6 +53,15 @@ static EXCLUSIONS: LazyLock<CounterFamily> = LazyLock::new(|| {
     )
 });
 
+static CONDITION_SECONDS: LazyLock<HistogramFamily> = LazyLock::new(|| {
+    telemetry::histogram(
+        "apiserver_authorization_match_condition_evaluation_seconds",
+        "Time that an authorizer's match conditions take, by name and type.",
+        &["name", "type"],
+        &[0.001, 0.005, 0.01, 0.025, 0.1, 0.2, 0.25],
+    )
+});
+
 static CONDITION_ERRORS: LazyLock<CounterFamily> = LazyLock::new(|| {
     telemetry::counter(
         "apiserver_authorization_match_condition_evaluation_errors_total",
@@ -131,7 +140,12 @@ impl Webhook {
 
     /// The decision, and why it was not made as it should.
     pub(crate) async fn decide(&self, user: &User, request: &Attributes) -> (Decision, Option<String>) {
-        match self.conditions.check(user, request) {
+        let started = std::time::Instant::now();
+        let verdict = self.conditions.check(user, request);
+        if !self.conditions.is_empty() {
+            CONDITION_SECONDS.with(&[&self.settings.name, "Webhook"]).observe_since(started);
+        }
+        match verdict {
             Verdict::Applies => {}
             Verdict::Skipped => {
                 EXCLUSIONS.with(&[&self.settings.name, "Webhook"]).inc();
