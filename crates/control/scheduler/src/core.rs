@@ -151,6 +151,11 @@ impl Core {
         Box::new(Class::new(pod, &mut self.snapshot, &self.profiles[profile]))
     }
 
+    /// Forgets what pods share, so that the next decision asks every plugin anew. It changes no answer.
+    pub fn forget(&mut self) {
+        self.classes.clear();
+    }
+
     /// Keeps a class for the next pod like this one.
     pub fn give_back(&mut self, pod: &PodInfo, profile: usize, class: Box<Class>) {
         let Some(key) = pod.class() else { return };

@@ -139,6 +139,87 @@ fn what_is_remembered_equals_what_is_computed_from_nothing() {
     }
 }
 
+/// The node that a decision came to, by name, or the message.
+fn told(core: &Core, decision: &Decision) -> String {
+    match decision {
+        Decision::Node { index, feasible, evaluated } => {
+            format!("{} of {feasible} of {evaluated}", core.snapshot.name(*index))
+        }
+        Decision::Failed(failure) => failure.message(),
+    }
+}
+
+/// A profile that looks at part of the nodes only.
+fn partial() -> Profile {
+    Profile { percentage_of_nodes_to_score: Some(40), ..Profile::default() }
+}
+
+/// Lets the same things happen to a core: pods come, go, are nominated; nodes change. Answers all decisions.
+fn live(seed: u64, remembers: bool) -> Vec<String> {
+    let random = Random::seeded(seed);
+    let mut core = Core::new(vec![partial()]);
+    for number in 0..160 {
+        core.snapshot.set_node(node(number, &random));
+    }
+    let mut placed: Vec<Arc<PodInfo>> = Vec::new();
+    let mut nominated: Vec<Arc<PodInfo>> = Vec::new();
+    let mut decisions = Vec::new();
+    for number in 0..300 {
+        match random.below(10) {
+            0 => core.snapshot.set_node(node(random.below(160), &random)),
+            1 => core.snapshot.remove_node(&format!("n{}", random.below(160))),
+            2 | 3 if !placed.is_empty() => {
+                let gone = placed.swap_remove(random.below(placed.len()));
+                core.snapshot.remove_pod(gone.uid());
+            }
+            4 => {
+                let guest = Arc::new(PodInfo::new(pod(10_000 + number, &random)));
+                core.nominate(guest.clone(), format!("n{}", random.below(160)).into());
+                nominated.push(guest);
+            }
+            5 if !nominated.is_empty() => {
+                let guest = nominated.swap_remove(random.below(nominated.len()));
+                core.release(guest.uid());
+            }
+            _ => {}
+        }
+        let mut wanted = (*pod(number, &random)).clone();
+        if random.below(8) == 0 {
+            let names: Vec<String> = (0..3).map(|_| format!(r#""n{}""#, random.below(160))).collect();
+            let text = format!(
+                r#"{{"nodeAffinity":{{"requiredDuringSchedulingIgnoredDuringExecution":{{"nodeSelectorTerms":[{{"matchFields":[{{"key":"metadata.name","operator":"In","values":[{}]}}]}}]}}}}}}"#,
+                names.join(",")
+            );
+            wanted.spec.affinity =
+                Some(types::core::v1::Affinity::from_json(text.as_bytes()).unwrap().into());
+        }
+        let info = Arc::new(PodInfo::new(Arc::new(wanted)));
+        if !remembers {
+            core.forget();
+        }
+        let decision = core.decide(&info, 0, random.u64(), None);
+        decisions.push(told(&core, &decision));
+        if let Decision::Node { index, .. } = decision {
+            core.place(&info, index);
+            placed.push(info);
+        }
+    }
+    decisions
+}
+
+#[test]
+fn searches_that_stop_early_do_not_depend_on_what_is_remembered() {
+    for seed in 0..8 {
+        let (remembering, forgetful) = (live(seed, true), live(seed, false));
+        for (number, (one, other)) in remembering.iter().zip(&forgetful).enumerate() {
+            assert_eq!(one, other, "seed {seed}, pod {number}");
+        }
+        assert_eq!(remembering, live(seed, true), "the same seed gives the same decisions");
+        let placed = remembering.iter().filter(|one| one.contains(" of 100 of ")).count();
+        assert!(placed > 50, "only {placed} searches stopped early");
+    }
+}
+
 #[test]
 fn preemption_takes_no_more_than_it_must() {
     let mut preemptions = 0;
