@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use crate::devices::Devices;
+use crate::plugins::dynamic_resources::selector::Selectors;
 use hashbrown::HashMap;
 use meta::{Kind, Map, Object, Str};
 use types::apps::v1::{ReplicaSet, StatefulSet};
@@ -67,6 +68,8 @@ pub struct Cluster {
     pools: HashMap<(Str, Str), BTreeMap<Str, Arc<ResourceSlice>>>,
     /// What claims have.
     devices: Devices,
+    /// Selectors of devices, compiled, with what they select.
+    pub selectors: Selectors,
     /// Volumes that were promised to claims but are not bound yet, by volume: the claim's key.
     pub assumed_volumes: HashMap<Str, Str>,
     no_labels: Map<Str>,
@@ -141,6 +144,7 @@ impl Tabled for ResourceSlice {
     }
 
     fn follow(cluster: &mut Cluster, old: Option<&Arc<Self>>, new: Option<&Arc<Self>>) {
+        cluster.selectors.forget_devices();
         let node = |slice: &ResourceSlice| slice.spec.node_name.clone().unwrap_or_default();
         if let Some(old) = old
             && let Some(all) = cluster.node_slices.get_mut(&node(old))

@@ -7,7 +7,7 @@ pub mod allocate;
 mod capacity;
 mod pools;
 mod request;
-mod selector;
+pub mod selector;
 
 use std::sync::Arc;
 
@@ -205,7 +205,8 @@ impl Plugin for DynamicResources {
         let claims = claims(cx.object(), cx.cluster()).ok()?;
         let pending: Vec<_> = claims.into_iter().filter(|claim| claim.status.allocation.is_none()).collect();
         let allocator = if pending.is_empty() { None } else { Allocator::new(cx.cluster(), pending).ok() };
-        Some(Box::new(Alternatives(allocator)))
+        // Without alternatives every node scores 0.
+        Some(Box::new(Alternatives(allocator.filter(Allocator::has_alternatives))))
     }
 
     fn may_help(&self, event: ClusterEvent) -> bool {

@@ -14,7 +14,6 @@ use types::resource::v1::{
 use super::capacity;
 use super::pools::{Pool, Reachable, pools};
 use super::request::{Count, Request, Way, covers, requests};
-use super::selector::Selectors;
 use crate::cluster::Cluster;
 use crate::devices::{Amounts, DeviceId, short_name};
 use crate::snapshot::NodeRow;
@@ -36,7 +35,6 @@ pub struct Allocation {
 /// Finds devices for claims.
 pub struct Allocator {
     claims: Vec<(Arc<ResourceClaim>, Vec<Request>)>,
-    selectors: Selectors,
 }
 
 impl Allocator {
@@ -46,15 +44,20 @@ impl Allocator {
     /// A class that does not exist, a selector that does not compile.
     pub fn new(cluster: &Cluster, claims: Vec<Arc<ResourceClaim>>) -> Result<Self, String> {
         let mut with_requests = Vec::new();
-        let mut selectors = Selectors::default();
         for claim in claims {
             let requests = requests(cluster, &claim)?;
             for expression in requests.iter().flat_map(|one| &one.ways).flat_map(|way| &way.selectors) {
-                selectors.add(expression)?;
+                cluster.selectors.add(expression)?;
             }
             with_requests.push((claim, requests));
         }
-        Ok(Allocator { claims: with_requests, selectors })
+        Ok(Allocator { claims: with_requests })
+    }
+
+    /// Whether some request has alternatives, of which one may be preferred.
+    pub fn has_alternatives(&self) -> bool {
+        let requests = self.claims.iter().flat_map(|(_, requests)| requests);
+        requests.flat_map(|request| &request.ways).any(|way| way.preference != 0)
     }
 
     /// Whether there is nothing to find.
@@ -260,7 +263,7 @@ impl<'a> Search<'a> {
         }
         let mut suits = tolerated(device.device(), way);
         for expression in &way.selectors {
-            suits = suits && self.allocator.selectors.select(expression, device)?;
+            suits = suits && self.cluster.selectors.select(expression, device)?;
         }
         self.matches.insert(key, suits);
         Ok(suits)

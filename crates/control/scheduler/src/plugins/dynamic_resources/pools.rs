@@ -23,6 +23,11 @@ impl Reachable {
         &self.slice.spec.devices[self.at]
     }
 
+    /// What tells the device from all others as long as its slice lives.
+    pub(super) fn place(&self) -> (usize, usize) {
+        (Arc::as_ptr(&self.slice) as usize, self.at)
+    }
+
     pub(super) fn driver(&self) -> &Str {
         &self.slice.spec.driver
     }

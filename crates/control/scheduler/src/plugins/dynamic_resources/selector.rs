@@ -10,6 +10,7 @@ use cel::{
 };
 use hashbrown::HashMap;
 use meta::Str;
+use parking_lot::Mutex;
 use types::resource::v1::DeviceAttribute;
 
 use super::pools::Reachable;
@@ -31,9 +32,18 @@ static DEVICE: LazyLock<Env> = LazyLock::new(|| {
 static VERSION: LazyLock<Option<Program>> =
     LazyLock::new(|| Env::new().variable("text", Type::String).compile("semver(text)").ok());
 
-/// Compiled expressions.
+/// Expressions kept compiled, with what they said about devices.
+const EXPRESSIONS_MAX: usize = 1024;
+
+/// Compiled expressions, and which devices each selects. Devices do not change within a slice's object.
 #[derive(Default)]
-pub(super) struct Selectors(HashMap<Str, Program>);
+pub struct Selectors(Mutex<HashMap<Str, Expression>>);
+
+struct Expression {
+    program: Arc<Program>,
+    /// By address of the slice, which lives as long as the cluster has it, and place in it.
+    selected: HashMap<(usize, usize), bool>,
+}
 
 /// Attributes or capacity by domain; a domain that the device has nothing of is empty.
 struct Domains<'d> {
@@ -93,31 +103,57 @@ impl<'a> Fields<'a> for Domains<'_> {
 }
 
 impl Selectors {
-    /// Compiles an expression.
-    pub(super) fn add(&mut self, expression: &Str) -> Result<(), String> {
-        if !self.0.contains_key(expression) {
-            let program = DEVICE.compile(expression).map_err(|error| error.to_string())?;
-            self.0.insert(expression.clone(), program);
+    /// Compiles an expression, unless it is known.
+    pub(super) fn add(&self, expression: &Str) -> Result<(), String> {
+        self.program(expression).map(|_| ())
+    }
+
+    fn program(&self, expression: &Str) -> Result<Arc<Program>, String> {
+        let mut known = self.0.lock();
+        if let Some(known) = known.get(expression) {
+            return Ok(known.program.clone());
         }
-        Ok(())
+        let program = Arc::new(DEVICE.compile(expression).map_err(|error| error.to_string())?);
+        if known.len() >= EXPRESSIONS_MAX {
+            known.clear();
+        }
+        let fresh = Expression { program: program.clone(), selected: HashMap::new() };
+        known.insert(expression.clone(), fresh);
+        Ok(program)
+    }
+
+    /// Slices came or went: what was said about devices is void.
+    pub fn forget_devices(&self) {
+        self.0.lock().values_mut().for_each(|known| known.selected.clear());
     }
 
     /// Whether the expression selects the device.
     pub(super) fn select(&self, expression: &Str, device: &Reachable) -> Result<bool, String> {
-        let Some(program) = self.0.get(expression) else { return Ok(false) };
-        let attributes = Domains { device, capacity: false };
-        let capacity = Domains { device, capacity: true };
-        let shared = device.device().allow_multiple_allocations == Some(true);
-        let fields = BTreeMap::from([
-            (Key::String("driver".into()), device.driver().to_string().into()),
-            (Key::String("attributes".into()), Value::Map(Map::Lazy(&attributes))),
-            (Key::String("capacity".into()), Value::Map(Map::Lazy(&capacity))),
-            (Key::String("allowMultipleAllocations".into()), shared.into()),
-        ]);
-        let activation = Activation::new().value("device", Value::Map(Map::Built(Arc::new(fields))));
-        let value = program
-            .evaluate(&activation, &mut Budget::new(PER_CALL_LIMIT))
-            .map_err(|error| format!("device {}: {error}", device.device().name))?;
-        Ok(value.as_bool() == Some(true))
+        let place = device.place();
+        if let Some(selected) = self.0.lock().get(expression).and_then(|known| known.selected.get(&place)) {
+            return Ok(*selected);
+        }
+        let selected = evaluate(&*self.program(expression)?, device)?;
+        if let Some(known) = self.0.lock().get_mut(expression) {
+            known.selected.insert(place, selected);
+        }
+        Ok(selected)
     }
+}
+
+fn evaluate(program: &Program, device: &Reachable) -> Result<bool, String> {
+    let attributes = Domains { device, capacity: false };
+    let capacity = Domains { device, capacity: true };
+    let shared = device.device().allow_multiple_allocations == Some(true);
+    let fields = BTreeMap::from([
+        (Key::String("driver".into()), device.driver().to_string().into()),
+        (Key::String("attributes".into()), Value::Map(Map::Lazy(&attributes))),
+        (Key::String("capacity".into()), Value::Map(Map::Lazy(&capacity))),
+        (Key::String("allowMultipleAllocations".into()), shared.into()),
+    ]);
+    let activation = Activation::new().value("device", Value::Map(Map::Built(Arc::new(fields))));
+    let value = program
+        .evaluate(&activation, &mut Budget::new(PER_CALL_LIMIT))
+        .map_err(|error| format!("device {}: {error}", device.device().name))?;
+    Ok(value.as_bool() == Some(true))
 }
