@@ -31,7 +31,7 @@ pub(crate) fn begin(
     let attributes = decoded.attributes();
     let asked = Asked {
         id: &decoded.audit_id,
-        uri: decoded.uri.as_deref().unwrap_or_default(),
+        uri: decoded.uri.as_ref().map_or("", http::uri::PathAndQuery::as_str),
         user,
         impersonated: None,
         source_ips: &source_ips(connection, decoded),

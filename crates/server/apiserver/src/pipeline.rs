@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use authn::{Credentials, Identified, Impersonation};
 use authz::{Attributes, Authorized};
+use http::uri::PathAndQuery;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use meta::Status;
@@ -37,8 +38,8 @@ pub(crate) struct Decoded {
     pub headers: HeaderMap,
     /// HTTP method.
     pub method: http::Method,
-    /// Path and query as sent, for the audit log.
-    pub uri: Option<String>,
+    /// Path and query as sent.
+    pub uri: Option<PathAndQuery>,
     /// Id of the request in the audit log and in the answer.
     pub audit_id: String,
     /// What the audit log is told of the request, once its user is known, if anything.
@@ -143,7 +144,7 @@ impl Server {
             info,
             headers: request.headers().clone(),
             method: request.method().clone(),
-            uri: self.audit.as_ref().and_then(|_| Some(request.uri().path_and_query()?.to_string())),
+            uri: request.uri().path_and_query().cloned(),
             audit_id: self.next_audit_id(),
             record: OnceLock::new(),
         }
@@ -241,7 +242,8 @@ impl Server {
 
 /// The 500 for a request that no authorizer allowed and some could not decide: plain text, as upstream answers it.
 fn failure(decoded: &Decoded, error: &str) -> Answer {
-    let uri = meta::go_quote(&decoded.path).replace('<', "&lt;").replace('>', "&gt;");
+    let uri = decoded.uri.as_ref().map_or("", PathAndQuery::as_str);
+    let uri = meta::go_quote(&uri.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;"));
     let text = format!("Internal Server Error: {uri}: {error}\n");
     Answer::Text(StatusCode::INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", text.into())
 }

@@ -26,6 +26,10 @@ struct Machine {
 
 impl Machine {
     async fn start() -> Self {
+        Self::authorized_by(apiserver::Authorization::default()).await
+    }
+
+    async fn authorized_by(authorization: apiserver::Authorization) -> Self {
         let ca_key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -58,7 +62,7 @@ impl Machine {
             node_ports: 30000..=32767,
             kubelet_client: None,
             authentication: apiserver::Authentication::default(),
-            authorization: apiserver::Authorization::default(),
+            authorization,
             admission: Admission::default(),
             audit: None,
         })
@@ -86,7 +90,8 @@ impl Machine {
         let response = caller.send(request.body(body).unwrap()).await.unwrap();
         let status = response.status().as_u16();
         let answer = response.into_body().read(16 << 20).await.unwrap();
-        (status, serde_json::from_slice(&answer).unwrap_or(Json::Null))
+        let text = || String::from_utf8_lossy(&answer).into();
+        (status, serde_json::from_slice(&answer).unwrap_or_else(|_| text()))
     }
 
     async fn with_token(&self, token: &str, method: &str, path: &str, body: &Json) -> (u16, Json) {
@@ -535,4 +540,50 @@ async fn rights_are_not_escalated() {
             }
         }
     }
+}
+
+/// A webhook that cannot be reached: who is allowed by another authorizer is served, and who by none learns that it failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreachable_authorizer_is_told() {
+    let folder = std::env::temp_dir().join(format!("ferrokube-sig-auth-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let kubeconfig = folder.join("webhook.kubeconfig");
+    // Nobody listens on the port of a listener that is gone.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let text = json!({
+        "clusters": [{ "name": "c", "cluster": { "server": format!("http://127.0.0.1:{port}/authorize") } }],
+        "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "" } }], "current-context": "c",
+    });
+    std::fs::write(&kubeconfig, text.to_string()).unwrap();
+    let file = json!({
+        "apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthorizationConfiguration",
+        "authorizers": [
+            { "type": "Webhook", "name": "w", "webhook": {
+                "timeout": "3s", "subjectAccessReviewVersion": "v1", "failurePolicy": "NoOpinion",
+                "matchConditionSubjectAccessReviewVersion": "v1",
+                "matchConditions": [{ "expression": "request.user == 'alice'" }],
+                "connectionInfo": { "type": "KubeConfigFile", "kubeConfigFile": kubeconfig },
+            } },
+            { "type": "RBAC", "name": "r" },
+        ],
+    });
+    let configuration = apiserver::AuthorizationConfiguration::parse(&file.to_string()).unwrap();
+    configuration.validate().unwrap();
+    let chain = configuration.chain(None, &Env::real()).unwrap();
+    let authorization = apiserver::Authorization { chain, ..apiserver::Authorization::default() };
+    let machine = Machine::authorized_by(authorization).await;
+    let (code, _) = machine.with_token("alice", "GET", "/version", &Json::Null).await;
+    assert_eq!(code, 200);
+    let (code, answer) =
+        machine.with_token("alice", "GET", "/api/v1/namespaces?limit=1&x=1", &Json::Null).await;
+    let why = format!(
+        "Post \"http://127.0.0.1:{port}/authorize?timeout=3s\": dial tcp 127.0.0.1:{port}: connect: connection refused"
+    );
+    let expected = format!("Internal Server Error: \"/api/v1/namespaces?limit=1&amp;x=1\": {why}\n");
+    assert_eq!((code, answer.as_str()), (500, Some(expected.as_str())));
+    let review =
+        json!({ "spec": { "user": "alice", "resourceAttributes": { "verb": "list", "resource": "pods" } } });
+    let answer = machine.admin("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", &review).await;
+    assert_eq!(answer["status"], json!({ "allowed": false, "evaluationError": why }));
+    std::fs::remove_dir_all(&folder).unwrap();
 }
