@@ -18,6 +18,7 @@ use types::storage::v1::StorageClass;
 
 struct Cluster {
     api: Arc<Fake>,
+    waiting: Waiting,
     scheduler: env::Task,
 }
 
@@ -59,8 +60,8 @@ fn cluster_with(
     });
     let client = api.client();
     let informers = Informers::new(client.clone(), env.clone());
-    let config = service::Config { client, informers, env, config, plugins, waiting };
-    Cluster { api, scheduler: env::spawn("scheduler", service::run(config)) }
+    let config = service::Config { client, informers, env, config, plugins, waiting: waiting.clone() };
+    Cluster { api, waiting, scheduler: env::spawn("scheduler", service::run(config)) }
 }
 
 fn node(name: &str, cpu: &str) -> Node {
@@ -295,6 +296,19 @@ async fn pods_of_a_gang_are_bound_together() {
     cluster.api.put(pod("one", "1", 0, ""));
     cluster.api.put(pod("two", "1", 0, ""));
     assert!(eventually(|| cluster.node_of("one") == "n1" && cluster.node_of("two") == "n1").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_goes_while_it_waits_gives_its_node_back() {
+    let cluster = gang(2);
+    cluster.api.put(pod("one", "3", 0, ""));
+    assert!(eventually(|| cluster.waiting.pods().len() == 1).await);
+    cluster.api.remove::<Pod>("d", "one");
+    assert!(eventually(|| cluster.waiting.pods().is_empty()).await);
+    cluster.api.put(pod("two", "2", 0, ""));
+    cluster.api.put(pod("three", "2", 0, ""));
+    assert!(eventually(|| cluster.node_of("two") == "n1" && cluster.node_of("three") == "n1").await);
+    assert!(cluster.told("FailedScheduling").iter().all(|text| !text.contains("the pod is gone")));
 }
 
 #[tokio::test(start_paused = true)]

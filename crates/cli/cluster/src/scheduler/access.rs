@@ -69,6 +69,11 @@ impl Access {
         Arc::new(Access { reviewer, authorizer, env, tokens: Mutex::default(), verdicts: Mutex::default() })
     }
 
+    /// Waits.
+    pub(super) async fn pause(&self, duration: Duration) {
+        self.env.sleep(duration).await;
+    }
+
     /// Who sent a request with these credentials; `None` when the token is no good.
     pub(super) async fn identify(
         &self,

@@ -26,7 +26,11 @@ use super::access::Access;
 use super::questions::{Questions, Refusal, parameter, what_if_of};
 
 /// Connections that are served at once; further ones wait.
-const CONNECTIONS_MAX: usize = 64;
+const CONNECTIONS_MAX: usize = 512;
+/// Longest life of a connection, so that idle ones do not keep others out.
+const LIFETIME: Duration = Duration::from_secs(300);
+/// Pause when no connection can be taken, such as without a free file descriptor.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Longest time for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Largest manifest of a question.
@@ -113,10 +117,13 @@ impl Endpoint {
             let slots = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
             loop {
                 let Ok(slot) = slots.clone().acquire_owned().await else { return };
-                let Ok((stream, _)) = listener.accept().await else { continue };
+                let Ok((stream, _)) = listener.accept().await else {
+                    self.access.pause(PAUSE).await;
+                    continue;
+                };
                 let (endpoint, acceptor) = (self.clone(), acceptor.clone());
                 env::spawn_detached("scheduler-https-connection", async move {
-                    endpoint.connection(stream, acceptor).await;
+                    let _ = tokio::time::timeout(LIFETIME, endpoint.connection(stream, acceptor)).await;
                     drop(slot);
                 });
             }

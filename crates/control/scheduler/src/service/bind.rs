@@ -91,10 +91,15 @@ impl Scheduler {
     /// Permit said no: the pod waits for something that the plugin says may help.
     async fn deny(&self, reserved: &Reserved, plugin: &'static str, reason: &str) {
         let now = self.now();
+        let mut gone = false;
         self.unreserve(reserved, |state| {
+            gone = !state.queue.knows(reserved.pod.uid());
             state.queue.refused(reserved.pod.uid(), vec![plugin], &state.core.profiles, now);
         });
-        metrics::failed(reserved, now);
+        if gone {
+            return;
+        }
+        metrics::denied(reserved, now);
         let refusal = Rejection::unschedulable(plugin, reason);
         let failure = Failure::of_one(refusal);
         self.refuse(&reserved.pod, reserved.profile, &failure, None).await;

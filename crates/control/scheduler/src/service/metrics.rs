@@ -148,6 +148,16 @@ pub(super) fn failed(reserved: &Reserved, now: Duration) {
     METRICS.attempt_seconds.with(&[profile, "error"]).observe_duration(now.saturating_sub(reserved.started));
 }
 
+/// A plugin took a decision back.
+pub(super) fn denied(reserved: &Reserved, now: Duration) {
+    let profile = &reserved.pod.pod.spec.scheduler_name;
+    METRICS.attempts.with(&[profile, "unschedulable"]).inc();
+    METRICS
+        .attempt_seconds
+        .with(&[profile, "unschedulable"])
+        .observe_duration(now.saturating_sub(reserved.started));
+}
+
 /// Preemption chose so many victims.
 pub(super) fn victims(count: usize) {
     METRICS.preemptions.with(&[]).inc();

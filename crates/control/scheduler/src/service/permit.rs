@@ -54,6 +54,13 @@ impl Waiting {
     }
 }
 
+impl Waiting {
+    /// The pod is gone: it waits no longer.
+    pub(super) fn forget(&self, uid: &str) {
+        self.reject(uid, "", "the pod is gone");
+    }
+}
+
 impl WaitingPod {
     fn tell(&mut self, verdict: Result<(), Denial>) {
         if let Some(sender) = self.verdict.take() {

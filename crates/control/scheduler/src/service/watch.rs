@@ -193,6 +193,9 @@ impl Scheduler {
                 state.pod_waits(pod, now);
             }
         });
+        if gone || pod.metadata.deletion_timestamp.is_some() {
+            self.waiting.forget(&pod.metadata.uid);
+        }
         let what = if pod.spec.node_name.is_empty() { "UnscheduledPod" } else { "AssignedPod" };
         metrics::handled(told(what, change), begun.elapsed());
     }
