@@ -7,6 +7,7 @@ mod clock;
 mod dir_watch;
 mod files;
 mod lock;
+mod memory;
 mod random;
 mod task;
 
@@ -14,6 +15,7 @@ pub use clock::{Clock, ManualClock, RealClock, Sleep};
 pub use dir_watch::DirWatch;
 pub use files::{create_private_dir, read_optional, remove_optional, sync_dir, write_atomic};
 pub use lock::{LockError, LockFile};
+pub use memory::prepare_for_caches;
 pub use random::Random;
 pub use task::{Task, spawn, spawn_detached};
 

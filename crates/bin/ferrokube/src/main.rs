@@ -82,6 +82,9 @@ fn run() -> Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let data_dir = std::path::absolute(&cli.data_dir)?;
     let paths = Paths::new(&data_dir);
+    if matches!(cli.command, Command::Up { foreground: true, .. } | Command::Scheduler(_)) {
+        env::prepare_for_caches();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match cli.command {
         Command::Up { options, foreground, no_kubeconfig } => {

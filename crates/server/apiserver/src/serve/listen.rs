@@ -3,19 +3,22 @@
 //! What a client can hold without asking anything is bounded: connections at once, seconds for a handshake, seconds
 //! and bytes for request headers, streams per HTTP/2 connection.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
+use tokio_util::task::AbortOnDropHandle;
 
+use super::streams::Streams;
 use super::tls::Tls;
 use crate::http::body::Body;
 
@@ -116,13 +119,21 @@ async fn connection<S: Service>(
         _ => Ok(None),
     };
     let connection = Arc::new(Connection { certificate, proxy, peer });
+    let streams = Streams::default();
+    let beside = streams.clone();
     let handler = service_fn(move |request| {
         let (service, connection) = (service.clone(), connection.clone());
-        async move { Ok::<_, Infallible>(service.serve(connection, request).await) }
+        let answer = answer(service, connection, request);
+        // A request that is alone on its connection keeps nobody waiting; others run on any thread.
+        let alone = beside.running() == 0;
+        async move {
+            let answer = if alone { answer.await } else { AbortOnDropHandle::new(tokio::spawn(answer)).await? };
+            Ok::<_, tokio::task::JoinError>(answer)
+        }
     });
     let io = TokioIo::new(stream);
     if http2 {
-        let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+        let served = hyper::server::conn::http2::Builder::new(streams.clone())
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS_MAX)
             .max_header_list_size(HEADER_BYTES_MAX as u32)
@@ -131,11 +142,12 @@ async fn connection<S: Service>(
             .max_send_buf_size(1 << 20)
             .keep_alive_interval(Duration::from_secs(30))
             .serve_connection(io, handler);
-        let mut served = std::pin::pin!(served);
+        let served = std::pin::pin!(served);
+        let mut served = streams.with(served);
         tokio::select! {
-            result = served.as_mut() => result?,
+            result = &mut served => result?,
             () = stopped(&mut stop) => {
-                served.as_mut().graceful_shutdown();
+                served.connection.as_mut().graceful_shutdown();
                 served.await?;
             }
         }
@@ -157,4 +169,20 @@ async fn connection<S: Service>(
         }
     }
     Ok(())
+}
+
+/// The service's answer. A panic costs the one request that met it, as upstream's filter for panics has it.
+async fn answer<S: Service>(
+    service: Arc<S>,
+    connection: Arc<Connection>,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let served = AssertUnwindSafe(service.serve(connection, request)).catch_unwind();
+    served.await.unwrap_or_else(|_| {
+        let mut response = Response::new(Body::full(
+            "This request caused apiserver to panic. Look in the logs for details.\n",
+        ));
+        *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+        response
+    })
 }

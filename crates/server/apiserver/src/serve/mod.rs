@@ -1,4 +1,5 @@
 //! Sockets: TLS, connections, and what bounds them.
 
 pub mod listen;
+mod streams;
 pub mod tls;
