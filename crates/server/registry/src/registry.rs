@@ -160,6 +160,8 @@ impl Registry {
         outcome
     }
 
+    /// Writes have large futures. Each is made where it stays: as part of its callers' futures it would be moved with
+    /// them, whatever the verb.
     async fn dispatch(
         &self,
         authorized: &Authorized,
@@ -173,7 +175,7 @@ impl Registry {
             .ok_or_else(errors::no_such_resource)?;
         let mut request = Request { authorized, target: &target, served: &served, warnings, notes };
         if !target.subresource.is_empty() {
-            return self.subresource(&mut request, action).await;
+            return Box::pin(self.subresource(&mut request, action)).await;
         }
         match action {
             Action::Get { resource_version } => {
@@ -182,18 +184,20 @@ impl Registry {
             Action::List(options) => self.list(&request, &options).await.map(Outcome::List),
             Action::Watch(options) => self.watch(&request, &options).await.map(Outcome::Watch),
             Action::Create(object, options) if served.resource().plural == "bindings" => {
-                self.create_binding(&mut request, object, &options).await
+                Box::pin(self.create_binding(&mut request, object, &options)).await
             }
-            Action::Create(object, options) => self.create(&mut request, object, &options).await,
+            Action::Create(object, options) => {
+                Box::pin(self.create(&mut request, object, &options)).await
+            }
             Action::Update(object, options) => {
-                self.update(&mut request, Source::Replace(object), &options).await
+                Box::pin(self.update(&mut request, Source::Replace(object), &options)).await
             }
             Action::Patch(kind, body, options) => {
-                self.update(&mut request, Source::Patch(kind, body), &options).await
+                Box::pin(self.update(&mut request, Source::Patch(kind, body), &options)).await
             }
-            Action::Delete(options) => self.delete(&mut request, options).await,
+            Action::Delete(options) => Box::pin(self.delete(&mut request, options)).await,
             Action::DeleteCollection(list, options) => {
-                self.delete_collection(&mut request, &list, options).await
+                Box::pin(self.delete_collection(&mut request, &list, options)).await
             }
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use call::{DeleteOptions, Target};
-use informer::Key;
+use informer::{Change, Key};
 use meta::Str;
 use parking_lot::Mutex;
 use reconcile::{Context, Controller, Next, Plan, Reconciler, Running, World, Write};
@@ -21,21 +21,22 @@ const QUARANTINE_SECONDS: i64 = 40;
 const PERIOD: Duration = Duration::from_secs(20);
 /// Ended pods kept in the whole cluster, upstream's default.
 const ENDED_MAX: usize = 12_500;
+/// The key that stands for all pods; a pod's own key stands for that pod.
+const WHOLE: Key = Key { namespace: Str::new(), name: Str::new() };
 const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
 
 /// Starts the controller.
 pub(crate) fn start(context: &Context) -> Running {
-    let whole = || vec![Key::default()];
     Controller::new("pod_gc", "pod-garbage-collector", context.clone(), PodGc::default())
         .index::<Pod>(BY_NODE, node_of)
-        .on::<Pod>(move |pod, world| {
-            let orphan =
-                !pod.spec.node_name.is_empty() && world.get::<Node>("", &pod.spec.node_name).is_none();
-            let unbound = pod.metadata.deletion_timestamp.is_some() && pod.spec.node_name.is_empty();
-            if orphan || unbound { whole() } else { Vec::new() }
+        .on_change::<Pod>(|change, world| match change {
+            Change::Deleted(_) => Vec::new(),
+            Change::Added(pod) | Change::Updated { new: pod, .. } if is_unbound(pod) => vec![Key::of(&**pod)],
+            Change::Added(pod) | Change::Updated { new: pod, .. } if is_orphan(pod, world) => vec![WHOLE],
+            _ => Vec::new(),
         })
-        .on_change::<Node>(|change, _| if change.old().is_none() { vec![Key::default()] } else { Vec::new() })
-        .wake(Key::default())
+        .on_change::<Node>(|change, _| if change.old().is_none() { vec![WHOLE] } else { Vec::new() })
+        .wake(WHOLE)
         .workers(1)
         .start()
 }
@@ -47,22 +48,24 @@ pub(crate) struct PodGc {
 }
 
 impl Reconciler for PodGc {
-    fn reconcile(&self, _key: &Key, world: &World, plan: &mut Plan) -> Next {
+    fn reconcile(&self, key: &Key, world: &World, plan: &mut Plan) -> Next {
+        if *key != WHOLE {
+            let pod = world.get::<Pod>(&key.namespace, &key.name);
+            if let Some(pod) = pod.filter(|pod| is_unbound(pod)) {
+                end(&pod, None, world, plan);
+            }
+            return Next::Done;
+        }
         let all = world.list_all::<Pod>();
         let now = world.unix_seconds();
-        for pod in &all {
-            let unbound = pod.spec.node_name.is_empty() && pod.metadata.deletion_timestamp.is_some();
-            if unbound || on_dead_node(pod, world) {
-                end(pod, None, world, plan);
-            }
+        for pod in all.iter().filter(|pod| is_unbound(pod) || on_dead_node(pod, world)) {
+            end(pod, None, world, plan);
         }
         ended(&all, world, plan);
 
         let mut orphans: HashMap<Str, Vec<Arc<Pod>>> = HashMap::new();
-        for pod in all.iter().filter(|pod| !pod.spec.node_name.is_empty()) {
-            if world.get::<Node>("", &pod.spec.node_name).is_none() {
-                orphans.entry(pod.spec.node_name.clone()).or_default().push(pod.clone());
-            }
+        for pod in all.iter().filter(|pod| is_orphan(pod, world)) {
+            orphans.entry(pod.spec.node_name.clone()).or_default().push(pod.clone());
         }
         let mut missing = self.missing.lock();
         missing.retain(|node, _| orphans.contains_key(node));
@@ -88,6 +91,16 @@ impl Reconciler for PodGc {
         }
         Next::After(wait)
     }
+}
+
+/// A terminating pod that never got a node.
+fn is_unbound(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some() && pod.spec.node_name.is_empty()
+}
+
+/// A pod whose node is not known.
+fn is_orphan(pod: &Pod, world: &World) -> bool {
+    !pod.spec.node_name.is_empty() && world.get::<Node>("", &pod.spec.node_name).is_none()
 }
 
 /// A terminating pod on a node that somebody declared dead.
