@@ -102,8 +102,7 @@ async fn an_operator_keeps_its_objects() {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     let apply = PatchParams::apply(MANAGER);
     definitions.patch(Greeting::crd_name(), &apply, &Patch::Apply(Greeting::crd())).await.unwrap();
-    let established =
-        await_condition(definitions, Greeting::crd_name(), conditions::is_crd_established());
+    let established = await_condition(definitions, Greeting::crd_name(), conditions::is_crd_established());
     tokio::time::timeout(SOON, established).await.unwrap().unwrap();
 
     let greetings: Api<Greeting> = Api::default_namespaced(client.clone());
@@ -117,8 +116,7 @@ async fn an_operator_keeps_its_objects() {
     let streaming = watcher(maps.clone(), watcher::Config::default().streaming_lists());
     let mut seen = Box::pin(streaming.applied_objects());
 
-    let (code, message) =
-        refusal(greetings.create(&PostParams::default(), &greeting("rude", "bye")).await);
+    let (code, message) = refusal(greetings.create(&PostParams::default(), &greeting("rude", "bye")).await);
     assert_eq!(code, 422, "{message}");
     assert!(message.contains("greet, do not leave"), "{message}");
 
@@ -139,7 +137,8 @@ async fn an_operator_keeps_its_objects() {
 
     // The scale subresource, and the status that answers it.
     let scale = serde_json::json!({ "spec": { "replicas": 3 } });
-    let scaled = greetings.patch_scale("hello", &PatchParams::default(), &Patch::Merge(&scale)).await.unwrap();
+    let scaled =
+        greetings.patch_scale("hello", &PatchParams::default(), &Patch::Merge(&scale)).await.unwrap();
     assert_eq!(scaled.spec.and_then(|spec| spec.replicas), Some(3));
     let said = await_condition(greetings.clone(), "hello", |greeting: Option<&Greeting>| {
         greeting.and_then(|greeting| greeting.status.as_ref()).is_some_and(|status| status.said == 3)

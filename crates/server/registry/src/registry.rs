@@ -186,9 +186,7 @@ impl Registry {
             Action::Create(object, options) if served.resource().plural == "bindings" => {
                 Box::pin(self.create_binding(&mut request, object, &options)).await
             }
-            Action::Create(object, options) => {
-                Box::pin(self.create(&mut request, object, &options)).await
-            }
+            Action::Create(object, options) => Box::pin(self.create(&mut request, object, &options)).await,
             Action::Update(object, options) => {
                 Box::pin(self.update(&mut request, Source::Replace(object), &options)).await
             }

@@ -127,7 +127,8 @@ async fn connection<S: Service>(
         // A request that is alone on its connection keeps nobody waiting; others run on any thread.
         let alone = beside.running() == 0;
         async move {
-            let answer = if alone { answer.await } else { AbortOnDropHandle::new(tokio::spawn(answer)).await? };
+            let answer =
+                if alone { answer.await } else { AbortOnDropHandle::new(tokio::spawn(answer)).await? };
             Ok::<_, tokio::task::JoinError>(answer)
         }
     });
