@@ -99,11 +99,14 @@ async fn follow(server: &Server, file: &Followed, mut known: String) {
         }
     };
     loop {
-        watch.changed().await;
+        // Looked at before it is waited for, since the file may have changed before the watch was there.
         let text = match tokio::fs::read_to_string(path).await {
             Ok(text) if text != known && !text.is_empty() => text,
             // Nothing new, or the file is being replaced this moment.
-            _ => continue,
+            _ => {
+                watch.changed().await;
+                continue;
+            }
         };
         known.clone_from(&text);
         let (reloads, result) = match file {
