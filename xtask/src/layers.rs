@@ -44,6 +44,8 @@ pub const SAME_LAYER: &[(&str, &str)] = &[
     ("printers", "types"),
     ("mvcc", "engine"),
     ("feed", "mvcc"),
+    ("aggregate", "authn"),
+    ("apiserver", "aggregate"),
     ("authz", "authn"),
     ("flow", "authn"),
     ("admission", "authn"),
