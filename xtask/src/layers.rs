@@ -45,6 +45,7 @@ pub const SAME_LAYER: &[(&str, &str)] = &[
     ("mvcc", "engine"),
     ("feed", "mvcc"),
     ("aggregate", "authn"),
+    ("aggregate", "webhook"),
     ("apiserver", "aggregate"),
     ("authz", "authn"),
     ("flow", "authn"),

@@ -121,6 +121,8 @@ async fn serve(settings: &Settings, pki: &Pki, store: Arc<dyn Store>, env: Env) 
             proxy_ca: front_proxy.authority,
         },
         request_header: front_proxy.names,
+        proxy_client: Some(front_proxy.client),
+        aggregator_routing: options.front_proxy.enable_aggregator_routing,
         token_file,
         service_account_key: pem(&pki.service_account.key_pem),
         service_account_issuer: options.authentication.issuer(&options.cluster_domain),

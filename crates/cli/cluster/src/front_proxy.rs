@@ -1,12 +1,12 @@
 //! The options of the front proxy, under upstream's names: whom this server believes when a proxy in front of it names
-//! the user.
+//! the user, and how it proves to extension API servers that it is such a proxy itself.
 //!
-//! Without options that is the cluster's own front proxy authority, as kubeadm sets it up.
+//! Without options both sides use the cluster's own front proxy authority, as kubeadm sets it up.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use apiserver::RequestHeaderNames;
+use apiserver::{ProxyIdentity, RequestHeaderNames};
 use serde::{Deserialize, Serialize};
 
 use crate::pki::Pki;
@@ -33,6 +33,15 @@ pub struct FrontProxyOptions {
     /// Beginnings of the headers that hold more about the user
     #[arg(long, value_delimiter = ',', default_value = "X-Remote-Extra-", value_name = "LIST")]
     pub requestheader_extra_headers_prefix: Vec<String>,
+    /// Certificate by which extension API servers know this server [default: the cluster's own]
+    #[arg(long, value_name = "FILE", requires = "proxy_client_key_file")]
+    pub proxy_client_cert_file: Option<PathBuf>,
+    /// The key of that certificate
+    #[arg(long, value_name = "FILE", requires = "proxy_client_cert_file")]
+    pub proxy_client_key_file: Option<PathBuf>,
+    /// Reach extension API servers by the endpoints of their Service alone, never by its own address
+    #[arg(long)]
+    pub enable_aggregator_routing: bool,
 }
 
 impl Default for FrontProxyOptions {
@@ -45,6 +54,9 @@ impl Default for FrontProxyOptions {
             requestheader_uid_headers: Vec::new(),
             requestheader_group_headers: list("X-Remote-Group"),
             requestheader_extra_headers_prefix: list("X-Remote-Extra-"),
+            proxy_client_cert_file: None,
+            proxy_client_key_file: None,
+            enable_aggregator_routing: false,
         }
     }
 }
@@ -55,11 +67,23 @@ pub(crate) struct FrontProxy {
     pub authority: Vec<u8>,
     /// The headers by which they name users.
     pub names: RequestHeaderNames,
+    /// By what extension API servers know this server.
+    pub client: ProxyIdentity,
 }
 
 /// Reads the files.
 pub(crate) fn open(options: &FrontProxyOptions, pki: &Pki) -> Result<FrontProxy> {
     let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+    let own = &pki.front_proxy_client;
+    let client = match (&options.proxy_client_cert_file, &options.proxy_client_key_file) {
+        (Some(certificate), Some(key)) => {
+            ProxyIdentity { certificate: read(certificate)?, key: read(key)? }
+        }
+        _ => ProxyIdentity {
+            certificate: own.certificate_pem.as_bytes().to_vec(),
+            key: own.key_pem.as_bytes().to_vec(),
+        },
+    };
     let authority = match &options.requestheader_client_ca_file {
         Some(path) => read(path)?,
         None => pki.front_proxy_ca.certificate_pem.as_bytes().to_vec(),
@@ -69,12 +93,9 @@ pub(crate) fn open(options: &FrontProxyOptions, pki: &Pki) -> Result<FrontProxy>
         username: list("requestheader-username-headers", &options.requestheader_username_headers)?,
         uid: list("requestheader-uid-headers", &options.requestheader_uid_headers)?,
         group: list("requestheader-group-headers", &options.requestheader_group_headers)?,
-        extra_prefix: list(
-            "requestheader-extra-headers-prefix",
-            &options.requestheader_extra_headers_prefix,
-        )?,
+        extra_prefix: list("requestheader-extra-headers-prefix", &options.requestheader_extra_headers_prefix)?,
     };
-    Ok(FrontProxy { authority, names })
+    Ok(FrontProxy { authority, names, client })
 }
 
 /// The values of a flag. `--flag=` alone means none.

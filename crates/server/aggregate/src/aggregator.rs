@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use meta::Str;
 use parking_lot::RwLock;
 use types::apiregistration::v1::APIService;
+use webhook::Identity;
 
 use crate::documents::Documents;
 use crate::remote::Remote;
-use crate::transport::ProxyIdentity;
 
 /// See the module.
 pub struct Aggregator {
-    identity: Option<ProxyIdentity>,
+    identity: Option<Identity>,
     endpoints_only: bool,
     /// There is any extension API server: what each request asks first.
     any: AtomicBool,
@@ -29,7 +29,7 @@ struct Registered {
 
 impl Aggregator {
     /// An empty table. `identity` is the front proxy's; `endpoints_only` is `--enable-aggregator-routing`.
-    pub fn new(identity: Option<ProxyIdentity>, endpoints_only: bool) -> Self {
+    pub fn new(identity: Option<Identity>, endpoints_only: bool) -> Self {
         Aggregator {
             identity,
             endpoints_only,
@@ -114,15 +114,13 @@ impl Aggregator {
         found
     }
 
-    /// Group, version and priorities of every APIService.
-    pub fn versions(&self) -> Vec<(Str, Str, (i32, i32))> {
-        let table = self.table.read();
-        let specs = table.values().map(|registered| &registered.api.spec);
-        specs
-            .map(|spec| {
-                let priorities = (spec.group_priority_minimum, spec.version_priority);
-                (spec.group.clone(), spec.version.clone(), priorities)
-            })
-            .collect()
+    /// The names of all APIServices.
+    pub fn names(&self) -> Vec<Str> {
+        self.table.read().keys().cloned().collect()
+    }
+
+    /// Every APIService.
+    pub fn all(&self) -> Vec<Arc<APIService>> {
+        self.table.read().values().map(|registered| registered.api.clone()).collect()
     }
 }

@@ -8,11 +8,12 @@ use meta::Str;
 use parking_lot::RwLock;
 use tokio::sync::Notify;
 use types::apiregistration::v1::{APIService, APIServiceSpec, ServiceReference};
+use webhook::Identity;
 
 use crate::address::Address;
 use crate::availability::is_available;
 use crate::documents::Documents;
-use crate::transport::{Channel, ProxyIdentity};
+use crate::transport::Channel;
 
 /// Why a request cannot be sent on.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -59,6 +60,8 @@ pub struct Remote {
     pub version: Str,
     /// Told when something about it changed.
     pub changed: Notify,
+    /// Told when its documents should be read anew.
+    pub reread: Notify,
     gone: AtomicBool,
     state: RwLock<State>,
 }
@@ -71,7 +74,7 @@ struct State {
 }
 
 impl Remote {
-    pub(crate) fn new(api: &APIService, identity: Option<&ProxyIdentity>) -> Self {
+    pub(crate) fn new(api: &APIService, identity: Option<&Identity>) -> Self {
         let state = State {
             link: link(api, identity),
             available: is_available(api),
@@ -83,13 +86,14 @@ impl Remote {
             group: api.spec.group.clone(),
             version: api.spec.version.clone(),
             changed: Notify::new(),
+            reread: Notify::new(),
             gone: AtomicBool::new(false),
             state: RwLock::new(state),
         }
     }
 
     /// Takes over a new state of the object.
-    pub(crate) fn update(&self, api: &APIService, identity: Option<&ProxyIdentity>) {
+    pub(crate) fn update(&self, api: &APIService, identity: Option<&Identity>) {
         let same = self.state.read().link.spec == api.spec;
         // Reading a bundle of certificates is nothing to do under the lock.
         let new = (!same).then(|| link(api, identity));
@@ -99,6 +103,7 @@ impl Remote {
             state.link = new;
             drop(state);
             self.changed.notify_one();
+            self.reread.notify_one();
         }
     }
 
@@ -106,6 +111,7 @@ impl Remote {
     pub(crate) fn end(&self) {
         self.gone.store(true, Ordering::Release);
         self.changed.notify_one();
+        self.reread.notify_one();
     }
 
     /// Whether it is gone.
@@ -159,7 +165,7 @@ impl Remote {
     }
 }
 
-fn link(api: &APIService, identity: Option<&ProxyIdentity>) -> Arc<Link> {
+fn link(api: &APIService, identity: Option<&Identity>) -> Arc<Link> {
     let channel = Channel::new(&api.spec, identity);
     if let Err(error) = &channel {
         tracing::warn!(%error, name = %api.metadata.name, "an APIService cannot be used");

@@ -17,15 +17,13 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use types::apiregistration::v1::APIServiceSpec;
+use webhook::{Identity, Trust};
 
 use crate::address::Address;
 
@@ -37,31 +35,6 @@ const IDLE: Duration = Duration::from_secs(90);
 const PING_EVERY: Duration = Duration::from_secs(30);
 /// How long it may take to say so.
 const PING_TIMEOUT: Duration = Duration::from_secs(15);
-/// Where Linux distributions keep the certificates that the machine trusts.
-const SYSTEM_STORES: [&str; 3] =
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
-
-/// How this server proves that it is the front proxy.
-pub struct ProxyIdentity {
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-}
-
-impl ProxyIdentity {
-    /// From PEM texts.
-    ///
-    /// # Errors
-    /// When they hold no certificate and key.
-    pub fn from_pem(certificate: &[u8], key: &[u8]) -> Result<Self, String> {
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();
-        let chain = chain.map_err(|error| error.to_string())?;
-        if chain.is_empty() {
-            return Err("no certificate".to_owned());
-        }
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| error.to_string())?;
-        Ok(ProxyIdentity { chain, key })
-    }
-}
 
 /// Connections to one extension API server, at whichever of its addresses.
 pub struct Channel {
@@ -80,7 +53,7 @@ impl Channel {
     ///
     /// # Errors
     /// When its `caBundle` cannot be read.
-    pub fn new(spec: &APIServiceSpec, identity: Option<&ProxyIdentity>) -> Result<Self, String> {
+    pub fn new(spec: &APIServiceSpec, identity: Option<&Identity>) -> Result<Self, String> {
         let service = spec.service.as_deref().cloned().unwrap_or_default();
         let server_name = format!("{}.{}.svc", service.name, service.namespace);
         let plain = tls(spec, identity)?;
@@ -136,7 +109,7 @@ impl Channel {
         let mut chunks = body.into_data_stream();
         let mut document = BytesMut::new();
         while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|error| exchange(&error))?;
+            let chunk = chunk.map_err(|error| webhook::reason(&error))?;
             if document.len() + chunk.len() > bytes_max {
                 return Err(format!("the answer is larger than {bytes_max} bytes"));
             }
@@ -146,37 +119,13 @@ impl Channel {
     }
 }
 
-fn tls(spec: &APIServiceSpec, identity: Option<&ProxyIdentity>) -> Result<ClientConfig, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let algorithms = provider.signature_verification_algorithms;
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    let builder = if spec.insecure_skip_tls_verify {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyServer { algorithms }))
-    } else {
-        builder.with_root_certificates(roots(&spec.ca_bundle.0)?)
+fn tls(spec: &APIServiceSpec, identity: Option<&Identity>) -> Result<ClientConfig, String> {
+    let trust = match (spec.insecure_skip_tls_verify, &spec.ca_bundle.0) {
+        (true, _) => Trust::Anybody,
+        (false, bundle) if bundle.is_empty() => Trust::System,
+        (false, bundle) => Trust::Bundle(bundle.clone()),
     };
-    match identity {
-        Some(identity) => builder
-            .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())
-            .map_err(|error| error.to_string()),
-        None => Ok(builder.with_no_client_auth()),
-    }
-}
-
-fn roots(bundle: &[u8]) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    if bundle.is_empty() {
-        let pem = SYSTEM_STORES.iter().find_map(|path| std::fs::read(path).ok()).unwrap_or_default();
-        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
-        return Ok(roots);
-    }
-    let (added, _) = roots.add_parsable_certificates(CertificateDer::pem_slice_iter(bundle).flatten());
-    if added == 0 {
-        return Err("unable to load root certificates: unable to parse bytes as PEM block".to_owned());
-    }
-    Ok(roots)
+    Ok((*webhook::client_config(&trust, identity)?).clone())
 }
 
 /// Connects to whatever address a request names, always with the name of the one server.
@@ -205,10 +154,10 @@ impl tower_service::Service<Uri> for Connector {
             let connecting = async {
                 let tcp = TcpStream::connect((address.host.as_str(), port))
                     .await
-                    .map_err(|error| io::Error::other(dial(&address, &error)))?;
+                    .map_err(|error| io::Error::other(webhook::dial(&address.to_string(), &error)))?;
                 tcp.set_nodelay(true)?;
                 let stream = TlsConnector::from(this.tls).connect(name, tcp).await;
-                let stream = stream.map_err(|error| io::Error::other(untrusted(&error)))?;
+                let stream = stream.map_err(|error| io::Error::other(webhook::untrusted(&error)))?;
                 Ok(Socket(TokioIo::new(stream)))
             };
             let late = || io::Error::other(format!("dial tcp {address}: i/o timeout"));
@@ -254,81 +203,6 @@ impl Write for Socket {
     }
 }
 
-/// Takes any server certificate whose key the server holds: what `insecureSkipTLSVerify` asks for.
-#[derive(Debug)]
-struct AnyServer {
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ServerCertVerifier for AnyServer {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
-}
-
-/// Why no connection was made, in Go's words.
-fn dial(address: &Address, error: &io::Error) -> String {
-    let why = match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connect: connection refused".to_owned(),
-        io::ErrorKind::HostUnreachable => "connect: no route to host".to_owned(),
-        io::ErrorKind::NetworkUnreachable => "connect: network is unreachable".to_owned(),
-        io::ErrorKind::TimedOut => "connect: connection timed out".to_owned(),
-        _ if error.raw_os_error().is_none() => {
-            return format!("dial tcp: lookup {}: no such host", address.host);
-        }
-        _ => format!("connect: {error}"),
-    };
-    format!("dial tcp {address}: {why}")
-}
-
-/// Why the server's certificate is not taken, in Go's words.
-fn untrusted(error: &io::Error) -> String {
-    use rustls::CertificateError as Bad;
-    let why = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(rustls::Error::InvalidCertificate(Bad::UnknownIssuer | Bad::BadSignature)) => {
-            "x509: certificate signed by unknown authority"
-        }
-        Some(rustls::Error::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. })) => {
-            "x509: certificate has expired or is not yet valid"
-        }
-        Some(rustls::Error::InvalidCertificate(
-            Bad::NotValidForName | Bad::NotValidForNameContext { .. },
-        )) => "x509: certificate is not valid for the requested name",
-        _ if error.kind() == io::ErrorKind::UnexpectedEof => return "EOF".to_owned(),
-        _ => return format!("tls: {error}"),
-    };
-    format!("tls: failed to verify certificate: {why}")
-}
-
 /// Why a request got no answer: what the connector or the exchange said, without the wrappings.
 fn reason(error: &hyper_util::client::legacy::Error) -> String {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
@@ -337,20 +211,10 @@ fn reason(error: &hyper_util::client::legacy::Error) -> String {
             return error.to_string();
         }
         if let Some(error) = error.downcast_ref::<hyper::Error>() {
-            return exchange(error);
+            return webhook::reason(error);
         }
         cause = error.source();
     }
     error.to_string()
 }
 
-/// Why an exchange ended, in Go's words.
-fn exchange(error: &hyper::Error) -> String {
-    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
-        return "EOF".to_owned();
-    }
-    if error.is_parse() {
-        return "net/http: HTTP/1.x transport connection broken: malformed HTTP response".to_owned();
-    }
-    error.to_string()
-}

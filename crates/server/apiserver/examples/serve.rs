@@ -64,6 +64,8 @@ async fn main() -> anyhow::Result<()> {
         kubelet_client: None,
         authentication: apiserver::Authentication::default(),
         authorization: apiserver::Authorization::default(),
+        proxy_client: None,
+        aggregator_routing: false,
         admission: apiserver::Admission::default(),
         audit: None,
     };

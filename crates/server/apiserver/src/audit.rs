@@ -156,6 +156,10 @@ pub(crate) async fn end(
             let _ = &told;
             bytes
         })),
+        Body::Relay(stream) => Body::Relay(Box::pin(stream.map(move |bytes| {
+            let _ = &told;
+            bytes
+        }))),
         whole => whole,
     };
     response

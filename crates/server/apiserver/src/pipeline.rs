@@ -38,6 +38,8 @@ pub(crate) struct Decoded {
     pub headers: HeaderMap,
     /// HTTP method.
     pub method: http::Method,
+    /// The other end of the connection.
+    pub peer: std::net::SocketAddr,
     /// Path and query as sent.
     pub uri: Option<PathAndQuery>,
     /// Id of the request in the audit log and in the answer.
@@ -90,7 +92,7 @@ impl Service for Server {
         mut request: Request<Incoming>,
     ) -> Response<Body> {
         let started = std::time::Instant::now();
-        let decoded = self.decode(&request);
+        let decoded = self.decode(&connection, &request);
         self.forget_asserted(&mut request);
         let writer = Writer::new(&decoded, decoded.audit_id.clone());
         let long_running = decoded.info.long_running(&decoded.path);
@@ -134,7 +136,7 @@ impl Service for Server {
 }
 
 impl Server {
-    fn decode(&self, request: &Request<Incoming>) -> Decoded {
+    fn decode(&self, connection: &Connection, request: &Request<Incoming>) -> Decoded {
         let path = decode(request.uri().path(), false);
         let query = Query::parse(request.uri().query().unwrap_or_default());
         let info = RequestInfo::parse(request.method(), &path, &query);
@@ -144,6 +146,7 @@ impl Server {
             info,
             headers: request.headers().clone(),
             method: request.method().clone(),
+            peer: connection.peer,
             uri: request.uri().path_and_query().cloned(),
             audit_id: self.next_audit_id(),
             record: OnceLock::new(),

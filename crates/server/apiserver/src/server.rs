@@ -9,6 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use authn::oidc::Issuers;
+use aggregate::Aggregator;
 use authn::{
     Authenticator, Identified, Issuer, KeyError, RequestHeader, RequestHeaderNames, SigningKey, TokenFile,
     TokenFileError, Tokens, User,
@@ -25,9 +26,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::directory::FeedDirectory;
-use crate::endpoints::CustomDocuments;
 use crate::identity::{Authentication, Authorization};
 use crate::impersonation::Impersonator;
+use crate::endpoints::{CustomDocuments, Discovery};
 use crate::metrics::Metrics;
 use crate::serve::listen::listen;
 use crate::serve::tls::{Tls, TlsError, TlsFiles};
@@ -91,6 +92,10 @@ pub struct Config {
     pub authentication: Authentication,
     /// What they may do.
     pub authorization: Authorization,
+    /// The front proxy's certificate, by which extension API servers know this one.
+    pub proxy_client: Option<webhook::Identity>,
+    /// Reach extension API servers by their endpoints alone (`--enable-aggregator-routing`).
+    pub aggregator_routing: bool,
     /// The admission plugins.
     pub admission: admission::Chain,
     /// Tells of requests; `None` costs nothing.
@@ -115,6 +120,8 @@ pub struct Server {
     pub(crate) flow: flow::Flow,
     pub(crate) metrics: Metrics,
     pub(crate) openapi: CustomDocuments,
+    pub(crate) aggregator: Aggregator,
+    pub(crate) discovery: Discovery,
     pub(crate) shared: Shared,
     pub(crate) kubelet_client: Option<KubeletClient>,
     pub(crate) audit: Option<Arc<audit::Auditor>>,
@@ -208,6 +215,8 @@ impl ApiServer {
             flow: flow::Flow::new(crate::flow::SEATS),
             metrics: Metrics::new(),
             openapi: CustomDocuments::default(),
+            aggregator: Aggregator::new(config.proxy_client, config.aggregator_routing),
+            discovery: Discovery::default(),
             shared: Shared { stopping: stopping.clone() },
             kubelet_client: config.kubelet_client,
             audit: config.audit,
@@ -227,6 +236,7 @@ impl ApiServer {
         tasks.push(start::note_used_tokens(&server, used));
         start::write_first_objects(&server, &config.tls).await.map_err(failed)?;
         tasks.extend(start::follow_definitions(&server).await.map_err(failed)?);
+        tasks.extend(start::follow_aggregation(&server).await.map_err(failed)?);
         tasks.push(start::aggregate_roles(&server));
         tasks.push(start::follow_flow(&server));
         tasks.extend(start::follow_addresses(&server));

@@ -3,8 +3,10 @@
 
 mod addresses;
 mod aggregate;
+mod aggregation;
 mod definitions;
 mod files;
+mod feeds;
 mod first;
 mod flow;
 mod follow;
@@ -13,6 +15,7 @@ mod used_tokens;
 
 pub(crate) use addresses::follow_addresses;
 pub(crate) use aggregate::aggregate_roles;
+pub(crate) use aggregation::follow_aggregation;
 pub(crate) use definitions::follow_definitions;
 pub(crate) use files::{Followed, follow_file};
 pub(crate) use first::write_first_objects;

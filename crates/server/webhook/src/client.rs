@@ -142,7 +142,7 @@ where
 }
 
 /// Why no connection was made, in Go's words.
-fn dial(address: &str, error: &io::Error) -> String {
+pub fn dial(address: &str, error: &io::Error) -> String {
     let why = match error.kind() {
         io::ErrorKind::ConnectionRefused => "connect: connection refused".to_owned(),
         io::ErrorKind::HostUnreachable => "connect: no route to host".to_owned(),
@@ -158,7 +158,7 @@ fn dial(address: &str, error: &io::Error) -> String {
 }
 
 /// Why the server's certificate is not taken, in Go's words.
-fn untrusted(error: &io::Error) -> String {
+pub fn untrusted(error: &io::Error) -> String {
     use rustls::CertificateError as Bad;
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let why = match inner {
@@ -177,7 +177,7 @@ fn untrusted(error: &io::Error) -> String {
 }
 
 /// Why an exchange ended, in Go's words.
-fn reason(error: &hyper::Error) -> String {
+pub fn reason(error: &hyper::Error) -> String {
     if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
         return "EOF".to_owned();
     }

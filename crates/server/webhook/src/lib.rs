@@ -10,6 +10,6 @@ mod kubeconfig;
 mod tls;
 
 pub use backend::{Backend, Failure};
-pub use client::{Answer, Client};
+pub use client::{Answer, Client, dial, reason, untrusted};
 pub use kubeconfig::{Authorization, Kubeconfig, KubeconfigError, Users};
 pub use tls::{Identity, Trust, client_config};

@@ -1,10 +1,14 @@
 //! Discovery: which groups, versions and resources there are, in the old form (a document per version) and the
 //! aggregated one (everything at once, KEP-3352).
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{Method, Response, header};
+use http::{Method, Response, StatusCode, header};
+use meta::Str;
+use parking_lot::Mutex;
 use registry::{Definitions, errors};
 use scheme::Resource;
 use serde_json::{Value, json};
@@ -25,36 +29,38 @@ const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGrou
 pub(super) fn serve(server: &Server, decoded: &Decoded, path: &str) -> Answer {
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     let document = match parts[..] {
-        ["api"] | ["apis"] if decoded.method == Method::GET && wants_aggregated(decoded) => {
-            return aggregated(server, parts[0] == "api");
+        ["api"] if decoded.method == Method::GET && wants_aggregated(decoded) => {
+            let resources = groups::resources("", "v1").into_iter().map(|r| (r, false)).collect();
+            let items = vec![json!({ "metadata": {}, "versions": [aggregated_version("v1", resources)] })];
+            return Aggregated::new(&items).answer(decoded);
+        }
+        ["apis"] if decoded.method == Method::GET && wants_aggregated(decoded) => {
+            return server.discovery.get(server).answer(decoded);
         }
         ["api"] => versions(server),
         ["api", "v1"] => resource_list("", "v1", groups::resources("", "v1").into_iter().map(|r| (r, false))),
         ["apis"] => group_list(server),
         ["apis", name] => {
-            let custom = groups::of_definitions(&server.registry.definitions(), name);
-            let Some(group) = groups::find(name).or(custom.as_ref()) else { return page_not_found() };
-            let mut document = group_value(group);
+            let Some(group) = groups::find(server, name) else { return page_not_found() };
+            let mut document = group_value(&group);
             document["kind"] = json!("APIGroup");
             document["apiVersion"] = json!("v1");
             document
         }
-        ["apis", group, version] => match groups::find(group) {
-            Some(found) if found.versions.iter().any(|v| v == version) => resource_list(
-                group,
-                version,
-                groups::resources(group, version).into_iter().map(|r| (r, false)),
-            ),
-            Some(_) => return Answer::Refused(errors::no_such_resource()),
-            None => {
-                let definitions = server.registry.definitions();
-                let found = custom_resources(&definitions, group, version);
-                if found.is_empty() {
-                    return page_not_found();
-                }
-                resource_list(group, version, found.into_iter())
+        ["apis", group, version] if groups::is_built_in(group, Some(version)) => {
+            resource_list(group, version, groups::resources(group, version).into_iter().map(|r| (r, false)))
+        }
+        ["apis", group, version] => {
+            let definitions = server.registry.definitions();
+            let found = custom_resources(&definitions, group, version);
+            if found.is_empty() {
+                return match groups::is_built_in(group, None) {
+                    true => Answer::Refused(errors::no_such_resource()),
+                    false => page_not_found(),
+                };
             }
-        },
+            resource_list(group, version, found.into_iter())
+        }
         _ => return Answer::Refused(errors::no_such_resource()),
     };
     if decoded.method != Method::GET {
@@ -100,18 +106,15 @@ fn versions(server: &Server) -> Value {
 fn group_value(group: &Group) -> Value {
     let version = |v: &str| json!({ "groupVersion": format!("{}/{v}", group.name), "version": v });
     json!({
-        "name": group.name,
+        "name": group.name.as_str(),
         "versions": group.versions.iter().map(|v| version(v)).collect::<Vec<_>>(),
         "preferredVersion": version(&group.versions[0]),
     })
 }
 
 fn group_list(server: &Server) -> Value {
-    let custom = groups::custom(&server.registry.definitions());
-    json!({
-        "kind": "APIGroupList", "apiVersion": "v1",
-        "groups": groups::all().iter().chain(&custom).map(group_value).collect::<Vec<_>>(),
-    })
+    let groups: Vec<Value> = groups::all(server).iter().map(group_value).collect();
+    json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": groups })
 }
 
 /// What definitions describe of a version, by name, and whether it is about to go.
@@ -185,42 +188,87 @@ fn resource_list<'a>(
     list
 }
 
-fn aggregated(server: &Server, core: bool) -> Answer {
-    let definitions = server.registry.definitions();
-    let custom = groups::custom(&definitions);
-    let items: Vec<Value> = if core {
-        let resources = groups::resources("", "v1").into_iter().map(|r| (r, false)).collect();
-        vec![json!({ "metadata": {}, "versions": [aggregated_version("v1", resources)] })]
-    } else {
-        let built_in = |group: &str, version: &str| {
-            groups::resources(group, version).into_iter().map(|r| (r, false)).collect()
-        };
-        let of_definitions = |group: &str, version: &str| custom_resources(&definitions, group, version);
-        let built_in = groups::all().iter().map(|group| aggregated_group(group, &built_in));
-        built_in.chain(custom.iter().map(|group| aggregated_group(group, &of_definitions))).collect()
-    };
-    let document = json!({
-        "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items,
-    });
-    let body = Bytes::from(document.to_string());
-    let tag: String = Sha256::digest(&body).iter().map(|b| format!("{b:02X}")).collect();
-    let mut response = Response::new(Body::full(body));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(AGGREGATED));
-    headers.insert(header::VARY, header::HeaderValue::from_static("Accept"));
-    if let Ok(tag) = header::HeaderValue::from_str(&format!("\"{tag}\"")) {
-        headers.insert(header::ETAG, tag);
-    }
-    Answer::Raw(response)
+/// The aggregated document of all named groups, made anew only when what it tells of has changed.
+#[derive(Default)]
+pub(crate) struct Discovery {
+    kept: Mutex<Option<(Arc<Definitions>, u64, Arc<Aggregated>)>>,
 }
 
-/// The resources of a group and version, and whether they are about to go.
-type Lookup<'a> = dyn Fn(&str, &str) -> Vec<(&'a Resource, bool)> + 'a;
+impl Discovery {
+    fn get(&self, server: &Server) -> Arc<Aggregated> {
+        // What changes while the document is made has it made again.
+        let (definitions, generation) = (server.registry.definitions(), server.aggregator.generation());
+        if let Some((of, at, made)) = &*self.kept.lock()
+            && Arc::ptr_eq(of, &definitions)
+            && *at == generation
+        {
+            return made.clone();
+        }
+        let groups = groups::all(server);
+        let items: Vec<Value> =
+            groups.iter().filter_map(|group| aggregated_group(server, &definitions, group)).collect();
+        let made = Arc::new(Aggregated::new(&items));
+        *self.kept.lock() = Some((definitions, generation, made.clone()));
+        made
+    }
+}
 
-fn aggregated_group(group: &Group, lookup: &Lookup<'_>) -> Value {
-    let versions: Vec<Value> =
-        group.versions.iter().map(|v| aggregated_version(v, lookup(&group.name, v))).collect();
-    json!({ "metadata": { "name": group.name }, "versions": versions })
+/// A document in the aggregated form, with the hash of its text.
+struct Aggregated {
+    body: Bytes,
+    tag: String,
+}
+
+impl Aggregated {
+    fn new(items: &[Value]) -> Self {
+        let document = json!({
+            "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items,
+        });
+        let body = Bytes::from(document.to_string());
+        let tag: String = Sha256::digest(&body).iter().map(|b| format!("{b:02X}")).collect();
+        Aggregated { body, tag: format!("\"{tag}\"") }
+    }
+
+    fn answer(&self, decoded: &Decoded) -> Answer {
+        let known = decoded.header(header::IF_NONE_MATCH).split(',').any(|known| known.trim() == self.tag);
+        let mut response = Response::new(if known { Body::empty() } else { Body::full(self.body.clone()) });
+        if known {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        }
+        let headers = response.headers_mut();
+        if !known {
+            headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(AGGREGATED));
+        }
+        headers.insert(header::VARY, header::HeaderValue::from_static("Accept"));
+        if let Ok(tag) = header::HeaderValue::from_str(&self.tag) {
+            headers.insert(header::ETAG, tag);
+        }
+        Answer::Raw(response)
+    }
+}
+
+/// A group with the resources of its versions; `None` when nobody serves any of them.
+fn aggregated_group(server: &Server, definitions: &Definitions, group: &Group) -> Option<Value> {
+    let version = |version: &Str| {
+        if let Some(remote) = server.aggregator.find(&group.name, version) {
+            let documents = remote.documents();
+            let mut entry = match &documents.discovery {
+                Some(entry) => entry.clone(),
+                None => json!({ "version": version.as_str() }),
+            };
+            entry["freshness"] = if documents.fresh { "Current" } else { "Stale" }.into();
+            return Some(entry);
+        }
+        if groups::is_built_in(&group.name, Some(version)) {
+            let resources = groups::resources(&group.name, version).into_iter().map(|r| (r, false));
+            return Some(aggregated_version(version, resources.collect()));
+        }
+        let resources = custom_resources(definitions, &group.name, version);
+        (!resources.is_empty()).then(|| aggregated_version(version, resources))
+    };
+    let versions: Vec<Value> = group.versions.iter().filter_map(version).collect();
+    let name = group.name.as_str();
+    (!versions.is_empty()).then(|| json!({ "metadata": { "name": name }, "versions": versions }))
 }
 
 fn aggregated_version(version: &str, resources: Vec<(&Resource, bool)>) -> Value {

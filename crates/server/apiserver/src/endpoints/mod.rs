@@ -1,6 +1,7 @@
 //! Where an authorized request goes: one file per family of paths.
 
 mod access;
+mod aggregated;
 mod components;
 mod discovery;
 mod groups;
@@ -12,6 +13,7 @@ mod resources;
 pub(crate) mod reviews;
 mod selectors;
 
+pub(crate) use discovery::Discovery;
 pub(crate) use openapi::CustomDocuments;
 pub(crate) use resources::internal_type;
 
@@ -30,7 +32,9 @@ pub(crate) async fn route(
     decoded: &Decoded,
     request: Request<Incoming>,
 ) -> Answer {
-    if decoded.info.is_resource {
+    if let Some(remote) = aggregated::find(server, decoded) {
+        aggregated::serve(server, &authorized, decoded, request, &remote).await
+    } else if decoded.info.is_resource {
         resources::serve(server, &authorized, decoded, request).await
     } else {
         plain::serve(server, decoded).await

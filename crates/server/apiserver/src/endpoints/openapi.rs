@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Read as _;
 use std::sync::{Arc, LazyLock};
 
+use aggregate::Remote;
 use bytes::Bytes;
 use descriptions::Descriptions;
 use flate2::read::GzDecoder;
@@ -18,6 +19,7 @@ use schema::openapi;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha512};
 
+use super::groups;
 use super::plain::{TEXT, page_not_found, unavailable_representation};
 use crate::answer::Answer;
 use crate::encode::gzip;
@@ -64,17 +66,28 @@ static V3: LazyLock<Published> = LazyLock::new(|| {
             Some((path, Packed::new(text(&document))))
         })
         .collect();
-    Published { index: index(&documents, &[]), documents }
+    Published { index: index(&documents, &[], &[]), documents }
 });
 
 /// The document that names all others with their hashes.
-fn index(built_in: &BTreeMap<String, Packed>, custom: &[(String, Arc<Packed>)]) -> Bytes {
+fn index(
+    built_in: &BTreeMap<String, Packed>,
+    custom: &[(String, Arc<Packed>)],
+    remotes: &[Arc<Remote>],
+) -> Bytes {
     let address = |path: &str, hash: &str| {
         (path.to_owned(), json!({ "serverRelativeURL": format!("/openapi/v3/{path}?hash={hash}") }))
     };
     let built_in = built_in.iter().map(|(path, packed)| address(path, &packed.hash));
     let custom = custom.iter().map(|(path, packed)| address(path, &packed.hash));
-    let paths: serde_json::Map<String, Value> = built_in.chain(custom).collect();
+    let mut paths: serde_json::Map<String, Value> = built_in.chain(custom).collect();
+    for remote in remotes {
+        for (path, url) in &remote.documents().v3 {
+            // What this server describes itself, nobody else does.
+            let entry = paths.entry(path.clone());
+            entry.or_insert_with(|| json!({ "serverRelativeURL": url }));
+        }
+    }
     json!({ "paths": paths }).to_string().into()
 }
 
@@ -82,7 +95,7 @@ fn index(built_in: &BTreeMap<String, Packed>, custom: &[(String, Arc<Packed>)]) 
 #[derive(Default)]
 pub(crate) struct CustomDocuments {
     by_path: Mutex<HashMap<String, Kept<Arc<Packed>>>>,
-    swagger: Mutex<Option<Kept<Arc<(Packed, Packed)>>>>,
+    swagger: Mutex<Option<Merged>>,
 }
 
 /// Something made of definitions.
@@ -97,6 +110,19 @@ impl<T> Kept<T> {
             b.custom().is_some_and(|custom| Arc::ptr_eq(a, &custom.definition))
         };
         self.of.len() == served.len() && self.of.iter().zip(served).all(same)
+    }
+}
+
+/// The document of version 2 with everything in it, and of what it was made.
+struct Merged {
+    kept: Kept<Arc<(Packed, Packed)>>,
+    parts: Vec<Arc<Value>>,
+}
+
+impl Merged {
+    fn is_of(&self, served: &[Served], parts: &[Arc<Value>]) -> bool {
+        let same = |(a, b): (&Arc<Value>, &Arc<Value>)| Arc::ptr_eq(a, b);
+        self.kept.is_of(served) && self.parts.len() == parts.len() && self.parts.iter().zip(parts).all(same)
     }
 }
 
@@ -166,22 +192,28 @@ impl CustomDocuments {
         found
     }
 
-    /// The document of version 2 with all definitions, in JSON and protobuf.
-    async fn swagger(&self, definitions: &Definitions) -> Option<Arc<(Packed, Packed)>> {
+    /// The document of version 2 with all definitions and the parts of extension API servers, in JSON and protobuf.
+    async fn swagger(
+        &self,
+        definitions: &Definitions,
+        parts: Vec<Arc<Value>>,
+    ) -> Option<Arc<(Packed, Packed)>> {
         let served: Vec<Served> = definitions.all().cloned().collect();
-        if let Some(kept) = self.swagger.lock().as_ref().filter(|kept| kept.is_of(&served)) {
-            return Some(kept.made.clone());
+        if let Some(merged) = self.swagger.lock().as_ref().filter(|merged| merged.is_of(&served, &parts)) {
+            return Some(merged.kept.made.clone());
         }
         let of = definitions_of(&served);
+        let merging = parts.clone();
         let build = move || {
             let about = Descriptions::load();
             let mut document = openapi::swagger(&about);
             openapi::add_to_swagger(&mut document, &kinds(&served), &about);
+            merging.iter().for_each(|part| aggregate::openapi::merge(&mut document, part));
             let proto = openapi::swagger_proto(&document);
             Arc::new((Packed::new(text(&document)), Packed::new(proto)))
         };
         let made = tokio::task::spawn_blocking(build).await.ok()?;
-        *self.swagger.lock() = Some(Kept { of, made: made.clone() });
+        *self.swagger.lock() = Some(Merged { kept: Kept { of, made: made.clone() }, parts });
         Some(made)
     }
 }
@@ -207,7 +239,11 @@ pub(super) async fn serve(server: &Server, decoded: &Decoded, path: &str) -> Ans
         Some("v3") => {
             built(&V3).await;
             let custom = server.openapi.documents(&server.registry.definitions()).await;
-            let index = if custom.is_empty() { V3.index.clone() } else { index(&V3.documents, &custom) };
+            let remotes = server.aggregator.remotes();
+            let index = match custom.is_empty() && remotes.is_empty() {
+                true => V3.index.clone(),
+                false => index(&V3.documents, &custom, &remotes),
+            };
             let mut response = Response::new(Body::full(index));
             response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(TEXT));
             Answer::Raw(response)
@@ -225,6 +261,20 @@ pub(super) async fn serve(server: &Server, decoded: &Decoded, path: &str) -> Ans
     }
 }
 
+/// The extension API server that describes a path of version 3 which nothing here does.
+pub(super) fn describes(server: &Server, decoded: &Decoded) -> Option<Arc<Remote>> {
+    let remotes = server.aggregator.remotes();
+    let path = decoded.path.strip_prefix("/openapi/v3/").filter(|_| !remotes.is_empty())?;
+    let rest = path.strip_prefix("apis/")?;
+    let (group, version) = rest.split_once('/').map_or((rest, None), |(group, version)| (group, Some(version)));
+    let definitions = server.registry.definitions();
+    let mut of_group = definitions.of_group(group);
+    if groups::is_built_in(group, version) || of_group.any(|s| Some(&*s.resource().version) == version) {
+        return None;
+    }
+    remotes.into_iter().find(|remote| remote.documents().v3.contains_key(path))
+}
+
 /// Builds a document aside, so that other requests of this thread go on.
 async fn built<T: Send + Sync + 'static>(document: &'static LazyLock<T>) {
     let force = tokio::task::spawn_blocking(|| {
@@ -236,8 +286,12 @@ async fn built<T: Send + Sync + 'static>(document: &'static LazyLock<T>) {
 
 async fn swagger(server: &Server, decoded: &Decoded) -> Answer {
     let definitions = server.registry.definitions();
-    let custom =
-        if definitions.all().next().is_some() { server.openapi.swagger(&definitions).await } else { None };
+    let remotes = server.aggregator.remotes();
+    let parts: Vec<Arc<Value>> = remotes.iter().filter_map(|remote| remote.documents().v2.clone()).collect();
+    let custom = match definitions.all().next().is_some() || !parts.is_empty() {
+        true => server.openapi.swagger(&definitions, parts).await,
+        false => None,
+    };
     for clause in decoded.header(header::ACCEPT).split(',') {
         let media = clause.split(';').next().unwrap_or_default().trim();
         match media {

@@ -74,7 +74,7 @@ pub(super) async fn serve(
 fn find(server: &Server, decoded: &Decoded) -> Result<Served, Answer> {
     let info = &decoded.info;
     let refused = |status: Status| Err(Answer::Refused(status));
-    if !info.group.is_empty() && groups::find(&info.group).is_none() {
+    if !info.group.is_empty() && !groups::is_built_in(&info.group, None) {
         return find_custom(server, decoded);
     }
     let Some(served) = server.registry.served(&info.group, &info.version, &info.resource) else {

@@ -5,7 +5,6 @@
 //! a slow reader holds one frame, not the whole answer.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -24,7 +23,14 @@ pub enum Body {
     Parts(VecDeque<Bytes>, usize),
     /// Bytes as they come; ends the connection's message when the stream ends.
     Stream(BoxStream<'static, Bytes>),
+    /// Bytes as they come from another server; a break over there is one here, or a torn answer would look whole.
+    Relay(BoxStream<'static, Result<Bytes, Broken>>),
 }
+
+/// The server behind this one broke off its answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer broke off")]
+pub struct Broken;
 
 impl Body {
     /// No bytes.
@@ -52,6 +58,9 @@ impl Body {
     pub fn into_stream(self) -> BoxStream<'static, Bytes> {
         match self {
             Body::Stream(stream) => stream,
+            Body::Relay(stream) => {
+                stream.take_while(|part| std::future::ready(part.is_ok())).filter_map(|part| async { part.ok() }).boxed()
+            }
             known => {
                 let bytes = known.gather();
                 futures::stream::iter((!bytes.is_empty()).then_some(bytes)).boxed()
@@ -64,7 +73,7 @@ impl Body {
         match self {
             Body::Full(bytes) => Some(bytes.as_ref().map_or(0, Bytes::len)),
             Body::Parts(_, length) => Some(*length),
-            Body::Stream(_) => None,
+            Body::Stream(_) | Body::Relay(_) => None,
         }
     }
 
@@ -77,19 +86,19 @@ impl Body {
                 parts.iter().for_each(|part| out.extend_from_slice(part));
                 out.freeze()
             }
-            Body::Stream(_) => Bytes::new(),
+            Body::Stream(_) | Body::Relay(_) => Bytes::new(),
         }
     }
 }
 
 impl http_body::Body for Body {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Broken;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let next = match &mut *self {
             Body::Full(bytes) => bytes.take(),
             Body::Parts(parts, left) => {
@@ -101,6 +110,7 @@ impl http_body::Body for Body {
                 Poll::Ready(next) => next,
                 Poll::Pending => return Poll::Pending,
             },
+            Body::Relay(stream) => return stream.poll_next_unpin(context).map_ok(Frame::data),
         };
         Poll::Ready(next.map(|bytes| Ok(Frame::data(bytes))))
     }
@@ -109,7 +119,7 @@ impl http_body::Body for Body {
         match self {
             Body::Full(bytes) => bytes.is_none(),
             Body::Parts(parts, _) => parts.is_empty(),
-            Body::Stream(_) => false,
+            Body::Stream(_) | Body::Relay(_) => false,
         }
     }
 

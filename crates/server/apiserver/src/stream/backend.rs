@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::StreamExt;
 use http::header::{self, HeaderName};
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
@@ -18,13 +17,13 @@ use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::http::body::Body;
+use crate::http::body::{Body, Broken};
 
 /// Time to connect, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Headers that belong to one hop (RFC 9110, section 7.6.1).
-const HOP_HEADERS: [&str; 7] = [
+pub(crate) const HOP_HEADERS: [&str; 7] = [
     "connection",
     "keep-alive",
     "proxy-authenticate",
@@ -62,6 +61,8 @@ pub struct Backend {
     pub port: u16,
     /// TLS, or plain TCP.
     pub tls: Option<Arc<rustls::ClientConfig>>,
+    /// The name that the backend's certificate must have, where that is not the host.
+    pub name: Option<String>,
 }
 
 impl Backend {
@@ -82,7 +83,7 @@ impl Backend {
             // A proxy that cannot switch off Nagle's algorithm still proxies.
             let _ = socket.set_nodelay(true);
             let Some(tls) = &self.tls else { return Ok(Box::new(socket) as Box<dyn Socket>) };
-            let name = ServerName::try_from(self.host.clone()).map_err(|e| failed(e.to_string()))?;
+            let name = ServerName::try_from(self.name.as_ref().unwrap_or(&self.host).clone()).map_err(|e| failed(e.to_string()))?;
             let stream = TlsConnector::from(tls.clone())
                 .connect(name, socket)
                 .await
@@ -135,14 +136,12 @@ impl Backend {
         for name in HOP_HEADERS {
             parts.headers.remove(name);
         }
-        let chunks = body.into_data_stream().take_while(|chunk| std::future::ready(chunk.is_ok()));
-        let chunks = chunks.filter_map(|chunk| std::future::ready(chunk.ok()));
         // The sender must live as long as the body, or the connection ends under it.
-        let chunks = chunks.chain(futures::stream::once(async move {
-            drop(sender);
-            Bytes::new()
-        }));
-        Ok(Response::from_parts(parts, Body::stream(chunks.filter(|b| std::future::ready(!b.is_empty())))))
+        let chunks = body.into_data_stream().map(move |chunk| {
+            let _ = &sender;
+            chunk.map_err(|_| Broken)
+        });
+        Ok(Response::from_parts(parts, Body::Relay(chunks.boxed())))
     }
 }
 

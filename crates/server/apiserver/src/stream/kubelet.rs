@@ -47,7 +47,7 @@ pub(crate) async fn backend(server: &Server, name: &str) -> Result<Backend, Stat
     let Some(tls) = tls else {
         return Err(Status::service_unavailable("this server has no client certificate for kubelets"));
     };
-    Ok(Backend { host: address.address.to_string(), port, tls: Some(tls) })
+    Ok(Backend { host: address.address.to_string(), port, tls: Some(tls), name: None })
 }
 
 /// The container that a request means: the named one, or the pod's only or annotated one.

@@ -190,7 +190,7 @@ async fn pod(server: &Server, namespace: &str, named: &Named<'_>) -> Result<Back
     };
     let port = u16::try_from(port).ok().filter(|p| *p != 0);
     let port = port.ok_or_else(|| errors::bad_request(format!("no port {:?}", named.port)))?;
-    Ok(Backend { host, port, tls: tls(server, named.tls) })
+    Ok(Backend { host, port, tls: tls(server, named.tls), name: None })
 }
 
 /// Addresses that must not be reached through the server: its own machine and link-local services.
@@ -246,7 +246,7 @@ async fn service(server: &Server, namespace: &str, named: &Named<'_>) -> Result<
         return Err(unavailable());
     }
     let (host, port) = backends.swap_remove(server.env.random.below(backends.len()));
-    Ok(Backend { host, port, tls: tls(server, named.tls) })
+    Ok(Backend { host, port, tls: tls(server, named.tls), name: None })
 }
 
 #[cfg(test)]
