@@ -76,9 +76,7 @@ pub(crate) fn open(options: &FrontProxyOptions, pki: &Pki) -> Result<FrontProxy>
     let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
     let own = &pki.front_proxy_client;
     let client = match (&options.proxy_client_cert_file, &options.proxy_client_key_file) {
-        (Some(certificate), Some(key)) => {
-            ProxyIdentity { certificate: read(certificate)?, key: read(key)? }
-        }
+        (Some(certificate), Some(key)) => ProxyIdentity { certificate: read(certificate)?, key: read(key)? },
         _ => ProxyIdentity {
             certificate: own.certificate_pem.as_bytes().to_vec(),
             key: own.key_pem.as_bytes().to_vec(),
@@ -93,7 +91,10 @@ pub(crate) fn open(options: &FrontProxyOptions, pki: &Pki) -> Result<FrontProxy>
         username: list("requestheader-username-headers", &options.requestheader_username_headers)?,
         uid: list("requestheader-uid-headers", &options.requestheader_uid_headers)?,
         group: list("requestheader-group-headers", &options.requestheader_group_headers)?,
-        extra_prefix: list("requestheader-extra-headers-prefix", &options.requestheader_extra_headers_prefix)?,
+        extra_prefix: list(
+            "requestheader-extra-headers-prefix",
+            &options.requestheader_extra_headers_prefix,
+        )?,
     };
     Ok(FrontProxy { authority, names, client })
 }

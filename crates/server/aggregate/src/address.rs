@@ -102,7 +102,8 @@ mod tests {
     #[test]
     fn addresses() {
         let ports = json!([{ "port": 443 }]);
-        let plain = json!({ "type": "ClusterIP", "clusterIP": "10.0.0.1", "ipFamilies": ["IPv4"], "ports": ports });
+        let plain =
+            json!({ "type": "ClusterIP", "clusterIP": "10.0.0.1", "ipFamilies": ["IPv4"], "ports": ports });
         let (v4, v6) = (slice("IPv4", &["10.1.0.1", "10.1.0.2"], true), slice("IPv6", &["fd00::1"], true));
         let both = [v6.clone(), v4];
         let idle = [slice("IPv4", &["10.1.0.1"], false)];
@@ -120,7 +121,11 @@ mod tests {
             (&headless, &both[..], true, Ok("[fd00::1]:8443 10.1.0.1:8443 10.1.0.2:8443")),
             (&other, &both[..], false, Err("no service port 443 found for service \"s\"")),
         ] {
-            assert_eq!(case(spec.clone(), slices, only), want.map(str::to_owned).map_err(str::to_owned), "{spec}");
+            assert_eq!(
+                case(spec.clone(), slices, only),
+                want.map(str::to_owned).map_err(str::to_owned),
+                "{spec}"
+            );
         }
     }
 }

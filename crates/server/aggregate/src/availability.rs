@@ -133,13 +133,13 @@ mod tests {
 
     #[test]
     fn service_and_endpoints() {
-        let service = |port: i32| Some(json!({ "type": "ClusterIP", "ports": [{ "name": "https", "port": port }] }));
+        let service =
+            |port: i32| Some(json!({ "type": "ClusterIP", "ports": [{ "name": "https", "port": port }] }));
         let slice = |port: &str, ready: bool| {
             json!({ "addressType": "IPv4", "ports": [{ "name": port, "port": 8443 }],
                 "endpoints": [{ "addresses": ["10.1.0.1"], "conditions": { "ready": ready } }] })
         };
-        let missing =
-            "MissingEndpoints: endpointslices for service/s in \"n\" have no addresses with port name \"https\"";
+        let missing = "MissingEndpoints: endpointslices for service/s in \"n\" have no addresses with port name \"https\"";
         for (service, slices, want) in [
             (None, vec![], "ServiceNotFound: service/s in \"n\" is not present"),
             (service(80), vec![], "ServicePortError: service/s in \"n\" is not listening on port 443"),

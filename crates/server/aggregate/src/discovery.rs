@@ -70,7 +70,8 @@ pub fn entry_from_list(list: &Value, version: &str) -> Option<Value> {
         let at = match resources.iter().position(|resource| resource["resource"] == parent) {
             Some(at) => at,
             None => {
-                let made = json!({ "resource": parent, "scope": scope(item), "responseKind": kind("", "", "") });
+                let made =
+                    json!({ "resource": parent, "scope": scope(item), "responseKind": kind("", "", "") });
                 resources.push(made.as_object()?.clone());
                 resources.len() - 1
             }

@@ -47,10 +47,9 @@ const BUILT_IN: [(&str, &str, i32, i32); 22] = [
 
 /// The APIServices that are made at start. Nobody registers the group of APIServices itself.
 pub fn built_in() -> impl Iterator<Item = APIService> {
-    BUILT_IN
-        .iter()
-        .filter(|(group, ..)| *group != OWN_GROUP)
-        .map(|&(group, version, priority, of_version)| local(group, version, (priority, of_version), ON_START))
+    BUILT_IN.iter().filter(|(group, ..)| *group != OWN_GROUP).map(
+        |&(group, version, priority, of_version)| local(group, version, (priority, of_version), ON_START),
+    )
 }
 
 /// The APIService of a group and version that this server serves itself.

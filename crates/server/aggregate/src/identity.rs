@@ -49,9 +49,7 @@ pub fn assert_user(headers: &mut HeaderMap, user: &User) -> Result<(), Unsayable
 /// A key as part of a header's name: what may not stand there is percent-encoded.
 fn escape(key: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"!#$&'*+-.^_`|~".contains(&b);
-    key.bytes()
-        .map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") })
-        .collect()
+    key.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
 #[cfg(test)]

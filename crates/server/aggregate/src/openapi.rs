@@ -152,7 +152,9 @@ mod tests {
         assert_eq!(keys("paths"), ["/apis/g/v1/as"]);
         assert_eq!(keys("definitions"), ["A", "Meta"]);
         assert_eq!(keys("parameters"), ["limit"]);
-        for garbage in [json!(null), json!([]), json!({ "paths": 3 }), json!({ "paths": { "/apis/g/v1/": 3 } })] {
+        for garbage in
+            [json!(null), json!([]), json!({ "paths": 3 }), json!({ "paths": { "/apis/g/v1/": 3 } })]
+        {
             assert!(part_of(&garbage, "g", "v1")["paths"].is_object(), "{garbage}");
         }
     }

@@ -217,4 +217,3 @@ fn reason(error: &hyper_util::client::legacy::Error) -> String {
     }
     error.to_string()
 }
-

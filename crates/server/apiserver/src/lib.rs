@@ -34,7 +34,7 @@ pub use authn::RequestHeaderNames;
 pub use authn::oidc::{Anonymous, Configuration as AuthenticationConfiguration};
 pub use authz::config::Configuration as AuthorizationConfiguration;
 pub use identity::{Authentication, Authorization};
-pub use webhook::Identity as ProxyIdentity;
 pub use serve::tls::{TlsError, TlsFiles};
 pub use server::{ApiServer, ApiServerHandle, Config, Server, StartError};
 pub use stream::KubeletClient;
+pub use webhook::Identity as ProxyIdentity;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use authn::oidc::Issuers;
 use aggregate::Aggregator;
+use authn::oidc::Issuers;
 use authn::{
     Authenticator, Identified, Issuer, KeyError, RequestHeader, RequestHeaderNames, SigningKey, TokenFile,
     TokenFileError, Tokens, User,
@@ -26,9 +26,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::directory::FeedDirectory;
+use crate::endpoints::{CustomDocuments, Discovery};
 use crate::identity::{Authentication, Authorization};
 use crate::impersonation::Impersonator;
-use crate::endpoints::{CustomDocuments, Discovery};
 use crate::metrics::Metrics;
 use crate::serve::listen::listen;
 use crate::serve::tls::{Tls, TlsError, TlsFiles};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
@@ -112,12 +112,16 @@ fn is_for(certificate: &x509_parser::certificate::X509Certificate<'_>, name: &Se
             let wanted = wanted.as_ref();
             let below = wanted.split_once('.').map(|(_, rest)| rest);
             pattern.eq_ignore_ascii_case(wanted)
-                || pattern.strip_prefix("*.").is_some_and(|rest| below.is_some_and(|b| rest.eq_ignore_ascii_case(b)))
+                || pattern
+                    .strip_prefix("*.")
+                    .is_some_and(|rest| below.is_some_and(|b| rest.eq_ignore_ascii_case(b)))
         }
-        (GeneralName::IPAddress(bytes), ServerName::IpAddress(wanted)) => match std::net::IpAddr::from(*wanted) {
-            std::net::IpAddr::V4(ip) => *bytes == ip.octets(),
-            std::net::IpAddr::V6(ip) => *bytes == ip.octets(),
-        },
+        (GeneralName::IPAddress(bytes), ServerName::IpAddress(wanted)) => {
+            match std::net::IpAddr::from(*wanted) {
+                std::net::IpAddr::V4(ip) => *bytes == ip.octets(),
+                std::net::IpAddr::V6(ip) => *bytes == ip.octets(),
+            }
+        }
         _ => false,
     })
 }

@@ -54,7 +54,9 @@ pub(super) async fn serve(
 ) -> Answer {
     let (link, address) = match remote.route(&server.env.random) {
         Ok(route) => route,
-        Err(why @ Unroutable::Unavailable) => return refused(StatusCode::SERVICE_UNAVAILABLE, &why.to_string()),
+        Err(why @ Unroutable::Unavailable) => {
+            return refused(StatusCode::SERVICE_UNAVAILABLE, &why.to_string());
+        }
         Err(why) => return refused(StatusCode::INTERNAL_SERVER_ERROR, &why.to_string()),
     };
     let asked = request.headers().get(header::HOST).cloned().or_else(|| {

@@ -266,7 +266,8 @@ pub(super) fn describes(server: &Server, decoded: &Decoded) -> Option<Arc<Remote
     let remotes = server.aggregator.remotes();
     let path = decoded.path.strip_prefix("/openapi/v3/").filter(|_| !remotes.is_empty())?;
     let rest = path.strip_prefix("apis/")?;
-    let (group, version) = rest.split_once('/').map_or((rest, None), |(group, version)| (group, Some(version)));
+    let (group, version) =
+        rest.split_once('/').map_or((rest, None), |(group, version)| (group, Some(version)));
     let definitions = server.registry.definitions();
     let mut of_group = definitions.of_group(group);
     if groups::is_built_in(group, version) || of_group.any(|s| Some(&*s.resource().version) == version) {

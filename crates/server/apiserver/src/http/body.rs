@@ -58,9 +58,10 @@ impl Body {
     pub fn into_stream(self) -> BoxStream<'static, Bytes> {
         match self {
             Body::Stream(stream) => stream,
-            Body::Relay(stream) => {
-                stream.take_while(|part| std::future::ready(part.is_ok())).filter_map(|part| async { part.ok() }).boxed()
-            }
+            Body::Relay(stream) => stream
+                .take_while(|part| std::future::ready(part.is_ok()))
+                .filter_map(|part| async { part.ok() })
+                .boxed(),
             known => {
                 let bytes = known.gather();
                 futures::stream::iter((!bytes.is_empty()).then_some(bytes)).boxed()

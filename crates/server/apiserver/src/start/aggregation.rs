@@ -70,14 +70,20 @@ pub(crate) async fn follow_aggregation(server: &Arc<Server>) -> Result<Vec<JoinH
     };
     let defined = server.clone();
     let definitions = async move {
-        each_change(&defined, "apiextensions.k8s.io", "customresourcedefinitions", |_, _| {}, |server, object, _| {
-            let Some(crd) = meta::downcast_ref::<CustomResourceDefinition>(&**object) else { return };
-            let group = &crd.spec.group;
-            crd.spec.versions.iter().for_each(|version| defining.dirty(group, &version.name));
-            // Versions that it had before are gone.
-            let of_group = server.aggregator.all().into_iter().filter(|api| api.spec.group == *group);
-            of_group.for_each(|api| defining.dirty(group, &api.spec.version));
-        })
+        each_change(
+            &defined,
+            "apiextensions.k8s.io",
+            "customresourcedefinitions",
+            |_, _| {},
+            |server, object, _| {
+                let Some(crd) = meta::downcast_ref::<CustomResourceDefinition>(&**object) else { return };
+                let group = &crd.spec.group;
+                crd.spec.versions.iter().for_each(|version| defining.dirty(group, &version.name));
+                // Versions that it had before are gone.
+                let of_group = server.aggregator.all().into_iter().filter(|api| api.spec.group == *group);
+                of_group.for_each(|api| defining.dirty(group, &api.spec.version));
+            },
+        )
         .await;
     };
     let services = wake_by(server.clone(), "", "services", |object| {
@@ -137,15 +143,21 @@ async fn wake_by(
     plural: &'static str,
     service_of: impl Fn(&dyn Object) -> Option<Str> + Send + Sync,
 ) {
-    each_change(&server, group, plural, |_, _| {}, |server, object, _| {
-        for remote in server.aggregator.remotes() {
-            let service = remote.link().service();
-            let near = service.namespace == object.meta().namespace;
-            if near && service_of(&**object).is_some_and(|name| name == service.name) {
-                remote.changed.notify_one();
+    each_change(
+        &server,
+        group,
+        plural,
+        |_, _| {},
+        |server, object, _| {
+            for remote in server.aggregator.remotes() {
+                let service = remote.link().service();
+                let near = service.namespace == object.meta().namespace;
+                if near && service_of(&**object).is_some_and(|name| name == service.name) {
+                    remote.changed.notify_one();
+                }
             }
-        }
-    })
+        },
+    )
     .await;
 }
 
@@ -177,11 +189,15 @@ async fn keep_checking(server: &Arc<Server>, remote: &Remote) {
 async fn find(server: &Arc<Server>, remote: &Remote) -> Result<Finding, Status> {
     let link = remote.link();
     let reference = link.service();
-    let of = |group, plural| Served::stored_version(group, plural).ok_or_else(registry::errors::no_such_resource);
-    let found = server.registry.find_object(&of("", "services")?, &reference.namespace, &reference.name).await?;
+    let of =
+        |group, plural| Served::stored_version(group, plural).ok_or_else(registry::errors::no_such_resource);
+    let found =
+        server.registry.find_object(&of("", "services")?, &reference.namespace, &reference.name).await?;
     let service = found.and_then(|stored| meta::downcast::<Service>(stored.object().clone()));
     let mut slices = Vec::new();
-    for stored in server.registry.all(&of("discovery.k8s.io", "endpointslices")?, &reference.namespace).await? {
+    for stored in
+        server.registry.all(&of("discovery.k8s.io", "endpointslices")?, &reference.namespace).await?
+    {
         let Some(slice) = meta::downcast::<EndpointSlice>(stored.object().clone()) else { continue };
         if slice.metadata.label("kubernetes.io/service-name") == reference.name.as_str() {
             slices.push(slice);
@@ -231,7 +247,8 @@ async fn keep_reading(server: &Arc<Server>, remote: &Remote) {
         let known = remote.documents();
         let new = documents::read(remote, &server.env.random, &known).await;
         failures = if new.fresh { 0 } else { failures + 1 };
-        let pause = if new.fresh { REREAD } else { READ_AGAIN.saturating_mul(1 << failures.min(8)).min(REREAD) };
+        let pause =
+            if new.fresh { REREAD } else { READ_AGAIN.saturating_mul(1 << failures.min(8)).min(REREAD) };
         server.aggregator.learn(remote, new);
         tokio::select! {
             () = remote.reread.notified() => {}

@@ -22,6 +22,8 @@ use crate::server::Server;
 const MANAGER: &str = "kube-apiserver";
 /// Pause before objects of a definition are deleted again, after that failed.
 const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
+/// Longest pause before definitions that could not be looked at are looked at again.
+const RETRY_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Serves the definitions that are there and begins to follow them.
 pub(crate) async fn follow_definitions(server: &Arc<Server>) -> Result<Vec<JoinHandle<()>>, Status> {
@@ -54,12 +56,17 @@ async fn all(server: &Server, served: &Served) -> Result<Vec<Arc<CustomResourceD
 
 async fn follow(server: &Arc<Server>, served: &Served) {
     let follower = Arc::new(Follower { server: server.clone(), ending: Mutex::default() });
+    let mut pause = std::time::Duration::ZERO;
     loop {
         let Ok(feed) = server.registry.feed(served) else { return };
         let start = Start::State { at: ReadAt::Any, end_bookmark: false };
         let options = WatchOptions { capacity: 16 << 10, ..WatchOptions::new(Scope::All, start) };
-        let Ok(mut watcher) = feed.watch(options).await else { return };
-        while let Ok(items) = watcher.next().await {
+        let Ok(mut watcher) = feed.watch(options).await else {
+            tokio::time::sleep(RETRY).await;
+            continue;
+        };
+        let mut missed = false;
+        while !missed && let Ok(items) = watcher.next().await {
             for item in items {
                 let (object, gone) = match &item {
                     Item::Initial(entry) => (entry.object(), false),
@@ -69,9 +76,13 @@ async fn follow(server: &Arc<Server>, served: &Served) {
                 let Some(crd) = meta::downcast::<CustomResourceDefinition>(object.clone()) else { continue };
                 if let Err(error) = follower.look_at(served, &crd, gone).await {
                     tracing::warn!(%error, name = %crd.metadata.name, "a definition could not be looked at");
+                    missed = true;
                 }
             }
         }
+        // What could not be looked at is looked at again, with all others, later each time that it fails.
+        pause = if missed { (pause * 2).clamp(RETRY, RETRY_MAX) } else { std::time::Duration::ZERO };
+        tokio::time::sleep(pause).await;
     }
 }
 

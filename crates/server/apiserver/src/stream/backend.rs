@@ -83,7 +83,8 @@ impl Backend {
             // A proxy that cannot switch off Nagle's algorithm still proxies.
             let _ = socket.set_nodelay(true);
             let Some(tls) = &self.tls else { return Ok(Box::new(socket) as Box<dyn Socket>) };
-            let name = ServerName::try_from(self.name.as_ref().unwrap_or(&self.host).clone()).map_err(|e| failed(e.to_string()))?;
+            let name = ServerName::try_from(self.name.as_ref().unwrap_or(&self.host).clone())
+                .map_err(|e| failed(e.to_string()))?;
             let stream = TlsConnector::from(tls.clone())
                 .connect(name, socket)
                 .await
