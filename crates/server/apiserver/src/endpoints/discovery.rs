@@ -191,24 +191,31 @@ fn resource_list<'a>(
 /// The aggregated document of all named groups, made anew only when what it tells of has changed.
 #[derive(Default)]
 pub(crate) struct Discovery {
-    kept: Mutex<Option<(Arc<Definitions>, u64, Arc<Aggregated>)>>,
+    kept: Mutex<Option<Kept>>,
+}
+
+/// The document, and of what it was made.
+struct Kept {
+    of: Arc<Definitions>,
+    at: u64,
+    made: Arc<Aggregated>,
 }
 
 impl Discovery {
     fn get(&self, server: &Server) -> Arc<Aggregated> {
         // What changes while the document is made has it made again.
         let (definitions, generation) = (server.registry.definitions(), server.aggregator.generation());
-        if let Some((of, at, made)) = &*self.kept.lock()
-            && Arc::ptr_eq(of, &definitions)
-            && *at == generation
+        if let Some(kept) = &*self.kept.lock()
+            && Arc::ptr_eq(&kept.of, &definitions)
+            && kept.at == generation
         {
-            return made.clone();
+            return kept.made.clone();
         }
         let groups = groups::all(server);
         let items: Vec<Value> =
             groups.iter().filter_map(|group| aggregated_group(server, &definitions, group)).collect();
         let made = Arc::new(Aggregated::new(&items));
-        *self.kept.lock() = Some((definitions, generation, made.clone()));
+        *self.kept.lock() = Some(Kept { of: definitions, at: generation, made: made.clone() });
         made
     }
 }
