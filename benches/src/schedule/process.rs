@@ -57,6 +57,8 @@ impl Cluster {
             service_ranges: vec!["10.96.0.0/16".parse()?],
             node_ports: 30_000..=32_767,
             kubelet_client: None,
+            proxy_client: None,
+            aggregator_routing: false,
             authentication: apiserver::Authentication::default(),
             authorization: apiserver::Authorization::default(),
             admission: apiserver::Admission::default(),
