@@ -61,6 +61,8 @@ impl Machine {
             service_ranges: vec!["10.96.0.0/16".parse().unwrap()],
             node_ports: 30000..=32767,
             kubelet_client: None,
+            proxy_client: None,
+            aggregator_routing: false,
             authentication: apiserver::Authentication::default(),
             authorization,
             admission: Admission::default(),
