@@ -43,6 +43,7 @@ pub const SAME_LAYER: &[(&str, &str)] = &[
     ("printers", "scheme"),
     ("printers", "types"),
     ("mvcc", "engine"),
+    ("encryption", "mvcc"),
     ("feed", "mvcc"),
     ("aggregate", "authn"),
     ("aggregate", "webhook"),

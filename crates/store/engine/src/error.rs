@@ -27,6 +27,10 @@ pub enum EngineError {
         /// What is wrong there.
         reason: String,
     },
+    /// A frame cannot be made, because a key is not at hand that its values are to be encrypted with. Retrying helps once
+    /// it is.
+    #[error("a value cannot be encrypted: {0}")]
+    Unsealed(String),
     /// The operating system refused for another reason. Retrying may help.
     #[error("cannot access the store at {}: {source}", path.display())]
     Io {

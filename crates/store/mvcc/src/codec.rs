@@ -48,13 +48,14 @@ pub(crate) fn begin_txn(buffer: &mut Vec<u8>, revision: Revision) {
     number(buffer, revision);
 }
 
-pub(crate) fn put(buffer: &mut Vec<u8>, kv: &KeyValue) {
+/// `value` is what is written of the value.
+pub(crate) fn put(buffer: &mut Vec<u8>, kv: &KeyValue, value: &[u8]) {
     buffer.push(1);
     number(buffer, kv.create_revision);
     number(buffer, kv.version);
     number(buffer, kv.lease);
     bytes(buffer, &kv.key);
-    bytes(buffer, &kv.value);
+    bytes(buffer, value);
 }
 
 pub(crate) fn delete(buffer: &mut Vec<u8>, key: &[u8]) {
@@ -174,7 +175,7 @@ mod tests {
     fn encode(record: &Record) -> Vec<u8> {
         let mut buffer = Vec::new();
         let change = |buffer: &mut Vec<u8>, change: &Change| match change {
-            Change::Put(kv) => put(buffer, kv),
+            Change::Put(kv) => put(buffer, kv, &kv.value),
             Change::Delete(key) => delete(buffer, key),
         };
         match record {

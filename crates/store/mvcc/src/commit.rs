@@ -13,6 +13,7 @@ use crate::load::{deleted, lease_changes};
 use crate::metrics;
 use crate::policy::CompactionPolicy;
 use crate::shard;
+use crate::seal::Seal;
 use crate::shards::Shards;
 use crate::types::{
     Event, EventKind, KeyValue, LeaseId, NO_LEASE, Op, OpResult, Payload, Put, PutPayload, Revision, Txn,
@@ -43,6 +44,8 @@ pub(crate) enum Command {
     Grant { ttl_ms: i64, reply: Reply<LeaseId> },
     Revoke { lease: LeaseId, reply: Reply<()> },
     Compact { revision: Revision, reply: Reply<()> },
+    /// Everything is to be written anew.
+    Rewrite,
     Tick { done: oneshot::Sender<()> },
     Close,
 }
@@ -96,6 +99,9 @@ pub(crate) struct Committer {
     log_slack_bytes: u64,
     /// After a checkpoint could not even be begun: the size of the log at which to try again.
     retry_checkpoint_bytes: u64,
+    /// A checkpoint is due whatever the size of the log.
+    rewrite: bool,
+    seal: Arc<dyn Seal>,
     staged: Staged,
 }
 
@@ -111,6 +117,7 @@ impl Committer {
         checkpointing: Arc<AtomicBool>,
         env: Env,
         log_slack_bytes: u64,
+        seal: Arc<dyn Seal>,
     ) -> Committer {
         let staged = Staged::default();
         let mut committer = Committer {
@@ -124,6 +131,8 @@ impl Committer {
             env,
             log_slack_bytes,
             retry_checkpoint_bytes: 0,
+            rewrite: false,
+            seal,
             staged,
         };
         committer.restage();
@@ -150,6 +159,10 @@ impl Committer {
                         self.flush();
                         self.tick();
                         let _ = done.send(());
+                    }
+                    Command::Rewrite => {
+                        self.rewrite = true;
+                        self.flush();
                     }
                     Command::Close => {
                         self.flush();
@@ -186,8 +199,13 @@ impl Committer {
         };
         let results =
             changes.iter().map(|(kv, prev)| OpResult { kv: kv.clone().ok(), prev: prev.clone() }).collect();
-        let revision = self.stage_changes(changes, revision);
-        self.staged.answers.push(Answer::Txn(reply, TxnResponse::Committed { revision, results }));
+        match self.stage_changes(changes, revision) {
+            Ok(revision) => {
+                let response = TxnResponse::Committed { revision, results };
+                self.staged.answers.push(Answer::Txn(reply, response));
+            }
+            Err(error) => drop(reply.send(Err(error))),
+        }
     }
 
     fn check(&self, txn: &Txn) -> Result<(), StoreError> {
@@ -233,18 +251,25 @@ impl Committer {
     }
 
     /// Stages resolved changes at `revision`; answers the revision at which they will all be true.
-    fn stage_changes(&mut self, changes: Vec<Change>, revision: Revision) -> Revision {
+    ///
+    /// Nothing is staged when a value cannot be sealed.
+    fn stage_changes(&mut self, changes: Vec<Change>, revision: Revision) -> Result<Revision, StoreError> {
         // The deletion of what is not there changes nothing.
         let changes: Vec<_> = changes.into_iter().filter(|(kv, prev)| kv.is_ok() || prev.is_some()).collect();
         if changes.is_empty() {
-            return self.staged.revision;
+            return Ok(self.staged.revision);
         }
+        let sealed = changes.iter().map(|(change, _)| match change {
+            Ok(kv) => self.seal.seal(&kv.key, &kv.value).map_err(StoreError::Unsealed),
+            Err(_) => Ok(None),
+        });
+        let sealed = sealed.collect::<Result<Vec<_>, _>>()?;
         self.staged.revision = revision;
         self.staged.bytes.frame(|buffer| {
             codec::begin_txn(buffer, revision);
-            for (change, _) in &changes {
+            for ((change, _), sealed) in changes.iter().zip(sealed) {
                 match change {
-                    Ok(kv) => codec::put(buffer, kv),
+                    Ok(kv) => codec::put(buffer, kv, sealed.as_deref().unwrap_or(&kv.value)),
                     Err(key) => codec::delete(buffer, key),
                 }
             }
@@ -260,7 +285,7 @@ impl Committer {
             let kv = change.unwrap_or_else(|key| Arc::new(deleted(key, revision)));
             self.staged.events.push(Event { kind, kv, prev });
         }
-        revision
+        Ok(revision)
     }
 
     fn stage_grant(&mut self, ttl_ms: i64, reply: Reply<LeaseId>) {
@@ -281,7 +306,12 @@ impl Committer {
         };
         let revision = self.staged.revision + 1;
         let changes = self.resolve(keys.into_iter().map(Op::Delete).collect(), revision);
-        self.stage_changes(changes, revision);
+        if let Err(error) = self.stage_changes(changes, revision) {
+            if let Some(reply) = reply {
+                drop(reply.send(Err(error)));
+            }
+            return;
+        }
         self.staged.bytes.frame(|buffer| codec::lease_end(buffer, lease));
         self.staged.leases.push(LeaseChange::End { lease });
         self.staged.answers.extend(reply.map(Answer::Done));
@@ -381,8 +411,8 @@ impl Committer {
 
     fn checkpoint_if_due(&mut self) {
         let limit = self.log_slack_bytes + self.shards.live_bytes.load(Ordering::Relaxed);
-        if self.engine.log_bytes() <= limit.max(self.retry_checkpoint_bytes)
-            || self.checkpointing.swap(true, Ordering::AcqRel)
+        let due = self.rewrite || self.engine.log_bytes() > limit.max(self.retry_checkpoint_bytes);
+        if !due || self.checkpointing.swap(true, Ordering::AcqRel)
         {
             return;
         }
@@ -396,6 +426,7 @@ impl Committer {
             }
         };
         self.retry_checkpoint_bytes = 0;
+        self.rewrite = false;
         let revision = self.shards.visible();
         let mut base = Vec::new();
         codec::base(&mut base, revision, self.shards.compact_revision(), self.leases.next);

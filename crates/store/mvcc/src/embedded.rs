@@ -6,6 +6,7 @@ use crate::housekeeping::{self, Schedule};
 use crate::load::Loader;
 use crate::policy::CompactionPolicy;
 use crate::range::KeyRange;
+use crate::seal::{Plain, Seal};
 use crate::shards::Shards;
 use crate::store::{Store, Watch};
 use crate::types::{
@@ -61,7 +62,26 @@ impl Embedded {
     /// [`EngineError::Locked`] names the process that has it open; [`EngineError::Corrupt`] says which file is
     /// damaged.
     pub fn open(directory: &Path, env: &Env, options: &Options) -> Result<Embedded, EngineError> {
-        Embedded::open_with(env, options, |visit| LogEngine::open(directory, visit))
+        Embedded::open_sealed(directory, env, options, Arc::new(Plain))
+    }
+
+    /// The same with values that `seal` encrypts on disk. What would be written otherwise today is written anew at once.
+    ///
+    /// # Errors
+    /// As [`Embedded::open`].
+    pub fn open_sealed(
+        directory: &Path,
+        env: &Env,
+        options: &Options,
+        seal: Arc<dyn Seal>,
+    ) -> Result<Embedded, EngineError> {
+        Embedded::open_with(env, options, seal, |visit| LogEngine::open(directory, visit))
+    }
+
+    /// Writes everything anew as it should be written now, in the background; what was written before goes.
+    pub fn rewrite(&self) {
+        // A store that is being closed has nothing to write any more.
+        drop(self.commands.send(Command::Rewrite));
     }
 
     /// Opens a store without files: for simulations and tests. What is in `disk` outlives the store.
@@ -69,18 +89,19 @@ impl Embedded {
     /// # Errors
     /// [`EngineError::Corrupt`] when the disk holds something else.
     pub fn in_memory(disk: &MemoryDisk, env: &Env, options: &Options) -> Result<Embedded, EngineError> {
-        Embedded::open_with(env, options, |visit| MemoryEngine::open(disk, visit))
+        Embedded::open_with(env, options, Arc::new(Plain), |visit| MemoryEngine::open(disk, visit))
     }
 
     fn open_with<E: Engine>(
         env: &Env,
         options: &Options,
+        seal: Arc<dyn Seal>,
         open: impl FnOnce(&mut Visit<'_>) -> Result<E, EngineError>,
     ) -> Result<Embedded, EngineError> {
-        let mut loader = Loader::new();
+        let mut loader = Loader::new(seal.clone());
         let engine = open(&mut |frame| loader.frame(frame))?;
         loader.finish();
-        let Loader { shards, leases, history_bytes, .. } = loader;
+        let Loader { shards, leases, history_bytes, stale, .. } = loader;
         shards.disk_bytes.store(engine.disk_bytes(), Ordering::Relaxed);
         let shards = Arc::new(shards);
         let mut policy = CompactionPolicy::new(options.history, options.history_bytes);
@@ -102,13 +123,21 @@ impl Embedded {
             checkpointing.clone(),
             env.clone(),
             options.log_slack_bytes,
+            seal.clone(),
         );
         let index = shards.clone();
         let threads = vec![
             spawn("store-commit", move || committer.run(&queue))?,
-            spawn("store-keeper", move || housekeeping::run(&index, &chore_queue, &checkpointing))?,
+            spawn("store-keeper", move || {
+                housekeeping::run(&index, &*seal, &chore_queue, &checkpointing);
+            })?,
         ];
-        Ok(Embedded { shards, commands, threads, _clock: clock })
+        let store = Embedded { shards, commands, threads, _clock: clock };
+        if stale > 0 {
+            tracing::info!(stale, "values are written anew as the present configuration says");
+            store.rewrite();
+        }
+        Ok(store)
     }
 
     /// [`Store::get`] without the detour through a future: it only reads memory.

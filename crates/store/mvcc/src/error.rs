@@ -31,6 +31,9 @@ pub enum StoreError {
     /// The disk is full. Reads go on; writes succeed again once there is space.
     #[error("database space exceeded")]
     NoSpace,
+    /// A value cannot be written as it should be: the key that it is to be encrypted with is not at hand.
+    #[error("{0}")]
+    Unsealed(String),
     /// The engine refused. Whether the write took place is known only after a read: retry with a comparison.
     #[error("{0}")]
     Engine(Arc<engine::EngineError>),

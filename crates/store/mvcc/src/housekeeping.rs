@@ -3,6 +3,7 @@
 use crate::codec;
 use crate::commit::Command;
 use crate::history::Version;
+use crate::seal::Seal;
 use crate::shards::Shards;
 use crate::types::Revision;
 use engine::{Checkpoint, EngineError};
@@ -20,7 +21,7 @@ pub(crate) enum Chore {
 }
 
 /// Runs the housekeeping thread until the commit thread has gone.
-pub(crate) fn run(shards: &Shards, chores: &mpsc::Receiver<Chore>, checkpointing: &AtomicBool) {
+pub(crate) fn run(shards: &Shards, seal: &dyn Seal, chores: &mpsc::Receiver<Chore>, checkpointing: &AtomicBool) {
     for chore in chores {
         if shards.closed.load(Ordering::Acquire) {
             return;
@@ -30,7 +31,7 @@ pub(crate) fn run(shards: &Shards, chores: &mpsc::Receiver<Chore>, checkpointing
                 shards.all().iter().for_each(|shard| shard.prune(compact_revision));
             }
             Chore::Checkpoint { checkpoint, head, revision } => {
-                match write_checkpoint(shards, checkpoint, &head, revision) {
+                match write_checkpoint(shards, seal, checkpoint, &head, revision) {
                     Ok(Some(bytes)) => tracing::debug!(revision, bytes, "wrote a checkpoint of the store"),
                     Ok(None) => {}
                     Err(error) => {
@@ -47,6 +48,7 @@ pub(crate) fn run(shards: &Shards, chores: &mpsc::Receiver<Chore>, checkpointing
 /// meanwhile, and the checkpoint abandoned.
 fn write_checkpoint(
     shards: &Shards,
+    seal: &dyn Seal,
     mut checkpoint: Box<dyn Checkpoint>,
     head: &[Vec<u8>],
     revision: Revision,
@@ -61,7 +63,10 @@ fn write_checkpoint(
                 buffer.clear();
                 codec::begin_version(&mut buffer, version.revision());
                 match version {
-                    Version::Live(kv) => codec::put(&mut buffer, kv),
+                    Version::Live(kv) => {
+                        let sealed = seal.seal(&kv.key, &kv.value).map_err(EngineError::Unsealed)?;
+                        codec::put(&mut buffer, kv, sealed.as_deref().unwrap_or(&kv.value));
+                    }
                     Version::Tombstone(_) => codec::delete(&mut buffer, key),
                 }
                 checkpoint.frame(&buffer)?;

@@ -26,6 +26,7 @@ mod load;
 mod metrics;
 mod policy;
 mod range;
+mod seal;
 mod shard;
 mod shards;
 mod store;
@@ -36,6 +37,7 @@ pub use embedded::{Embedded, Options};
 pub use error::StoreError;
 pub use lease::LeasePool;
 pub use range::KeyRange;
+pub use seal::{Opened, Seal, Unreadable};
 pub use store::{Store, Watch};
 pub use types::{
     Compare, Event, EventKind, GetResponse, KeyValue, LeaseId, NO_LEASE, Op, OpResult, Payload, Put,

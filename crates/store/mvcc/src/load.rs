@@ -3,6 +3,7 @@
 use crate::codec::{self, Change, Record};
 use crate::lease::{LeaseChange, Leases};
 use crate::shard;
+use crate::seal::{Opened, Seal, Unreadable};
 use crate::shards::Shards;
 use crate::types::{Event, EventKind, KeyValue, NO_LEASE, Revision};
 use std::sync::Arc;
@@ -15,18 +16,23 @@ pub(crate) struct Loader {
     /// What the events that can still be watched cost in memory.
     pub(crate) history_bytes: u64,
     revision: Revision,
+    /// Values that would be written otherwise today.
+    pub(crate) stale: u64,
+    seal: Arc<dyn Seal>,
     /// True while a checkpoint's versions come, which are ordered by key and not by revision.
     in_checkpoint: bool,
 }
 
 impl Loader {
-    pub(crate) fn new() -> Loader {
+    pub(crate) fn new(seal: Arc<dyn Seal>) -> Loader {
         let revision = 1;
         Loader {
             shards: Shards::new(),
             leases: Leases::new(),
             history_bytes: 0,
             revision,
+            stale: 0,
+            seal,
             in_checkpoint: false,
         }
     }
@@ -41,7 +47,7 @@ impl Loader {
                 self.leases.next = next_lease;
             }
             Record::Version { revision, change } => {
-                let event = event(change, revision);
+                let event = event(self.opened(change), revision);
                 let shard = self.shards.shard_of(&event.kv.key);
                 let (kind, kv) = (event.kind, event.kv.clone());
                 let prev = shard.restore(event, self.shards.compact_revision());
@@ -54,12 +60,12 @@ impl Loader {
                     return Err(format!("revision {revision} follows revision {}", self.revision));
                 }
                 self.revision = revision;
-                let events = changes.into_iter().map(|change| {
-                    let mut event = event(change, revision);
+                let mut events = Vec::with_capacity(changes.len());
+                for change in changes {
+                    let mut event = event(self.opened(change), revision);
                     event.prev = self.shards.latest(&event.kv.key);
-                    event
-                });
-                let events: Vec<Event> = events.collect();
+                    events.push(event);
+                }
                 for event in &events {
                     self.history_bytes += shard::history_bytes(event);
                     self.track(event.kind, &event.kv, event.prev.as_deref());
@@ -73,6 +79,25 @@ impl Loader {
             Record::Compact { revision } => self.shards.set_compact_revision(revision),
         }
         Ok(())
+    }
+
+    /// A change with its value as it is in memory.
+    fn opened(&mut self, change: Change) -> Change {
+        let Change::Put(mut kv) = change else { return change };
+        kv.value = match self.seal.open(&kv.key, kv.value) {
+            Opened::Fresh(value) => value,
+            Opened::Stale(value) => {
+                self.stale += 1;
+                value
+            }
+            Opened::Unreadable { stored, why } => {
+                let key = String::from_utf8_lossy(&kv.key);
+                tracing::error!(%key, why, "a stored value cannot be read");
+                kv.payload = Some(Arc::new(Unreadable(why)));
+                stored
+            }
+        };
+        Change::Put(kv)
     }
 
     /// Ends the reading: the index is as it was when the last frame was written.
