@@ -10,6 +10,7 @@ mod lock;
 mod memory;
 mod random;
 mod task;
+mod watch;
 
 pub use clock::{Clock, ManualClock, RealClock, Sleep};
 pub use dir_watch::DirWatch;
@@ -18,6 +19,7 @@ pub use lock::{LockError, LockFile};
 pub use memory::prepare_for_caches;
 pub use random::Random;
 pub use task::{Task, spawn, spawn_detached};
+pub use watch::FileWatch;
 
 use std::sync::Arc;
 use std::time::Duration;

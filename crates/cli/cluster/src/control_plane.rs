@@ -9,8 +9,8 @@ use authn::User;
 use client::Client;
 use env::Env;
 use informer::Informers;
-use mvcc::{Embedded, Options, Store};
 
+use crate::encryption::Opened;
 use crate::options::Settings;
 use crate::pki::{Identity, Pki};
 use crate::scheduler::InProcess;
@@ -22,6 +22,7 @@ pub struct ControlPlane {
     env: Env,
     controllers: controllers::Handle,
     scheduler: Option<InProcess>,
+    _encryption: Option<Task>,
 }
 
 impl ControlPlane {
@@ -31,15 +32,9 @@ impl ControlPlane {
     /// When the store cannot be opened, the port is taken, or a given file is unusable.
     pub async fn start(settings: &Settings, pki: &Pki) -> Result<ControlPlane> {
         let env = Env::real();
-        let (directory, store_env) = (settings.paths.store(), env.clone());
-        let opened =
-            tokio::task::spawn_blocking(move || Embedded::open(&directory, &store_env, &Options::default()))
-                .await?;
-        let store: Arc<dyn Store> = Arc::new(
-            opened
-                .with_context(|| format!("cannot open the store in {}", settings.paths.store().display()))?,
-        );
-        let server = serve(settings, pki, store, env.clone()).await?;
+        let mut opened = crate::encryption::open(settings, &env).await?;
+        let following = opened.following.take();
+        let server = serve(settings, pki, &opened, env.clone()).await?;
         let reader = Client::new(server.transport(User::component("system:kube-controller-manager")));
         let informers = Informers::new(reader, env.clone());
         let controllers = run_controllers(settings, pki, &server, &informers, env.clone())?;
@@ -50,7 +45,7 @@ impl ControlPlane {
                 Some(InProcess::start(&settings.options, pki, client, &informers, env.clone()).await?)
             }
         };
-        Ok(ControlPlane { server, informers, env, controllers, scheduler })
+        Ok(ControlPlane { server, informers, env, controllers, scheduler, _encryption: following })
     }
 
     /// A client of the API that acts as `user`.
@@ -78,7 +73,7 @@ impl ControlPlane {
     }
 }
 
-async fn serve(settings: &Settings, pki: &Pki, store: Arc<dyn Store>, env: Env) -> Result<ApiServerHandle> {
+async fn serve(settings: &Settings, pki: &Pki, opened: &Opened, env: Env) -> Result<ApiServerHandle> {
     let options = &settings.options;
     let address = (options.bind_address, options.port);
     let listener = tokio::net::TcpListener::bind(address)
@@ -110,7 +105,7 @@ async fn serve(settings: &Settings, pki: &Pki, store: Arc<dyn Store>, env: Env) 
         address => address,
     };
     ApiServer::start(apiserver::Config {
-        store,
+        store: opened.store.clone(),
         env,
         listener,
         advertise_address: Some(advertised),
@@ -133,6 +128,7 @@ async fn serve(settings: &Settings, pki: &Pki, store: Arc<dyn Store>, env: Env) 
         authorization,
         admission,
         audit,
+        checks: opened.check().into_iter().collect(),
     })
     .await
     .context("the API server did not start")

@@ -11,6 +11,7 @@ mod audit;
 mod auth;
 pub mod control_plane;
 pub mod down;
+mod encryption;
 pub mod explain;
 mod front_proxy;
 pub mod images;

@@ -86,6 +86,10 @@ pub struct UpOptions {
     #[command(flatten)]
     #[serde(flatten)]
     pub authorization: crate::auth::AuthorizationOptions,
+    /// Encryption at rest.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub encryption: crate::encryption::EncryptionOptions,
     /// The audit log.
     #[command(flatten)]
     #[serde(flatten)]

@@ -68,6 +68,7 @@ async fn main() -> anyhow::Result<()> {
         aggregator_routing: false,
         admission: apiserver::Admission::default(),
         audit: None,
+        checks: Vec::new(),
     };
     let _handle = ApiServer::start(config).await?;
     std::fs::write(directory.join("ca.crt"), &ca)?;

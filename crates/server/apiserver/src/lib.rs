@@ -35,6 +35,6 @@ pub use authn::oidc::{Anonymous, Configuration as AuthenticationConfiguration};
 pub use authz::config::Configuration as AuthorizationConfiguration;
 pub use identity::{Authentication, Authorization};
 pub use serve::tls::{TlsError, TlsFiles};
-pub use server::{ApiServer, ApiServerHandle, Config, Server, StartError};
+pub use server::{ApiServer, ApiServerHandle, Config, HealthCheck, Server, StartError};
 pub use stream::KubeletClient;
 pub use webhook::Identity as ProxyIdentity;

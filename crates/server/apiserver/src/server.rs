@@ -100,7 +100,12 @@ pub struct Config {
     pub admission: admission::Chain,
     /// Tells of requests; `None` costs nothing.
     pub audit: Option<Arc<audit::Auditor>>,
+    /// Health checks besides the server's own.
+    pub checks: Vec<HealthCheck>,
 }
+
+/// A health check: its name, and what is wrong.
+pub type HealthCheck = (&'static str, Arc<dyn Fn() -> Result<(), String> + Send + Sync>);
 
 /// What answers need besides the request.
 pub(crate) struct Shared {
@@ -125,6 +130,7 @@ pub struct Server {
     pub(crate) shared: Shared,
     pub(crate) kubelet_client: Option<KubeletClient>,
     pub(crate) audit: Option<Arc<audit::Auditor>>,
+    pub(crate) checks: Vec<HealthCheck>,
     pub(crate) address: SocketAddr,
     pub(crate) ready: AtomicBool,
     audit_ids: AtomicU64,
@@ -220,6 +226,7 @@ impl ApiServer {
             shared: Shared { stopping: stopping.clone() },
             kubelet_client: config.kubelet_client,
             audit: config.audit,
+            checks: config.checks,
             address,
             ready: AtomicBool::new(false),
             audit_ids: AtomicU64::new(1),

@@ -73,6 +73,14 @@ pub(crate) fn from_feed(error: FeedError) -> Status {
     }
 }
 
+/// What is not there because the store could not read it is an error, not an absence.
+fn readable_one(snapshot: &Snapshot<dyn Object>, key: Bytes) -> Result<(), Status> {
+    match snapshot.unreadable(&KeyRange::single(key)) {
+        Some((_, why)) => Err(errors::internal(why)),
+        None => Ok(()),
+    }
+}
+
 impl Registry {
     /// The newest state of a kind.
     pub async fn newest(&self, served: &Served) -> Result<Snapshot<dyn Object>, Status> {
@@ -90,7 +98,7 @@ impl Registry {
         let entry = snapshot.get(&served.key(namespace, name)).cloned();
         match entry {
             Some(entry) => Ok(Some(bring_one(served, Stored::entry(served, entry)).await?)),
-            None => Ok(None),
+            None => readable_one(&snapshot, served.key(namespace, name)).map(|()| None),
         }
     }
 
@@ -100,7 +108,10 @@ impl Registry {
         let at = Version::parse(version)?.read_at();
         let snapshot = self.feeds.of(served)?.snapshot(at).await.map_err(from_feed)?;
         let key = served.key(&request.target.namespace, &request.target.name);
-        let entry = snapshot.get(&key).cloned().ok_or_else(|| request.not_found())?;
+        let Some(entry) = snapshot.get(&key).cloned() else {
+            readable_one(&snapshot, key)?;
+            return Err(request.not_found());
+        };
         bring_one(served, Stored::entry(served, entry)).await
     }
 
@@ -138,6 +149,10 @@ impl Registry {
         }
         let mut sink = Sink::new(served, &selection, limit);
         let feed = self.feeds.of(served)?;
+        if let Some((key, why)) = feed.snapshot_now().unreadable(&range) {
+            let key = String::from_utf8_lossy(key);
+            return Err(errors::internal(format!("unable to transform key {key:?}: {why}")));
+        }
         let revision = match exact {
             None => {
                 let snapshot = feed.snapshot(version.read_at()).await.map_err(from_feed)?;

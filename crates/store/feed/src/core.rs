@@ -11,7 +11,7 @@ use crate::error::FeedError;
 use crate::metrics;
 use crate::queue::{Item, Queue};
 use crate::scope::Scope;
-use crate::snapshot::{Entries, Snapshot};
+use crate::snapshot::{Entries, Snapshot, Unreadables};
 use mvcc::{KeyValue, Progress, Revision};
 use parking_lot::{Mutex, RwLock};
 use std::collections::VecDeque;
@@ -41,6 +41,7 @@ struct State<T: ?Sized> {
     /// The revision of the last change of any object.
     changed: Revision,
     entries: Entries<T>,
+    unreadable: Arc<Unreadables>,
 }
 
 /// What a watch begins with.
@@ -59,7 +60,12 @@ impl<T: ?Sized + Send + Sync + 'static> Core<T> {
             codec,
             recent_max,
             line: Mutex::new(Line { audience, recent, recent_since: 0, progress: None }),
-            state: RwLock::new(State { revision: 0, changed: 0, entries: Entries::default() }),
+            state: RwLock::new(State {
+                revision: 0,
+                changed: 0,
+                entries: Entries::default(),
+                unreadable: Arc::default(),
+            }),
             reached: watch::Sender::new(0),
         }
     }
@@ -81,14 +87,17 @@ impl<T: ?Sized + Send + Sync + 'static> Core<T> {
 
     /// Starts (over) from everything that is in the store at `revision`.
     pub(crate) fn load(&self, kvs: &[Arc<KeyValue>], revision: Revision, progress: Progress) {
-        let entries: Vec<_> = kvs.iter().filter_map(|kv| self.entry(kv)).collect();
+        let (unreadable, readable): (Vec<_>, Vec<_>) = kvs.iter().partition(|kv| why_unreadable(kv).is_some());
+        let entries: Vec<_> = readable.iter().filter_map(|kv| self.entry(kv)).collect();
+        let whys = unreadable.iter().filter_map(|kv| Some((kv.key.clone(), why_unreadable(kv)?)));
+        let unreadable = Arc::new(whys.collect::<Unreadables>());
         let changed = revision;
         let ended = {
             let mut line = self.line.lock();
             line.recent.clear();
             line.recent_since = revision;
             line.progress = Some(progress);
-            *self.state.write() = State { revision, changed, entries: Entries::from_sorted(entries) };
+            *self.state.write() = State { revision, changed, entries: Entries::from_sorted(entries), unreadable };
             self.reached.send_replace(revision);
             line.audience.take_all()
         };
@@ -134,14 +143,14 @@ impl<T: ?Sized + Send + Sync + 'static> Core<T> {
 
     pub(crate) fn snapshot(&self) -> Snapshot<T> {
         let state = self.state.read();
-        Snapshot::new(state.revision, self.prefix.clone(), state.entries.clone())
+        state.snapshot(state.revision, &self.prefix)
     }
 
     /// The current snapshot if it is also what there was at `revision`.
     pub(crate) fn snapshot_at(&self, revision: Revision) -> Option<Snapshot<T>> {
         let state = self.state.read();
         let same = state.changed <= revision && revision <= state.revision;
-        same.then(|| Snapshot::new(revision, self.prefix.clone(), state.entries.clone()))
+        same.then(|| state.snapshot(revision, &self.prefix))
     }
 
     pub(crate) fn reached(&self) -> watch::Receiver<Revision> {
@@ -224,9 +233,22 @@ impl<T: ?Sized + Send + Sync + 'static> Core<T> {
     }
 }
 
+/// Why the store could not read a value.
+fn why_unreadable(kv: &KeyValue) -> Option<Arc<str>> {
+    let unreadable = kv.payload.as_ref()?.downcast_ref::<mvcc::Unreadable>()?;
+    Some(unreadable.0.as_str().into())
+}
+
 impl<T: ?Sized + Send + Sync + 'static> State<T> {
+    fn snapshot(&self, revision: Revision, prefix: &Arc<str>) -> Snapshot<T> {
+        Snapshot::new(revision, prefix.clone(), self.entries.clone(), self.unreadable.clone())
+    }
+
     /// Changes the map; `None` when that makes no event.
     fn change(&mut self, change: &mvcc::Event, entry: Option<Arc<Entry<T>>>) -> Option<Event<T>> {
+        if self.unreadable.contains_key(&change.kv.key) {
+            Arc::make_mut(&mut self.unreadable).remove(&change.kv.key);
+        }
         match (change.kind, entry) {
             (mvcc::EventKind::Put, Some(entry)) => {
                 let prev = self.entries.insert(entry.clone());

@@ -2,7 +2,9 @@
 //! after it copies one chunk.
 
 use crate::entry::Entry;
+use bytes::Bytes;
 use mvcc::{KeyRange, Revision};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -113,11 +115,20 @@ pub struct Snapshot<T: ?Sized> {
     pub revision: Revision,
     prefix: Arc<str>,
     entries: Entries<T>,
+    unreadable: Arc<Unreadables>,
 }
+
+/// Keys whose values the store could not read, and why: mostly none.
+pub(crate) type Unreadables = BTreeMap<Bytes, Arc<str>>;
 
 impl<T: ?Sized> Clone for Snapshot<T> {
     fn clone(&self) -> Snapshot<T> {
-        Snapshot { revision: self.revision, prefix: self.prefix.clone(), entries: self.entries.clone() }
+        Snapshot {
+            revision: self.revision,
+            prefix: self.prefix.clone(),
+            entries: self.entries.clone(),
+            unreadable: self.unreadable.clone(),
+        }
     }
 }
 
@@ -139,8 +150,23 @@ pub struct Page<T: ?Sized> {
 }
 
 impl<T: ?Sized + Send + Sync + 'static> Snapshot<T> {
-    pub(crate) fn new(revision: Revision, prefix: Arc<str>, entries: Entries<T>) -> Snapshot<T> {
-        Snapshot { revision, prefix, entries }
+    pub(crate) fn new(
+        revision: Revision,
+        prefix: Arc<str>,
+        entries: Entries<T>,
+        unreadable: Arc<Unreadables>,
+    ) -> Snapshot<T> {
+        Snapshot { revision, prefix, entries, unreadable }
+    }
+
+    /// The first key of a range whose value the store could not read, and why. Such an object is there, but is no entry.
+    pub fn unreadable(&self, range: &KeyRange) -> Option<(&Bytes, &str)> {
+        if self.unreadable.is_empty() {
+            return None;
+        }
+        let within = |key: &Bytes| range.end.as_ref().is_none_or(|end| key < end);
+        let mut rest = self.unreadable.range::<Bytes, _>(&range.start..);
+        rest.next().filter(|(key, _)| within(key)).map(|(key, why)| (key, &**why))
     }
 
     /// The number of objects.
@@ -186,7 +212,6 @@ impl<T: ?Sized + Send + Sync + 'static> Snapshot<T> {
 mod tests {
     use super::*;
     use crate::codec::Codec;
-    use bytes::Bytes;
     use mvcc::KeyValue;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
@@ -239,10 +264,15 @@ mod tests {
                 prop_assert_eq!(was.map(|entry| **entry.object()), expected);
                 prop_assert_eq!(entries.get(&key(number)).map(|entry| **entry.object()), model.get(&key(number)).copied());
                 if step % 300 == 0 {
-                    kept.push((Snapshot::new(value, "/registry/numbers/".into(), entries.clone()), model.clone()));
+                    kept.push((Snapshot::new(
+                        value,
+                        "/registry/numbers/".into(),
+                        entries.clone(),
+                        Arc::default(),
+                    ), model.clone()));
                 }
             }
-            kept.push((Snapshot::new(0, "/registry/numbers/".into(), entries), model));
+            kept.push((Snapshot::new(0, "/registry/numbers/".into(), entries, Arc::default()), model));
             for (snapshot, model) in kept {
                 let all: Vec<_> = model.clone().into_iter().collect();
                 prop_assert_eq!(contents(snapshot.iter()), all);

@@ -19,7 +19,10 @@ async fn check(server: &Server, name: &str) -> Result<(), String> {
         "etcd" => server.registry.store().revision().await.map(drop).map_err(|e| e.to_string()),
         "informer-sync" if !server.ready.load(Ordering::Acquire) => Err("not started".into()),
         "shutdown" if *server.shared.stopping.borrow() => Err("process is shutting down".into()),
-        _ => Ok(()),
+        name => match server.checks.iter().find(|(known, _)| *known == name) {
+            Some((_, check)) => check(),
+            None => Ok(()),
+        },
     }
 }
 
@@ -27,7 +30,10 @@ async fn check(server: &Server, name: &str) -> Result<(), String> {
 pub(super) async fn serve(server: &Server, decoded: &Decoded, path: &str) -> Answer {
     let mut parts = path.split('/').skip(1);
     let root = parts.next().unwrap_or_default();
-    let names = if root == "readyz" { &CHECKS[..] } else { &CHECKS[..3] };
+    let (own, last) = CHECKS.split_at(3);
+    let last = if root == "readyz" { last } else { &[] };
+    let more = server.checks.iter().map(|(name, _)| *name);
+    let names: Vec<&str> = own.iter().copied().chain(more).chain(last.iter().copied()).collect();
     if let Some(one) = parts.next() {
         let Some(name) = names.iter().find(|n| **n == one) else { return page_not_found() };
         return match check(server, name).await {
@@ -39,7 +45,7 @@ pub(super) async fn serve(server: &Server, decoded: &Decoded, path: &str) -> Ans
     }
     let excluded: Vec<&str> = decoded.query.all("exclude").collect();
     let (mut lines, mut failed) = (String::new(), Vec::new());
-    for name in names {
+    for name in &names {
         if excluded.contains(name) {
             lines.push_str(&format!("[+]{name} excluded: ok\n"));
             continue;
