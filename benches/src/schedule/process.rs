@@ -63,6 +63,7 @@ impl Cluster {
             authorization: apiserver::Authorization::default(),
             admission: apiserver::Admission::default(),
             audit: None,
+            checks: Vec::new(),
         })
         .await?;
         let client = Client::new(server.transport(User::component("system:kube-scheduler")));

@@ -48,7 +48,10 @@ impl FileWatch {
         for folder in folders {
             inotify.add_watch(&folder, changes)?;
         }
-        #[expect(deprecated, reason = "its successor is unsafe, and `Raw` owns its descriptor and never gives another")]
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe, and `Raw` owns its descriptor and never gives another"
+        )]
         let inotify = AsyncFd::new(Raw(inotify))?;
         Ok(FileWatch { inotify })
     }

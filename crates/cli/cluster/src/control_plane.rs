@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use apiserver::{ApiServer, ApiServerHandle, KubeletClient, TlsFiles};
 use authn::User;
 use client::Client;
-use env::Env;
+use env::{Env, Task};
 use informer::Informers;
 
 use crate::encryption::Opened;

@@ -70,6 +70,7 @@ async fn server(authorization: Authorization, admission: Admission) -> ApiServer
         authorization,
         admission,
         audit: None,
+        checks: Vec::new(),
         request_header: apiserver::RequestHeaderNames::default(),
     };
     ApiServer::start(config).await.unwrap()

@@ -258,7 +258,9 @@ fn wrong_resource(name: &str) -> Option<&'static str> {
     }
     match name {
         "*" => {
-            return Some("use '*.' to encrypt all the resources from core API group or *.* to encrypt all resources");
+            return Some(
+                "use '*.' to encrypt all the resources from core API group or *.* to encrypt all resources",
+            );
         }
         "apiserveripinfo" | "serviceipallocations" | "servicenodeportallocations" => {
             return Some("resources which do not have REST API/s cannot be encrypted");
@@ -270,7 +272,9 @@ fn wrong_resource(name: &str) -> Option<&'static str> {
             "'*.events.k8s.io' objects are stored using the 'events' API group in etcd. Use 'events' instead in the config file",
         ),
         ("extensions", _) => Some("'extensions' group has been removed and cannot be used for encryption"),
-        ("*", resource) if resource != "*" => Some("encrypting the same resource across groups is not supported"),
+        ("*", resource) if resource != "*" => {
+            Some("encrypting the same resource across groups is not supported")
+        }
         _ => None,
     }
 }
@@ -356,10 +360,12 @@ impl Kms {
         }
         if self.timeout().is_none() {
             let shown = self.timeout.as_deref().unwrap_or_default();
-            problems.push(format!("{at}.timeout: Invalid value: {shown:?}: timeout should be a positive value"));
+            problems
+                .push(format!("{at}.timeout: Invalid value: {shown:?}: timeout should be a positive value"));
         }
         if self.endpoint.is_empty() {
-            problems.push(format!("{at}.endpoint: Invalid value: \"\": endpoint is a mandatory field for a kms"));
+            problems
+                .push(format!("{at}.endpoint: Invalid value: \"\": endpoint is a mandatory field for a kms"));
         } else if self.socket().is_none() {
             let scheme = self.endpoint.split_once(':').map_or("", |(scheme, _)| scheme);
             problems.push(format!(

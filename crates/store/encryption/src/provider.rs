@@ -226,7 +226,10 @@ impl KeySet {
             Cipher::Gcm(gcm, writes) => {
                 if writes.fetch_add(1, Ordering::Relaxed) == GCM_WRITES_MAX {
                     let key = String::from_utf8_lossy(&first.prefix).into_owned();
-                    tracing::warn!(key, "an aesgcm key has been used for {GCM_WRITES_MAX} writes and should be rotated");
+                    tracing::warn!(
+                        key,
+                        "an aesgcm key has been used for {GCM_WRITES_MAX} writes and should be rotated"
+                    );
                 }
                 gcm.seal(place, value, out)
             }

@@ -37,7 +37,11 @@ struct Rules {
 }
 
 impl Rules {
-    async fn build(configuration: &Configuration, env: &Env, rotated: &Arc<Notify>) -> Result<Self, EncryptionError> {
+    async fn build(
+        configuration: &Configuration,
+        env: &Env,
+        rotated: &Arc<Notify>,
+    ) -> Result<Self, EncryptionError> {
         let mut rules = Rules::default();
         for entry in &configuration.resources {
             let mut providers = Vec::new();
@@ -70,8 +74,12 @@ impl Rules {
     }
 
     fn of(&self, group: &str, resource: &str) -> &[Arc<Provider>] {
-        let rule = |group: &str, resource: &str| self.by_resource.get(&(group.to_owned(), resource.to_owned()));
-        rule(group, resource).or_else(|| rule(group, "*")).or_else(|| rule("*", "*")).map_or(&[], Vec::as_slice)
+        let rule =
+            |group: &str, resource: &str| self.by_resource.get(&(group.to_owned(), resource.to_owned()));
+        rule(group, resource)
+            .or_else(|| rule(group, "*"))
+            .or_else(|| rule("*", "*"))
+            .map_or(&[], Vec::as_slice)
     }
 }
 

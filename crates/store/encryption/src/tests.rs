@@ -28,7 +28,9 @@ fn key(byte: u8, length: usize) -> String {
 
 fn write(folder: &Path, resources: &str) -> std::path::PathBuf {
     let path = folder.join("encryption.yaml");
-    let text = format!("apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n{resources}\n");
+    let text = format!(
+        "apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n{resources}\n"
+    );
     std::fs::write(&path, text).expect("written");
     path
 }
@@ -58,7 +60,15 @@ fn one(provider: &str, keys: &[(&str, String)]) -> String {
 }
 
 fn of(resources: &str, providers: &[String]) -> String {
-    format!("- resources: [{resources}]\n  providers: [{}]", providers.iter().map(|p| p.trim_start_matches("- ")).map(|p| format!("{{{p}}}")).collect::<Vec<_>>().join(", "))
+    format!(
+        "- resources: [{resources}]\n  providers: [{}]",
+        providers
+            .iter()
+            .map(|p| p.trim_start_matches("- "))
+            .map(|p| format!("{{{p}}}"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    )
 }
 
 #[tokio::test]
@@ -77,8 +87,16 @@ async fn each_provider_reads_what_it_wrote_and_nothing_else() {
                 let stored = sealed(&encryption, PLACE, value.as_bytes());
                 assert!(stored.starts_with(prefix.as_bytes()), "{provider}");
                 assert!(value.len() < 4 || !String::from_utf8_lossy(&stored).contains(value), "{provider}");
-                assert_eq!(opened(&encryption, PLACE, &stored), format!("fresh:{value}"), "{provider} {length}");
-                assert_ne!(sealed(&encryption, PLACE, value.as_bytes()), stored, "no two writes are the same");
+                assert_eq!(
+                    opened(&encryption, PLACE, &stored),
+                    format!("fresh:{value}"),
+                    "{provider} {length}"
+                );
+                assert_ne!(
+                    sealed(&encryption, PLACE, value.as_bytes()),
+                    stored,
+                    "no two writes are the same"
+                );
             }
             let stored = sealed(&encryption, PLACE, b"value");
             for cut in prefix.len()..stored.len() {
@@ -171,24 +189,55 @@ fn files_are_refused_in_upstreams_words() {
     let good = || one("aescbc", &[("k", key(1, 32))]);
     let kms = |fields: &str| format!("- kms: {{{fields}}}");
     let rows = [
-        (of("secrets", &[one("aescbc", &[("k", secret.clone())])]), "resources[0].providers[0].aescbc.keys[0].secret: Invalid value: \"REDACTED\": secret is not of the expected length, got 5, expected one of [16 24 32]"),
+        (
+            of("secrets", &[one("aescbc", &[("k", secret.clone())])]),
+            "resources[0].providers[0].aescbc.keys[0].secret: Invalid value: \"REDACTED\": secret is not of the expected length, got 5, expected one of [16 24 32]",
+        ),
         (of("secrets", &[one("secretbox", &[("k", key(1, 16))])]), "expected one of [32]"),
-        (of("secrets", &[one("aesgcm", &[("k", "***".into())])]), "\"REDACTED\": secrets must be base64 encoded"),
-        (of("secrets", &["- aescbc: {keys: []}".to_owned()]), "resources[0].providers[0].aescbc.keys: Required value: at least one keys is required"),
-        (of("secrets", &[]), "resources[0].providers: Required value: at least one resources[0].providers is required"),
-        (of("", &[good()]), "resources[0].resources: Required value: at least one resources[0].resources is required"),
-        (of("'*'", &[good()]), "use '*.' to encrypt all the resources from core API group or *.* to encrypt all resources"),
+        (
+            of("secrets", &[one("aesgcm", &[("k", "***".into())])]),
+            "\"REDACTED\": secrets must be base64 encoded",
+        ),
+        (
+            of("secrets", &["- aescbc: {keys: []}".to_owned()]),
+            "resources[0].providers[0].aescbc.keys: Required value: at least one keys is required",
+        ),
+        (
+            of("secrets", &[]),
+            "resources[0].providers: Required value: at least one resources[0].providers is required",
+        ),
+        (
+            of("", &[good()]),
+            "resources[0].resources: Required value: at least one resources[0].resources is required",
+        ),
+        (
+            of("'*'", &[good()]),
+            "use '*.' to encrypt all the resources from core API group or *.* to encrypt all resources",
+        ),
         (of("secrets, '*.'", &[good()]), "using overlapping resources"),
         (of("secrets, secrets", &[good()]), "the same resource cannot be specified multiple times"),
         (of("Secrets", &[good()]), "resource name should not contain capital letters"),
         (of("events.events.k8s.io", &[good()]), "Use 'events' instead"),
         (of("'pods.*'", &[good()]), "encrypting the same resource across groups is not supported"),
         (of("secrets", &[kms("apiVersion: v2, name: 'a:b', endpoint: 'unix:///x'")]), "must not contain ':'"),
-        (of("secrets", &[kms("apiVersion: v2, name: a, endpoint: 'tcp://x'")]), "unsupported scheme \"tcp\" for KMS provider, only unix is supported"),
-        (of("secrets", &[kms("apiVersion: v2, name: a, endpoint: 'unix:///x', timeout: 0s")]), "timeout should be a positive value"),
-        (of("secrets", &[kms("apiVersion: v2, name: a, endpoint: 'unix:///x', cachesize: 5")]), "cachesize is not supported in v2"),
+        (
+            of("secrets", &[kms("apiVersion: v2, name: a, endpoint: 'tcp://x'")]),
+            "unsupported scheme \"tcp\" for KMS provider, only unix is supported",
+        ),
+        (
+            of("secrets", &[kms("apiVersion: v2, name: a, endpoint: 'unix:///x', timeout: 0s")]),
+            "timeout should be a positive value",
+        ),
+        (
+            of("secrets", &[kms("apiVersion: v2, name: a, endpoint: 'unix:///x', cachesize: 5")]),
+            "cachesize is not supported in v2",
+        ),
         (of("secrets", &[kms("name: a, endpoint: 'unix:///x'")]), "KMSv1 is deprecated"),
-        ("- resources: [secrets]\n  providers: [{aescbc: {keys: [{name: k, secret: ''}]}, identity: {}}]".to_owned(), "more than one provider specified in a single element"),
+        (
+            "- resources: [secrets]\n  providers: [{aescbc: {keys: [{name: k, secret: ''}]}, identity: {}}]"
+                .to_owned(),
+            "more than one provider specified in a single element",
+        ),
         ("- resources: [secrets]\n  provider: []".to_owned(), "unknown field `provider`"),
     ];
     for (text, says) in rows {
@@ -246,7 +295,8 @@ impl Mock {
             "Encrypt" => {
                 self.encrypts.fetch_add(1, Ordering::SeqCst);
                 let annotation = [field(1, b"a.example"), field(2, b"1")].concat();
-                Ok([field(1, &flipped(&request[&1])), field(2, key_id.as_bytes()), field(3, &annotation)].concat())
+                Ok([field(1, &flipped(&request[&1])), field(2, key_id.as_bytes()), field(3, &annotation)]
+                    .concat())
             }
             "Decrypt" => {
                 self.decrypts.fetch_add(1, Ordering::SeqCst);
@@ -277,7 +327,12 @@ fn serve(socket: &Path) -> Arc<Mock> {
                 let mock = mock.clone();
                 async move {
                     assert_eq!(request.headers()["content-type"], "application/grpc");
-                    let method = request.uri().path().strip_prefix("/v2.KeyManagementService/").expect("the service").to_owned();
+                    let method = request
+                        .uri()
+                        .path()
+                        .strip_prefix("/v2.KeyManagementService/")
+                        .expect("the service")
+                        .to_owned();
                     let body = request.into_body().collect().await.expect("a body").to_bytes();
                     let mut trailers = HeaderMap::new();
                     let mut frames = Vec::new();
@@ -301,7 +356,9 @@ fn serve(socket: &Path) -> Arc<Mock> {
                     Ok::<_, Infallible>(response.body(body).expect("a response"))
                 }
             });
-            tokio::spawn(http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service));
+            tokio::spawn(
+                http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service),
+            );
         }
     });
     mock
@@ -317,7 +374,12 @@ async fn a_kms_plugin_keeps_the_key() {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("kms.sock");
     let mock = serve(&socket);
-    let provider = |name: &str| format!("- kms: {{apiVersion: v2, name: {name}, endpoint: 'unix://{}', timeout: 2s}}", socket.display());
+    let provider = |name: &str| {
+        format!(
+            "- kms: {{apiVersion: v2, name: {name}, endpoint: 'unix://{}', timeout: 2s}}",
+            socket.display()
+        )
+    };
     let entry = of("secrets", &[provider("vault")]);
     let first = encryption(folder.path(), &entry).await;
     assert_eq!(first.health(), Some(Ok(())));
@@ -328,7 +390,11 @@ async fn a_kms_plugin_keeps_the_key() {
         assert_eq!(opened_elsewhere(&first, &stored).await, "fresh:value");
         sealed(&first, PLACE, b"more");
     }
-    assert_eq!((mock.encrypts.load(Ordering::SeqCst), mock.decrypts.load(Ordering::SeqCst)), (1, 0), "the seed is kept");
+    assert_eq!(
+        (mock.encrypts.load(Ordering::SeqCst), mock.decrypts.load(Ordering::SeqCst)),
+        (1, 0),
+        "the seed is kept"
+    );
 
     let restarted = encryption(folder.path(), &entry).await;
     for _ in 0..3 {
@@ -341,7 +407,13 @@ async fn a_kms_plugin_keeps_the_key() {
     assert_eq!(opened_elsewhere(&rotated, &stored).await, "stale:value");
     let newer = sealed(&rotated, PLACE, b"value");
     assert_eq!(opened_elsewhere(&rotated, &newer).await, "fresh:value");
-    let elsewhere = { let rotated = rotated.clone(); let newer = newer.clone(); tokio::task::spawn_blocking(move || opened(&rotated, b"/registry/secrets/default/x", &newer)).await.expect("read") };
+    let elsewhere = {
+        let rotated = rotated.clone();
+        let newer = newer.clone();
+        tokio::task::spawn_blocking(move || opened(&rotated, b"/registry/secrets/default/x", &newer))
+            .await
+            .expect("read")
+    };
     assert_eq!(elsewhere, "cipher: message authentication failed");
 
     *mock.key_id.lock() = "lost".into();
@@ -352,7 +424,10 @@ async fn a_kms_plugin_keeps_the_key() {
         opened_elsewhere(&fresh, &lost).await,
         "failed to decrypt DEK, error: rpc error: code = FailedPrecondition desc = key is gone"
     );
-    assert_eq!(opened_elsewhere(&fresh, b"k8s:enc:kms:v2:vault:\xff\xff").await, "proto: cannot parse invalid wire-format data");
+    assert_eq!(
+        opened_elsewhere(&fresh, b"k8s:enc:kms:v2:vault:\xff\xff").await,
+        "proto: cannot parse invalid wire-format data"
+    );
     assert_eq!(opened_elsewhere(&fresh, b"k8s:enc:kms:v2:other:x").await, "no matching prefix found");
 }
 
@@ -362,7 +437,10 @@ async fn a_plugin_that_is_unwell_stops_writes_in_time() {
     let socket = folder.path().join("kms.sock");
     let mock = serve(&socket);
     let (env, clock) = Env::simulated(1);
-    let entry = of("secrets", &[format!("- kms: {{apiVersion: v2, name: v, endpoint: 'unix://{}'}}", socket.display())]);
+    let entry = of(
+        "secrets",
+        &[format!("- kms: {{apiVersion: v2, name: v, endpoint: 'unix://{}'}}", socket.display())],
+    );
     let encryption = Encryption::load(&write(folder.path(), &entry), &env).await.expect("a usable file");
     *mock.healthz.lock() = "sealed".into();
     while encryption.health() == Some(Ok(())) {

@@ -87,7 +87,8 @@ impl<T: ?Sized + Send + Sync + 'static> Core<T> {
 
     /// Starts (over) from everything that is in the store at `revision`.
     pub(crate) fn load(&self, kvs: &[Arc<KeyValue>], revision: Revision, progress: Progress) {
-        let (unreadable, readable): (Vec<_>, Vec<_>) = kvs.iter().partition(|kv| why_unreadable(kv).is_some());
+        let (unreadable, readable): (Vec<_>, Vec<_>) =
+            kvs.iter().partition(|kv| why_unreadable(kv).is_some());
         let entries: Vec<_> = readable.iter().filter_map(|kv| self.entry(kv)).collect();
         let whys = unreadable.iter().filter_map(|kv| Some((kv.key.clone(), why_unreadable(kv)?)));
         let unreadable = Arc::new(whys.collect::<Unreadables>());
@@ -97,7 +98,8 @@ impl<T: ?Sized + Send + Sync + 'static> Core<T> {
             line.recent.clear();
             line.recent_since = revision;
             line.progress = Some(progress);
-            *self.state.write() = State { revision, changed, entries: Entries::from_sorted(entries), unreadable };
+            *self.state.write() =
+                State { revision, changed, entries: Entries::from_sorted(entries), unreadable };
             self.reached.send_replace(revision);
             line.audience.take_all()
         };

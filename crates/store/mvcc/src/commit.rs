@@ -12,8 +12,8 @@ use crate::lease::{LeaseChange, Leases};
 use crate::load::{deleted, lease_changes};
 use crate::metrics;
 use crate::policy::CompactionPolicy;
-use crate::shard;
 use crate::seal::Seal;
+use crate::shard;
 use crate::shards::Shards;
 use crate::types::{
     Event, EventKind, KeyValue, LeaseId, NO_LEASE, Op, OpResult, Payload, Put, PutPayload, Revision, Txn,
@@ -40,13 +40,27 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// What the commit thread is asked for.
 pub(crate) enum Command {
-    Txn { txn: Txn, reply: Reply<TxnResponse> },
-    Grant { ttl_ms: i64, reply: Reply<LeaseId> },
-    Revoke { lease: LeaseId, reply: Reply<()> },
-    Compact { revision: Revision, reply: Reply<()> },
+    Txn {
+        txn: Txn,
+        reply: Reply<TxnResponse>,
+    },
+    Grant {
+        ttl_ms: i64,
+        reply: Reply<LeaseId>,
+    },
+    Revoke {
+        lease: LeaseId,
+        reply: Reply<()>,
+    },
+    Compact {
+        revision: Revision,
+        reply: Reply<()>,
+    },
     /// Everything is to be written anew.
     Rewrite,
-    Tick { done: oneshot::Sender<()> },
+    Tick {
+        done: oneshot::Sender<()>,
+    },
     Close,
 }
 
@@ -412,8 +426,7 @@ impl Committer {
     fn checkpoint_if_due(&mut self) {
         let limit = self.log_slack_bytes + self.shards.live_bytes.load(Ordering::Relaxed);
         let due = self.rewrite || self.engine.log_bytes() > limit.max(self.retry_checkpoint_bytes);
-        if !due || self.checkpointing.swap(true, Ordering::AcqRel)
-        {
+        if !due || self.checkpointing.swap(true, Ordering::AcqRel) {
             return;
         }
         let checkpoint = match self.engine.begin_checkpoint() {

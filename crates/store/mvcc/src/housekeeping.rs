@@ -21,7 +21,12 @@ pub(crate) enum Chore {
 }
 
 /// Runs the housekeeping thread until the commit thread has gone.
-pub(crate) fn run(shards: &Shards, seal: &dyn Seal, chores: &mpsc::Receiver<Chore>, checkpointing: &AtomicBool) {
+pub(crate) fn run(
+    shards: &Shards,
+    seal: &dyn Seal,
+    chores: &mpsc::Receiver<Chore>,
+    checkpointing: &AtomicBool,
+) {
     for chore in chores {
         if shards.closed.load(Ordering::Acquire) {
             return;

@@ -2,8 +2,8 @@
 
 use crate::codec::{self, Change, Record};
 use crate::lease::{LeaseChange, Leases};
-use crate::shard;
 use crate::seal::{Opened, Seal, Unreadable};
+use crate::shard;
 use crate::shards::Shards;
 use crate::types::{Event, EventKind, KeyValue, NO_LEASE, Revision};
 use std::sync::Arc;

@@ -96,7 +96,9 @@ impl Envelope {
         for (number, field) in proto::fields(stored).ok_or_else(malformed)? {
             match (number, field) {
                 (1, Field::Bytes(bytes)) => data = bytes.to_vec(),
-                (2, Field::Bytes(bytes)) => source.key_id = String::from_utf8(bytes.to_vec()).map_err(|_| malformed())?,
+                (2, Field::Bytes(bytes)) => {
+                    source.key_id = String::from_utf8(bytes.to_vec()).map_err(|_| malformed())?
+                }
                 (3, Field::Bytes(bytes)) => source.ciphertext = bytes.to_vec(),
                 (4, Field::Bytes(bytes)) => {
                     source.annotations.extend([proto::entry(bytes).ok_or_else(malformed)?]);
@@ -140,7 +142,9 @@ pub(super) fn check(source: &Encrypted) -> Result<(), String> {
         ));
     }
     match source.annotations.keys().find(|key| !key.contains('.')) {
-        Some(key) => Err(format!("failed to validate annotations: {key:?} should be a domain with at least two segments separated by dots")),
+        Some(key) => Err(format!(
+            "failed to validate annotations: {key:?} should be a domain with at least two segments separated by dots"
+        )),
         None => Ok(()),
     }
 }
@@ -150,7 +154,10 @@ pub(super) fn check_key_id(key_id: &str) -> Result<(), String> {
         return Err("keyID is empty".to_owned());
     }
     if key_id.len() > SMALL_BYTES_MAX {
-        return Err(format!("keyID is {} bytes, which exceeds the max size of {SMALL_BYTES_MAX}", key_id.len()));
+        return Err(format!(
+            "keyID is {} bytes, which exceeds the max size of {SMALL_BYTES_MAX}",
+            key_id.len()
+        ));
     }
     Ok(())
 }

@@ -160,7 +160,10 @@ impl Inner {
 
     async fn try_look(&self) -> Result<bool, String> {
         let status = self.plugin.status().await.map_err(|why| {
-            format!("failed to perform status section of the healthz check for KMS Provider {}, error: {why}", self.name)
+            format!(
+                "failed to perform status section of the healthz check for KMS Provider {}, error: {why}",
+                self.name
+            )
         })?;
         check_status(&status)
             .map_err(|why| format!("kmsv2 Provider {} is not healthy, error: {why}", self.name))?;

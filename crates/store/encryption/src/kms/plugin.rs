@@ -109,7 +109,8 @@ impl Plugin {
             .body(Full::new(body.freeze()))
             .map_err(|error| failure("Internal", &error.to_string()))?;
         let mut sender = self.connected().await?;
-        let lost = |error: hyper::Error| failure("Unavailable", &format!("error reading from server: {error}"));
+        let lost =
+            |error: hyper::Error| failure("Unavailable", &format!("error reading from server: {error}"));
         let response = sender.send_request(request).await.map_err(lost)?;
         let headers = response.headers().clone();
         if !response.status().is_success() {
@@ -155,7 +156,10 @@ impl Plugin {
         }
         let stream = dial(&self.socket).await.map_err(|error| {
             let why = format!("dial unix {}: connect: {error}", self.socket.display());
-            failure("Unavailable", &format!("connection error: desc = \"transport: Error while dialing: {why}\""))
+            failure(
+                "Unavailable",
+                &format!("connection error: desc = \"transport: Error while dialing: {why}\""),
+            )
         })?;
         let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
