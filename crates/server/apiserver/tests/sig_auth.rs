@@ -67,6 +67,7 @@ impl Machine {
             authorization,
             admission: Admission::default(),
             audit: None,
+            checks: Vec::new(),
         })
         .await
         .unwrap();
