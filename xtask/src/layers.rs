@@ -48,6 +48,7 @@ pub const SAME_LAYER: &[(&str, &str)] = &[
     ("aggregate", "authn"),
     ("aggregate", "webhook"),
     ("apiserver", "aggregate"),
+    ("apiserver", "webhook"),
     ("authz", "authn"),
     ("flow", "authn"),
     ("admission", "authn"),
