@@ -1,8 +1,7 @@
 //! How the allocator asks the kernel for memory.
 //!
-//! glibc gives each thread a heap that grows page by page, a system call and a page fault each; a server whose caches
-//! grow with every write pays for that on every write. Two heaps that grow by a MiB at a time cost a tenth less for a
-//! create, and hold half a MiB more on average.
+//! glibc gives each thread a heap that grows page by page, a system call each time: more than one for each write to a server
+//! whose caches grow. Few heaps that grow by a MiB at a time make those calls rare, and hold half a MiB more on average.
 
 /// Sets the process up for a server's memory: long-lived caches that many threads add to. For the start of `main`; a
 /// process that should stay small, such as a container's shim, leaves it.
