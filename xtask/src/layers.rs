@@ -55,7 +55,6 @@ pub const SAME_LAYER: &[(&str, &str)] = &[
     ("admission", "authz"),
     ("admission", "webhook"),
     ("audit", "authn"),
-    ("audit", "webhook"),
     ("audit", "authz"),
     ("apiserver", "audit"),
     ("registry", "admission"),

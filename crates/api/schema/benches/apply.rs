@@ -6,24 +6,10 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use meta::Time;
-use schema::apply::{Managers, Place, Updater, Versions};
+use schema::apply::{Managers, OneVersion, Place, Updater};
 
 const ROUNDS: usize = 15;
 const ROUND: Duration = Duration::from_millis(60);
-
-struct OneVersion;
-
-impl Versions for OneVersion {
-    fn to(&self, _: &str, _: &[u8]) -> Option<Vec<u8>> {
-        None
-    }
-    fn back(&self, _: &str, _: &[u8]) -> Option<Vec<u8>> {
-        None
-    }
-    fn place(&self, _: &str) -> Option<Place<'_>> {
-        None
-    }
-}
 
 fn measure(name: &str, mut run: impl FnMut()) {
     let mut per_op: Vec<f64> = Vec::new();

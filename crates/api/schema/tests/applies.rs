@@ -2,22 +2,8 @@
 
 use meta::Time;
 use proptest::prelude::*;
-use schema::apply::{Comparison, Doc, Managers, Place, Updater, Versions};
+use schema::apply::{Comparison, Doc, Managers, OneVersion, Place, Updater};
 use serde_json::{Value, json};
-
-struct OneVersion;
-
-impl Versions for OneVersion {
-    fn to(&self, _: &str, _: &[u8]) -> Option<Vec<u8>> {
-        None
-    }
-    fn back(&self, _: &str, _: &[u8]) -> Option<Vec<u8>> {
-        None
-    }
-    fn place(&self, _: &str) -> Option<Place<'_>> {
-        None
-    }
-}
 
 /// A map, a set, a list map and an atomic list, each possibly empty or absent.
 fn config() -> impl Strategy<Value = Value> {

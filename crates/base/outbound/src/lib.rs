@@ -9,8 +9,8 @@ mod connection;
 mod hook;
 mod kept;
 mod kubeconfig;
-mod tls;
-mod words;
+pub mod tls;
+pub mod words;
 
 pub use caller::{Caller, ReadError};
 pub use connection::{Answer, ConnectionError, Io};

@@ -40,21 +40,22 @@ pub(crate) fn client_config(config: &Config, alpn: &[&[u8]]) -> Result<Arc<Clien
 }
 
 fn roots(config: &Config) -> Result<RootCertStore, ConfigError> {
+    let Some(pem) = &config.certificate_authority else { return Ok(system_roots()) };
     let mut roots = RootCertStore::empty();
-    match &config.certificate_authority {
-        Some(pem) => {
-            for certificate in certificates(pem, "certificate authority")? {
-                roots
-                    .add(certificate)
-                    .map_err(|error| ConfigError::Tls(format!("certificate authority: {error}")))?;
-            }
-        }
-        None => {
-            let pem = SYSTEM_STORES.iter().find_map(|path| std::fs::read(path).ok()).unwrap_or_default();
-            roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
-        }
+    for certificate in certificates(pem, "certificate authority")? {
+        roots
+            .add(certificate)
+            .map_err(|error| ConfigError::Tls(format!("certificate authority: {error}")))?;
     }
     Ok(roots)
+}
+
+/// The authorities that the machine trusts.
+pub fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    let pem = SYSTEM_STORES.iter().find_map(|path| std::fs::read(path).ok()).unwrap_or_default();
+    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
+    roots
 }
 
 fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
@@ -70,8 +71,9 @@ fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, 
 
 /// What `insecure-skip-tls-verify` asks for: any certificate is good, signatures still have to match it.
 #[derive(Debug)]
-struct AnyServer {
-    provider: Arc<CryptoProvider>,
+pub struct AnyServer {
+    /// Checks the signatures.
+    pub provider: Arc<CryptoProvider>,
 }
 
 impl ServerCertVerifier for AnyServer {

@@ -3,7 +3,7 @@
 use std::io;
 
 /// Why no connection was made.
-pub(crate) fn dial(address: &str, error: &io::Error) -> String {
+pub fn dial(address: &str, error: &io::Error) -> String {
     let why = match error.kind() {
         io::ErrorKind::ConnectionRefused => "connect: connection refused".to_owned(),
         io::ErrorKind::HostUnreachable => "connect: no route to host".to_owned(),
@@ -19,7 +19,7 @@ pub(crate) fn dial(address: &str, error: &io::Error) -> String {
 }
 
 /// Why the server's certificate is not taken.
-pub(crate) fn untrusted(error: &io::Error) -> String {
+pub fn untrusted(error: &io::Error) -> String {
     use rustls::CertificateError as Bad;
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let why = match inner {
@@ -38,7 +38,7 @@ pub(crate) fn untrusted(error: &io::Error) -> String {
 }
 
 /// Why an exchange ended.
-pub(crate) fn broken(error: &hyper::Error) -> String {
+pub fn broken(error: &hyper::Error) -> String {
     if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
         return "EOF".to_owned();
     }

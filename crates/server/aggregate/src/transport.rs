@@ -17,6 +17,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use outbound::words;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -109,7 +110,7 @@ impl Channel {
         let mut chunks = body.into_data_stream();
         let mut document = BytesMut::new();
         while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|error| webhook::reason(&error))?;
+            let chunk = chunk.map_err(|error| words::broken(&error))?;
             if document.len() + chunk.len() > bytes_max {
                 return Err(format!("the answer is larger than {bytes_max} bytes"));
             }
@@ -154,10 +155,10 @@ impl tower_service::Service<Uri> for Connector {
             let connecting = async {
                 let tcp = TcpStream::connect((address.host.as_str(), port))
                     .await
-                    .map_err(|error| io::Error::other(webhook::dial(&address.to_string(), &error)))?;
+                    .map_err(|error| io::Error::other(words::dial(&address.to_string(), &error)))?;
                 tcp.set_nodelay(true)?;
                 let stream = TlsConnector::from(this.tls).connect(name, tcp).await;
-                let stream = stream.map_err(|error| io::Error::other(webhook::untrusted(&error)))?;
+                let stream = stream.map_err(|error| io::Error::other(words::untrusted(&error)))?;
                 Ok(Socket(TokioIo::new(stream)))
             };
             let late = || io::Error::other(format!("dial tcp {address}: i/o timeout"));
@@ -211,7 +212,7 @@ fn reason(error: &hyper_util::client::legacy::Error) -> String {
             return error.to_string();
         }
         if let Some(error) = error.downcast_ref::<hyper::Error>() {
-            return webhook::reason(error);
+            return words::broken(error);
         }
         cause = error.source();
     }

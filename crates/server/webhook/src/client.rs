@@ -1,6 +1,5 @@
 //! Posts JSON to one server: TLS (or none), bounded answers, and connections that are kept.
 
-use std::io;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -8,6 +7,7 @@ use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use outbound::words;
 use parking_lot::Mutex;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
@@ -78,12 +78,12 @@ impl Client {
             request = request.header(header::AUTHORIZATION, authorization);
         }
         let request = request.body(Full::new(body)).map_err(|error| error.to_string())?;
-        let response = sender.send_request(request).await.map_err(|error| reason(&error))?;
+        let response = sender.send_request(request).await.map_err(|error| words::broken(&error))?;
         let status = response.status();
         let mut incoming = response.into_body();
         let mut answer = BytesMut::new();
         while let Some(frame) = incoming.frame().await {
-            let frame = frame.map_err(|error| reason(&error))?;
+            let frame = frame.map_err(|error| words::broken(&error))?;
             if let Some(data) = frame.data_ref() {
                 if answer.len() + data.len() > ANSWER_BYTES_MAX {
                     return Err("the answer is too large".to_owned());
@@ -119,11 +119,12 @@ impl Client {
             None => None,
             Some(tls) => Some(tls.as_ref().map_err(Clone::clone)?.clone()),
         };
-        let tcp = TcpStream::connect(address).await.map_err(|error| dial(address, &error))?;
-        tcp.set_nodelay(true).map_err(|error| dial(address, &error))?;
+        let tcp = TcpStream::connect(address).await.map_err(|error| words::dial(address, &error))?;
+        tcp.set_nodelay(true).map_err(|error| words::dial(address, &error))?;
         let Some(tls) = tls else { return handshake(tcp).await };
         let name = ServerName::try_from(self.host.clone()).map_err(|error| error.to_string())?;
-        handshake(TlsConnector::from(tls).connect(name, tcp).await.map_err(|error| untrusted(&error))?).await
+        handshake(TlsConnector::from(tls).connect(name, tcp).await.map_err(|error| words::untrusted(&error))?)
+            .await
     }
 }
 
@@ -132,59 +133,13 @@ where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let (sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| reason(&error))?;
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| words::broken(&error))?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "connection to a webhook ended");
         }
     });
     Ok(sender)
-}
-
-/// Why no connection was made, in Go's words.
-pub fn dial(address: &str, error: &io::Error) -> String {
-    let why = match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connect: connection refused".to_owned(),
-        io::ErrorKind::HostUnreachable => "connect: no route to host".to_owned(),
-        io::ErrorKind::NetworkUnreachable => "connect: network is unreachable".to_owned(),
-        io::ErrorKind::TimedOut => "connect: connection timed out".to_owned(),
-        _ if error.raw_os_error().is_none() => {
-            let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-            return format!("dial tcp: lookup {host}: no such host");
-        }
-        _ => format!("connect: {error}"),
-    };
-    format!("dial tcp {address}: {why}")
-}
-
-/// Why the server's certificate is not taken, in Go's words.
-pub fn untrusted(error: &io::Error) -> String {
-    use rustls::CertificateError as Bad;
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let why = match inner {
-        Some(rustls::Error::InvalidCertificate(Bad::UnknownIssuer | Bad::BadSignature)) => {
-            "x509: certificate signed by unknown authority"
-        }
-        Some(rustls::Error::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. })) => {
-            "x509: certificate has expired or is not yet valid"
-        }
-        Some(rustls::Error::InvalidCertificate(
-            Bad::NotValidForName | Bad::NotValidForNameContext { .. },
-        )) => "x509: certificate is not valid for the requested name",
-        _ => return format!("tls: {error}"),
-    };
-    format!("tls: failed to verify certificate: {why}")
-}
-
-/// Why an exchange ended, in Go's words.
-pub fn reason(error: &hyper::Error) -> String {
-    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
-        return "EOF".to_owned();
-    }
-    if error.is_parse() {
-        return "net/http: HTTP/1.x transport connection broken: malformed HTTP response".to_owned();
-    }
-    error.to_string()
 }
 
 impl Answer {

@@ -1,4 +1,4 @@
-//! The way to servers that the API server asks: admission webhooks, conversion, image policies, audit sinks.
+//! The way to servers that the API server asks: admission webhooks, conversion, image policies.
 //!
 //! [`Client`] posts JSON to one server over kept connections; [`Kubeconfig`] reads the file by which an administrator
 //! says where such a server is and who asks; [`Backend`] puts the two together and tries again after failures.
@@ -10,6 +10,6 @@ mod kubeconfig;
 mod tls;
 
 pub use backend::{Backend, Failure};
-pub use client::{Answer, Client, dial, reason, untrusted};
+pub use client::{Answer, Client};
 pub use kubeconfig::{Authorization, Kubeconfig, KubeconfigError, Users};
 pub use tls::{Identity, Trust, client_config};

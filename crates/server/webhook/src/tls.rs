@@ -2,16 +2,12 @@
 
 use std::sync::Arc;
 
+use outbound::tls::{AnyServer, system_roots};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-
-/// Where Linux distributions keep the certificates that the machine trusts.
-const SYSTEM_STORES: [&str; 3] =
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
 /// Which servers are believed.
 #[derive(Clone, Debug)]
@@ -48,9 +44,9 @@ pub fn client_config(trust: &Trust, identity: Option<&Identity>) -> Result<Arc<C
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
-    let mut roots = RootCertStore::empty();
     let builder = match trust {
         Trust::Bundle(bundle) => {
+            let mut roots = RootCertStore::empty();
             let (added, _) =
                 roots.add_parsable_certificates(CertificateDer::pem_slice_iter(bundle).flatten());
             if added == 0 {
@@ -62,12 +58,10 @@ pub fn client_config(trust: &Trust, identity: Option<&Identity>) -> Result<Arc<C
                 .map_err(|error| error.to_string())?;
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Bundled { checked, bundle }))
         }
-        Trust::System => {
-            let pem = SYSTEM_STORES.iter().find_map(|path| std::fs::read(path).ok()).unwrap_or_default();
-            roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
-            builder.with_root_certificates(roots)
+        Trust::System => builder.with_root_certificates(system_roots()),
+        Trust::Anybody => {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyServer { provider }))
         }
-        Trust::Anybody => builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked(provider))),
     };
     let config = match identity {
         None => builder.with_no_client_auth(),
@@ -162,46 +156,5 @@ impl ServerCertVerifier for Bundled {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.checked.supported_verify_schemes()
-    }
-}
-
-/// Takes any certificate, but still only from who holds its key.
-#[derive(Debug)]
-struct Unchecked(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unchecked {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

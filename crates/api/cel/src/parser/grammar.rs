@@ -9,7 +9,7 @@ use crate::ast::{Entry, Expr, ExprKind, Field, Literal, op};
 
 /// Depth of nesting, and length of chains of one operator.
 const DEPTH_MAX: u32 = 250;
-const RESERVED: [&str; 18] = [
+pub(crate) const RESERVED: [&str; 18] = [
     "as",
     "break",
     "const",

@@ -11,6 +11,7 @@ mod recovery;
 
 use crate::ast::{Ast, Expr, ExprKind, Id};
 use crate::source::{CompileError, Offset, Problem};
+pub(crate) use grammar::RESERVED;
 
 /// Longest expression, in characters.
 const CHARACTERS_MAX: usize = 100_000;

@@ -1,36 +1,18 @@
 //! Names of properties as CEL identifiers.
 
-/// Words that CEL keeps for itself.
-const RESERVED: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
+use crate::parser::RESERVED;
+
+/// Whether CEL keeps a word for itself, as a keyword or as a literal.
+fn is_reserved(word: &str) -> bool {
+    RESERVED.contains(&word) || ["true", "false", "null"].contains(&word)
+}
 
 const ESCAPES: [(&str, &str); 4] =
     [("__", "__underscores__"), (".", "__dot__"), ("-", "__dash__"), ("/", "__slash__")];
 
 /// The identifier of a property; `None` when there is none.
 pub fn escape(name: &str) -> Option<String> {
-    if RESERVED.contains(&name) {
+    if is_reserved(name) {
         return Some(format!("__{name}__"));
     }
     let first = name.bytes().next()?;
@@ -58,7 +40,7 @@ pub fn escape(name: &str) -> Option<String> {
 /// The property that an identifier stands for; `None` when it stands for none.
 pub fn unescape(name: &str) -> Option<String> {
     if let Some(word) = name.strip_prefix("__").and_then(|rest| rest.strip_suffix("__"))
-        && RESERVED.contains(&word)
+        && is_reserved(word)
     {
         return Some(word.to_owned());
     }

@@ -100,52 +100,7 @@ pub fn parse_timestamp(text: &str) -> Option<Timestamp> {
 
 /// Reads a duration as Go does: `1h30m`, `-1.5s`, `0`.
 pub fn parse_duration(text: &str) -> Option<i64> {
-    const UNITS: [(&str, i64); 8] = [
-        ("ns", 1),
-        ("us", 1_000),
-        ("µs", 1_000),
-        ("μs", 1_000),
-        ("ms", 1_000_000),
-        ("s", 1_000_000_000),
-        ("m", 60_000_000_000),
-        ("h", 3_600_000_000_000),
-    ];
-    let negative = text.starts_with('-');
-    let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
-    if rest == "0" {
-        return Some(0);
-    }
-    let mut total: i128 = 0;
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let digits = |text: &str| text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let whole = &rest[..digits(rest)];
-        rest = &rest[whole.len()..];
-        let fraction = rest.strip_prefix('.').map_or("", |after| &after[..digits(after)]);
-        if rest.starts_with('.') {
-            rest = &rest[1 + fraction.len()..];
-        }
-        if whole.is_empty() && fraction.is_empty() {
-            return None;
-        }
-        let end = rest.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(rest.len());
-        let (_, unit) = UNITS.iter().find(|(name, _)| *name == &rest[..end])?;
-        rest = &rest[end..];
-        let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-        total = total.checked_add(whole.checked_mul(i128::from(*unit))?)?;
-        // More digits than these are beyond a nanosecond of an hour.
-        let fraction = &fraction[..fraction.len().min(18)];
-        if !fraction.is_empty() {
-            let scale = 10i128.pow(fraction.len() as u32);
-            total += fraction.parse::<i128>().ok()? * i128::from(*unit) / scale;
-        }
-        if total > i128::from(i64::MAX) + 1 {
-            return None;
-        }
-    }
-    i64::try_from(if negative { -total } else { total }).ok()
+    meta::Duration::parse(text).ok().map(|duration| duration.nanos)
 }
 
 /// A duration in seconds, as `string(duration)` prints it: `3723s`, `0.5s`.

@@ -35,7 +35,7 @@ pub use path::PathElement;
 pub use place::{Element, FieldType, ListType, MapType, Place, Relation, Scalar, Type};
 pub use scale::ScaleManagers;
 pub use set::Set;
-pub use updater::{Applied, ApplyError, Reset, Updater, Versions};
+pub use updater::{Applied, ApplyError, OneVersion, Reset, Updater, Versions};
 pub use wire::BadFields;
 
 /// What `last-applied-configuration` still allows an apply to take without conflict: its fields, as far as the live object

@@ -5,20 +5,6 @@ use serde_json::{Value, json};
 
 use super::*;
 
-struct OneVersion;
-
-impl Versions for OneVersion {
-    fn to(&self, _: &str, _: &[u8]) -> Option<Vec<u8>> {
-        None
-    }
-    fn back(&self, _: &str, _: &[u8]) -> Option<Vec<u8>> {
-        None
-    }
-    fn place(&self, _: &str) -> Option<Place<'_>> {
-        None
-    }
-}
-
 fn place(kind: &str) -> Place<'static> {
     let group = if kind == "Deployment" { "apps" } else { "" };
     Place::Struct(scheme::kind(group, "v1", kind).unwrap().info)

@@ -60,6 +60,24 @@ pub trait Versions {
     fn place(&self, version: &str) -> Option<Place<'_>>;
 }
 
+/// The versions of a kind that has no other than the one of the write.
+#[derive(Clone, Copy, Debug)]
+pub struct OneVersion;
+
+impl Versions for OneVersion {
+    fn to(&self, _: &str, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn back(&self, _: &str, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn place(&self, _: &str) -> Option<Place<'_>> {
+        None
+    }
+}
+
 /// Why an apply failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {

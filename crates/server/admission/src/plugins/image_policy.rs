@@ -3,7 +3,6 @@
 //! Answers are kept for a while, because a Deployment asks the same question for each of its pods. When the server gives
 //! none, the configuration says whether that allows or refuses.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +10,7 @@ use env::Env;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use meta::{Object, Status};
-use parking_lot::Mutex;
+use outbound::Kept;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use types::core::v1::Pod;
@@ -36,7 +35,7 @@ pub struct ImagePolicyWebhook {
     denied_for: Duration,
     default_allow: bool,
     env: Env,
-    answers: Mutex<HashMap<String, Answer>>,
+    answers: Kept<String, Answer>,
 }
 
 #[derive(Clone)]
@@ -44,7 +43,6 @@ struct Answer {
     allowed: bool,
     reason: String,
     annotations: Vec<(String, String)>,
-    until_ms: i64,
 }
 
 #[derive(Deserialize)]
@@ -112,17 +110,18 @@ impl ImagePolicyWebhook {
             denied_for,
             default_allow: document.default_allow,
             env: setup.env.clone(),
-            answers: Mutex::default(),
+            answers: Kept::new(ANSWERS_MAX),
         })
     }
 
     async fn judge(&self, review: &Review<'_>, object: &dyn Object, spec: Json) -> Result<(), Status> {
         let key = spec.to_string();
-        let answer = match self.kept(&key) {
+        let answer = match self.answers.get(&key, self.env.clock.monotonic()) {
             Some(answer) => answer,
             None => match self.ask(&spec).await {
                 Ok(answer) => {
-                    self.keep(key, answer.clone());
+                    let kept_for = if answer.allowed { self.allowed_for } else { self.denied_for };
+                    self.answers.insert(key, answer.clone(), self.env.clock.monotonic() + kept_for);
                     answer
                 }
                 Err(why) if self.default_allow => {
@@ -163,33 +162,11 @@ impl ImagePolicyWebhook {
         let annotations = status["auditAnnotations"].as_object().into_iter().flatten();
         let text = |json: &Json| json.as_str().unwrap_or_default().to_owned();
         let allowed = status["allowed"].as_bool().unwrap_or(false);
-        let kept_for = if allowed { self.allowed_for } else { self.denied_for };
         Ok(Answer {
             allowed,
             reason: text(&status["reason"]),
             annotations: annotations.map(|(name, value)| (name.clone(), text(value))).collect(),
-            until_ms: self.env.unix_ms().saturating_add(i64::try_from(kept_for.as_millis()).unwrap_or(0)),
         })
-    }
-
-    fn kept(&self, key: &str) -> Option<Answer> {
-        let answers = self.answers.lock();
-        answers.get(key).filter(|answer| self.env.unix_ms() < answer.until_ms).cloned()
-    }
-
-    fn keep(&self, key: String, answer: Answer) {
-        let now_ms = self.env.unix_ms();
-        let mut answers = self.answers.lock();
-        if answers.len() >= ANSWERS_MAX {
-            answers.retain(|_, answer| now_ms < answer.until_ms);
-        }
-        if answers.len() >= ANSWERS_MAX {
-            // Which one goes does not matter: it would only be asked for again.
-            if let Some(any) = answers.keys().next().cloned() {
-                answers.remove(&any);
-            }
-        }
-        answers.insert(key, answer);
     }
 }
 
