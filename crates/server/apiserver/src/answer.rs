@@ -142,7 +142,9 @@ fn finish(response: &mut Response<Body>, warnings: &[String], writer: &Writer) {
             headers.append(header::WARNING, value);
         }
     }
-    if let Ok(id) = HeaderValue::from_str(&writer.audit_id) {
+    if let Ok(mut id) = HeaderValue::from_str(&writer.audit_id) {
+        // No two are equal: HTTP/2's table of headers would only fill with them, and be searched through.
+        id.set_sensitive(true);
         headers.insert("audit-id", id);
     }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));

@@ -5,6 +5,7 @@
 
 use admission::{NoCodec, Operation, Options, Review};
 use call::{DeleteOptions, DryRun, ListOptions};
+use futures::StreamExt as _;
 use meta::{Object, Status, StatusDetails, Str, Time};
 use types::apiextensions::v1::CustomResourceDefinition;
 use types::core::v1::Namespace;
@@ -17,6 +18,8 @@ use crate::stored::Stored;
 
 /// Attempts against others that write at the same time.
 const ATTEMPTS: usize = 64;
+/// Objects of a collection that are deleted at the same time.
+const COLLECTION_AT_ONCE: usize = 16;
 /// Finalizer of deletions that leave dependents behind.
 const ORPHAN: &str = "orphan";
 /// Finalizer of deletions that wait for dependents.
@@ -138,20 +141,24 @@ impl Registry {
         options: DeleteOptions,
     ) -> Result<Outcome, Status> {
         let found = self.list(request, list).await?;
-        let mut items = Vec::with_capacity(found.items.len());
-        for item in found.items {
-            let object = item.object().clone();
-            let mut target = request.target.clone();
-            target.name = object.meta().name.clone();
-            target.namespace = object.meta().namespace.clone();
-            let mut one = Request {
-                authorized: request.authorized,
-                target: &target,
-                served: request.served,
-                warnings: &mut *request.warnings,
-                notes: request.notes,
-            };
-            match self.delete(&mut one, options.clone()).await {
+        let (authorized, served, notes, whole) =
+            (request.authorized, request.served, request.notes, request.target);
+        let options = &options;
+        let each = found.items.into_iter().map(|item| async move {
+            let mut target = whole.clone();
+            target.name = item.object().meta().name.clone();
+            target.namespace = item.object().meta().namespace.clone();
+            let mut warnings = Vec::new();
+            let mut one = Request { authorized, target: &target, served, warnings: &mut warnings, notes };
+            let done = self.delete(&mut one, options.clone()).await;
+            (item, done, warnings)
+        });
+        // Several at once share the store's syncs.
+        let mut each = std::pin::pin!(futures::stream::iter(each).buffered(COLLECTION_AT_ONCE));
+        let mut items = Vec::new();
+        while let Some((item, done, warnings)) = each.next().await {
+            request.warnings.extend(warnings);
+            match done {
                 Ok(_) => items.push(item),
                 Err(status) if status.is_not_found() => {}
                 Err(status) => return Err(status),

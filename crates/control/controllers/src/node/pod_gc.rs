@@ -18,6 +18,9 @@ use crate::common::pods;
 
 /// How long a node must be missing before its pods go.
 const QUARANTINE_SECONDS: i64 = 40;
+/// How long a pod without a node may go on terminating. The deletion that marked it removes it a moment later, unless it
+/// has finalizers.
+const UNBOUND_SECONDS: i64 = 2;
 const PERIOD: Duration = Duration::from_secs(20);
 /// Ended pods kept in the whole cluster, upstream's default.
 const ENDED_MAX: usize = 12_500;
@@ -51,9 +54,12 @@ impl Reconciler for PodGc {
     fn reconcile(&self, key: &Key, world: &World, plan: &mut Plan) -> Next {
         if *key != WHOLE {
             let pod = world.get::<Pod>(&key.namespace, &key.name);
-            if let Some(pod) = pod.filter(|pod| is_unbound(pod)) {
-                end(&pod, None, world, plan);
+            let Some(pod) = pod.filter(|pod| is_unbound(pod)) else { return Next::Done };
+            let marked = pod.metadata.deletion_timestamp.map_or(0, |time| time.seconds);
+            if world.unix_seconds() < marked + UNBOUND_SECONDS {
+                return Next::After(Duration::from_secs(UNBOUND_SECONDS as u64));
             }
+            end(&pod, None, world, plan);
             return Next::Done;
         }
         let all = world.list_all::<Pod>();

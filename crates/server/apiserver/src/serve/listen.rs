@@ -123,7 +123,8 @@ async fn connection<S: Service>(
     let beside = streams.clone();
     let handler = service_fn(move |request| {
         let (service, connection) = (service.clone(), connection.clone());
-        let answer = answer(service, connection, request);
+        // Boxed at once, since what lies between here and its first poll moves it about, and it is large.
+        let answer = Box::pin(answer(service, connection, request));
         // A request that is alone on its connection keeps nobody waiting; others run on any thread.
         let alone = beside.running() == 0;
         async move {
