@@ -27,6 +27,16 @@ pub struct Scorer {
     /// What scores.
     pub score: Box<dyn Score>,
     scope: Scope,
+    /// The plugin's place among the profile's, and whether it scores for one pod alone.
+    place: usize,
+    own: bool,
+}
+
+/// A filter with its plugin's place among the profile's; `own` ones are for one pod alone.
+struct Slot {
+    place: usize,
+    own: bool,
+    filter: Box<dyn Filter>,
 }
 
 /// What a dry run of preemption came to.
@@ -38,7 +48,9 @@ pub struct Class {
     pub refused: Option<Rejection>,
     /// Names of the nodes that are worth a look, and the plugins that say so.
     pub only: Option<(Vec<Str>, Vec<&'static str>)>,
-    filters: Vec<(&'static str, Box<dyn Filter>)>,
+    /// What PreFilter of the plugins that all pods of the class share refused, with the plugin's place.
+    refused_all: Option<(usize, Rejection)>,
+    filters: Vec<Slot>,
     /// How many of the first filters are local.
     local: usize,
     /// The scorers that have a preference for this class.
@@ -71,6 +83,7 @@ impl Class {
         let mut class = Class {
             refused: None,
             only: None,
+            refused_all: None,
             filters: Vec::new(),
             local: 0,
             scorers: Vec::new(),
@@ -85,37 +98,79 @@ impl Class {
             raws: Vec::new(),
             nodes: Vec::new(),
         };
-        for plugin in &profile.filters {
+        for (place, plugin) in profile.filters.iter().enumerate().filter(|(_, plugin)| !plugin.is_own(&cx)) {
             let name = plugin.name();
-            match plugin.pre_filter(&cx) {
-                PreFilter::Skip => {}
-                PreFilter::Run(filter) => class.filters.push((name, filter)),
+            let mut keep = |filter| class.filters.push(Slot { place, own: false, filter });
+            let refused = match plugin.pre_filter(&cx) {
+                PreFilter::Skip => None,
+                PreFilter::Run(filter) => {
+                    keep(filter);
+                    None
+                }
                 PreFilter::Only(names, filter) => {
-                    class.filters.push((name, filter));
+                    keep(filter);
                     class.narrow(names, name);
+                    None
                 }
-                PreFilter::Reject(rejection) => {
-                    class.refused = Some(rejection);
-                    break;
-                }
-            }
-            if class.refused.is_none() {
-                class.refused = class.nothing_left(name);
+                PreFilter::Reject(rejection) => Some(rejection),
+            };
+            if let Some(rejection) = refused.or_else(|| class.nothing_left(name)) {
+                class.refused_all = Some((place, rejection));
+                break;
             }
         }
-        class.local = class.filters.iter().take_while(|(_, filter)| filter.local()).count();
-        if class.refused.is_some() {
-            return class;
-        }
-        for (plugin, weight) in &profile.scorers {
-            if let Some(score) = plugin.scorer(&cx) {
-                let scope = score.scope();
-                class.scorers.push(Scorer { plugin: plugin.name(), weight: *weight, score, scope });
+        for (place, (plugin, weight)) in profile.scorers.iter().enumerate() {
+            if class.refused_all.is_none()
+                && !plugin.is_own(&cx)
+                && let Some(score) = plugin.scorer(&cx)
+            {
+                let (scope, plugin) = (score.scope(), plugin.name());
+                class.scorers.push(Scorer { plugin, weight: *weight, score, scope, place, own: false });
             }
         }
         let columns = class.scorers.iter().filter(|scorer| scorer.scope == Scope::Row).count();
         class.board = Board::new(nodes, columns);
+        class.renew(pod, snapshot, profile);
         class
+    }
+
+    /// Asks the plugins anew whose answers are for one pod alone.
+    fn renew(&mut self, pod: &PodInfo, snapshot: &Snapshot, profile: &Profile) {
+        let cx = Cx::new(pod, snapshot);
+        self.filters.retain(|slot| !slot.own);
+        self.scorers.retain(|scorer| !scorer.own);
+        let before = self.refused_all.as_ref().map_or(usize::MAX, |(place, _)| *place);
+        self.refused = self.refused_all.as_ref().map(|(_, rejection)| rejection.clone());
+        for (place, plugin) in profile.filters.iter().enumerate().take_while(|(place, _)| *place < before) {
+            if !plugin.is_own(&cx) {
+                continue;
+            }
+            match plugin.pre_filter(&cx) {
+                PreFilter::Skip => {}
+                PreFilter::Run(filter) | PreFilter::Only(_, filter) => {
+                    let at = self.filters.partition_point(|slot| slot.place < place);
+                    self.filters.insert(at, Slot { place, own: true, filter });
+                }
+                PreFilter::Reject(rejection) => {
+                    self.refused = Some(rejection);
+                    break;
+                }
+            }
+        }
+        self.local = self.filters.iter().take_while(|slot| slot.filter.local() && !slot.own).count();
+        if self.refused.is_some() {
+            return;
+        }
+        for (place, (plugin, weight)) in profile.scorers.iter().enumerate() {
+            if plugin.is_own(&cx)
+                && let Some(score) = plugin.scorer(&cx)
+            {
+                let at = self.scorers.partition_point(|scorer| scorer.place < place);
+                // Nothing of it may stand on the board, which all pods of the class read.
+                let (scope, plugin) = (Scope::Cluster, plugin.name());
+                self.scorers.insert(at, Scorer { plugin, weight: *weight, score, scope, place, own: true });
+            }
+        }
     }
 
     fn narrow(&mut self, names: Vec<Str>, plugin: &'static str) {
@@ -142,10 +197,17 @@ impl Class {
     }
 
     /// Brings counts and the board up to date. `false` when that is not possible and a new class is to be made.
-    pub fn catch_up(&mut self, pod: &PodInfo, snapshot: &Snapshot) -> bool {
-        if self.epoch != snapshot.epoch() {
+    pub fn catch_up(&mut self, pod: &PodInfo, snapshot: &Snapshot, profile: &Profile) -> bool {
+        if self.epoch != snapshot.epoch() || !self.follow(pod, snapshot) {
             return false;
         }
+        if pod.has_own_answers() || self.filters.iter().any(|slot| slot.own) {
+            self.renew(pod, snapshot, profile);
+        }
+        true
+    }
+
+    fn follow(&mut self, pod: &PodInfo, snapshot: &Snapshot) -> bool {
         self.forget_touched(snapshot);
         if self.journal == snapshot.journal.end() {
             return true;
@@ -186,8 +248,8 @@ impl Class {
 
     /// Tells the filters only: what preemption and nominated pods suppose. It must be taken back.
     pub fn filter_moved(&mut self, cx: &Cx<'_>, pod: &PodInfo, node: usize, by: i64) {
-        for (_, filter) in &mut self.filters[self.local..] {
-            filter.pod_moved(cx, pod, node, by);
+        for slot in &mut self.filters[self.local..] {
+            slot.filter.pod_moved(cx, pod, node, by);
         }
     }
 
@@ -254,13 +316,13 @@ impl Class {
     fn check_rest(&mut self, cx: &Cx<'_>, node: usize) -> u32 {
         let refusal = self.filters[self.local..]
             .iter()
-            .filter(|(_, filter)| !filter.idle())
-            .find_map(|(_, filter)| filter.check(cx, node));
+            .filter(|slot| !slot.filter.idle())
+            .find_map(|slot| slot.filter.check(cx, node));
         refusal.map_or(FITS, |rejection| self.remember(rejection))
     }
 
     fn local_verdict(&mut self, cx: &Cx<'_>, node: usize) -> u32 {
-        let refusal = self.filters[..self.local].iter().find_map(|(_, filter)| filter.check(cx, node));
+        let refusal = self.filters[..self.local].iter().find_map(|slot| slot.filter.check(cx, node));
         refusal.map_or(FITS, |rejection| self.remember(rejection))
     }
 
@@ -328,22 +390,27 @@ impl Class {
 
     /// Whether the filters that are not local let the node pass.
     fn passes(&self, cx: &Cx<'_>, node: usize) -> bool {
-        self.filters[self.local..].iter().all(|(_, filter)| filter.idle() || filter.passes(cx, node))
+        self.filters[self.local..].iter().all(|slot| slot.filter.idle() || slot.filter.passes(cx, node))
     }
 
     /// The same as [`Class::check`] without any memory, for a node that is supposed to be different (`cx.instead`).
     pub fn check_supposed(&self, cx: &Cx<'_>, node: usize) -> Option<Rejection> {
-        self.filters.iter().find_map(|(_, filter)| filter.check(cx, node))
+        self.filters.iter().find_map(|slot| slot.filter.check(cx, node))
+    }
+
+    /// An error that some filter met, which ends the attempt; with the plugin's place.
+    pub fn fatal(&self) -> Option<(usize, &str)> {
+        self.filters.iter().find_map(|slot| Some((slot.place, slot.filter.fatal()?)))
     }
 
     /// Whether all filters look at the node's row alone (or refuse nothing).
     pub fn is_local(&self) -> bool {
-        self.filters[self.local..].iter().all(|(_, filter)| filter.idle())
+        self.filters[self.local..].iter().all(|slot| slot.filter.idle())
     }
 
     /// Every refusal of the node, not only the first.
     pub fn refusals(&self, cx: &Cx<'_>, node: usize) -> Vec<Rejection> {
-        self.filters.iter().filter_map(|(_, filter)| filter.check(cx, node)).collect()
+        self.filters.iter().filter_map(|slot| slot.filter.check(cx, node)).collect()
     }
 
     /// Sums the weighted, normalised scores of the nodes at these places into `sums`, up to a number that is the same for

@@ -8,9 +8,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use crate::devices::Devices;
+use crate::plugins::dynamic_resources::answers::Answers;
+use crate::plugins::dynamic_resources::extended::{
+    ANNOTATION as EXTENDED_ANNOTATION, CLASS_PREFIX, is_unborn,
+};
 use crate::plugins::dynamic_resources::selector::Selectors;
 use hashbrown::HashMap;
 use meta::{Kind, Map, Object, Str};
+use parking_lot::Mutex;
 use types::apps::v1::{ReplicaSet, StatefulSet};
 use types::core::v1::{Namespace, PersistentVolume, PersistentVolumeClaim, ReplicationController, Service};
 use types::policy::v1::PodDisruptionBudget;
@@ -70,6 +75,21 @@ pub struct Cluster {
     devices: Devices,
     /// Selectors of devices, compiled, with what they select.
     pub selectors: Selectors,
+    /// What nodes have for claims, remembered.
+    pub answers: Mutex<Answers>,
+    /// Claims that are being given devices for a pod: the claim's uid, the pod's uid.
+    pub in_flight: HashMap<Str, Str>,
+    /// The time, as of the last decision.
+    pub unix_seconds: i64,
+    /// Extended resources that devices stand behind.
+    extended: HashMap<Str, Arc<DeviceClass>>,
+    /// Claims for extended resources, by the uid of their pod.
+    extended_claims: HashMap<Str, Arc<ResourceClaim>>,
+    /// The pools by place, and when a device of each last changed hands.
+    pool_places: HashMap<(Str, Str), u32>,
+    pool_changes: Vec<u64>,
+    free_places: Vec<u32>,
+    device_changes: u64,
     /// Volumes that were promised to claims but are not bound yet, by volume: the claim's key.
     pub assumed_volumes: HashMap<Str, Str>,
     no_labels: Map<Str>,
@@ -114,7 +134,45 @@ tabled! {
     CSINode => csi_nodes;
     CSIDriver => csi_drivers;
     CSIStorageCapacity => capacities;
-    DeviceClass => device_classes;
+}
+
+impl Tabled for DeviceClass {
+    fn table(cluster: &mut Cluster) -> &mut Table<Self> {
+        &mut cluster.device_classes
+    }
+
+    // Who offers an extended resource decides whether a node has to.
+    fn matters(old: Option<&Self>, new: Option<&Self>) -> bool {
+        let resource = |class: &Self| class.spec.extended_resource_name.clone();
+        old.map(resource) != new.map(resource)
+    }
+
+    fn follow(cluster: &mut Cluster, old: Option<&Arc<Self>>, new: Option<&Arc<Self>>) {
+        cluster.answers.get_mut().clear();
+        for class in old.into_iter().chain(new) {
+            let implied = Str::from(format!("{CLASS_PREFIX}{}", class.metadata.name));
+            cluster.extended.remove(&implied);
+            if let Some(name) = &class.spec.extended_resource_name {
+                cluster.extended.remove(name);
+            }
+        }
+        let names = old.into_iter().chain(new).filter_map(|class| class.spec.extended_resource_name.clone());
+        let mut found: Vec<(Str, Arc<DeviceClass>)> = Vec::new();
+        for name in names {
+            // The newest class has it, of equally old ones the first by name.
+            let claiming = cluster.device_classes.values();
+            let claiming = claiming.filter(|class| class.spec.extended_resource_name.as_ref() == Some(&name));
+            let best = claiming.max_by(|one, other| {
+                let age = |class: &DeviceClass| class.metadata.creation_timestamp;
+                age(one).cmp(&age(other)).then_with(|| other.metadata.name.cmp(&one.metadata.name))
+            });
+            found.extend(best.map(|class| (name, class.clone())));
+        }
+        cluster.extended.extend(found);
+        if let Some(new) = new {
+            cluster.extended.insert(format!("{CLASS_PREFIX}{}", new.metadata.name).into(), new.clone());
+        }
+    }
 }
 
 impl Tabled for VolumeAttachment {
@@ -145,6 +203,7 @@ impl Tabled for ResourceSlice {
 
     fn follow(cluster: &mut Cluster, old: Option<&Arc<Self>>, new: Option<&Arc<Self>>) {
         cluster.selectors.forget_devices();
+        cluster.answers.get_mut().clear();
         let node = |slice: &ResourceSlice| slice.spec.node_name.clone().unwrap_or_default();
         if let Some(old) = old
             && let Some(all) = cluster.node_slices.get_mut(&node(old))
@@ -161,12 +220,20 @@ impl Tabled for ResourceSlice {
             all.remove(&old.metadata.name);
             if all.is_empty() {
                 cluster.pools.remove(&pool(old));
+                cluster.free_places.extend(cluster.pool_places.remove(&pool(old)));
             }
         }
         if let Some(new) = new {
             let name = &new.metadata.name;
             cluster.node_slices.entry(node(new)).or_default().insert(name.clone(), new.clone());
             cluster.pools.entry(pool(new)).or_default().insert(name.clone(), new.clone());
+            if !cluster.pool_places.contains_key(&pool(new)) {
+                let place = cluster.free_places.pop().unwrap_or_else(|| {
+                    cluster.pool_changes.push(0);
+                    cluster.pool_changes.len() as u32 - 1
+                });
+                cluster.pool_places.insert(pool(new), place);
+            }
         }
     }
 }
@@ -177,11 +244,24 @@ impl Tabled for ResourceClaim {
     }
 
     fn follow(cluster: &mut Cluster, old: Option<&Arc<Self>>, new: Option<&Arc<Self>>) {
-        if let Some(old) = old {
-            cluster.devices.count(old, -1);
+        let given = |claim: &Arc<Self>| claim.status.allocation.as_ref().map(|given| given.devices.clone());
+        if old.and_then(given) != new.and_then(given) {
+            if let Some(old) = old {
+                cluster.count_devices(old, -1);
+            }
+            if let Some(new) = new {
+                cluster.count_devices(new, 1);
+            }
         }
-        if let Some(new) = new {
-            cluster.devices.count(new, 1);
+        let of = |claim: &Self| {
+            let made = claim.metadata.annotations.get(EXTENDED_ANNOTATION).is_some_and(|made| made == "true");
+            claim.metadata.controller().filter(|_| made && !is_unborn(claim)).map(|pod| pod.uid.clone())
+        };
+        if let Some(pod) = old.and_then(|old| of(old)) {
+            cluster.extended_claims.remove(&pod);
+        }
+        if let Some((new, pod)) = new.and_then(|new| Some((new, of(new)?))) {
+            cluster.extended_claims.insert(pod, new.clone());
         }
     }
 }
@@ -219,6 +299,41 @@ impl Cluster {
     /// All slices of a pool, by name, wherever their devices are.
     pub fn pool(&self, driver: &Str, name: &Str) -> impl Iterator<Item = &Arc<ResourceSlice>> {
         self.pools.get(&(driver.clone(), name.clone())).into_iter().flat_map(BTreeMap::values)
+    }
+
+    fn count_devices(&mut self, claim: &ResourceClaim, by: i64) {
+        self.devices.count(claim, by);
+        self.device_changes += 1;
+        for result in claim.status.allocation.iter().flat_map(|given| given.devices.results.iter()) {
+            if let Some(place) = self.pool_places.get(&(result.driver.clone(), result.pool.clone())) {
+                self.pool_changes[*place as usize] = self.device_changes;
+            }
+        }
+    }
+
+    /// How often devices changed hands.
+    pub fn device_changes(&self) -> u64 {
+        self.device_changes
+    }
+
+    /// The place of a pool, for [`Cluster::unchanged_since`].
+    pub fn pool_place(&self, driver: &Str, name: &Str) -> Option<u32> {
+        self.pool_places.get(&(driver.clone(), name.clone())).copied()
+    }
+
+    /// Whether no device of these pools changed hands since [`Cluster::device_changes`] was `stamp`.
+    pub fn unchanged_since(&self, pools: &[u32], stamp: u64) -> bool {
+        pools.iter().all(|place| self.pool_changes.get(*place as usize).is_some_and(|at| *at <= stamp))
+    }
+
+    /// The class whose devices stand behind an extended resource.
+    pub fn extended_class(&self, name: &str) -> Option<&Arc<DeviceClass>> {
+        self.extended.get(name)
+    }
+
+    /// The claim that was made for a pod's extended resources.
+    pub fn extended_claim(&self, pod: &str) -> Option<&Arc<ResourceClaim>> {
+        self.extended_claims.get(pod)
     }
 
     /// Devices that claims have.

@@ -40,6 +40,8 @@ pub enum Decision {
     },
     /// No node will do.
     Failed(Failure),
+    /// Something is wrong that no node makes good; it is tried again after a back-off.
+    Error(String),
 }
 
 /// Scores of one cycle, for those who want to see them.
@@ -144,7 +146,7 @@ impl Core {
     pub fn class(&mut self, pod: &PodInfo, profile: usize) -> Box<Class> {
         if let Some(key) = pod.class()
             && let Some((_, mut class)) = self.classes.remove(&(profile, key.clone()))
-            && class.catch_up(pod, &self.snapshot)
+            && class.catch_up(pod, &self.snapshot, &self.profiles[profile])
         {
             return class;
         }
@@ -205,11 +207,20 @@ impl Core {
         let begun = self.begin();
         let filtered = self.filter(pod, profile, class);
         self.end(profile, Point::Filter, !filtered.feasible.is_empty(), begun);
+        if let Some(error) = self.fatal(profile, class) {
+            return Decision::Error(error);
+        }
         if let Some(trace) = trace {
             self.tell(pod, class, &filtered, trace);
         }
         let place = match filtered.feasible[..] {
-            [] => return Decision::Failed(self.failure(pod, class, &filtered)),
+            [] => {
+                let failure = self.failure(pod, class, &filtered);
+                return match self.fatal(profile, class) {
+                    Some(error) => Decision::Error(error),
+                    None => Decision::Failed(failure),
+                };
+            }
             [only] => only,
             _ => {
                 let begun = self.begin();
@@ -223,6 +234,13 @@ impl Core {
         };
         let index = self.snapshot.order_now()[place as usize] as usize;
         Decision::Node { index, feasible: filtered.feasible.len(), evaluated: filtered.evaluated }
+    }
+
+    /// What a filter found to be wrong, in upstream's words.
+    fn fatal(&self, profile: usize, class: &Class) -> Option<String> {
+        let (place, error) = class.fatal()?;
+        let plugin = self.profiles[profile].filters.get(place)?.name();
+        Some(format!("running {plugin:?} filter plugin: {error}"))
     }
 
     fn begin(&self) -> Option<Instant> {

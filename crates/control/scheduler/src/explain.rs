@@ -130,6 +130,7 @@ pub fn what_if(
         let result = match core.decide(&pod, profile, tie, None) {
             Decision::Node { index, .. } => Ok(core.place(&pod, index)),
             Decision::Failed(failure) => Err(failure.message()),
+            Decision::Error(error) => Err(error),
         };
         outcome.push((pod, result));
     }

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use types::resource::v1::ResourceClaim;
-
 use crate::class::Class;
 use crate::plugin::{Code, Rejection};
+use crate::plugins::dynamic_resources::Remedy;
 
 /// Why a pod found no node.
 #[derive(Clone, Debug, Default)]
@@ -27,8 +26,8 @@ pub struct Failure {
     pub waits_for_victims: bool,
     /// What PostFilter came to; empty when it helped.
     pub post_filter: String,
-    /// A claim that has devices where the pod cannot use them, and gives them back.
-    pub deallocate: Option<Arc<ResourceClaim>>,
+    /// What becomes of a claim that is in the way.
+    pub remedy: Option<Remedy>,
 }
 
 impl Failure {

@@ -9,6 +9,7 @@
 //! AddPod and RemovePod), so that counts need not be made anew for each pod. The same calls let preemption ask what
 //! would be without some pods.
 
+use std::any::Any;
 use std::cmp::Ordering;
 use std::pin::Pin;
 use std::time::Duration;
@@ -121,6 +122,11 @@ pub trait Filter: Send {
         false
     }
 
+    /// An error met while checking, which no other node makes good: the attempt ends with it.
+    fn fatal(&self) -> Option<&str> {
+        None
+    }
+
     /// A pod came to a node (`by` 1) or left it (`by` -1).
     fn pod_moved(&mut self, _cx: &Cx<'_>, _pod: &PodInfo, _node: usize, _by: i64) {}
 }
@@ -166,6 +172,23 @@ pub trait Score: Send {
     fn pod_moved(&mut self, _cx: &Cx<'_>, _pod: &PodInfo, _node: usize, _by: i64) {}
 }
 
+/// A kind of objects besides nodes and pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // They are the API's.
+pub enum What {
+    Namespace,
+    PersistentVolumeClaim,
+    PersistentVolume,
+    StorageClass,
+    CSINode,
+    CSIDriver,
+    CSIStorageCapacity,
+    VolumeAttachment,
+    ResourceClaim,
+    ResourceSlice,
+    DeviceClass,
+}
+
 /// What happened in the cluster that may make a waiting pod schedulable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ClusterEvent {
@@ -189,12 +212,27 @@ pub enum ClusterEvent {
     PodLabels,
     /// The waiting pod itself changed.
     PodChanged,
-    /// A namespace's labels changed.
-    Namespace,
-    /// A claim, a volume, a storage class, a CSI node or driver, a capacity or an attachment changed.
-    Storage,
-    /// A resource claim, a resource slice or a device class changed.
-    Devices,
+    /// An object of another kind appeared.
+    Added(What),
+    /// It changed.
+    Updated(What),
+    /// It went.
+    Deleted(What),
+}
+
+macro_rules! names {
+    ($what:expr, $action:literal: $($kind:ident)*) => {
+        match $what {
+            $(What::$kind => concat!(stringify!($kind), $action),)*
+        }
+    };
+}
+
+macro_rules! name {
+    ($what:expr, $action:literal) => {
+        names!($what, $action: Namespace PersistentVolumeClaim PersistentVolume StorageClass CSINode CSIDriver
+            CSIStorageCapacity VolumeAttachment ResourceClaim ResourceSlice DeviceClass)
+    };
 }
 
 impl ClusterEvent {
@@ -211,18 +249,25 @@ impl ClusterEvent {
             ClusterEvent::PodFreed => "AssignedPodDelete",
             ClusterEvent::PodLabels => "AssignedPodUpdate",
             ClusterEvent::PodChanged => "UnscheduledPodUpdate",
-            ClusterEvent::Namespace => "NamespaceUpdate",
-            ClusterEvent::Storage => "PersistentVolumeClaimUpdate",
-            ClusterEvent::Devices => "ResourceClaimUpdate",
+            ClusterEvent::Added(what) => name!(what, "Add"),
+            ClusterEvent::Updated(what) => name!(what, "Update"),
+            ClusterEvent::Deleted(what) => name!(what, "Delete"),
         }
+    }
+
+    /// Whether an object of the kind appeared or changed.
+    pub fn brings(self, kind: What) -> bool {
+        matches!(self, ClusterEvent::Added(what) | ClusterEvent::Updated(what) if what == kind)
     }
 }
 
 /// The objects that an event is about.
 #[derive(Clone, Copy)]
 pub enum About<'a> {
-    /// Others than nodes and pods.
+    /// Nothing that is known.
     Other,
+    /// An object of another kind before and after; `None` where it did not exist.
+    Object(Option<&'a dyn Any>, Option<&'a dyn Any>),
     /// A node before and after; `None` where it did not exist.
     Node(Option<&'a Node>, Option<&'a Node>),
     /// A pod before and after; `None` where it did not exist or had no node.
@@ -238,6 +283,16 @@ pub struct Happening<'a> {
     pub about: About<'a>,
     /// The cluster after it.
     pub cluster: &'a Cluster,
+}
+
+impl<'a> Happening<'a> {
+    /// The object before and after, when the event is about one of this kind.
+    pub fn object<K: 'static>(&self) -> Option<(Option<&'a K>, Option<&'a K>)> {
+        let About::Object(old, new) = self.about else { return None };
+        let typed = |object: Option<&'a dyn Any>| object.and_then(|object| object.downcast_ref::<K>());
+        let both = (typed(old), typed(new));
+        (both.0.is_some() || both.1.is_some()).then_some(both)
+    }
 }
 
 /// Permit's answer.
@@ -263,6 +318,12 @@ pub trait Plugin: Send + Sync {
     /// PreEnqueue: why the pod may not enter the queue yet.
     fn pre_enqueue(&self, _pod: &Pod, _cluster: &Cluster) -> Option<Rejection> {
         None
+    }
+
+    /// Whether what the plugin says about this pod is for it alone, not for all pods of its class: its claims are its own.
+    /// Such a plugin is asked anew for every pod, and its PreFilter narrows no nodes.
+    fn is_own(&self, _cx: &Cx<'_>) -> bool {
+        false
     }
 
     /// Node labels whose columns ([`Snapshot::topology`]) the plugin will read for this pod.

@@ -148,10 +148,26 @@ impl PodInfo {
         info
     }
 
-    /// Pods with equal keys get equal answers from every plugin; `None` when this pod is like no other, because its
-    /// volumes or devices are its own.
+    /// Pods with equal keys get equal answers from every plugin, but for those whose answers are a pod's own
+    /// ([`crate::plugin::Plugin::is_own`]); `None` when this pod is like no other.
     pub fn class(&self) -> Option<&Arc<[u8]>> {
         self.class.get_or_init(|| class_key(&self.pod)).as_ref()
+    }
+
+    /// Whether some plugin's answers may be for this pod alone: it has volumes, devices or extended resources.
+    pub fn has_own_answers(&self) -> bool {
+        !self.pod.spec.resource_claims.is_empty() || !self.requests.scalars.is_empty() || self.has_volumes()
+    }
+
+    /// Whether it has volumes that plugins look at.
+    pub fn has_volumes(&self) -> bool {
+        self.pod.spec.volumes.iter().any(matters)
+    }
+
+    /// What it is told apart by while it waits: as [`PodInfo::class`], but a pod with volumes or devices waits alone.
+    pub fn waiting_class(&self) -> Option<&Arc<[u8]>> {
+        let alone = !self.pod.spec.resource_claims.is_empty() || self.has_volumes();
+        if alone { None } else { self.class() }
     }
 
     /// Its uid.
@@ -192,7 +208,6 @@ fn matters(volume: &types::core::v1::Volume) -> bool {
         || volume.azure_disk.is_some()
         || volume.cinder.is_some()
         || volume.csi.is_some()
-        || volume.image.is_some()
 }
 
 /// Everything that a plugin may look at, as bytes. What it leaves out (names, environment, mounts) has no influence.
@@ -201,11 +216,7 @@ fn class_key(pod: &Pod) -> Option<Arc<[u8]>> {
     let resized = |statuses: &[types::core::v1::ContainerStatus]| {
         statuses.iter().any(|status| status.resources.is_some())
     };
-    if !spec.resource_claims.is_empty()
-        || spec.volumes.iter().any(matters)
-        || resized(&pod.status.container_statuses)
-        || resized(&pod.status.init_container_statuses)
-    {
+    if resized(&pod.status.container_statuses) || resized(&pod.status.init_container_statuses) {
         return None;
     }
     let mut like = types::core::v1::PodSpec {
@@ -230,6 +241,12 @@ fn class_key(pod: &Pod) -> Option<Arc<[u8]>> {
         restart_policy: container.restart_policy.clone(),
         restart_policy_rules: container.restart_policy_rules.clone(),
         ..Default::default()
+    };
+    // Of volumes images count as such; of the others, and of devices, only that there are some.
+    like.volumes = spec.volumes.iter().filter(|volume| volume.image.is_some()).cloned().collect();
+    like.hostname = match (spec.volumes.iter().any(matters), spec.resource_claims.is_empty()) {
+        (false, true) => Default::default(),
+        (volumes, devices) => format!("volumes={volumes},devices={}", !devices).into(),
     };
     like.containers = spec.containers.iter().map(lean).collect();
     like.init_containers = spec.init_containers.iter().map(lean).collect();

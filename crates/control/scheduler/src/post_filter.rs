@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::core::Core;
 use crate::failure::Failure;
+use crate::plugin::Cx;
 use crate::plugins::dynamic_resources;
 use crate::pod_info::PodInfo;
 use crate::preemption::{self, Candidate, Preemption};
@@ -31,10 +32,10 @@ pub fn run(
                 failure.post_filter = "not found".into();
                 return None;
             }
-            let cluster = &core.snapshot.cluster;
-            let (reason, deallocate) = dynamic_resources::post_filter(&pod.pod, cluster, failure);
+            let plugin = core.profiles[profile].args.dynamic_resources();
+            let (reason, remedy) = plugin.post_filter(&Cx::new(pod, &core.snapshot), failure);
             reasons.push(reason.into());
-            failure.deallocate = deallocate;
+            failure.remedy = remedy;
         } else if plugin == preemption::NAME {
             let outcome = preemption::preempt(core, pod, profile, failure, random);
             failure.waits_for_victims = outcome.waits_for_victims();

@@ -121,8 +121,16 @@ struct Group {
     uids: HashSet<Str>,
 }
 
+/// The keys of the resource claims that the pod names.
+fn claim_keys(pod: &Pod) -> impl Iterator<Item = Str> + '_ {
+    let generated = pod.status.resource_claim_statuses.iter();
+    let names = pod.spec.resource_claims.iter().filter_map(|claim| claim.resource_claim_name.as_ref());
+    let names = names.chain(generated.filter_map(|status| status.resource_claim_name.as_ref()));
+    names.map(|name| crate::cluster::key(&pod.metadata.namespace, name))
+}
+
 fn like(pod: &PodInfo) -> Like {
-    pod.class().cloned().unwrap_or_else(|| pod.uid().as_bytes().into())
+    pod.waiting_class().cloned().unwrap_or_else(|| pod.uid().as_bytes().into())
 }
 
 /// Pods without a node, by uid. All times are the monotonic clock of the caller.
@@ -135,6 +143,8 @@ pub struct Queue {
     in_flight: HashSet<Str>,
     binding: usize,
     gated: HashSet<Str>,
+    /// Of those, the ones with resource claims that have a name: by the claim's key.
+    gated_by_claim: HashMap<Str, HashSet<Str>>,
     arrivals: u64,
     sort: Sort,
     backoff_initial: Duration,
@@ -177,6 +187,7 @@ impl Queue {
             in_flight: HashSet::new(),
             binding: 0,
             gated: HashSet::new(),
+            gated_by_claim: HashMap::new(),
             arrivals: 0,
             sort,
             backoff_initial,
@@ -206,8 +217,9 @@ impl Queue {
                 flushed: false,
                 place: Place::Gated,
             };
+            let held = entry.pod.pod.clone();
             self.entries.insert(uid.clone(), entry);
-            self.gated.insert(uid.clone());
+            self.gate(&uid, &held);
             if !gated {
                 self.activate(&uid, now);
             }
@@ -217,7 +229,13 @@ impl Queue {
         let new = entry.pod.clone();
         let changed = old.pod.spec != new.pod.spec || old.pod.metadata.labels != new.pod.metadata.labels;
         match entry.place.clone() {
-            Place::Gated if !gated => self.activate(&uid, now),
+            Place::Gated => {
+                self.ungate(&uid, &old.pod);
+                self.gate(&uid, &new.pod);
+                if !gated {
+                    self.activate(&uid, now);
+                }
+            }
             Place::InFlight { mut events } if changed => {
                 events.push(ClusterEvent::PodChanged);
                 entry.place = Place::InFlight { events };
@@ -242,10 +260,30 @@ impl Queue {
         self.entries.contains_key(uid)
     }
 
-    /// Pods held back by PreEnqueue, to be asked about again.
-    pub fn gated(&self) -> Vec<(Arc<Pod>, usize)> {
-        let entries = self.gated.iter().filter_map(|uid| self.entries.get(uid));
+    /// Pods held back by PreEnqueue that name the resource claim with this key, to be asked about again.
+    pub fn gated_by(&self, claim: &str) -> Vec<(Arc<Pod>, usize)> {
+        let uids = self.gated_by_claim.get(claim).into_iter().flatten();
+        let entries = uids.filter_map(|uid| self.entries.get(uid));
         entries.map(|entry| (entry.pod.pod.clone(), entry.profile)).collect()
+    }
+
+    fn gate(&mut self, uid: &Str, pod: &Pod) {
+        self.gated.insert(uid.clone());
+        for key in claim_keys(pod) {
+            self.gated_by_claim.entry(key).or_default().insert(uid.clone());
+        }
+    }
+
+    fn ungate(&mut self, uid: &str, pod: &Pod) {
+        self.gated.remove(uid);
+        for key in claim_keys(pod) {
+            if let Some(uids) = self.gated_by_claim.get_mut(&key) {
+                uids.remove(uid);
+                if uids.is_empty() {
+                    self.gated_by_claim.remove(&key);
+                }
+            }
+        }
     }
 
     /// The pod is bound, gone or no business of ours any more.
@@ -277,9 +315,7 @@ impl Queue {
                     self.waiting.remove(by);
                 }
             }
-            Place::Gated => {
-                self.gated.remove(uid);
-            }
+            Place::Gated => self.ungate(uid, &pod.pod),
             Place::InFlight { .. } => {
                 self.in_flight.remove(uid);
             }
@@ -307,9 +343,7 @@ impl Queue {
                 let new = || Group { pod: pod.clone(), uids: HashSet::new() };
                 groups.entry(like(&pod)).or_insert_with(new).uids.insert(uid);
             }
-            Place::Gated => {
-                self.gated.insert(uid);
-            }
+            Place::Gated => self.gate(&uid, &pod.pod),
             Place::InFlight { .. } => {
                 self.in_flight.insert(uid);
             }

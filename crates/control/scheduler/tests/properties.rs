@@ -146,6 +146,7 @@ fn told(core: &Core, decision: &Decision) -> String {
             format!("{} of {feasible} of {evaluated}", core.snapshot.name(*index))
         }
         Decision::Failed(failure) => failure.message(),
+        Decision::Error(error) => error.clone(),
     }
 }
 

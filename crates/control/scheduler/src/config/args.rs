@@ -6,6 +6,7 @@ use serde_json::Value;
 use types::core::v1::{NodeAffinity as Affinity, TopologySpreadConstraint};
 
 use crate::plugins::balanced_allocation::NodeResourcesBalancedAllocation;
+use crate::plugins::dynamic_resources::DynamicResources;
 use crate::plugins::fit::{NodeResourcesFit, Strategy};
 use crate::plugins::inter_pod_affinity::InterPodAffinity;
 use crate::plugins::node_affinity::NodeAffinity;
@@ -127,10 +128,15 @@ impl PluginArgs {
         }
     }
 
-    /// How long the drivers of devices may take to prepare them: `bindingTimeout` of DynamicResourcesArgs.
-    pub fn device_binding_timeout(&self) -> std::time::Duration {
-        let given = self.get("DynamicResources")["bindingTimeout"].as_str().and_then(super::go_duration);
-        given.unwrap_or(std::time::Duration::from_secs(600))
+    /// DynamicResourcesArgs.
+    pub fn dynamic_resources(&self) -> DynamicResources {
+        let args = self.get("DynamicResources");
+        let given = |name: &str| args[name].as_str().and_then(super::go_duration);
+        let filter_timeout = given("filterTimeout").unwrap_or(std::time::Duration::from_secs(10));
+        DynamicResources {
+            filter_timeout: (!filter_timeout.is_zero()).then_some(filter_timeout),
+            binding_timeout: given("bindingTimeout").unwrap_or(std::time::Duration::from_secs(600)),
+        }
     }
 
     /// How long a volume binding may take: `bindTimeoutSeconds` of VolumeBindingArgs.

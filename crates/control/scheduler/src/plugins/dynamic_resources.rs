@@ -4,29 +4,49 @@
 //! What a claim would get is a pure function ([`allocate::Allocator`]); Reserve and PreBind write it into the claims.
 
 pub mod allocate;
+pub mod answers;
 mod capacity;
+pub mod extended;
 mod pools;
 mod request;
+mod result;
 pub mod selector;
 
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use types::core::v1::Pod;
-use types::resource::v1::{AllocationResult, ResourceClaim};
+use meta::{Codec, Str, Time};
+use parking_lot::Mutex;
+use types::core::v1::{ContainerExtendedResourceRequest, Pod};
+use types::resource::v1::{AllocationResult, DeviceRequestAllocationResult, ResourceClaim};
 
-use self::allocate::Allocator;
-use crate::cluster::Cluster;
+use self::allocate::{Allocator, Trouble};
+use self::answers::{Answer, Sheet, ask};
+use crate::cluster::{Cluster, key};
 use crate::failure::Failure;
-use crate::plugin::{ClusterEvent, Cx, Filter, Plugin, PreFilter, Rejection, Scope, Score, normalize_by_max};
+use crate::plugin::{
+    About, ClusterEvent, Cx, Filter, Happening, Plugin, PreFilter, Rejection, Scope, Score, What,
+    normalize_by_max,
+};
 use crate::plugins::node_selector::any_term_selects;
+use crate::pod_info::PodInfo;
+use crate::snapshot::NodeRow;
 
 /// The plugin.
-pub struct DynamicResources;
+pub struct DynamicResources {
+    /// How long the search for devices of one node may take; `None` as long as it takes.
+    pub filter_timeout: Option<Duration>,
+    /// How long drivers may take to prepare devices.
+    pub binding_timeout: Duration,
+}
 
 /// Its name.
 pub const NAME: &str = "DynamicResources";
 
 const ELSEWHERE: &str = "resourceclaim not available on the node";
+const STALE: &str = "cannot schedule extended resource claim";
 
 /// Most pods that may share a claim.
 const RESERVED_MAX: usize = 256;
@@ -37,78 +57,189 @@ const RESERVED_MAX: usize = 256;
 /// Why one of them cannot be used yet.
 pub fn claims(pod: &Pod, cluster: &Cluster) -> Result<Vec<Arc<ResourceClaim>>, String> {
     let mut claims = Vec::new();
+    let (namespace, owner) = (&pod.metadata.namespace, &pod.metadata.name);
     for wanted in &pod.spec.resource_claims {
         let generated = || {
             let status = pod.status.resource_claim_statuses.iter().find(|status| status.name == wanted.name);
             status.map(|status| status.resource_claim_name.clone())
         };
-        let name = match (&wanted.resource_claim_name, &wanted.resource_claim_template_name) {
-            (Some(name), _) => name.clone(),
+        let (name, ours) = match (&wanted.resource_claim_name, &wanted.resource_claim_template_name) {
+            (Some(name), _) => (name.clone(), false),
             (None, Some(_)) => match generated() {
-                Some(Some(name)) => name,
+                Some(Some(name)) => (name, true),
                 // The template made no claim, and none is needed.
                 Some(None) => continue,
-                None => {
-                    let (namespace, name) = (&pod.metadata.namespace, &pod.metadata.name);
-                    return Err(format!("pod \"{namespace}/{name}\": ResourceClaim not created yet"));
-                }
+                None => return Err(format!("pod \"{namespace}/{owner}\": ResourceClaim not created yet")),
             },
-            (None, None) => continue,
+            (None, None) => {
+                let name = &wanted.name;
+                return Err(format!(
+                    "pod \"{namespace}/{owner}\", spec.resourceClaim {name:?}: none of the supported fields are set"
+                ));
+            }
         };
-        let Some(claim) = cluster.resource_claims.get(&crate::cluster::key(&pod.metadata.namespace, &name))
-        else {
+        let Some(claim) = cluster.resource_claims.get(&key(namespace, &name)) else {
             return Err(format!("resourceclaim.resource.k8s.io \"{name}\" not found"));
         };
+        if claim.metadata.deletion_timestamp.is_some() {
+            return Err(format!("resourceclaim \"{name}\" is being deleted"));
+        }
+        if ours && !claim.metadata.is_controlled_by(&pod.metadata.uid) {
+            return Err(format!(
+                "ResourceClaim {namespace}/{name} was not created for Pod {namespace}/{owner} (Pod is not owner)"
+            ));
+        }
         claims.push(claim.clone());
     }
     Ok(claims)
 }
 
 /// Whether an allocated claim can be used on the node.
-fn available_on(allocation: &AllocationResult, cx: &Cx<'_>, node: usize) -> bool {
+fn available_on(allocation: &AllocationResult, row: &NodeRow) -> bool {
     let selector = allocation.node_selector.as_ref();
     selector.is_none_or(|selector| {
-        cx.row(node).node().is_some_and(|node| any_term_selects(&selector.node_selector_terms, node))
+        row.node().is_some_and(|node| any_term_selects(&selector.node_selector_terms, node))
     })
+}
+
+/// Whether all devices of the claim are as their binding conditions want them (KEP-5007).
+///
+/// # Errors
+/// A device whose driver gave up.
+pub fn is_ready(claim: &ResourceClaim) -> Result<bool, String> {
+    let Some(allocation) = &claim.status.allocation else { return Ok(false) };
+    let conditional = |result: &&DeviceRequestAllocationResult| !result.binding_conditions.is_empty();
+    for result in allocation.devices.results.iter().filter(conditional) {
+        let status = claim.status.devices.iter().find(|status| {
+            status.driver == result.driver && status.pool == result.pool && status.device == result.device
+        });
+        let Some(status) = status else { return Ok(false) };
+        let holds = |kind: &Str| {
+            status.conditions.iter().find(|one| one.type_ == *kind).filter(|one| one.status == "True")
+        };
+        if let Some(failed) = result.binding_failure_conditions.iter().find_map(holds) {
+            let (name, reason, message) = (&claim.metadata.name, &failed.reason, &failed.message);
+            return Err(format!("claim {name} binding failed: reason={reason}, message={message:?}"));
+        }
+        if !result.binding_conditions.iter().all(|kind| holds(kind).is_some()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The pod's claims: those that have devices, and what finds devices for the others.
 struct Devices {
     allocated: Vec<Arc<ResourceClaim>>,
+    /// Why claims that have devices are of no use anywhere, by their place.
+    failed: Vec<bool>,
     allocator: Allocator,
+    sheet: Arc<Mutex<Sheet>>,
+    extended: Option<Extended>,
+    patience: Option<Duration>,
+    fatal: OnceCell<String>,
+}
+
+/// Extended resources that may have to be claimed, depending on the node.
+struct Extended {
+    /// A claim that an earlier attempt left behind.
+    stale: bool,
+    /// What finds devices, by the resources that the node leaves to them.
+    variants: Mutex<Vec<Variant>>,
+}
+
+type Variant = (BTreeSet<Str>, Arc<(Allocator, Arc<Mutex<Sheet>>)>);
+
+/// What the claims of an allocator ask for.
+fn sheet_of(allocator: &Allocator, cx: &Cx<'_>) -> Arc<Mutex<Sheet>> {
+    let mut asked = Vec::new();
+    for claim in allocator.claims() {
+        asked.extend_from_slice(&claim.spec.to_json());
+        // What separates one claim from the next.
+        asked.push(0);
+    }
+    cx.cluster().answers.lock().sheet(asked.into(), cx.snapshot.rows())
+}
+
+impl Devices {
+    fn answer(&self, cx: &Cx<'_>, node: usize) -> Result<Answer, Trouble> {
+        let wrong = |error: String| Trouble::Fatal(error);
+        let Some(extended) = &self.extended else {
+            return match self.allocator.is_empty() {
+                true => Ok(Answer::Fits(0)),
+                false => ask(&self.allocator, &self.sheet, cx, node).map_err(wrong),
+            };
+        };
+        if extended.stale {
+            return Err(Trouble::Node(STALE));
+        }
+        let names = extended::wanted(cx.pod, cx.cluster(), cx.row(node)).map_err(Trouble::Node)?;
+        if names.is_empty() {
+            return match self.allocator.is_empty() {
+                true => Ok(Answer::Fits(0)),
+                false => ask(&self.allocator, &self.sheet, cx, node).map_err(wrong),
+            };
+        }
+        let known =
+            extended.variants.lock().iter().find(|(other, _)| *other == names).map(|(_, one)| one.clone());
+        let variant = match known {
+            Some(variant) => variant,
+            None => {
+                let allocator = self.variant(cx, &names).map_err(wrong)?;
+                let sheet = sheet_of(&allocator, cx);
+                let variant = Arc::new((allocator, sheet));
+                extended.variants.lock().push((names, variant.clone()));
+                variant
+            }
+        };
+        ask(&variant.0, &variant.1, cx, node).map_err(wrong)
+    }
+
+    /// The claims with one more for extended resources.
+    fn variant(&self, cx: &Cx<'_>, names: &BTreeSet<Str>) -> Result<Allocator, String> {
+        let mut claims: Vec<_> = self.allocator.claims().cloned().collect();
+        claims.push(Arc::new(extended::claim(cx.object(), names, cx.cluster())));
+        Allocator::new(cx.cluster(), claims, self.patience)
+    }
 }
 
 impl Filter for Devices {
     fn check(&self, cx: &Cx<'_>, node: usize) -> Option<Rejection> {
-        let unusable = self.allocated.iter().any(|claim| {
-            claim.status.allocation.as_ref().is_some_and(|allocation| !available_on(allocation, cx, node))
-        });
-        if unusable {
-            return Some(Rejection::unresolvable(NAME, ELSEWHERE));
-        }
-        if self.allocator.is_empty() {
-            return None;
+        let answer = match self.answer(cx, node) {
+            Ok(answer) => answer,
+            Err(Trouble::Node(reason)) => return Some(Rejection::unresolvable(NAME, reason)),
+            Err(Trouble::Fatal(error)) => {
+                let refusal = Rejection::unresolvable(NAME, error.as_str());
+                // The first one counts.
+                let _ = self.fatal.set(error);
+                return Some(refusal);
+            }
+        };
+        match answer {
+            Answer::Short => return Some(Rejection::unresolvable(NAME, "cannot allocate all claims")),
+            Answer::Refused(reason) => return Some(Rejection::unresolvable(NAME, reason)),
+            Answer::Fits(_) => {}
         }
         let row = cx.row(node);
-        let name = row.node().map(|node| node.metadata.name.clone()).unwrap_or_default();
-        match self.allocator.allocate(cx.cluster(), &name, row) {
-            Err(error) => Some(Rejection::unresolvable(NAME, error)),
-            Ok(Some(_)) => None,
-            Ok(None) => Some(Rejection::unresolvable(NAME, "cannot allocate all claims")),
-        }
+        let unusable = self.allocated.iter().zip(&self.failed).any(|(claim, failed)| {
+            *failed || claim.status.allocation.as_ref().is_some_and(|given| !available_on(given, row))
+        });
+        unusable.then(|| Rejection::unresolvable(NAME, ELSEWHERE))
+    }
+
+    fn fatal(&self) -> Option<&str> {
+        self.fatal.get().map(String::as_str)
     }
 }
 
 /// Prefers nodes on which earlier alternatives of `firstAvailable` are to be had.
-struct Alternatives(Option<Allocator>);
+struct Alternatives(Option<(Allocator, Arc<Mutex<Sheet>>)>, Scope);
 
 impl Score for Alternatives {
     fn score(&self, cx: &Cx<'_>, node: usize) -> i64 {
-        let Some(allocator) = &self.0 else { return 0 };
-        let row = cx.row(node);
-        let name = row.node().map(|node| node.metadata.name.clone()).unwrap_or_default();
-        match allocator.allocate(cx.cluster(), &name, row) {
-            Ok(Some(found)) => found.iter().map(|allocation| allocation.preference).sum(),
+        let Some((allocator, sheet)) = &self.0 else { return 0 };
+        match ask(allocator, sheet, cx, node) {
+            Ok(Answer::Fits(points)) => points,
             _ => 0,
         }
     }
@@ -118,48 +249,118 @@ impl Score for Alternatives {
     }
 
     fn scope(&self) -> Scope {
-        if self.0.is_none() { Scope::Row } else { Scope::Cluster }
+        self.1
     }
 }
 
-/// What the pod's unallocated claims get on a node: claims with their allocations.
+/// What a claim gets.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// The claim; one that does not exist yet where it is for extended resources.
+    pub claim: Arc<ResourceClaim>,
+    /// Its devices.
+    pub result: AllocationResult,
+    /// For extended resources: which request meets which container's.
+    pub mappings: Vec<ContainerExtendedResourceRequest>,
+}
+
+/// What the pod's unallocated claims get on a node.
 ///
 /// # Errors
 /// Why they get nothing.
-pub fn choose(cx: &Cx<'_>, node: usize) -> Result<Vec<(Arc<ResourceClaim>, AllocationResult)>, String> {
-    let claims = claims(cx.object(), cx.cluster())?;
-    let pending: Vec<_> = claims.into_iter().filter(|claim| claim.status.allocation.is_none()).collect();
+pub fn choose(cx: &Cx<'_>, node: usize) -> Result<Vec<Given>, String> {
+    let (pod, cluster, row) = (cx.object(), cx.cluster(), cx.row(node));
+    let mut pending = claims(pod, cluster)?;
+    pending.retain(|claim| claim.status.allocation.is_none());
+    let names = extended::wanted(cx.pod, cluster, row)?;
+    if !names.is_empty() {
+        pending.push(Arc::new(extended::claim(pod, &names, cluster)));
+    }
     if pending.is_empty() {
         return Ok(Vec::new());
     }
-    let allocator = Allocator::new(cx.cluster(), pending.clone())?;
-    let row = cx.row(node);
+    let allocator = Allocator::new(cluster, pending.clone(), None)?;
     let name = row.node().map(|node| node.metadata.name.clone()).unwrap_or_default();
-    let found = allocator.allocate(cx.cluster(), &name, row)?.ok_or("cannot allocate all claims")?;
-    Ok(pending.into_iter().zip(found.into_iter().map(|allocation| allocation.result)).collect())
+    let found = match allocator.allocate(cluster, &name, row, &mut Vec::new()) {
+        Ok(found) => found.ok_or("claim allocation not found for node")?,
+        Err(Trouble::Node(reason)) => return Err(reason.into()),
+        Err(Trouble::Fatal(error)) => return Err(error),
+    };
+    let each = pending.into_iter().zip(found).map(|(claim, found)| Given {
+        mappings: match extended::is_unborn(&claim) {
+            true => extended::mappings(pod, &claim, cluster),
+            false => Vec::new(),
+        },
+        claim,
+        result: found.result,
+    });
+    Ok(each.collect())
 }
 
-/// PostFilter: what can be done for a pod whose claims are in the way. A claim that has devices elsewhere, and that nobody
-/// else uses, gives them back.
-pub fn post_filter(
-    pod: &Pod,
-    cluster: &Cluster,
-    failure: &Failure,
-) -> (&'static str, Option<Arc<ResourceClaim>>) {
-    if pod.spec.resource_claims.is_empty() {
-        return ("no new claims to deallocate", None);
+/// What PostFilter does for a pod whose claims are in the way.
+#[derive(Clone, Debug)]
+pub enum Remedy {
+    /// The claim gives its devices back.
+    Deallocate(Arc<ResourceClaim>),
+    /// The claim for extended resources goes.
+    Delete(Arc<ResourceClaim>),
+}
+
+impl DynamicResources {
+    /// PostFilter: what can be done for a pod whose claims are in the way. A claim that has devices elsewhere, or devices
+    /// that do not get ready, and that nobody else uses, gives them back.
+    pub fn post_filter(&self, cx: &Cx<'_>, failure: &Failure) -> (&'static str, Option<Remedy>) {
+        let (pod, cluster) = (cx.object(), cx.cluster());
+        let concerned = extended::concerns(cx.pod, cluster);
+        if pod.spec.resource_claims.is_empty() && !concerned {
+            return ("no new claims to deallocate", None);
+        }
+        let elsewhere: Vec<u32> = failure
+            .rejected()
+            .filter(|(_, refusal)| refusal.reasons.iter().any(|why| why == ELSEWHERE))
+            .map(|(node, _)| node)
+            .collect();
+        let is_unusable = |claim: &ResourceClaim| {
+            claim.status.allocation.as_ref().is_some_and(|given| {
+                self.has_failed(claim, cluster)
+                    || elsewhere.iter().any(|node| !available_on(given, cx.row(*node as usize)))
+            })
+        };
+        let free = |claim: &&Arc<ResourceClaim>| {
+            claim.status.reserved_for.iter().all(|consumer| consumer.uid == pod.metadata.uid)
+        };
+        let claims = claims(pod, cluster).unwrap_or_default();
+        if !elsewhere.is_empty()
+            && let Some(claim) = claims.iter().find(|claim| is_unusable(claim) && free(claim))
+        {
+            return ("deallocation of ResourceClaim completed", Some(Remedy::Deallocate(claim.clone())));
+        }
+        match cluster.extended_claim(&pod.metadata.uid).filter(|_| concerned) {
+            Some(claim) => ("deletion of ResourceClaim completed", Some(Remedy::Delete(claim.clone()))),
+            None => ("still not schedulable", None),
+        }
     }
-    let elsewhere = failure.rejected().any(|(_, refusal)| refusal.reasons.iter().any(|why| why == ELSEWHERE));
-    let free = |claim: &&Arc<ResourceClaim>| {
-        let status = &claim.status;
-        // Only devices that are reachable from some nodes can be elsewhere.
-        let bound = status.allocation.as_ref().is_some_and(|allocation| allocation.node_selector.is_some());
-        bound && status.reserved_for.iter().all(|consumer| consumer.uid == pod.metadata.uid)
-    };
-    let claims = claims(pod, cluster).unwrap_or_default();
-    match claims.iter().find(free).filter(|_| elsewhere) {
-        Some(claim) => ("deallocation of ResourceClaim completed", Some(claim.clone())),
-        None => ("still not schedulable", None),
+
+    /// Whether the pod has to do with devices at all.
+    pub fn concerns(cx: &Cx<'_>) -> bool {
+        !cx.object().spec.resource_claims.is_empty() || extended::concerns(cx.pod, cx.cluster())
+    }
+
+    /// Whether the claim's devices will not get ready.
+    fn has_failed(&self, claim: &ResourceClaim, cluster: &Cluster) -> bool {
+        match is_ready(claim) {
+            Err(_) => true,
+            Ok(true) => false,
+            Ok(false) => {
+                let since = claim.status.allocation.as_ref().and_then(|given| given.allocation_timestamp);
+                let now = Time::from_unix(cluster.unix_seconds);
+                since.is_some_and(|since| now.seconds_since(since) > self.binding_timeout.as_secs() as i64)
+            }
+        }
+    }
+
+    fn allocator(&self, cx: &Cx<'_>, pending: Vec<Arc<ResourceClaim>>) -> Result<Allocator, String> {
+        Allocator::new(cx.cluster(), pending, self.filter_timeout)
     }
 }
 
@@ -172,50 +373,86 @@ impl Plugin for DynamicResources {
         claims(pod, cluster).err().map(|reason| Rejection::unresolvable(NAME, reason))
     }
 
+    fn is_own(&self, cx: &Cx<'_>) -> bool {
+        Self::concerns(cx)
+    }
+
     fn pre_filter(&self, cx: &Cx<'_>) -> PreFilter {
-        let pod = cx.object();
-        if pod.spec.resource_claims.is_empty() {
-            return PreFilter::Skip;
-        }
+        let (pod, cluster) = (cx.object(), cx.cluster());
+        let concerned = extended::concerns(cx.pod, cluster);
         let reject = |reason: String| PreFilter::Reject(Rejection::unresolvable(NAME, reason));
-        let claims = match claims(pod, cx.cluster()) {
+        let claims = match claims(pod, cluster) {
             Ok(claims) => claims,
             Err(reason) => return reject(reason),
         };
+        if claims.is_empty() && !concerned {
+            return PreFilter::Skip;
+        }
         for claim in &claims {
-            let name = &claim.metadata.name;
-            if claim.metadata.deletion_timestamp.is_some() {
-                return reject(format!("resourceclaim \"{name}\" is being deleted"));
-            }
             let reserved = &claim.status.reserved_for;
             let ours = reserved.iter().any(|consumer| consumer.uid == pod.metadata.uid);
-            if !ours && reserved.len() >= RESERVED_MAX {
+            if claim.status.allocation.is_some() && !ours && reserved.len() >= RESERVED_MAX {
                 return reject("resourceclaim in use".into());
+            }
+            if cluster.in_flight.get(&claim.metadata.uid).is_some_and(|owner| *owner != pod.metadata.uid) {
+                let name = request::full_name(claim);
+                return reject(format!("resource claim {name} is in the process of being allocated"));
             }
         }
         let (allocated, pending): (Vec<_>, Vec<_>) =
             claims.into_iter().partition(|claim| claim.status.allocation.is_some());
-        match Allocator::new(cx.cluster(), pending) {
+        let failed = allocated.iter().map(|claim| self.has_failed(claim, cluster)).collect();
+        let extended = concerned.then(|| Extended {
+            stale: cluster.extended_claim(&pod.metadata.uid).is_some(),
+            variants: Mutex::default(),
+        });
+        match self.allocator(cx, pending) {
             Err(reason) => reject(reason),
-            Ok(allocator) => PreFilter::Run(Box::new(Devices { allocated, allocator })),
+            Ok(allocator) => PreFilter::Run(Box::new(Devices {
+                allocated,
+                failed,
+                sheet: sheet_of(&allocator, cx),
+                allocator,
+                extended,
+                patience: self.filter_timeout,
+                fatal: OnceCell::new(),
+            })),
         }
     }
 
     fn scorer(&self, cx: &Cx<'_>) -> Option<Box<dyn Score>> {
-        let claims = claims(cx.object(), cx.cluster()).ok()?;
-        let pending: Vec<_> = claims.into_iter().filter(|claim| claim.status.allocation.is_none()).collect();
-        let allocator = if pending.is_empty() { None } else { Allocator::new(cx.cluster(), pending).ok() };
         // Without alternatives every node scores 0.
-        Some(Box::new(Alternatives(allocator.filter(Allocator::has_alternatives))))
+        let own = if self.is_own(cx) { Scope::Cluster } else { Scope::Row };
+        let mut pending = claims(cx.object(), cx.cluster()).ok()?;
+        pending.retain(|claim| claim.status.allocation.is_none());
+        let allocator = if pending.is_empty() { None } else { self.allocator(cx, pending).ok() };
+        let preferring = allocator.filter(Allocator::has_alternatives);
+        let with_sheet = preferring.map(|allocator| {
+            let sheet = sheet_of(&allocator, cx);
+            (allocator, sheet)
+        });
+        Some(Box::new(Alternatives(with_sheet, own)))
     }
 
     fn may_help(&self, event: ClusterEvent) -> bool {
-        matches!(
-            event,
-            ClusterEvent::NodeAdded
-                | ClusterEvent::NodeLabels
-                | ClusterEvent::Devices
-                | ClusterEvent::PodChanged
-        )
+        let known = [What::ResourceClaim, What::ResourceSlice, What::DeviceClass];
+        matches!(event, ClusterEvent::NodeAdded | ClusterEvent::NodeLabels | ClusterEvent::PodChanged)
+            || known.into_iter().any(|what| event.brings(what))
+    }
+
+    fn hint(&self, happening: &Happening<'_>, pod: &PodInfo) -> bool {
+        let named = || claims(&pod.pod, happening.cluster);
+        if let Some((old, Some(new))) = happening.object::<ResourceClaim>() {
+            let Ok(named) = named() else { return false };
+            if old.is_some_and(|old| old.status.allocation.is_some()) && new.status.allocation.is_none() {
+                return true;
+            }
+            return named.iter().any(|claim| claim.metadata.uid == new.metadata.uid)
+                && old.is_none_or(|old| old.status != new.status);
+        }
+        match happening.about {
+            About::Pod(..) => named().is_ok(),
+            _ => true,
+        }
     }
 }

@@ -2,9 +2,10 @@
 //! (LeastAllocated, MostAllocated or RequestedToCapacityRatio).
 
 use crate::plugin::{
-    About, ClusterEvent, Code, Cx, Happening, Plugin, PreFilter, Rejection, SCORE_MAX, Scope, Score,
+    About, ClusterEvent, Code, Cx, Happening, Plugin, PreFilter, Rejection, SCORE_MAX, Scope, Score, What,
     local_filter,
 };
+use crate::plugins::dynamic_resources::extended::is_delegated;
 use crate::pod_info::PodInfo;
 use crate::resources::{Resources, pod_requests};
 use crate::snapshot::NodeRow;
@@ -218,7 +219,8 @@ impl Plugin for NodeResourcesFit {
     fn pre_filter(&self, _: &Cx<'_>) -> PreFilter {
         let this = self.clone();
         PreFilter::Run(local_filter(move |cx, row| {
-            let short = shortages(&cx.pod.requests, row, |name| !this.ignores(name));
+            let counts = |name: &str| !this.ignores(name) && !is_delegated(cx.cluster(), row, name);
+            let short = shortages(&cx.pod.requests, row, counts);
             if short.is_empty() {
                 return None;
             }
@@ -262,6 +264,8 @@ impl Plugin for NodeResourcesFit {
                 | ClusterEvent::NodeAllocatable
                 | ClusterEvent::PodFreed
                 | ClusterEvent::PodChanged
+                | ClusterEvent::Added(What::DeviceClass)
+                | ClusterEvent::Updated(What::DeviceClass)
         )
     }
 }

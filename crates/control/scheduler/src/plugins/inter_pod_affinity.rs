@@ -9,7 +9,7 @@ mod score;
 use std::sync::Arc;
 
 use crate::cluster::Cluster;
-use crate::plugin::{About, ClusterEvent, Cx, Happening, Plugin, PreFilter, Score};
+use crate::plugin::{About, ClusterEvent, Cx, Happening, Plugin, PreFilter, Score, What};
 use crate::pod_info::PodInfo;
 use crate::topology::{ColumnId, NO_DOMAIN};
 use meta::Str;
@@ -188,7 +188,8 @@ impl Plugin for InterPodAffinity {
                 | ClusterEvent::PodFreed
                 | ClusterEvent::PodLabels
                 | ClusterEvent::PodChanged
-                | ClusterEvent::Namespace
+                | ClusterEvent::Added(What::Namespace)
+                | ClusterEvent::Updated(What::Namespace)
         )
     }
 }

@@ -138,7 +138,7 @@ pub const TABLE: &[Entry] = &[
         dynamic_resources::NAME,
         2,
         &[PreEnqueue, PreFilter, Filter, PostFilter, PreScore, Score, Reserve, PreBind],
-        Some(|_| Arc::new(dynamic_resources::DynamicResources)),
+        Some(|args| Arc::new(args.dynamic_resources())),
     ),
     entry(crate::preemption::NAME, 0, &[PreEnqueue, PostFilter], None),
     entry(

@@ -3,9 +3,11 @@
 use hashbrown::HashMap;
 use meta::Str;
 use types::core::v1::PersistentVolumeClaim;
+use types::storage::v1::{CSINode, VolumeAttachment};
 
+use super::volume_binding::{class_of, uses};
 use crate::cluster::Cluster;
-use crate::plugin::{ClusterEvent, Cx, Filter, Plugin, PreFilter, Rejection};
+use crate::plugin::{About, ClusterEvent, Cx, Filter, Happening, Plugin, PreFilter, Rejection, What};
 use crate::pod_info::PodInfo;
 use crate::snapshot::NodeRow;
 
@@ -18,7 +20,7 @@ pub const NAME: &str = "NodeVolumeLimits";
 /// The driver and handle of the volume that a claim has or will get.
 fn volume_of(cluster: &Cluster, claim: &PersistentVolumeClaim) -> Option<(Str, Str)> {
     if claim.spec.volume_name.is_empty() {
-        let class = cluster.storage_classes.get(claim.spec.storage_class_name.as_deref()?)?;
+        let class = cluster.storage_classes.get(class_of(claim))?;
         let handle = format!("{}/{}", claim.metadata.namespace, claim.metadata.name);
         return Some((class.provisioner.clone(), handle.into()));
     }
@@ -95,6 +97,10 @@ impl Plugin for NodeVolumeLimits {
         NAME
     }
 
+    fn is_own(&self, cx: &Cx<'_>) -> bool {
+        cx.pod.has_volumes()
+    }
+
     fn pre_filter(&self, cx: &Cx<'_>) -> PreFilter {
         match cx.pod.claim_names().next() {
             None => PreFilter::Skip,
@@ -103,6 +109,36 @@ impl Plugin for NodeVolumeLimits {
     }
 
     fn may_help(&self, event: ClusterEvent) -> bool {
-        matches!(event, ClusterEvent::NodeAdded | ClusterEvent::PodFreed | ClusterEvent::Storage)
+        matches!(event, ClusterEvent::NodeAdded | ClusterEvent::PodFreed)
+            || event.brings(What::CSINode)
+            || event == ClusterEvent::Added(What::PersistentVolumeClaim)
+            || event == ClusterEvent::Deleted(What::VolumeAttachment)
+    }
+
+    fn hint(&self, happening: &Happening<'_>, pod: &PodInfo) -> bool {
+        if let Some((None, Some(claim))) = happening.object::<PersistentVolumeClaim>() {
+            return uses(pod, claim);
+        }
+        if let Some((Some(gone), None)) = happening.object::<VolumeAttachment>() {
+            return volumes_of(happening.cluster, pod)
+                .keys()
+                .any(|(driver, _)| *driver == gone.spec.attacher);
+        }
+        if let Some((Some(old), Some(new))) = happening.object::<CSINode>() {
+            let limit = |node: &CSINode, name: &str| -> Option<i32> {
+                let driver = node.spec.drivers.iter().find(|driver| driver.name == name)?;
+                Some(driver.allocatable.as_ref().and_then(|one| one.count).unwrap_or(i32::MAX))
+            };
+            let drivers = new.spec.drivers.iter();
+            return drivers.into_iter().any(|one| limit(new, &one.name) > limit(old, &one.name));
+        }
+        match happening.about {
+            About::Pod(Some(gone), None) => {
+                let mut volumes = gone.spec.volumes.iter();
+                volumes.any(|volume| volume.persistent_volume_claim.is_some() || volume.ephemeral.is_some())
+            }
+            About::Pod(..) => false,
+            _ => true,
+        }
     }
 }

@@ -203,7 +203,7 @@ impl Plugin for PodTopologySpread {
                 };
                 happening.event == ClusterEvent::PodChanged || old.into_iter().chain(new).any(selected)
             }
-            About::Other => true,
+            About::Other | About::Object(..) => true,
         }
     }
 

@@ -6,11 +6,13 @@
 mod find;
 
 use types::core::v1::PersistentVolumeClaim;
+use types::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass};
 
 pub use find::{Choice, choose};
 
 use crate::cluster::Cluster;
-use crate::plugin::{ClusterEvent, Cx, Filter, Plugin, PreFilter, Rejection};
+use crate::plugin::{ClusterEvent, Cx, Filter, Happening, Plugin, PreFilter, Rejection, What};
+use crate::pod_info::PodInfo;
 use std::sync::Arc;
 
 /// The plugin.
@@ -18,6 +20,8 @@ pub struct VolumeBinding;
 
 /// Its name.
 pub const NAME: &str = "VolumeBinding";
+/// In-tree plugins that a CSI driver of the node stands in for.
+const MIGRATED: &str = "storage.alpha.kubernetes.io/migrated-plugins";
 
 /// The pod's claims by what is to be done about them.
 #[derive(Clone, Default)]
@@ -36,15 +40,21 @@ pub fn is_bound(claim: &PersistentVolumeClaim) -> bool {
         && claim.metadata.annotations.contains_key("pv.kubernetes.io/bind-completed")
 }
 
+/// The name of the claim's class, which an annotation may give; empty without one.
+pub fn class_of(claim: &PersistentVolumeClaim) -> &str {
+    let annotated = claim.metadata.annotations.get("volume.beta.kubernetes.io/storage-class");
+    annotated.map(|class| class.as_str()).or(claim.spec.storage_class_name.as_deref()).unwrap_or_default()
+}
+
+/// Whether the pod uses the claim.
+pub fn uses(pod: &PodInfo, claim: &PersistentVolumeClaim) -> bool {
+    claim.metadata.namespace == pod.pod.metadata.namespace
+        && pod.claim_names().any(|(name, _)| name == claim.metadata.name)
+}
+
 /// Whether the claim's class waits for a first consumer.
 fn is_delayed(cluster: &Cluster, claim: &PersistentVolumeClaim) -> bool {
-    let class = claim
-        .metadata
-        .annotations
-        .get("volume.beta.kubernetes.io/storage-class")
-        .map(|class| class.as_str())
-        .or(claim.spec.storage_class_name.as_deref());
-    let found = class.and_then(|class| cluster.storage_classes.get(class));
+    let found = cluster.storage_classes.get(class_of(claim));
     found.is_some_and(|class| class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"))
 }
 
@@ -52,7 +62,7 @@ fn is_delayed(cluster: &Cluster, claim: &PersistentVolumeClaim) -> bool {
 ///
 /// # Errors
 /// What is wrong with one of them.
-pub fn claims(pod: &crate::pod_info::PodInfo, cluster: &Cluster) -> Result<Claims, String> {
+pub fn claims(pod: &PodInfo, cluster: &Cluster) -> Result<Claims, String> {
     let mut claims = Claims::default();
     for (name, ephemeral) in pod.claim_names() {
         let claim = match cluster.claim(&pod.pod.metadata.namespace, &name) {
@@ -107,6 +117,10 @@ impl Plugin for VolumeBinding {
         NAME
     }
 
+    fn is_own(&self, cx: &Cx<'_>) -> bool {
+        cx.pod.has_volumes()
+    }
+
     fn pre_filter(&self, cx: &Cx<'_>) -> PreFilter {
         if cx.pod.claim_names().next().is_none() {
             return PreFilter::Skip;
@@ -122,6 +136,37 @@ impl Plugin for VolumeBinding {
     }
 
     fn may_help(&self, event: ClusterEvent) -> bool {
-        matches!(event, ClusterEvent::NodeAdded | ClusterEvent::NodeLabels | ClusterEvent::Storage)
+        let known = [
+            What::PersistentVolumeClaim,
+            What::PersistentVolume,
+            What::StorageClass,
+            What::CSINode,
+            What::CSIStorageCapacity,
+        ];
+        matches!(event, ClusterEvent::NodeAdded | ClusterEvent::NodeLabels)
+            || event == ClusterEvent::Updated(What::CSIDriver)
+            || known.into_iter().any(|what| event.brings(what))
+    }
+
+    fn hint(&self, happening: &Happening<'_>, pod: &PodInfo) -> bool {
+        if let Some((_, Some(claim))) = happening.object::<PersistentVolumeClaim>() {
+            return uses(pod, claim);
+        }
+        if let Some((Some(old), Some(new))) = happening.object::<StorageClass>() {
+            return old.allowed_topologies != new.allowed_topologies;
+        }
+        if let Some((Some(old), Some(new))) = happening.object::<CSINode>() {
+            let migrated = |node: &CSINode| node.metadata.annotations.get(MIGRATED).cloned();
+            return migrated(old) != migrated(new);
+        }
+        if let Some((Some(old), Some(new))) = happening.object::<CSIDriver>() {
+            // Volumes are provisioned without a look at capacity from now on.
+            return old.spec.storage_capacity == Some(true) && new.spec.storage_capacity != Some(true);
+        }
+        if let Some((Some(old), Some(new))) = happening.object::<CSIStorageCapacity>() {
+            let limit = |one: &CSIStorageCapacity| one.maximum_volume_size.or(one.capacity);
+            return old.node_topology != new.node_topology || limit(new) > limit(old);
+        }
+        true
     }
 }

@@ -2,9 +2,10 @@
 
 use hashbrown::HashSet;
 use meta::Str;
-use types::core::v1::Volume;
+use types::core::v1::{PersistentVolumeClaim, Volume};
 
-use crate::plugin::{ClusterEvent, Cx, Filter, Plugin, PreFilter, Rejection};
+use super::volume_binding::uses;
+use crate::plugin::{About, ClusterEvent, Cx, Filter, Happening, Plugin, PreFilter, Rejection, What};
 use crate::pod_info::PodInfo;
 
 /// The plugin.
@@ -88,6 +89,10 @@ impl Plugin for VolumeRestrictions {
         NAME
     }
 
+    fn is_own(&self, cx: &Cx<'_>) -> bool {
+        cx.pod.has_volumes()
+    }
+
     fn pre_filter(&self, cx: &Cx<'_>) -> PreFilter {
         let volumes = &cx.object().spec.volumes;
         let mut exclusive = HashSet::new();
@@ -113,6 +118,22 @@ impl Plugin for VolumeRestrictions {
     }
 
     fn may_help(&self, event: ClusterEvent) -> bool {
-        matches!(event, ClusterEvent::NodeAdded | ClusterEvent::PodFreed | ClusterEvent::Storage)
+        matches!(event, ClusterEvent::NodeAdded | ClusterEvent::PodFreed)
+            || event.brings(What::PersistentVolumeClaim)
+    }
+
+    fn hint(&self, happening: &Happening<'_>, pod: &PodInfo) -> bool {
+        if let Some((_, Some(claim))) = happening.object::<PersistentVolumeClaim>() {
+            return uses(pod, claim);
+        }
+        let About::Pod(Some(gone), None) = happening.about else {
+            return !matches!(happening.about, About::Pod(..));
+        };
+        let volumes = || gone.spec.volumes.iter();
+        let disks = pod.pod.spec.volumes.iter().any(|own| volumes().any(|other| conflict(own, other)));
+        let claim = |volume: &Volume| Some(volume.persistent_volume_claim.as_ref()?.claim_name.clone());
+        disks
+            || gone.metadata.namespace == pod.pod.metadata.namespace
+                && volumes().filter_map(claim).any(|name| pod.claim_names().any(|(own, _)| own == name))
     }
 }

@@ -1,7 +1,12 @@
 //! VolumeZone: a bound volume whose labels name a zone or region is used on nodes of that zone or region only.
 
-use crate::plugin::{ClusterEvent, Cx, Filter, Plugin, PreFilter, Rejection};
 use meta::Str;
+use types::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use types::storage::v1::StorageClass;
+
+use super::volume_binding::{class_of, uses};
+use crate::plugin::{ClusterEvent, Cx, Filter, Happening, Plugin, PreFilter, Rejection, What};
+use crate::pod_info::PodInfo;
 
 /// The plugin.
 pub struct VolumeZone;
@@ -9,25 +14,39 @@ pub struct VolumeZone;
 /// Its name.
 pub const NAME: &str = "VolumeZone";
 
-/// Each label with the name it had before.
-const LABELS: [(&str, &str); 2] = [
-    ("topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"),
-    ("topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region"),
+/// The labels that say where a volume is, each with the name that it has now.
+const LABELS: [(&str, &str); 4] = [
+    ("failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/zone"),
+    ("failure-domain.beta.kubernetes.io/region", "topology.kubernetes.io/region"),
+    ("topology.kubernetes.io/zone", "topology.kubernetes.io/zone"),
+    ("topology.kubernetes.io/region", "topology.kubernetes.io/region"),
 ];
 
-struct Zones(Vec<(&'static str, &'static str, Vec<Str>)>);
+/// A label of some volume, the name that it has now, and its values.
+type Zone = (&'static str, &'static str, Vec<Str>);
+
+struct Zones(Vec<Zone>);
+
+/// Where the volume is. A label whose value names nothing says nothing.
+fn zones_of(volume: &PersistentVolume) -> Vec<Zone> {
+    let each = LABELS.iter().filter_map(|(label, now)| {
+        let value = volume.metadata.labels.get(label)?;
+        let values: Vec<Str> = value.split("__").map(|one| Str::from(one.trim())).collect();
+        values.iter().all(|one| !one.is_empty()).then_some((*label, *now, values))
+    });
+    each.collect()
+}
 
 impl Filter for Zones {
     fn check(&self, cx: &Cx<'_>, node: usize) -> Option<Rejection> {
         let row = cx.row(node);
-        let label = |new: &str, old: &str| row.label(new).or_else(|| row.label(old));
-        if LABELS.iter().all(|(new, old)| label(new, old).is_none()) {
+        if LABELS.iter().all(|(label, _)| row.label(label).is_none()) {
             return None;
         }
-        let elsewhere = self
-            .0
-            .iter()
-            .any(|(new, old, values)| label(new, old).is_none_or(|value| !values.contains(value)));
+        let elsewhere = self.0.iter().any(|(label, now, values)| {
+            let value = row.label(label).or_else(|| row.label(now));
+            value.is_none_or(|value| !values.contains(value))
+        });
         elsewhere.then(|| Rejection::unresolvable(NAME, "node(s) had no available volume zone"))
     }
 }
@@ -35,6 +54,10 @@ impl Filter for Zones {
 impl Plugin for VolumeZone {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn is_own(&self, cx: &Cx<'_>) -> bool {
+        cx.pod.has_volumes()
     }
 
     fn pre_filter(&self, cx: &Cx<'_>) -> PreFilter {
@@ -48,7 +71,7 @@ impl Plugin for VolumeZone {
                 return reject(format!("persistentvolumeclaim \"{}\" not found", source.claim_name));
             };
             if claim.spec.volume_name.is_empty() {
-                let class = claim.spec.storage_class_name.as_deref().unwrap_or_default();
+                let class = class_of(claim);
                 if class.is_empty() {
                     return reject("PersistentVolumeClaim had no pv name and storageClass name".into());
                 }
@@ -63,18 +86,28 @@ impl Plugin for VolumeZone {
             let Some(volume) = cluster.volumes.get(&claim.spec.volume_name) else {
                 return reject(format!("persistentvolume \"{}\" not found", claim.spec.volume_name));
             };
-            for (new, old) in LABELS {
-                for label in [new, old] {
-                    if let Some(value) = volume.metadata.labels.get(label) {
-                        zones.push((new, old, value.split("__").map(Str::from).collect()));
-                    }
-                }
-            }
+            zones.extend(zones_of(volume));
         }
         if zones.is_empty() { PreFilter::Skip } else { PreFilter::Run(Box::new(Zones(zones))) }
     }
 
     fn may_help(&self, event: ClusterEvent) -> bool {
-        matches!(event, ClusterEvent::NodeAdded | ClusterEvent::NodeLabels | ClusterEvent::Storage)
+        matches!(event, ClusterEvent::NodeAdded | ClusterEvent::NodeLabels)
+            || event == ClusterEvent::Added(What::StorageClass)
+            || event.brings(What::PersistentVolumeClaim)
+            || event.brings(What::PersistentVolume)
+    }
+
+    fn hint(&self, happening: &Happening<'_>, pod: &PodInfo) -> bool {
+        if let Some((_, Some(claim))) = happening.object::<PersistentVolumeClaim>() {
+            return uses(pod, claim);
+        }
+        if let Some((None, Some(class))) = happening.object::<StorageClass>() {
+            return class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer");
+        }
+        if let Some((Some(old), Some(new))) = happening.object::<PersistentVolume>() {
+            return zones_of(old) != zones_of(new);
+        }
+        true
     }
 }

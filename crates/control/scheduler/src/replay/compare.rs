@@ -36,7 +36,7 @@ fn sorted(mut refusal: Value) -> Value {
     refusal
 }
 
-fn differ(what: &str, mine: &Value, want: &Value) -> Option<String> {
+pub(super) fn differ(what: &str, mine: &Value, want: &Value) -> Option<String> {
     (mine != want).then(|| format!("{what}: {mine} instead of {want}"))
 }
 

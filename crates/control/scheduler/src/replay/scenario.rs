@@ -216,6 +216,12 @@ impl Scenario {
         let mut trace = Trace::default();
         let decision = self.core.decide(info, profile, 0, Some(&mut trace));
         let mut attempt = Attempt { trace, failure: None, chosen: None, preemption: None };
+        // Where something is wrong, upstream stops at some node: only what it says can be compared.
+        if let Decision::Error(error) = &decision {
+            return super::compare::differ("message", &error.as_str().into(), &want["message"])
+                .into_iter()
+                .collect();
+        }
         match decision {
             Decision::Node { index, .. } => attempt.chosen = Some(index),
             Decision::Failed(mut failure) => {
@@ -223,6 +229,7 @@ impl Scenario {
                 attempt.preemption = preemption;
                 attempt.failure = Some(failure);
             }
+            Decision::Error(_) => {}
         }
         let no_scoring = self.core.profiles[profile].scorers.is_empty();
         let mut found = compare_attempt(&self.core.snapshot, &attempt, want, no_scoring);

@@ -11,6 +11,7 @@ use super::{Reserved, Scheduler, State, metrics};
 use crate::failure::Failure;
 use crate::notes;
 use crate::plugin::{About, ClusterEvent, Rejection};
+use crate::plugins::dynamic_resources::extended;
 
 impl Scheduler {
     /// Carries a decision out.
@@ -51,7 +52,7 @@ impl Scheduler {
         if !reserved.volumes.bind.is_empty() || !reserved.volumes.provision.is_empty() {
             self.bind_volumes(reserved).await?;
         }
-        if !reserved.pod.pod.spec.resource_claims.is_empty() {
+        if !reserved.pod.pod.spec.resource_claims.is_empty() || !reserved.devices.is_empty() {
             self.reserve_devices(reserved).await?;
         }
         for plugin in &reserved.binders.pre_bind {
@@ -116,12 +117,18 @@ impl Scheduler {
         let claims: Vec<_> = reserved
             .devices
             .iter()
-            .filter_map(|(claim, _)| cache.get(&claim.metadata.namespace, &claim.metadata.name))
+            .filter_map(|given| cache.get(&given.claim.metadata.namespace, &given.claim.metadata.name))
             .collect();
         self.change(|state| {
             state.core.snapshot.remove_pod(&pod.metadata.uid);
             for (_, volume) in &reserved.volumes.bind {
                 state.core.snapshot.cluster.assumed_volumes.remove(&volume.metadata.name);
+            }
+            for given in &reserved.devices {
+                state.core.snapshot.cluster.in_flight.remove(&given.claim.metadata.uid);
+                if extended::is_unborn(&given.claim) {
+                    state.core.snapshot.remove(&*given.claim);
+                }
             }
             for claim in claims {
                 state.core.snapshot.set(claim);

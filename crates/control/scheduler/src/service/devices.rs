@@ -2,45 +2,20 @@
 
 use std::sync::Arc;
 
-use meta::{Status, Str, Time};
+use call::{DeleteOptions, Precondition};
+use meta::{ObjectMeta, Status, Str, Time};
+use reconcile::Note;
 use types::core::v1::Pod;
-use types::resource::v1::{DeviceRequestAllocationResult, ResourceClaim, ResourceClaimConsumerReference};
+use types::resource::v1::{AllocationResult, ResourceClaim, ResourceClaimConsumerReference};
 
-use super::{Reserved, Scheduler};
-use crate::plugins::dynamic_resources;
+use super::{Reserved, Scheduler, metrics};
+use crate::plugin::{About, ClusterEvent, What};
+use crate::plugins::dynamic_resources::{self, Given, extended, is_ready};
 
 /// Attempts at a claim that others change at the same time.
 const ATTEMPTS: usize = 5;
 /// Keeps a claim with devices from going away.
 const FINALIZER: &str = "resource.kubernetes.io/delete-protection";
-
-/// Whether all devices of the claim are as their binding conditions want them.
-///
-/// # Errors
-/// A device whose driver gave up.
-fn ready(claim: &ResourceClaim) -> Result<bool, String> {
-    let Some(allocation) = &claim.status.allocation else { return Ok(false) };
-    let mut all = true;
-    for result in allocation.devices.results.iter().filter(|result| !result.binding_conditions.is_empty()) {
-        let status = claim.status.devices.iter().find(|status| {
-            status.driver == result.driver
-                && status.pool == result.pool
-                && status.device == result.device
-                && status.share_id == result.share_id
-        });
-        let holds = |kind: &Str| {
-            status.is_some_and(|status| {
-                status.conditions.iter().any(|one| one.type_ == *kind && one.status == "True")
-            })
-        };
-        if let Some(failed) = result.binding_failure_conditions.iter().find(|kind| holds(kind)) {
-            let (claim, device) = (&claim.metadata.name, &result.device);
-            return Err(format!("claim {claim} binding failed: device {device} has condition {failed}"));
-        }
-        all &= result.binding_conditions.iter().all(holds);
-    }
-    Ok(all)
-}
 
 impl Scheduler {
     /// Every claim of the pod gets its devices and is reserved for the pod.
@@ -50,20 +25,107 @@ impl Scheduler {
             let state = self.state.lock();
             dynamic_resources::claims(pod, &state.core.snapshot.cluster)
         };
-        let claims = claims.map_err(Status::internal_error)?;
-        for claim in &claims {
-            self.reserve_claim(reserved, claim).await?;
+        let mut all = Vec::new();
+        for claim in claims.map_err(Status::internal_error)? {
+            let given = reserved.devices.iter().find(|given| given.claim.metadata.uid == claim.metadata.uid);
+            all.push(self.reserve_claim(reserved, &claim, given.map(|given| &given.result)).await?);
+            self.landed(&claim);
         }
-        let prepared = |result: &DeviceRequestAllocationResult| !result.binding_conditions.is_empty();
-        let conditional =
-            reserved.devices.iter().any(|(_, given)| given.devices.results.iter().any(prepared));
-        if !conditional {
+        for given in reserved.devices.iter().filter(|given| extended::is_unborn(&given.claim)) {
+            all.push(self.create_claim(reserved, given).await?);
+        }
+        let conditional = |claim: &Arc<ResourceClaim>| {
+            let given = claim.status.allocation.iter().flat_map(|given| given.devices.results.iter());
+            given.into_iter().any(|result| !result.binding_conditions.is_empty())
+        };
+        if !all.iter().any(conditional) {
             return Ok(());
         }
-        let patience = self.state.lock().core.profiles[reserved.profile].args.device_binding_timeout();
+        let text = format!("waiting for binding conditions for device on node {}", reserved.node);
+        self.recorders[reserved.profile]
+            .record(Note::normal(&**pod, "BindingConditionsPending", text).doing("Scheduling"));
+        let patience =
+            self.state.lock().core.profiles[reserved.profile].args.dynamic_resources().binding_timeout;
         tokio::select! {
-            ready = self.devices_ready(&claims) => ready,
+            ready = self.devices_ready(&all) => ready,
             () = self.env.sleep(patience) => Err(Status::internal_error("device binding timeout")),
+        }
+    }
+
+    /// The claim's devices are written down: others may look at it again.
+    fn landed(&self, claim: &ResourceClaim) {
+        let now = self.now();
+        self.change(|state| {
+            if state.core.snapshot.cluster.in_flight.remove(&claim.metadata.uid).is_some() {
+                let about = About::Object(Some(claim), Some(claim));
+                state.happened(ClusterEvent::Updated(What::ResourceClaim), about, now);
+            }
+        });
+    }
+
+    /// The claim for the pod's extended resources comes into being, with its devices, and the pod's status tells of it.
+    async fn create_claim(&self, reserved: &Reserved, given: &Given) -> Result<Arc<ResourceClaim>, Status> {
+        let pod = &reserved.pod.pod;
+        let mut claim = (*given.claim).clone();
+        claim.metadata.name = Str::default();
+        claim.metadata.uid = Str::default();
+        let api = self.client.namespaced::<ResourceClaim>(&pod.metadata.namespace);
+        let created = api.create(claim).await;
+        metrics::claim_created(created.is_ok());
+        let created = created.map_err(|status| {
+            Status::internal_error(format!("create claim for extended resources: {}", status.message))
+        })?;
+        let stored = match self.reserve_claim(reserved, &created, Some(&given.result)).await {
+            Ok(stored) => stored,
+            Err(status) => {
+                self.delete_claim(&created).await;
+                return Err(status);
+            }
+        };
+        // The devices are the stored claim's now.
+        self.change(|state| {
+            state.core.snapshot.remove(&*given.claim);
+            state.core.snapshot.cluster.in_flight.remove(&given.claim.metadata.uid);
+        });
+        let mappings: Vec<serde_json::Value> = given
+            .mappings
+            .iter()
+            .map(|one| {
+                serde_json::json!({
+                    "containerName": one.container_name.as_str(),
+                    "resourceName": one.resource_name.as_str(),
+                    "requestName": one.request_name.as_str(),
+                })
+            })
+            .collect();
+        let status = serde_json::json!({"extendedResourceClaimStatus": {
+            "resourceClaimName": stored.metadata.name.as_str(), "requestMappings": mappings,
+        }});
+        self.patch_pod(pod, serde_json::json!({"status": status})).await;
+        Ok(stored)
+    }
+
+    /// Removes a claim that was made for extended resources.
+    pub(super) async fn delete_claim(&self, claim: &ResourceClaim) {
+        let api = self.client.namespaced::<ResourceClaim>(&claim.metadata.namespace);
+        let attempt = async {
+            let mut current = (*api.get(&claim.metadata.name).await?).clone();
+            if current.metadata.uid != claim.metadata.uid {
+                return Ok(());
+            }
+            if current.metadata.has_finalizer(FINALIZER) {
+                current.metadata.finalizers.retain(|one| one != FINALIZER);
+                api.update(current).await?;
+            }
+            let precondition =
+                Precondition { uid: Some(claim.metadata.uid.clone()), ..Precondition::default() };
+            let options = DeleteOptions { precondition, ..DeleteOptions::default() };
+            api.delete(&claim.metadata.name, &options).await.map(|_| ())
+        };
+        if let Err(status) = attempt.await.map_err(|status: Status| status)
+            && status.code != 404
+        {
+            tracing::info!(claim = %claim.metadata.name, reason = %status.message, "cannot delete");
         }
     }
 
@@ -77,6 +139,7 @@ impl Scheduler {
             if ours && current.status.allocation.is_some() {
                 current.status.allocation = None;
                 current.status.reserved_for = Default::default();
+                current.status.devices = Default::default();
                 let stored = api.update_status(current).await?;
                 self.change(|state| state.core.snapshot.set(stored));
             }
@@ -90,9 +153,16 @@ impl Scheduler {
     /// Binding failed: claims that got devices for this pod alone, whose binding conditions did not come true, give them
     /// back, so that other devices are tried.
     pub(super) async fn give_devices_back(&self, reserved: &Reserved) {
-        for (claim, allocation) in &reserved.devices {
-            if allocation.devices.results.iter().any(|result| !result.binding_conditions.is_empty()) {
-                self.deallocate(claim, &reserved.pod.pod).await;
+        for given in &reserved.devices {
+            if extended::is_unborn(&given.claim) {
+                let made =
+                    self.state.lock().core.snapshot.cluster.extended_claim(reserved.pod.uid()).cloned();
+                if let Some(claim) = made {
+                    self.delete_claim(&claim).await;
+                }
+            } else if given.result.devices.results.iter().any(|result| !result.binding_conditions.is_empty())
+            {
+                self.deallocate(&given.claim, &reserved.pod.pod).await;
             }
         }
     }
@@ -111,7 +181,7 @@ impl Scheduler {
                     waiting = true;
                     continue;
                 };
-                waiting |= !ready(&current).map_err(Status::internal_error)?;
+                waiting |= !is_ready(&current).map_err(Status::internal_error)?;
             }
             if !waiting {
                 return Ok(());
@@ -120,51 +190,91 @@ impl Scheduler {
         }
     }
 
-    async fn reserve_claim(&self, reserved: &Reserved, claim: &ResourceClaim) -> Result<(), Status> {
+    /// Writes devices and the reservation for the pod into the claim. What is known of the claim is tried first; only when
+    /// somebody else changed it is it read again.
+    async fn reserve_claim(
+        &self,
+        reserved: &Reserved,
+        claim: &ResourceClaim,
+        given: Option<&AllocationResult>,
+    ) -> Result<Arc<ResourceClaim>, Status> {
         let api = self.client.namespaced::<ResourceClaim>(&claim.metadata.namespace);
-        let given = reserved.devices.iter().find(|(other, _)| other.metadata.uid == claim.metadata.uid);
+        let name = format!("{}/{}", claim.metadata.namespace, claim.metadata.name);
+        let pod = &reserved.pod.pod.metadata;
+        // What was assumed of the claim is not what the server has.
+        let cache = self.informers.cache::<ResourceClaim>();
+        let known = cache.get(&claim.metadata.namespace, &claim.metadata.name);
+        let known = known.filter(|known| known.metadata.uid == claim.metadata.uid);
+        let mut next = Some(known.unwrap_or_else(|| Arc::new(claim.clone())));
         let mut outcome = Ok(());
         for _ in 0..ATTEMPTS {
-            let mut current = (*api.get(&claim.metadata.name).await?).clone();
+            let current = match next.take() {
+                Some(known) => known,
+                None => api.get(&claim.metadata.name).await?,
+            };
             if current.metadata.uid != claim.metadata.uid {
                 return Err(Status::internal_error("the ResourceClaim was replaced by another one"));
             }
-            if let Some((_, allocation)) = given.filter(|_| current.status.allocation.is_none()) {
-                if !current.metadata.has_finalizer(FINALIZER) {
-                    current.metadata.finalizers.push(FINALIZER.into());
-                    current = (*api.update(current).await?).clone();
-                }
-                let mut allocation = allocation.clone();
-                for result in allocation.devices.results.iter_mut() {
-                    if let Some(share) = &mut result.share_id {
-                        *share = self.env.random.uuid().into();
-                    }
-                }
-                allocation.allocation_timestamp = Some(Time::from_unix(self.env.unix_ms() / 1000));
-                current.status.allocation = Some(Box::new(allocation));
+            if current.metadata.deletion_timestamp.is_some() {
+                return Err(Status::internal_error(format!("claim {name} got deleted in the meantime")));
             }
-            if current.status.allocation.is_none() {
-                return Err(Status::internal_error("the ResourceClaim lost its allocation"));
+            if current.status.reserved_for.iter().any(|consumer| consumer.uid == pod.uid)
+                && current.status.allocation.is_some()
+            {
+                return Ok(current);
             }
-            let pod = &reserved.pod.pod.metadata;
-            if current.status.reserved_for.iter().any(|consumer| consumer.uid == pod.uid) {
-                return Ok(());
-            }
-            current.status.reserved_for.push(ResourceClaimConsumerReference {
-                resource: "pods".into(),
-                name: pod.name.clone(),
-                uid: pod.uid.clone(),
-                ..ResourceClaimConsumerReference::default()
-            });
-            match api.update_status(current).await {
+            match self.write_claim(&api, current, pod, given, &name).await {
                 Ok(stored) => {
                     self.change(|state| state.core.snapshot.set(Arc::clone(&stored)));
-                    return Ok(());
+                    return Ok(stored);
                 }
                 Err(status) if status.code == 409 => outcome = Err(status),
                 Err(status) => return Err(status),
             }
         }
-        outcome
+        let status = outcome.err().unwrap_or_else(|| Status::internal_error("no attempt was made"));
+        Err(status)
+    }
+
+    async fn write_claim(
+        &self,
+        api: &client::Api<ResourceClaim>,
+        current: Arc<ResourceClaim>,
+        pod: &ObjectMeta,
+        given: Option<&AllocationResult>,
+        name: &str,
+    ) -> Result<Arc<ResourceClaim>, Status> {
+        let mut current = (*current).clone();
+        if let Some(given) = given {
+            if current.status.allocation.is_some() {
+                return Err(Status::internal_error(format!(
+                    "claim {name} got allocated elsewhere in the meantime"
+                )));
+            }
+            if !current.metadata.has_finalizer(FINALIZER) {
+                current.metadata.finalizers.push(FINALIZER.into());
+                current = (*api.update(current).await?).clone();
+            }
+            let mut given = given.clone();
+            for result in given.devices.results.iter_mut() {
+                if let Some(share) = &mut result.share_id {
+                    *share = self.env.random.uuid().into();
+                }
+            }
+            current.status.allocation = Some(Box::new(given));
+        }
+        let Some(allocation) = &mut current.status.allocation else {
+            return Err(Status::internal_error(format!("claim {name} lost its allocation in the meantime")));
+        };
+        if allocation.allocation_timestamp.is_none() {
+            allocation.allocation_timestamp = Some(Time::from_unix(self.env.unix_ms() / 1000));
+        }
+        current.status.reserved_for.push(ResourceClaimConsumerReference {
+            resource: "pods".into(),
+            name: pod.name.clone(),
+            uid: pod.uid.clone(),
+            ..ResourceClaimConsumerReference::default()
+        });
+        api.update_status(current).await
     }
 }

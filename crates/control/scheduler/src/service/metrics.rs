@@ -22,6 +22,7 @@ struct Metrics {
     points: HistogramFamily,
     handling: HistogramFamily,
     flushed: CounterFamily,
+    claims: CounterFamily,
 }
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(|| Metrics {
@@ -87,7 +88,17 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(|| Metrics {
         "[ALPHA] Number of pods that were successfully scheduled after being flushed from unschedulablePods due to timeout. This metric helps detect potential queueing hint misconfigurations or event handling issues.",
         &[],
     ),
+    claims: telemetry::counter(
+        "scheduler_resourceclaim_creates_total",
+        "[ALPHA] Number of ResourceClaims creation requests within scheduler",
+        &["status"],
+    ),
 });
+
+/// A claim for extended resources was to be created.
+pub(super) fn claim_created(good: bool) {
+    METRICS.claims.with(&[if good { "success" } else { "failure" }]).inc();
+}
 
 /// An extension point was run for a pod of the profile.
 pub(super) fn ran(profile: &str, point: &str, good: bool, took: Duration) {

@@ -27,12 +27,12 @@ use meta::Str;
 use parking_lot::Mutex;
 use reconcile::Recorder;
 use tokio::sync::{Notify, Semaphore};
-use types::resource::v1::{AllocationResult, ResourceClaim};
 
 use crate::config::SchedulerConfig;
 use crate::core::{Core, Decision};
 use crate::failure::Failure;
 use crate::plugin::{Cx, Plugin};
+use crate::plugins::dynamic_resources::{DynamicResources, Given};
 use crate::plugins::{dynamic_resources, volume_binding};
 use crate::pod_info::PodInfo;
 use crate::post_filter;
@@ -154,6 +154,7 @@ impl Next {
     fn may_take_long(&self) -> bool {
         let Next::Bind(reserved) = self else { return false };
         !reserved.pod.pod.spec.resource_claims.is_empty()
+            || !reserved.devices.is_empty()
             || reserved.pod.claims > 0
             || !reserved.binders.permit.is_empty()
             || reserved.binders.pre_bind.len() > OWN_PRE_BIND
@@ -169,7 +170,7 @@ struct Reserved {
     profile: usize,
     node: Str,
     volumes: volume_binding::Choice,
-    devices: Vec<(Arc<ResourceClaim>, AllocationResult)>,
+    devices: Vec<Given>,
     binders: Binders,
     attempts: u32,
     /// Whether it had waited for an event in vain.
@@ -200,6 +201,7 @@ impl Scheduler {
         let (now, tie) = (self.now(), self.env.random.u64());
         let mut state = self.state.lock();
         let state = &mut *state;
+        state.core.snapshot.cluster.unix_seconds = self.env.unix_ms() / 1000;
         let started = Instant::now();
         let next = match state.core.decide(&popped.pod, popped.profile, tie, None) {
             Decision::Node { index, .. } => state.set_aside(popped, index, now),
@@ -211,6 +213,7 @@ impl Scheduler {
                 metrics::ran(name, "PostFilter", candidates.is_some(), asked.elapsed());
                 state.fail(popped, failure, candidates.unwrap_or_default(), tie, now)
             }
+            Decision::Error(error) => state.error(popped, error, now),
         };
         metrics::attempted(&next, &state.core, started.elapsed());
         next
@@ -307,7 +310,7 @@ impl State {
     }
 }
 
-type Aside = (Str, volume_binding::Choice, Vec<(Arc<ResourceClaim>, AllocationResult)>);
+type Aside = (Str, volume_binding::Choice, Vec<Given>);
 
 /// Reserve: what the pod is going to use counts as used at once.
 fn reserve(core: &mut Core, pod: &Arc<PodInfo>, profile: usize, index: usize) -> Result<Aside, String> {
@@ -323,9 +326,9 @@ fn reserve(core: &mut Core, pod: &Arc<PodInfo>, profile: usize, index: usize) ->
             choice
         }
     };
-    let devices = match pod.pod.spec.resource_claims.is_empty() {
-        true => Vec::new(),
-        false => dynamic_resources::choose(&cx, index)?,
+    let devices = match DynamicResources::concerns(&cx) {
+        true => dynamic_resources::choose(&cx, index)?,
+        false => Vec::new(),
     };
     let plugins = &core.profiles[profile].binders.reserve;
     if let Some(error) = plugins.iter().find_map(|plugin| plugin.reserve(&cx, index).err()) {
@@ -337,9 +340,10 @@ fn reserve(core: &mut Core, pod: &Arc<PodInfo>, profile: usize, index: usize) ->
         let key = crate::cluster::key(&claim.metadata.namespace, &claim.metadata.name);
         core.snapshot.cluster.assumed_volumes.insert(volume.metadata.name.clone(), key);
     }
-    for (claim, allocation) in &devices {
-        let mut assumed = (**claim).clone();
-        assumed.status.allocation = Some(Box::new(allocation.clone()));
+    for given in &devices {
+        let mut assumed = (*given.claim).clone();
+        assumed.status.allocation = Some(Box::new(given.result.clone()));
+        core.snapshot.cluster.in_flight.insert(assumed.metadata.uid.clone(), pod.uid().clone());
         core.snapshot.set(Arc::new(assumed));
     }
     Ok((core.place(pod, index), volumes, devices))

@@ -8,6 +8,7 @@ use types::core::v1::Pod;
 use super::Scheduler;
 use crate::failure::Failure;
 use crate::notes;
+use crate::plugins::dynamic_resources::Remedy;
 use crate::pod_info::PodInfo;
 
 impl Scheduler {
@@ -19,8 +20,10 @@ impl Scheduler {
         failure: &Failure,
         nominated: Option<&str>,
     ) {
-        if let Some(claim) = &failure.deallocate {
-            self.deallocate(claim, &pod.pod).await;
+        match &failure.remedy {
+            Some(Remedy::Deallocate(claim)) => self.deallocate(claim, &pod.pod).await,
+            Some(Remedy::Delete(claim)) => self.delete_claim(claim).await,
+            None => {}
         }
         let message = failure.message();
         self.recorders[profile].record(notes::failed(&pod.pod, &message));

@@ -1,5 +1,6 @@
 //! What changes in the cluster, told to snapshot and queue.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,8 +15,8 @@ use types::resource::v1::{DeviceClass, ResourceClaim, ResourceSlice};
 use types::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment};
 
 use super::{Scheduler, State, metrics};
-use crate::cluster::Tabled;
-use crate::plugin::{About, ClusterEvent, Happening};
+use crate::cluster::{Tabled, key};
+use crate::plugin::{About, ClusterEvent, Happening, What};
 use crate::pod_info::PodInfo;
 use crate::queue::gate;
 
@@ -26,38 +27,32 @@ pub(super) async fn subscribe(scheduler: &Arc<Scheduler>, informers: &Arc<Inform
     let handler = scheduler.clone();
     nodes.subscribe(move |change| handler.node_changed(change));
     nodes.synced().await;
-    table::<Namespace>(scheduler, informers, Some(ClusterEvent::Namespace)).await;
+    table::<Namespace>(scheduler, informers, Some(What::Namespace)).await;
     table::<Service>(scheduler, informers, None).await;
     table::<ReplicationController>(scheduler, informers, None).await;
     table::<ReplicaSet>(scheduler, informers, None).await;
     table::<StatefulSet>(scheduler, informers, None).await;
     table::<PodDisruptionBudget>(scheduler, informers, None).await;
-    let storage = Some(ClusterEvent::Storage);
-    table::<PersistentVolumeClaim>(scheduler, informers, storage).await;
-    table::<PersistentVolume>(scheduler, informers, storage).await;
-    table::<StorageClass>(scheduler, informers, storage).await;
-    table::<CSINode>(scheduler, informers, storage).await;
-    table::<CSIDriver>(scheduler, informers, storage).await;
-    table::<CSIStorageCapacity>(scheduler, informers, storage).await;
-    table::<VolumeAttachment>(scheduler, informers, storage).await;
-    let devices = Some(ClusterEvent::Devices);
-    table::<ResourceClaim>(scheduler, informers, devices).await;
-    table::<ResourceSlice>(scheduler, informers, devices).await;
-    table::<DeviceClass>(scheduler, informers, devices).await;
+    table::<PersistentVolumeClaim>(scheduler, informers, Some(What::PersistentVolumeClaim)).await;
+    table::<PersistentVolume>(scheduler, informers, Some(What::PersistentVolume)).await;
+    table::<StorageClass>(scheduler, informers, Some(What::StorageClass)).await;
+    table::<CSINode>(scheduler, informers, Some(What::CSINode)).await;
+    table::<CSIDriver>(scheduler, informers, Some(What::CSIDriver)).await;
+    table::<CSIStorageCapacity>(scheduler, informers, Some(What::CSIStorageCapacity)).await;
+    table::<VolumeAttachment>(scheduler, informers, Some(What::VolumeAttachment)).await;
+    table::<ResourceClaim>(scheduler, informers, Some(What::ResourceClaim)).await;
+    table::<ResourceSlice>(scheduler, informers, Some(What::ResourceSlice)).await;
+    table::<DeviceClass>(scheduler, informers, Some(What::DeviceClass)).await;
     // Pods last: what they refer to is known by then.
     let handler = scheduler.clone();
     pods.subscribe(move |change| handler.pod_changed(change));
     pods.synced().await;
 }
 
-async fn table<K: Tabled + Kind>(
-    scheduler: &Arc<Scheduler>,
-    informers: &Arc<Informers>,
-    event: Option<ClusterEvent>,
-) {
+async fn table<K: Tabled + Kind>(scheduler: &Arc<Scheduler>, informers: &Arc<Informers>, what: Option<What>) {
     let cache = informers.cache::<K>();
     let handler = scheduler.clone();
-    cache.subscribe(move |change| handler.object_changed(change, event));
+    cache.subscribe(move |change| handler.object_changed(change, what));
     cache.synced().await;
 }
 
@@ -73,10 +68,10 @@ impl State {
         metrics::moved(event, pods);
     }
 
-    /// Asks PreEnqueue again about the pods that it holds back.
-    fn ask_gates(&mut self, now: Duration) {
+    /// Asks PreEnqueue again about the pods that it holds back and that name the resource claim.
+    fn ask_gates(&mut self, claim: &meta::ObjectMeta, now: Duration) {
         let State { queue, core } = self;
-        for (pod, profile) in queue.gated() {
+        for (pod, profile) in queue.gated_by(&key(&claim.namespace, &claim.name)) {
             if gate(&core.profiles[profile], &pod, &core.snapshot.cluster).is_none() {
                 queue.add(pod, profile, false, (&core.profiles, &core.snapshot.cluster), now);
             }
@@ -156,7 +151,7 @@ impl Scheduler {
         metrics::handled(told("Node", change), begun.elapsed());
     }
 
-    fn object_changed<K: Tabled + Kind>(&self, change: &Change<K>, event: Option<ClusterEvent>) {
+    fn object_changed<K: Tabled + Kind>(&self, change: &Change<K>, what: Option<What>) {
         let now = self.now();
         self.change(|state| {
             match change {
@@ -165,14 +160,20 @@ impl Scheduler {
                     state.core.snapshot.set(object.clone());
                 }
             }
-            if let Some(event) = event {
-                state.happened(event, About::Other, now);
+            if let Some(what) = what {
+                let (event, old, new): (_, Option<&dyn Any>, Option<&dyn Any>) = match change {
+                    Change::Added(new) => (ClusterEvent::Added(what), None, Some(&**new)),
+                    Change::Updated { old, new } => (ClusterEvent::Updated(what), Some(&**old), Some(&**new)),
+                    Change::Deleted(old) => (ClusterEvent::Deleted(what), Some(&**old), None),
+                };
+                state.happened(event, About::Object(old, new), now);
             }
-            if event == Some(ClusterEvent::Devices) {
-                state.ask_gates(now);
+            if what == Some(What::ResourceClaim) {
+                state.ask_gates(change.object().metadata(), now);
             }
         });
-        if matches!(event, Some(ClusterEvent::Storage | ClusterEvent::Devices)) {
+        let waited_for = [What::PersistentVolumeClaim, What::PersistentVolume, What::ResourceClaim];
+        if what.is_some_and(|what| waited_for.contains(&what)) {
             self.storage.notify_waiters();
         }
     }

@@ -1,27 +1,34 @@
 //! Finds devices for the claims of one pod on one node: a depth-first search over requests, their alternatives and the
-//! devices within reach, which keeps constraints and what others have.
+//! devices within reach, which keeps constraints and what others have. The first solution is taken; devices of one
+//! request are tried in ascending order only, since their order makes no difference.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use meta::{Map, Quantity, Str};
-use types::core::v1::{NodeSelector, NodeSelectorRequirement, NodeSelectorTerm};
-use types::resource::v1::{
-    AllocationResult, Device, DeviceAllocationConfiguration, DeviceAllocationResult, DeviceAttribute,
-    DeviceConstraint, DeviceRequestAllocationResult, ResourceClaim,
-};
+use types::resource::v1::{AllocationResult, Device, DeviceAttribute, DeviceConstraint, ResourceClaim};
 
 use super::capacity;
-use super::pools::{Pool, Reachable, pools};
-use super::request::{Count, Request, Way, covers, requests};
+use super::pools::{Condition, Pool, Reachable, pools};
+use super::request::{Count, Request, Way, covers, full_name, requests};
+use super::result::result;
 use crate::cluster::Cluster;
-use crate::devices::{Amounts, DeviceId, short_name};
+use crate::devices::{Amounts, DeviceId};
 use crate::snapshot::NodeRow;
 
 /// Most devices of one claim.
 const DEVICES_MAX: usize = 32;
-/// Most steps of one search: a bound for claims that are made to be hard.
-const STEPS_MAX: usize = 200_000;
+/// So many steps pass between two looks at the clock.
+const STEPS_UNTIMED: usize = 1024;
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// A claim or a class is wrong: no node is worth another try.
+    Fatal(String),
+    /// This node will not do, for this reason.
+    Node(&'static str),
+}
 
 /// What a claim gets.
 #[derive(Clone, Debug)]
@@ -34,24 +41,25 @@ pub struct Allocation {
 
 /// Finds devices for claims.
 pub struct Allocator {
-    claims: Vec<(Arc<ResourceClaim>, Vec<Request>)>,
+    pub(super) claims: Vec<(Arc<ResourceClaim>, Vec<Request>)>,
+    patience: Option<Duration>,
 }
 
 impl Allocator {
-    /// For claims that have no devices yet.
+    /// For claims that have no devices yet; `patience` is how long the search may take for one node.
     ///
     /// # Errors
-    /// A class that does not exist, a selector that does not compile.
-    pub fn new(cluster: &Cluster, claims: Vec<Arc<ResourceClaim>>) -> Result<Self, String> {
-        let mut with_requests = Vec::new();
-        for claim in claims {
+    /// A class that does not exist.
+    pub fn new(
+        cluster: &Cluster,
+        claims: Vec<Arc<ResourceClaim>>,
+        patience: Option<Duration>,
+    ) -> Result<Self, String> {
+        let each = claims.into_iter().map(|claim| {
             let requests = requests(cluster, &claim)?;
-            for expression in requests.iter().flat_map(|one| &one.ways).flat_map(|way| &way.selectors) {
-                cluster.selectors.add(expression)?;
-            }
-            with_requests.push((claim, requests));
-        }
-        Ok(Allocator { claims: with_requests })
+            Ok((claim, requests))
+        });
+        Ok(Allocator { claims: each.collect::<Result<_, String>>()?, patience })
     }
 
     /// Whether some request has alternatives, of which one may be preferred.
@@ -65,103 +73,212 @@ impl Allocator {
         self.claims.is_empty()
     }
 
-    /// What each claim gets on the node; `None` when not all get theirs.
+    /// The claims.
+    pub fn claims(&self) -> impl Iterator<Item = &Arc<ResourceClaim>> {
+        self.claims.iter().map(|(claim, _)| claim)
+    }
+
+    /// What each claim gets on the node; `None` when not all get theirs. The places of the pools that were looked at go to
+    /// `looked_at`.
     ///
     /// # Errors
-    /// A selector that fails on some device.
+    /// See [`Trouble`].
     pub fn allocate(
         &self,
         cluster: &Cluster,
         node: &str,
         row: &NodeRow,
-    ) -> Result<Option<Vec<Allocation>>, String> {
+        looked_at: &mut Vec<u32>,
+    ) -> Result<Option<Vec<Allocation>>, Trouble> {
         let pools = pools(cluster, node, row);
+        looked_at.extend(pools.iter().filter_map(|pool| cluster.pool_place(&pool.driver, &pool.name)));
         let mut search = Search {
             allocator: self,
             cluster,
             pools: &pools,
             taken: Vec::new(),
+            all: HashMap::new(),
+            suits: HashMap::new(),
             steps: 0,
-            matches: HashMap::new(),
+            until: self.patience.map(|patience| Instant::now() + patience),
         };
-        if !search.claim(0, 0)? {
-            return Ok(None);
+        match search.prepare().and_then(|()| search.request(0, 0)) {
+            Ok(true) => {}
+            Ok(false) | Err(Stop::TooMany) => {
+                let invalid = pools.iter().any(|pool| pool.condition == Condition::Invalid);
+                return match invalid {
+                    true => Err(Trouble::Node("invalid resource pools were encountered")),
+                    false => Ok(None),
+                };
+            }
+            Err(Stop::Late) => return Err(Trouble::Node("timed out trying to allocate devices")),
+            Err(Stop::Fatal(error)) => return Err(Trouble::Fatal(error)),
         }
         let Search { taken, .. } = search;
-        let each = self.claims.iter().enumerate().map(|(at, (claim, _))| {
-            let own: Vec<&Taken> = taken.iter().filter(|one| one.claim == at).collect();
-            result(cluster, claim, &own, node)
+        let each = self.claims.iter().enumerate().map(|(at, (claim, requests))| {
+            let own: Vec<&Taken<'_>> = taken.iter().filter(|one| one.claim == at).collect();
+            result(cluster, (claim, requests), &own, node)
         });
         Ok(Some(each.collect()))
     }
 }
 
 /// A device that a request gets.
-struct Taken<'a> {
+pub(super) struct Taken<'a> {
     claim: usize,
-    request: &'a Request,
-    way: &'a Way,
-    device: Reachable,
+    pub(super) request: &'a Request,
+    pub(super) way: &'a Way,
+    pub(super) device: Reachable,
     /// What it takes of the device's capacity.
-    amounts: Amounts,
+    pub(super) amounts: Amounts,
+    /// Whether it draws from the pool's counters.
+    draws: bool,
 }
+
+/// Why a branch of the search ends.
+enum Stop {
+    /// More devices than a claim may have.
+    TooMany,
+    /// Time is up.
+    Late,
+    Fatal(String),
+}
+
+/// A device by the places of its pool and in it.
+type Place = (usize, usize);
 
 struct Search<'a> {
     allocator: &'a Allocator,
     cluster: &'a Cluster,
     pools: &'a [Pool],
     taken: Vec<Taken<'a>>,
+    /// The devices of ways that want all of them, by the way's address.
+    all: HashMap<*const Way, Vec<Place>>,
+    /// Whether a device meets a way's conditions, by the addresses of both.
+    suits: HashMap<(*const Way, Place), bool>,
     steps: usize,
-    /// Whether a device meets a way's selectors, by the addresses of both.
-    matches: HashMap<(*const Way, DeviceId), bool>,
+    until: Option<Instant>,
 }
 
 impl<'a> Search<'a> {
-    /// Satisfies the requests of the claims from this one on.
-    fn claim(&mut self, claim: usize, request: usize) -> Result<bool, String> {
+    /// Finds out how many devices are wanted at least, and what "all" means.
+    fn prepare(&mut self) -> Result<(), Stop> {
         let allocator = self.allocator;
-        let Some((_, requests)) = allocator.claims.get(claim) else { return Ok(true) };
-        let Some(wanted) = requests.get(request) else {
-            if self.taken.iter().filter(|one| one.claim == claim).count() > DEVICES_MAX {
-                return Ok(false);
+        for (claim, requests) in &allocator.claims {
+            let mut least = 0;
+            for request in requests {
+                let mut fewest = usize::MAX;
+                for way in &request.ways {
+                    fewest = fewest.min(match way.count {
+                        Count::Exactly(count) => count,
+                        Count::All => self.find_all(claim, way)?,
+                    });
+                }
+                least += fewest;
             }
-            return self.claim(claim + 1, 0);
-        };
-        for way in &wanted.ways {
-            let done = match way.count {
-                Count::Exactly(count) => self.some(claim, request, wanted, way, count)?,
-                Count::All => self.all(claim, request, wanted, way)?,
-            };
-            if done {
-                return Ok(true);
+            if least > DEVICES_MAX {
+                return Err(Stop::Fatal(format!(
+                    "claim {}: number of requested devices {least} exceeds the claim limit of {DEVICES_MAX}",
+                    full_name(claim)
+                )));
             }
         }
-        Ok(false)
+        Ok(())
     }
 
+    fn find_all(&mut self, claim: &ResourceClaim, way: &'a Way) -> Result<usize, Stop> {
+        let mut found = Vec::new();
+        for (at, pool) in self.pools.iter().enumerate() {
+            let trouble = match pool.condition {
+                Condition::Ready => None,
+                Condition::Incomplete => Some("being updated"),
+                Condition::Invalid => Some("invalid"),
+            };
+            if let Some(trouble) = trouble {
+                return Err(Stop::Fatal(format!(
+                    "claim {}, request {}: asks for all devices, but resource pool {}/{} is currently {trouble}",
+                    full_name(claim),
+                    way.short,
+                    pool.driver,
+                    pool.name
+                )));
+            }
+            for (device_at, device) in pool.devices.iter().enumerate() {
+                if self.suits(way, (at, device_at))? && self.amounts(device, way).is_some() {
+                    found.push((at, device_at));
+                }
+            }
+        }
+        let count = found.len();
+        self.all.insert(std::ptr::from_ref(way), found);
+        Ok(count)
+    }
+
+    /// Satisfies the requests of the claims from this one on.
+    fn request(&mut self, claim: usize, at: usize) -> Result<bool, Stop> {
+        let allocator = self.allocator;
+        let Some((_, requests)) = allocator.claims.get(claim) else { return Ok(true) };
+        let Some(wanted) = requests.get(at) else {
+            return match self.request(claim + 1, 0) {
+                Err(Stop::TooMany) => Ok(false),
+                outcome => outcome,
+            };
+        };
+        let mut always_too_many = wanted.ways.len() > 1 || wanted.ways[0].preference != 0;
+        for way in &wanted.ways {
+            match self.way(claim, at, wanted, way) {
+                Err(Stop::TooMany) if way.preference != 0 => {}
+                Ok(false) => always_too_many = false,
+                outcome => return outcome,
+            }
+        }
+        if always_too_many { Err(Stop::TooMany) } else { Ok(false) }
+    }
+
+    /// Satisfies a request in one way, and all that come after it.
+    fn way(&mut self, claim: usize, at: usize, request: &'a Request, way: &'a Way) -> Result<bool, Stop> {
+        let wanted = self.all.get(&std::ptr::from_ref(way)).cloned();
+        let count = match (way.count, &wanted) {
+            (Count::Exactly(count), _) => count,
+            (Count::All, Some(wanted)) if !wanted.is_empty() => wanted.len(),
+            (Count::All, _) => return Ok(false),
+        };
+        let before = self.taken.iter().filter(|one| one.claim == claim).count();
+        if before + count > DEVICES_MAX {
+            return Err(Stop::TooMany);
+        }
+        match wanted {
+            Some(wanted) => self.these(claim, at, request, way, &wanted),
+            None => self.some(claim, at, request, way, (count, (0, 0))),
+        }
+    }
+
+    /// Takes `left` devices, the first of them from `from` on.
     fn some(
         &mut self,
         claim: usize,
         at: usize,
         request: &'a Request,
         way: &'a Way,
-        left: usize,
-    ) -> Result<bool, String> {
+        (left, from): (usize, Place),
+    ) -> Result<bool, Stop> {
         if left == 0 {
-            return self.claim(claim, at + 1);
+            return self.request(claim, at + 1);
         }
-        for pool in self.pools {
-            for device in &pool.devices {
-                self.steps += 1;
-                if self.steps > STEPS_MAX {
-                    return Ok(false);
-                }
-                let Some(amounts) = self.free(claim, device, way) else { continue };
-                if !self.suits(device, way)? || !self.keeps_constraints(claim, request, way, device) {
+        let pools = self.pools;
+        for (pool_at, pool) in pools.iter().enumerate().skip(from.0) {
+            let first = if pool_at == from.0 { from.1 } else { 0 };
+            for device_at in first..pool.devices.len() {
+                self.step()?;
+                let place = (pool_at, device_at);
+                let device = &pool.devices[device_at];
+                if self.is_in_use(claim, device, way) || !self.suits(way, place)? {
                     continue;
                 }
-                self.taken.push(Taken { claim, request, way, device: device.clone(), amounts });
-                if self.some(claim, at, request, way, left - 1)? {
+                if !self.take(claim, request, way, place, false)? {
+                    continue;
+                }
+                if self.some(claim, at, request, way, (left - 1, (pool_at, device_at + 1)))? {
                     return Ok(true);
                 }
                 self.taken.pop();
@@ -170,108 +287,151 @@ impl<'a> Search<'a> {
         Ok(false)
     }
 
-    fn all(&mut self, claim: usize, at: usize, request: &'a Request, way: &'a Way) -> Result<bool, String> {
+    /// Takes all of these devices or none.
+    fn these(
+        &mut self,
+        claim: usize,
+        at: usize,
+        request: &'a Request,
+        way: &'a Way,
+        wanted: &[Place],
+    ) -> Result<bool, Stop> {
         let before = self.taken.len();
-        for pool in self.pools {
-            if pool.incomplete {
-                return Ok(self.back_to(before));
-            }
-            for device in &pool.devices {
-                if !self.suits(device, way)? {
-                    continue;
-                }
-                let Some(amounts) = self.free(claim, device, way) else { return Ok(self.back_to(before)) };
-                if !self.keeps_constraints(claim, request, way, device) {
-                    return Ok(self.back_to(before));
-                }
-                self.taken.push(Taken { claim, request, way, device: device.clone(), amounts });
+        for place in wanted {
+            self.step()?;
+            if !self.take(claim, request, way, *place, true)? {
+                self.taken.truncate(before);
+                return Ok(false);
             }
         }
-        if self.taken.len() == before || !self.claim(claim, at + 1)? {
-            return Ok(self.back_to(before));
+        let outcome = self.request(claim, at + 1);
+        if !matches!(outcome, Ok(true)) {
+            self.taken.truncate(before);
         }
+        outcome
+    }
+
+    fn step(&mut self) -> Result<(), Stop> {
+        self.steps += 1;
+        let late = self.steps % STEPS_UNTIMED == 0 && self.until.is_some_and(|until| Instant::now() > until);
+        if late { Err(Stop::Late) } else { Ok(()) }
+    }
+
+    /// Whether somebody has the device for himself, or this claim does already.
+    fn is_in_use(&self, claim: usize, device: &Reachable, way: &Way) -> bool {
+        let id = device.id();
+        let mut own = self.taken.iter().filter(|one| !device.is_shared() && one.device.id() == id);
+        match way.admin_access {
+            true => own.any(|one| one.claim == claim),
+            false => self.cluster.devices().is_taken(&id) || own.next().is_some(),
+        }
+    }
+
+    /// Takes the device when it is free, suits the taints that are tolerated and keeps the claim's constraints. Where
+    /// `must`, a constraint that no other device could keep is an error.
+    fn take(
+        &mut self,
+        claim: usize,
+        request: &'a Request,
+        way: &'a Way,
+        (pool_at, device_at): Place,
+        must: bool,
+    ) -> Result<bool, Stop> {
+        let pools = self.pools;
+        let pool = &pools[pool_at];
+        let device = &pool.devices[device_at];
+        if self.is_in_use(claim, device, way) {
+            return Ok(false);
+        }
+        // Who shares a device that is in use draws nothing more from its counters.
+        let draws = !device.device().consumes_counters.is_empty()
+            && !(device.is_shared() && self.is_shared_now(device));
+        if (draws && !self.has_counters(pool, device)) || !tolerated(device.device(), way) {
+            return Ok(false);
+        }
+        let (object, _) = &self.allocator.claims[claim];
+        let constraints = &object.spec.devices.constraints;
+        if !constraints.iter().all(|one| self.keeps(one, claim, request, way, device)) {
+            if must {
+                return Err(Stop::Fatal(format!(
+                    "claim {}, request {}: cannot add device {}/{}/{} because a claim constraint would not be satisfied",
+                    full_name(object),
+                    way.short,
+                    pool.driver,
+                    pool.name,
+                    device.device().name
+                )));
+            }
+            return Ok(false);
+        }
+        let Some(amounts) = self.amounts(device, way) else { return Ok(false) };
+        self.taken.push(Taken { claim, request, way, device: device.clone(), amounts, draws });
         Ok(true)
     }
 
-    fn back_to(&mut self, length: usize) -> bool {
-        self.taken.truncate(length);
-        false
+    /// What the request would take of the device's capacity; `None` when not so much is left.
+    fn amounts(&self, device: &Reachable, way: &Way) -> Option<Amounts> {
+        let id = device.id();
+        let own = self.taken.iter().filter(|one| one.device.is_shared() && one.device.id() == id);
+        let mut consumed: Vec<&Amounts> = own.map(|one| &one.amounts).collect();
+        consumed.extend(self.cluster.devices().shared(&id));
+        capacity::take(device.device(), &way.capacity, device.driver(), &consumed)
     }
 
-    /// What the request would take of the device; `None` when others have it, or too much of it.
-    fn free(&self, claim: usize, device: &Reachable, way: &Way) -> Option<Amounts> {
-        let (id, in_use) = (device.id(), self.cluster.devices());
-        let shared = device.device().allow_multiple_allocations == Some(true);
-        let others = || self.taken.iter().filter(|one| one.device.id() == id);
-        if way.admin_access {
-            let twice = !shared && others().any(|one| one.claim == claim);
-            return (!twice).then(Amounts::new);
-        }
-        if in_use.is_taken(&id) || (!shared && others().any(|one| !one.way.admin_access)) {
-            return None;
-        }
-        let mut consumed: Vec<&Amounts> =
-            others().filter(|one| !one.way.admin_access).map(|one| &one.amounts).collect();
-        consumed.extend(in_use.shared(&id));
-        // Who shares a device that is in use draws nothing more from its counters.
-        if (!shared || consumed.is_empty()) && !self.has_counters(device) {
-            return None;
-        }
-        capacity::take(device.driver(), device.device(), &way.capacity, &consumed)
+    /// Whether somebody has a share of the device.
+    fn is_shared_now(&self, device: &Reachable) -> bool {
+        let id = device.id();
+        self.cluster.devices().shared(&id).is_some() || self.taken.iter().any(|one| one.device.id() == id)
     }
 
     /// Whether the counters that the device draws from (KEP-4815) have enough left beside all devices in use. They may be
     /// in slices of their own, and devices of other nodes may draw from them.
-    fn has_counters(&self, device: &Reachable) -> bool {
-        let generation = device.slice.spec.pool.generation;
-        let slices = || {
-            let all = self.cluster.pool(device.driver(), device.pool());
-            all.filter(move |slice| slice.spec.pool.generation == generation)
+    fn has_counters(&self, pool: &Pool, device: &Reachable) -> bool {
+        let in_use = self.cluster.devices();
+        let is_used = |name: &meta::Str| {
+            let id: DeviceId = (pool.driver.clone(), pool.name.clone(), name.clone());
+            in_use.is_taken(&id) || in_use.shared(&id).is_some()
         };
         device.device().consumes_counters.iter().all(|wanted| {
-            let mut sets = slices().flat_map(|slice| slice.spec.shared_counters.iter());
-            let Some(set) = sets.find(|set| set.name == wanted.counter_set) else { return false };
+            let Some(set) = pool.counters().find(|set| set.name == wanted.counter_set) else { return false };
             wanted.counters.iter().all(|(name, amount)| {
                 let Some(available) = set.counters.get(name) else { return false };
-                let used: i128 = slices()
-                    .flat_map(|slice| slice.spec.devices.iter())
-                    .filter(|other| !other.consumes_counters.is_empty() && self.is_used(device, &other.name))
-                    .flat_map(|other| other.consumes_counters.iter())
-                    .filter(|other| other.counter_set == wanted.counter_set)
-                    .filter_map(|other| other.counters.get(name))
-                    .map(|counter| counter.value.nanos())
-                    .sum();
+                let drawn = |other: &Device| -> i128 {
+                    let sets =
+                        other.consumes_counters.iter().filter(|one| one.counter_set == wanted.counter_set);
+                    sets.filter_map(|one| one.counters.get(name)).map(|counter| counter.value.nanos()).sum()
+                };
+                let others = pool.slices.iter().flat_map(|slice| slice.spec.devices.iter());
+                let others =
+                    others.filter(|other| !other.consumes_counters.is_empty() && is_used(&other.name));
+                let own = self.taken.iter().filter(|one| {
+                    one.draws && *one.device.driver() == pool.driver && *one.device.pool() == pool.name
+                });
+                let used: i128 =
+                    others.map(drawn).sum::<i128>() + own.map(|one| drawn(one.device.device())).sum::<i128>();
                 used + amount.value.nanos() <= available.value.nanos()
             })
         })
     }
 
-    /// Whether somebody has the device of this name in the same pool, or a share of it.
-    fn is_used(&self, device: &Reachable, name: &Str) -> bool {
-        let id = (device.driver().clone(), device.pool().clone(), name.clone());
-        let in_use = self.cluster.devices();
-        in_use.is_taken(&id)
-            || in_use.shared(&id).is_some()
-            || self.taken.iter().any(|one| one.device.id() == id)
-    }
-
-    /// Whether the device has no taint that the request does not tolerate, and meets all selectors.
-    fn suits(&mut self, device: &Reachable, way: &'a Way) -> Result<bool, String> {
-        let key = (std::ptr::from_ref(way), device.id());
-        if let Some(known) = self.matches.get(&key) {
+    /// Whether the device meets all conditions and is for the node.
+    fn suits(&mut self, way: &'a Way, place: Place) -> Result<bool, Stop> {
+        let key = (std::ptr::from_ref(way), place);
+        if let Some(known) = self.suits.get(&key) {
             return Ok(*known);
         }
-        let mut suits = tolerated(device.device(), way);
-        for expression in &way.selectors {
-            suits = suits && self.cluster.selectors.select(expression, device)?;
+        let device = &self.pools[place.0].devices[place.1];
+        let mut suits = true;
+        for condition in &way.conditions {
+            let selected = self.cluster.selectors.select(&condition.expression, device);
+            suits = selected.map_err(|error| Stop::Fatal(format!("{}: {error}", condition.whose)))?;
+            if !suits {
+                break;
+            }
         }
-        self.matches.insert(key, suits);
+        suits = suits && device.here;
+        self.suits.insert(key, suits);
         Ok(suits)
-    }
-
-    fn keeps_constraints(&self, claim: usize, request: &Request, way: &Way, device: &Reachable) -> bool {
-        let constraints = self.allocator.claims[claim].0.spec.devices.constraints.iter();
-        constraints.into_iter().all(|constraint| self.keeps(constraint, claim, request, way, device))
     }
 
     fn keeps(
@@ -301,13 +461,16 @@ impl<'a> Search<'a> {
 }
 
 fn tolerated(device: &Device, way: &Way) -> bool {
-    let keeps_away =
+    let mut keeps_away =
         device.taints.iter().filter(|taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute"));
-    keeps_away.into_iter().all(|taint| {
+    keeps_away.all(|taint| {
         way.tolerations.iter().any(|toleration| {
             (toleration.effect.is_empty() || toleration.effect == taint.effect)
                 && (toleration.key.is_empty() || toleration.key == taint.key)
-                && (toleration.operator == "Exists" || toleration.value == taint.value)
+                && match toleration.operator.as_str() {
+                    "" | "Equal" => toleration.value == taint.value,
+                    operator => operator == "Exists",
+                }
         })
     })
 }
@@ -319,107 +482,4 @@ fn attribute<'a>(device: &'a Reachable, name: &str) -> Option<&'a DeviceAttribut
         let (domain, short) = name.split_once('/')?;
         if *device.driver() == domain { attributes.get(short) } else { None }
     })
-}
-
-fn result(cluster: &Cluster, claim: &ResourceClaim, taken: &[&Taken<'_>], node: &str) -> Allocation {
-    let mut results = Vec::new();
-    for one in taken {
-        let device = one.device.device();
-        let shared = device.allow_multiple_allocations == Some(true);
-        results.push(DeviceRequestAllocationResult {
-            request: one.way.name.clone(),
-            driver: one.device.driver().clone(),
-            pool: one.device.pool().clone(),
-            device: device.name.clone(),
-            admin_access: one.way.admin_access.then_some(true),
-            tolerations: one.way.tolerations.iter().cloned().collect(),
-            binding_conditions: device.binding_conditions.clone(),
-            binding_failure_conditions: device.binding_failure_conditions.clone(),
-            // Who writes the allocation gives shares their identity.
-            share_id: shared.then(Str::default),
-            consumed_capacity: if shared { consumed(one) } else { Map::new() },
-        });
-    }
-    let mut config = Vec::new();
-    let mut ways: Vec<(&Request, &Way)> = Vec::new();
-    for one in taken {
-        if !ways.iter().any(|(_, way)| way.name == one.way.name) {
-            ways.push((one.request, one.way));
-        }
-    }
-    for (_, way) in &ways {
-        let class = cluster.device_classes.get(&way.class);
-        for given in class.into_iter().flat_map(|class| class.spec.config.iter()) {
-            config.push(DeviceAllocationConfiguration {
-                source: "FromClass".into(),
-                requests: [way.name.clone()].into_iter().collect(),
-                opaque: given.opaque.clone(),
-            });
-        }
-    }
-    for given in &claim.spec.devices.config {
-        if given.requests.is_empty()
-            || ways.iter().any(|(request, way)| covers(&given.requests, &request.name, &way.name))
-        {
-            config.push(DeviceAllocationConfiguration {
-                source: "FromClaim".into(),
-                requests: given.requests.clone(),
-                opaque: given.opaque.clone(),
-            });
-        }
-    }
-    Allocation {
-        preference: ways.iter().map(|(_, way)| way.preference).sum(),
-        result: AllocationResult {
-            devices: DeviceAllocationResult {
-                results: results.into_iter().collect(),
-                config: config.into_iter().collect(),
-            },
-            node_selector: node_selector(taken, node),
-            allocation_timestamp: None,
-        },
-    }
-}
-
-/// What was taken of the device's capacities, under the names and in the notation that the device has for them.
-fn consumed(taken: &Taken<'_>) -> Map<Quantity> {
-    let driver = taken.device.driver();
-    let each = taken.device.device().capacity.iter().filter_map(|(name, capacity)| {
-        let amount = taken.amounts.get(&short_name(driver, name))?;
-        Some((name.clone(), Quantity::from_nanos(*amount, capacity.value.format())))
-    });
-    each.collect()
-}
-
-/// Where the devices can be used: on one node as soon as one of them is a node's own, else where all their selectors say.
-fn node_selector(taken: &[&Taken<'_>], node: &str) -> Option<Box<NodeSelector>> {
-    let mut merged: Option<NodeSelectorTerm> = None;
-    for one in taken {
-        let (spec, device) = (&one.device.slice.spec, one.device.device());
-        if spec.node_name.is_some() || device.node_name.is_some() {
-            let pin = NodeSelectorRequirement {
-                key: "metadata.name".into(),
-                operator: "In".into(),
-                values: [Str::from(node)].into_iter().collect(),
-            };
-            let term =
-                NodeSelectorTerm { match_fields: [pin].into_iter().collect(), ..NodeSelectorTerm::default() };
-            return Some(Box::new(NodeSelector { node_selector_terms: [term].into_iter().collect() }));
-        }
-        let selector = spec.node_selector.as_ref().or(device.node_selector.as_ref());
-        if let Some(term) = selector.and_then(|selector| selector.node_selector_terms.first()) {
-            let all = merged.get_or_insert_default();
-            for requirement in term.match_expressions.iter() {
-                if !all.match_expressions.contains(requirement) {
-                    all.match_expressions.push(requirement.clone());
-                }
-            }
-            for requirement in term.match_fields.iter() {
-                if !all.match_fields.contains(requirement) {
-                    all.match_fields.push(requirement.clone());
-                }
-            }
-        }
-    }
-    merged.map(|term| Box::new(NodeSelector { node_selector_terms: [term].into_iter().collect() }))
 }

@@ -1,41 +1,33 @@
 //! Consumable capacity (KEP-5075): how much of a device a request takes, and whether so much is left.
 
-use meta::{Map, Quantity, Str};
+use meta::{Map, Quantity};
 use types::resource::v1::{CapacityRequestPolicy, CapacityRequestPolicyRange, Device};
 
 use crate::devices::{Amounts, short_name};
 
-/// What a request takes of a device beside what others have; `None` when the device has not so much left, or does not give
-/// it in such a portion. A device that nobody may share only needs to have what is asked.
+/// What a request takes of a device beside what others have; `None` when the device has not so much left, does not give
+/// it in such a portion, or knows nothing of what is asked.
 pub(super) fn take(
-    driver: &str,
     device: &Device,
     asked: &Map<Quantity>,
+    driver: &str,
     in_use: &[&Amounts],
 ) -> Option<Amounts> {
-    let requests: Vec<(Str, Quantity)> =
-        asked.iter().map(|(name, amount)| (short_name(driver, name), *amount)).collect();
+    if asked.iter().any(|(name, _)| !device.capacity.contains_key(name)) {
+        return None;
+    }
     let mut taken = Amounts::new();
-    let mut known = Vec::new();
-    for (name, capacity) in &device.capacity {
-        let name = short_name(driver, name);
-        let request = requests.iter().find(|(other, _)| *other == name).map(|(_, amount)| *amount);
+    for (full, capacity) in &device.capacity {
+        let name = short_name(driver, full);
         let policy = capacity.request_policy.as_deref();
-        let portion = portion(request, capacity.value, policy)?;
+        let portion = portion(asked.get(full).copied(), capacity.value, policy)?;
         let used: i128 = in_use.iter().filter_map(|amounts| amounts.get(&name)).sum();
-        let shared = device.allow_multiple_allocations == Some(true);
-        let too_much = if shared {
-            violates(portion, policy) || used + portion > capacity.value.nanos()
-        } else {
-            request.is_some_and(|request| request > capacity.value)
-        };
-        if too_much {
+        if violates(portion, policy) || used + portion > capacity.value.nanos() {
             return None;
         }
-        known.push(name.clone());
         taken.insert(name, portion);
     }
-    requests.iter().all(|(name, _)| known.contains(name)).then_some(taken)
+    Some(taken)
 }
 
 /// How much a request takes, rounded up as the capacity's policy says; without a request the default, or all of it.
@@ -57,15 +49,25 @@ fn portion(request: Option<Quantity>, all: Quantity, policy: Option<&CapacityReq
     }
 }
 
+/// Thousand-millionths of a unit.
+const UNIT: i128 = 1_000_000_000;
+
+/// In whole units, rounded up.
+fn whole(nanos: i128) -> i128 {
+    nanos.div_euclid(UNIT) + i128::from(nanos.rem_euclid(UNIT) != 0)
+}
+
 fn round_up(request: i128, range: &CapacityRequestPolicyRange) -> Option<i128> {
     let min = range.min?.nanos();
     if request < min {
         return Some(min);
     }
-    match range.step.map(Quantity::nanos) {
+    match range.step.map(|step| i128::from(step.value())) {
         Some(step) if step > 0 => {
+            // Steps are counted in whole units.
+            let (request, min) = (whole(request), whole(min));
             let steps = (request - min).checked_add(step - 1)? / step;
-            min.checked_add(steps.checked_mul(step)?)
+            min.checked_add(steps.checked_mul(step)?)?.checked_mul(UNIT)
         }
         _ => Some(request),
     }
@@ -79,9 +81,9 @@ fn violates(portion: i128, policy: Option<&CapacityRequestPolicy>) -> bool {
     }
     if let Some(range) = &policy.valid_range {
         let too_large = range.max.is_some_and(|max| portion > max.nanos());
-        let min = range.min.map_or(0, Quantity::nanos);
-        let uneven =
-            range.step.map(Quantity::nanos).is_some_and(|step| step > 0 && (portion - min) % step != 0);
+        let min = range.min.map_or(0, |min| i128::from(min.value()));
+        let step = range.step.map(|step| i128::from(step.value()));
+        let uneven = step.is_some_and(|step| step > 0 && (whole(portion) - min) % step != 0);
         return too_large || uneven;
     }
     !policy.valid_values.is_empty() && !policy.valid_values.iter().any(|value| value.nanos() == portion)
@@ -89,7 +91,7 @@ fn violates(portion: i128, policy: Option<&CapacityRequestPolicy>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use meta::Codec;
+    use meta::{Codec, Str};
 
     use super::*;
 
@@ -106,7 +108,7 @@ mod tests {
             request.insert("memory", asked.parse().unwrap());
         }
         let others = Amounts::from([("memory".into(), used * 1_000_000_000)]);
-        take("d", device, &request, &[&others]).map(|amounts| amounts["memory"] / 1_000_000_000)
+        take(device, &request, "d", &[&others]).map(|amounts| amounts["memory"] / 1_000_000_000)
     }
 
     #[test]
@@ -121,8 +123,8 @@ mod tests {
         let values = device(true, r#","requestPolicy":{"default":"5","validValues":["3","5"]}"#);
         assert_eq!((taken(&values, Some("4"), 0), taken(&values, Some("6"), 0)), (Some(5), None));
         let whole = device(false, "");
-        assert_eq!((taken(&whole, Some("10"), 9), taken(&whole, Some("11"), 0)), (Some(10), None));
+        assert_eq!((taken(&whole, Some("10"), 0), taken(&whole, Some("11"), 0)), (Some(10), None));
         let asked = Map::from_iter([(Str::from("cores"), "1".parse().unwrap())]);
-        assert!(take("d", &plain, &asked, &[]).is_none());
+        assert!(take(&plain, &asked, "d", &[]).is_none());
     }
 }

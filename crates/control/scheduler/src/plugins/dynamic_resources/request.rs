@@ -16,19 +16,28 @@ pub(super) enum Count {
     All,
 }
 
+/// A CEL expression and whose it is, for errors: `class NAME: selector #0` or `claim NAMESPACE/NAME: selector #0`.
+#[derive(Clone)]
+pub(super) struct Condition {
+    pub(super) expression: Str,
+    pub(super) whose: Str,
+}
+
 /// One way to satisfy a request.
 #[derive(Clone)]
 pub(super) struct Way {
     /// `request`, or `request/subrequest`.
     pub(super) name: Str,
-    /// CEL expressions of the class and of the request.
-    pub(super) selectors: Vec<Str>,
+    /// The last part of the name.
+    pub(super) short: Str,
+    /// What devices must meet: the class's conditions and the request's.
+    pub(super) conditions: Vec<Condition>,
     pub(super) count: Count,
     pub(super) admin_access: bool,
     pub(super) tolerations: Vec<DeviceToleration>,
     /// Capacity that is asked for.
     pub(super) capacity: Map<Quantity>,
-    /// Configuration that the class prescribes.
+    /// The class, which may prescribe configuration.
     pub(super) class: Str,
     /// Points for getting this way: the earlier in the list, the more.
     pub(super) preference: i64,
@@ -44,8 +53,21 @@ pub(super) struct Request {
 /// Most alternatives of a request; an alternative's points count down from it.
 const ALTERNATIVES_MAX: i64 = 8;
 
-fn expressions<'a>(selectors: impl Iterator<Item = &'a DeviceSelector>) -> Vec<Str> {
-    selectors.filter_map(|selector| Some(selector.cel.as_ref()?.expression.clone())).collect()
+fn conditions<'a>(
+    class: &'a DeviceClass,
+    own: impl Iterator<Item = &'a DeviceSelector>,
+    claim: &str,
+) -> Vec<Condition> {
+    let all = |selectors: &mut dyn Iterator<Item = &'a DeviceSelector>, owner: &str| -> Vec<Condition> {
+        let each = selectors.enumerate().filter_map(|(at, selector)| {
+            let expression = selector.cel.as_ref()?.expression.clone();
+            Some(Condition { expression, whose: format!("{owner}: selector #{at}").into() })
+        });
+        each.collect()
+    };
+    let mut found = all(&mut class.spec.selectors.iter(), &format!("class {}", class.metadata.name));
+    found.extend(all(&mut { own }, &format!("claim {claim}")));
+    found
 }
 
 fn count(mode: &str, count: i64) -> Count {
@@ -64,18 +86,28 @@ fn class<'a>(cluster: &'a Cluster, request: &str, name: &str) -> Result<&'a Devi
     found.ok_or_else(|| format!("request {request}: device class {name} does not exist"))
 }
 
-/// The claim's requests.
-pub(super) fn requests(cluster: &Cluster, claim: &ResourceClaim) -> Result<Vec<Request>, String> {
-    claim.spec.devices.requests.iter().map(|one| request(cluster, one)).collect()
+/// `namespace/name`, as errors name claims.
+pub(super) fn full_name(claim: &ResourceClaim) -> String {
+    format!("{}/{}", claim.metadata.namespace, claim.metadata.name)
 }
 
-fn request(cluster: &Cluster, one: &DeviceRequest) -> Result<Request, String> {
+/// The claim's requests.
+///
+/// # Errors
+/// A class that does not exist.
+pub(super) fn requests(cluster: &Cluster, claim: &ResourceClaim) -> Result<Vec<Request>, String> {
+    let name = full_name(claim);
+    claim.spec.devices.requests.iter().map(|one| request(cluster, one, &name)).collect()
+}
+
+fn request(cluster: &Cluster, one: &DeviceRequest, claim: &str) -> Result<Request, String> {
     let mut ways = Vec::new();
     if let Some(exactly) = &one.exactly {
         let class = class(cluster, &one.name, &exactly.device_class_name)?;
         ways.push(Way {
             name: one.name.clone(),
-            selectors: expressions(class.spec.selectors.iter().chain(exactly.selectors.iter())),
+            short: one.name.clone(),
+            conditions: conditions(class, exactly.selectors.iter(), claim),
             count: count(&exactly.allocation_mode, exactly.count),
             admin_access: exactly.admin_access == Some(true),
             tolerations: exactly.tolerations.to_vec(),
@@ -88,8 +120,9 @@ fn request(cluster: &Cluster, one: &DeviceRequest) -> Result<Request, String> {
         let name = format!("{}/{}", one.name, sub.name);
         let class = class(cluster, &name, &sub.device_class_name)?;
         ways.push(Way {
-            selectors: expressions(class.spec.selectors.iter().chain(sub.selectors.iter())),
+            conditions: conditions(class, sub.selectors.iter(), claim),
             name: name.into(),
+            short: sub.name.clone(),
             count: count(&sub.allocation_mode, sub.count),
             admin_access: false,
             tolerations: sub.tolerations.to_vec(),
@@ -97,6 +130,9 @@ fn request(cluster: &Cluster, one: &DeviceRequest) -> Result<Request, String> {
             class: sub.device_class_name.clone(),
             preference: ALTERNATIVES_MAX - at as i64,
         });
+    }
+    if ways.is_empty() {
+        return Err(format!("resource claim {claim}, request {}: unknown request type", one.name));
     }
     Ok(Request { name: one.name.clone(), ways })
 }

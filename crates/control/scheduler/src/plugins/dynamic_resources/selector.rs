@@ -103,17 +103,13 @@ impl<'a> Fields<'a> for Domains<'_> {
 }
 
 impl Selectors {
-    /// Compiles an expression, unless it is known.
-    pub(super) fn add(&self, expression: &Str) -> Result<(), String> {
-        self.program(expression).map(|_| ())
-    }
-
     fn program(&self, expression: &Str) -> Result<Arc<Program>, String> {
         let mut known = self.0.lock();
         if let Some(known) = known.get(expression) {
             return Ok(known.program.clone());
         }
-        let program = Arc::new(DEVICE.compile(expression).map_err(|error| error.to_string())?);
+        let program = DEVICE.compile(expression).map_err(|error| format!("CEL compile error: {error}"))?;
+        let program = Arc::new(program);
         if known.len() >= EXPRESSIONS_MAX {
             known.clear();
         }
@@ -154,6 +150,6 @@ fn evaluate(program: &Program, device: &Reachable) -> Result<bool, String> {
     let activation = Activation::new().value("device", Value::Map(Map::Built(Arc::new(fields))));
     let value = program
         .evaluate(&activation, &mut Budget::new(PER_CALL_LIMIT))
-        .map_err(|error| format!("device {}: {error}", device.device().name))?;
+        .map_err(|error| format!("CEL runtime error: {error}"))?;
     Ok(value.as_bool() == Some(true))
 }

@@ -6,7 +6,7 @@ use meta::{Selector, Str};
 use types::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
 use types::storage::v1::StorageClass;
 
-use super::Claims;
+use super::{Claims, class_of};
 use crate::cluster::{Cluster, key};
 use crate::plugin::Cx;
 use crate::plugins::node_selector::any_term_selects;
@@ -31,44 +31,49 @@ pub fn choose(cx: &Cx<'_>, claims: &Claims, node: usize) -> (Choice, Vec<&'stati
     let mut choice = Choice::default();
     let cluster = cx.cluster();
     let Some(node) = cx.row(node).node() else { return (choice, vec![BIND_CONFLICT]) };
-    let mut reasons = Vec::new();
+    let (mut reasons, mut missing) = (Vec::new(), false);
     for claim in &claims.bound {
         match cluster.volumes.get(&claim.spec.volume_name) {
-            None => return (choice, vec![NO_VOLUME]),
-            Some(volume) if !reachable(volume, node) => {
-                reasons.push(NODE_CONFLICT);
-                break;
-            }
-            Some(_) => {}
+            None => missing = true,
+            Some(volume) if !reachable(volume, node) => reasons.push(NODE_CONFLICT),
+            Some(_) => continue,
         }
+        break;
     }
-    let mut delayed: Vec<_> = claims.delayed.iter().collect();
-    delayed.sort_by_key(|claim| requested(claim));
-    for claim in delayed {
-        let selected = claim.metadata.annotations.get(SELECTED_NODE);
-        if selected.is_some_and(|selected| *selected != node.metadata.name) {
-            reasons.push(BIND_CONFLICT);
-            break;
-        }
-        let taken: Vec<Str> = choice.bind.iter().map(|(_, volume)| volume.metadata.name.clone()).collect();
-        let found = match selected {
-            Some(_) => None,
-            None => matching(cluster, claim, node, &taken),
-        };
-        if let Some(volume) = found {
-            choice.bind.push((claim.clone(), volume.clone()));
-        } else if let Some(class) = provisioner(cluster, claim, node) {
-            if !has_room(cluster, class, claim, node) {
-                reasons.push(NO_SPACE);
-                break;
-            }
-            choice.provision.push(claim.clone());
-        } else {
-            reasons.push(BIND_CONFLICT);
-            break;
-        }
-    }
+    reasons.extend(choose_delayed(cluster, &claims.delayed, node, &mut choice).err());
+    reasons.extend(missing.then_some(NO_VOLUME));
     (choice, reasons)
+}
+
+/// Volumes for claims that waited for the node: such as there are, the smallest claims first, then new ones.
+fn choose_delayed(
+    cluster: &Cluster,
+    claims: &[Arc<PersistentVolumeClaim>],
+    node: &Node,
+    choice: &mut Choice,
+) -> Result<(), &'static str> {
+    let selected = |claim: &PersistentVolumeClaim| claim.metadata.annotations.get(SELECTED_NODE).cloned();
+    if claims.iter().filter_map(|claim| selected(claim)).any(|selected| selected != node.metadata.name) {
+        return Err(BIND_CONFLICT);
+    }
+    let (mut provision, mut rest): (Vec<_>, Vec<_>) =
+        claims.iter().cloned().partition(|claim| selected(claim).is_some());
+    rest.sort_by_key(|claim| requested(claim));
+    for claim in rest {
+        let taken: Vec<Str> = choice.bind.iter().map(|(_, volume)| volume.metadata.name.clone()).collect();
+        match matching(cluster, &claim, node, &taken) {
+            Some(volume) => choice.bind.push((claim, volume.clone())),
+            None => provision.push(claim),
+        }
+    }
+    for claim in provision {
+        let class = provisioner(cluster, &claim, node).ok_or(BIND_CONFLICT)?;
+        if !has_room(cluster, class, &claim, node) {
+            return Err(NO_SPACE);
+        }
+        choice.provision.push(claim);
+    }
+    Ok(())
 }
 
 fn requested(claim: &PersistentVolumeClaim) -> i64 {
@@ -81,6 +86,12 @@ fn reachable(volume: &PersistentVolume, node: &Node) -> bool {
     required.is_none_or(|required| any_term_selects(&required.node_selector_terms, node))
 }
 
+/// The name of the volume's class, which an annotation may give.
+fn class_of_volume(volume: &PersistentVolume) -> &str {
+    let annotated = volume.metadata.annotations.get("volume.beta.kubernetes.io/storage-class");
+    annotated.unwrap_or(&volume.spec.storage_class_name)
+}
+
 /// The smallest available volume that fits, or the one that is reserved for the claim.
 fn matching<'a>(
     cluster: &'a Cluster,
@@ -89,7 +100,7 @@ fn matching<'a>(
     taken: &[Str],
 ) -> Option<&'a Arc<PersistentVolume>> {
     let own_key = key(&claim.metadata.namespace, &claim.metadata.name);
-    let class = claim.spec.storage_class_name.as_deref().unwrap_or_default();
+    let class = class_of(claim);
     let mode = |mode: &Option<Str>| mode.as_deref().unwrap_or("Filesystem").to_owned();
     let selector = match &claim.spec.selector {
         None => Selector::everything(),
@@ -100,7 +111,7 @@ fn matching<'a>(
         let name = &volume.metadata.name;
         let size = volume.spec.capacity.get("storage").map_or(0, |size| size.value());
         let promised = cluster.assumed_volumes.get(name).is_some_and(|other| *other != own_key);
-        if taken.contains(name) || promised || size < requested(claim) {
+        if taken.contains(name) || promised || size < requested(claim) || class_of_volume(volume) != class {
             continue;
         }
         if mode(&volume.spec.volume_mode) != mode(&claim.spec.volume_mode)
@@ -118,8 +129,7 @@ fn matching<'a>(
             }
             return reachable(volume, node).then_some(volume);
         }
-        let suits = volume.spec.storage_class_name == class
-            && volume.status.phase == "Available"
+        let suits = volume.status.phase == "Available"
             && selector.matches(&volume.metadata.labels)
             && claim.spec.access_modes.iter().all(|mode| volume.spec.access_modes.contains(mode))
             && reachable(volume, node);
@@ -142,7 +152,7 @@ fn provisioner<'a>(
     claim: &PersistentVolumeClaim,
     node: &Node,
 ) -> Option<&'a StorageClass> {
-    let class = cluster.storage_classes.get(claim.spec.storage_class_name.as_deref()?)?;
+    let class = cluster.storage_classes.get(class_of(claim))?;
     if class.provisioner.is_empty() || class.provisioner == "kubernetes.io/no-provisioner" {
         return None;
     }
@@ -163,6 +173,9 @@ fn has_room(cluster: &Cluster, class: &StorageClass, claim: &PersistentVolumeCla
         .get(&class.provisioner)
         .is_some_and(|driver| driver.spec.storage_capacity == Some(true));
     if !publishes {
+        return true;
+    }
+    if !claim.spec.resources.requests.contains_key("storage") {
         return true;
     }
     let size = requested(claim);
