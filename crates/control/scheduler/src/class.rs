@@ -5,12 +5,14 @@
 //! the nodes that changed since the first.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 use meta::Str;
 
 use crate::board::{Answer, Board};
 use crate::plugin::{Cx, Filter, PreFilter, Rejection, Scope, Score};
+use crate::plugins::Point;
 use crate::pod_info::PodInfo;
 use crate::preemption::Candidate;
 use crate::profile::Profile;
@@ -32,8 +34,21 @@ pub struct Scorer {
     own: bool,
 }
 
+/// Takes note of a plugin that was run: its name, the extension point, whether the pod may go on, and how long it took.
+pub type ObservePlugin = fn(&'static str, Point, bool, Duration);
+
+/// Asks a filter, with an eye on the clock where somebody wants to know.
+fn check(observe: Option<ObservePlugin>, slot: &Slot, cx: &Cx<'_>, node: usize) -> Option<Rejection> {
+    let Some(observe) = observe else { return slot.filter.check(cx, node) };
+    let begun = Instant::now();
+    let refusal = slot.filter.check(cx, node);
+    observe(slot.plugin, Point::Filter, refusal.is_none(), begun.elapsed());
+    refusal
+}
+
 /// A filter with its plugin's place among the profile's; `own` ones are for one pod alone.
 struct Slot {
+    plugin: &'static str,
     place: usize,
     own: bool,
     filter: Box<dyn Filter>,
@@ -64,6 +79,8 @@ pub struct Class {
     images: u64,
     journal: u64,
     touches: u64,
+    /// Hears how long each plugin took, while it is set.
+    pub observe: Option<ObservePlugin>,
     /// Buffers that are used again.
     raws: Vec<i64>,
     nodes: Vec<u32>,
@@ -95,12 +112,13 @@ impl Class {
             images: snapshot.images(),
             journal: snapshot.journal.end(),
             touches: snapshot.touches.end(),
+            observe: None,
             raws: Vec::new(),
             nodes: Vec::new(),
         };
         for (place, plugin) in profile.filters.iter().enumerate().filter(|(_, plugin)| !plugin.is_own(&cx)) {
             let name = plugin.name();
-            let mut keep = |filter| class.filters.push(Slot { place, own: false, filter });
+            let mut keep = |filter| class.filters.push(Slot { plugin: name, place, own: false, filter });
             let refused = match plugin.pre_filter(&cx) {
                 PreFilter::Skip => None,
                 PreFilter::Run(filter) => {
@@ -149,7 +167,7 @@ impl Class {
                 PreFilter::Skip => {}
                 PreFilter::Run(filter) | PreFilter::Only(_, filter) => {
                     let at = self.filters.partition_point(|slot| slot.place < place);
-                    self.filters.insert(at, Slot { place, own: true, filter });
+                    self.filters.insert(at, Slot { plugin: plugin.name(), place, own: true, filter });
                 }
                 PreFilter::Reject(rejection) => {
                     self.refused = Some(rejection);
@@ -317,12 +335,12 @@ impl Class {
         let refusal = self.filters[self.local..]
             .iter()
             .filter(|slot| !slot.filter.idle())
-            .find_map(|slot| slot.filter.check(cx, node));
+            .find_map(|slot| check(self.observe, slot, cx, node));
         refusal.map_or(FITS, |rejection| self.remember(rejection))
     }
 
     fn local_verdict(&mut self, cx: &Cx<'_>, node: usize) -> u32 {
-        let refusal = self.filters[..self.local].iter().find_map(|slot| slot.filter.check(cx, node));
+        let refusal = self.filters[..self.local].iter().find_map(|slot| check(self.observe, slot, cx, node));
         refusal.map_or(FITS, |rejection| self.remember(rejection))
     }
 
@@ -398,6 +416,11 @@ impl Class {
         self.filters.iter().find_map(|slot| slot.filter.check(cx, node))
     }
 
+    /// The places of the plugins that filter, and of those that score.
+    pub fn places(&self) -> (impl Iterator<Item = usize> + '_, impl Iterator<Item = usize> + '_) {
+        (self.filters.iter().map(|slot| slot.place), self.scorers.iter().map(|scorer| scorer.place))
+    }
+
     /// An error that some filter met, which ends the attempt; with the plugin's place.
     pub fn fatal(&self) -> Option<(usize, &str)> {
         self.filters.iter().find_map(|slot| Some((slot.place, slot.filter.fatal()?)))
@@ -441,7 +464,17 @@ impl Class {
                         continue;
                     }
                     scores.resize(nodes.len(), 0);
+                    let begun = self.observe.map(|_| Instant::now());
                     scorer.score.score_all(cx, nodes, scores);
+                    if let (Some(observe), Some(begun)) = (self.observe, begun) {
+                        // A plugin's time is that for one node.
+                        observe(
+                            scorer.plugin,
+                            Point::Score,
+                            true,
+                            begun.elapsed() / nodes.len().max(1) as u32,
+                        );
+                    }
                 }
             }
             scorer.score.normalize(cx, nodes, scores);

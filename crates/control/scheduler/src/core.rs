@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use hashbrown::HashMap;
 use meta::Str;
 
-use crate::class::{Class, FITS};
+use crate::class::{Class, FITS, ObservePlugin};
 use crate::failure::Failure;
 use crate::nominated::Nominated;
 use crate::plugin::{Cx, Rejection};
@@ -100,10 +100,27 @@ pub struct Core {
     classes: HashMap<ClassKey, (u64, Box<Class>)>,
     /// Hears how long the extension points took that the core runs; without it no clock is read.
     pub observe: Option<Observe>,
+    /// Hears how long plugins took, of one attempt in ten.
+    pub observe_plugin: Option<ObservePlugin>,
+    evaluations: Vec<Evaluations>,
+    /// Attempts whose class was known, and those that asked every plugin anew.
+    pub shared: (u64, u64),
     cycles: u64,
     next_start: usize,
     sums: Vec<i64>,
 }
+
+/// How many attempts each plugin of a profile took part in, by its place.
+#[derive(Clone, Default)]
+struct Evaluations {
+    attempts: u64,
+    filters: Vec<u64>,
+    rankings: u64,
+    scorers: Vec<u64>,
+}
+
+/// One attempt in so many is looked at plugin by plugin.
+const SAMPLED: u64 = 10;
 
 /// Takes note of an extension point that was run: the profile's name, the point, whether it let the pod go on, and how
 /// long it took.
@@ -131,6 +148,9 @@ impl Core {
             nominated: Nominated::default(),
             classes: HashMap::new(),
             observe: None,
+            observe_plugin: None,
+            evaluations: Vec::new(),
+            shared: (0, 0),
             cycles: 0,
             next_start: 0,
             sums: Vec::new(),
@@ -148,14 +168,17 @@ impl Core {
             && let Some((_, mut class)) = self.classes.remove(&(profile, key.clone()))
             && class.catch_up(pod, &self.snapshot, &self.profiles[profile])
         {
+            self.shared.0 += 1;
             return class;
         }
+        self.shared.1 += 1;
         Box::new(Class::new(pod, &mut self.snapshot, &self.profiles[profile]))
     }
 
     /// Forgets what pods share, so that the next decision asks every plugin anew. It changes no answer.
     pub fn forget(&mut self) {
         self.classes.clear();
+        self.snapshot.cluster.answers.get_mut().clear();
     }
 
     /// Keeps a class for the next pod like this one.
@@ -188,10 +211,13 @@ impl Core {
         let begun = self.begin();
         let mut class = self.class(pod, profile);
         self.end(profile, Point::PreFilter, class.refused.is_none(), begun);
+        class.observe = self.observe_plugin.filter(|_| self.cycles.is_multiple_of(SAMPLED));
         let decision = match &class.refused {
             Some(rejection) => Decision::Failed(Failure::pre_filter(total, rejection.clone())),
             None => self.search(pod, profile, &mut class, tie, trace),
         };
+        class.observe = None;
+        self.count(profile, &class, &decision);
         self.give_back(pod, profile, class);
         decision
     }
@@ -234,6 +260,50 @@ impl Core {
         };
         let index = self.snapshot.order_now()[place as usize] as usize;
         Decision::Node { index, feasible: filtered.feasible.len(), evaluated: filtered.evaluated }
+    }
+
+    /// Counts the plugins that took part in an attempt.
+    fn count(&mut self, profile: usize, class: &Class, decision: &Decision) {
+        let Profile { filters, scorers, .. } = &self.profiles[profile];
+        if self.evaluations.len() <= profile {
+            self.evaluations.resize(self.profiles.len(), Evaluations::default());
+        }
+        let counts = &mut self.evaluations[profile];
+        counts.filters.resize(filters.len(), 0);
+        counts.scorers.resize(scorers.len(), 0);
+        counts.attempts += 1;
+        if class.refused.is_some() {
+            return;
+        }
+        let (filtering, scoring) = class.places();
+        filtering.for_each(|place| counts.filters[place] += 1);
+        if matches!(decision, Decision::Node { feasible, .. } if *feasible > 1) {
+            counts.rankings += 1;
+            scoring.for_each(|place| counts.scorers[place] += 1);
+        }
+    }
+
+    /// How many attempts each plugin took part in: plugin, extension point, profile, attempts.
+    pub fn evaluations(&self) -> Vec<(&'static str, Point, &Str, u64)> {
+        let mut all = Vec::new();
+        for (profile, counts) in self.profiles.iter().zip(&self.evaluations) {
+            let name = &profile.scheduler_name;
+            let mut add = |plugin: &'static str, point: Point, count: u64| {
+                let has = crate::plugins::find(plugin).is_none_or(|entry| entry.points.contains(&point));
+                if has && count > 0 {
+                    all.push((plugin, point, name, count));
+                }
+            };
+            for (plugin, count) in profile.filters.iter().zip(&counts.filters) {
+                add(plugin.name(), Point::PreFilter, counts.attempts);
+                add(plugin.name(), Point::Filter, *count);
+            }
+            for ((plugin, _), count) in profile.scorers.iter().zip(&counts.scorers) {
+                add(plugin.name(), Point::PreScore, counts.rankings);
+                add(plugin.name(), Point::Score, *count);
+            }
+        }
+        all
     }
 
     /// What a filter found to be wrong, in upstream's words.

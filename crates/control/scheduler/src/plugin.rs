@@ -221,17 +221,19 @@ pub enum ClusterEvent {
 }
 
 macro_rules! names {
-    ($what:expr, $action:literal: $($kind:ident)*) => {
+    ($what:expr, $action:literal: $($group:literal $($kind:ident)*;)*) => {
         match $what {
-            $(What::$kind => concat!(stringify!($kind), $action),)*
+            $($(What::$kind => concat!($group, stringify!($kind), $action),)*)*
         }
     };
 }
 
 macro_rules! name {
     ($what:expr, $action:literal) => {
-        names!($what, $action: Namespace PersistentVolumeClaim PersistentVolume StorageClass CSINode CSIDriver
-            CSIStorageCapacity VolumeAttachment ResourceClaim ResourceSlice DeviceClass)
+        names!($what, $action:
+            "" Namespace PersistentVolumeClaim PersistentVolume;
+            "storage.k8s.io/" StorageClass CSINode CSIDriver CSIStorageCapacity VolumeAttachment;
+            "resource.k8s.io/" ResourceClaim ResourceSlice DeviceClass;)
     };
 }
 
@@ -240,15 +242,15 @@ impl ClusterEvent {
     pub fn name(self) -> &'static str {
         match self {
             ClusterEvent::NodeAdded => "NodeAdd",
-            ClusterEvent::NodeAllocatable => "NodeAllocatableUpdate",
-            ClusterEvent::NodeLabels => "NodeLabelUpdate",
-            ClusterEvent::NodeTaints => "NodeTaintUpdate",
-            ClusterEvent::NodeFeatures => "NodeDeclaredFeatureUpdate",
+            ClusterEvent::NodeAllocatable => "NodeUpdateNodeAllocatable",
+            ClusterEvent::NodeLabels => "NodeUpdateNodeLabel",
+            ClusterEvent::NodeTaints => "NodeUpdateNodeTaint",
+            ClusterEvent::NodeFeatures => "NodeUpdateNodeDeclaredFeature",
             ClusterEvent::NodeDeleted => "NodeDelete",
             ClusterEvent::PodPlaced => "AssignedPodAdd",
             ClusterEvent::PodFreed => "AssignedPodDelete",
-            ClusterEvent::PodLabels => "AssignedPodUpdate",
-            ClusterEvent::PodChanged => "UnscheduledPodUpdate",
+            ClusterEvent::PodLabels => "AssignedPodUpdatePodLabel",
+            ClusterEvent::PodChanged => "UnschedulablePodUpdate",
             ClusterEvent::Added(what) => name!(what, "Add"),
             ClusterEvent::Updated(what) => name!(what, "Update"),
             ClusterEvent::Deleted(what) => name!(what, "Delete"),
@@ -286,6 +288,15 @@ pub struct Happening<'a> {
 }
 
 impl<'a> Happening<'a> {
+    /// The event's name in metrics.
+    pub fn name(&self) -> &'static str {
+        match (self.event, self.about) {
+            // It gave back a part of what it had.
+            (ClusterEvent::PodFreed, About::Pod(_, Some(_))) => "AssignedPodUpdatePodScaleDown",
+            (event, _) => event.name(),
+        }
+    }
+
     /// The object before and after, when the event is about one of this kind.
     pub fn object<K: 'static>(&self) -> Option<(Option<&'a K>, Option<&'a K>)> {
         let About::Object(old, new) = self.about else { return None };

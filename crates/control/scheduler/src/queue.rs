@@ -10,7 +10,7 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use meta::Str;
 use types::core::v1::Pod;
@@ -69,7 +69,7 @@ type Refusers = (usize, Vec<&'static str>);
 #[derive(Clone)]
 enum Place {
     Active(Turn),
-    Backoff(Duration),
+    Backoff(Pause),
     /// Waits for an event; refused by these plugins at this time.
     Unschedulable {
         by: Refusers,
@@ -85,10 +85,24 @@ enum Place {
     Binding,
 }
 
+/// A back-off: when it is over, and the pod's place among those that it is over for at the same time. Pods that
+/// something went wrong with wait it out; those that nothing was wrong with may be tried before when nothing else is to
+/// be done.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Pause {
+    until: Duration,
+    turn: Turn,
+    error: bool,
+}
+
 struct Entry {
     pod: Arc<PodInfo>,
     profile: usize,
     attempts: u32,
+    /// How many attempts found no node.
+    unschedulable: u32,
+    /// How many attempts went wrong, one after the other.
+    errors: u32,
     arrival: u64,
     added: Duration,
     /// Whether it is tried again because it waited for an event in vain.
@@ -137,7 +151,8 @@ fn like(pod: &PodInfo) -> Like {
 pub struct Queue {
     entries: HashMap<Str, Entry>,
     active: BTreeMap<Turn, Str>,
-    backoff: BTreeSet<(Duration, Str)>,
+    backoff: BTreeMap<Pause, Str>,
+    backoff_errors: BTreeMap<Pause, Str>,
     waiting: HashMap<Refusers, HashMap<Like, Group>>,
     waiting_since: BTreeSet<(Duration, Str)>,
     in_flight: HashSet<Str>,
@@ -149,6 +164,28 @@ pub struct Queue {
     sort: Sort,
     backoff_initial: Duration,
     backoff_max: Duration,
+    /// How many pods came to which queue, and why.
+    pub incoming: Incoming,
+    /// Hears how long each queueing hint took; without it no clock is read.
+    pub observe_hint: Option<ObserveHint>,
+}
+
+/// Takes note of a queueing hint: the plugin, the event, the answer, and how long it took.
+pub type ObserveHint = fn(&'static str, &'static str, bool, Duration);
+
+/// Pods that came to a queue, by event and queue.
+#[derive(Default)]
+pub struct Incoming(BTreeMap<(&'static str, &'static str), u64>);
+
+impl Incoming {
+    fn count(&mut self, event: &'static str, queue: &'static str, pods: u64) {
+        *self.0.entry((event, queue)).or_default() += pods;
+    }
+
+    /// Event, queue and pods.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> + '_ {
+        self.0.iter().map(|((event, queue), pods)| (*event, *queue, *pods))
+    }
 }
 
 impl Default for Queue {
@@ -181,7 +218,8 @@ impl Queue {
         Queue {
             entries: HashMap::new(),
             active: BTreeMap::new(),
-            backoff: BTreeSet::new(),
+            backoff: BTreeMap::new(),
+            backoff_errors: BTreeMap::new(),
             waiting: HashMap::new(),
             waiting_since: BTreeSet::new(),
             in_flight: HashSet::new(),
@@ -192,7 +230,42 @@ impl Queue {
             sort,
             backoff_initial,
             backoff_max,
+            incoming: Incoming::default(),
+            observe_hint: None,
         }
+    }
+
+    /// Whether one of the plugins that refused the pod finds that this very event may help.
+    fn hints(
+        &self,
+        profiles: &[Profile],
+        (profile, refusing): &Refusers,
+        happening: &Happening<'_>,
+        pod: &PodInfo,
+    ) -> bool {
+        let Some(profile) = profiles.get(*profile) else { return true };
+        let hint = |plugin: &Arc<dyn Plugin>| {
+            let Some(observe) = self.observe_hint else { return plugin.hint(happening, pod) };
+            let begun = Instant::now();
+            let helps = plugin.hint(happening, pod);
+            observe(plugin.name(), happening.name(), helps, begun.elapsed());
+            helps
+        };
+        refusing.is_empty()
+            || profile.plugins().any(|plugin| {
+                refusing.contains(&plugin.name()) && plugin.may_help(happening.event) && hint(plugin)
+            })
+    }
+
+    /// How many events are remembered for pods that are being decided about, by name.
+    pub fn events_in_flight(&self) -> BTreeMap<&'static str, usize> {
+        let mut events = BTreeMap::new();
+        for entry in self.in_flight.iter().filter_map(|uid| self.entries.get(uid)) {
+            if let Place::InFlight { events: seen } = &entry.place {
+                seen.iter().for_each(|event| *events.entry(event.name()).or_default() += 1);
+            }
+        }
+        events
     }
 
     /// A pod without a node appeared or changed; `gated` says whether PreEnqueue holds it back. A change wakes it up when
@@ -212,6 +285,8 @@ impl Queue {
                 pod: Arc::new(PodInfo::new(pod)),
                 profile,
                 attempts: 0,
+                unschedulable: 0,
+                errors: 0,
                 arrival: self.arrivals,
                 added: now,
                 flushed: false,
@@ -220,9 +295,8 @@ impl Queue {
             let held = entry.pod.pod.clone();
             self.entries.insert(uid.clone(), entry);
             self.gate(&uid, &held);
-            if !gated {
-                self.activate(&uid, now);
-            }
+            let queue = if gated { "unschedulable" } else { self.activate(&uid, now) };
+            self.incoming.count("UnschedulablePodAdd", queue, 1);
             return;
         };
         let old = std::mem::replace(&mut entry.pod, Arc::new(PodInfo::new(pod)));
@@ -233,7 +307,8 @@ impl Queue {
                 self.ungate(&uid, &old.pod);
                 self.gate(&uid, &new.pod);
                 if !gated {
-                    self.activate(&uid, now);
+                    let queue = self.activate(&uid, now);
+                    self.incoming.count(ClusterEvent::PodChanged.name(), queue, 1);
                 }
             }
             Place::InFlight { mut events } if changed => {
@@ -247,8 +322,9 @@ impl Queue {
                 self.put(&uid, place);
                 let about = About::Pod(Some(&old.pod), Some(&new.pod));
                 let happening = Happening { event: ClusterEvent::PodChanged, about, cluster };
-                if helps(profiles, &by, happening.event) && hints(profiles, &by, &happening, &new) {
-                    self.activate(&uid, now);
+                if helps(profiles, &by, happening.event) && self.hints(profiles, &by, &happening, &new) {
+                    let queue = self.activate(&uid, now);
+                    self.incoming.count(happening.name(), queue, 1);
                 }
             }
             _ => {}
@@ -298,8 +374,8 @@ impl Queue {
             Place::Active(turn) => {
                 self.active.remove(turn);
             }
-            Place::Backoff(until) => {
-                self.backoff.remove(&(*until, uid.into()));
+            Place::Backoff(pause) => {
+                self.backoff_of(pause.error).remove(pause);
             }
             Place::Unschedulable { by, since } => {
                 self.waiting_since.remove(&(*since, uid.into()));
@@ -323,6 +399,10 @@ impl Queue {
         }
     }
 
+    fn backoff_of(&mut self, error: bool) -> &mut BTreeMap<Pause, Str> {
+        if error { &mut self.backoff_errors } else { &mut self.backoff }
+    }
+
     /// Moves an entry; the indices follow.
     fn put(&mut self, uid: &str, place: Place) {
         let Some(entry) = self.entries.get_mut(uid) else { return };
@@ -334,8 +414,8 @@ impl Queue {
             Place::Active(turn) => {
                 self.active.insert(turn, uid);
             }
-            Place::Backoff(until) => {
-                self.backoff.insert((until, uid));
+            Place::Backoff(pause) => {
+                self.backoff_of(pause.error).insert(pause, uid);
             }
             Place::Unschedulable { by, since } => {
                 self.waiting_since.insert((since, uid.clone()));
@@ -351,9 +431,16 @@ impl Queue {
         }
     }
 
-    /// Takes the pod whose turn it is. It stays known as in flight until [`Queue::remove`] or [`Queue::refused`].
+    /// Takes the pod whose turn it is; when nothing is ready, one that waits out its back-off without anything having gone
+    /// wrong. It stays known as in flight until [`Queue::remove`] or [`Queue::refused`].
     pub fn pop(&mut self, now: Duration) -> Option<Popped> {
         self.promote(now);
+        if self.active.is_empty()
+            && let Some(uid) = self.backoff.first_key_value().map(|(_, uid)| uid.clone())
+        {
+            self.incoming.count("PopFromBackoffQ", "active", 1);
+            self.enter_active(&uid);
+        }
         let (_, uid) = self.active.first_key_value().map(|(turn, uid)| (turn.clone(), uid.clone()))?;
         self.put(&uid, Place::InFlight { events: Vec::new() });
         let entry = self.entries.get_mut(&uid)?;
@@ -369,11 +456,15 @@ impl Queue {
 
     /// Moves pods whose back-off is over, and those that waited too long for an event, to the active queue.
     fn promote(&mut self, now: Duration) {
-        while let Some((until, uid)) = self.backoff.first().cloned() {
-            if until > now {
-                break;
+        for error in [false, true] {
+            while let Some((pause, uid)) = self.backoff_of(error).first_key_value() {
+                if pause.until > now {
+                    break;
+                }
+                let uid = uid.clone();
+                self.incoming.count("BackoffComplete", "active", 1);
+                self.enter_active(&uid);
             }
-            self.enter_active(&uid);
         }
         while let Some((since, uid)) = self.waiting_since.first().cloned() {
             if now < since + UNSCHEDULABLE_MAX {
@@ -382,6 +473,7 @@ impl Queue {
             if let Some(entry) = self.entries.get_mut(&uid) {
                 entry.flushed = true;
             }
+            self.incoming.count("UnschedulableTimeout", "active", 1);
             self.enter_active(&uid);
         }
     }
@@ -389,7 +481,9 @@ impl Queue {
     /// When [`Queue::pop`] may have something next, if nothing else happens.
     pub fn next_due(&self) -> Option<Duration> {
         let waiting = self.waiting_since.first().map(|(since, _)| *since + UNSCHEDULABLE_MAX);
-        self.backoff.first().map(|(until, _)| *until).into_iter().chain(waiting).min()
+        let pauses =
+            [&self.backoff, &self.backoff_errors].into_iter().filter_map(|all| all.first_key_value());
+        pauses.map(|(pause, _)| pause.until).chain(waiting).min()
     }
 
     /// The pod got a node and is being bound.
@@ -408,18 +502,24 @@ impl Queue {
             Place::Binding => &[],
             _ => return,
         };
+        match plugins.is_empty() {
+            true => entry.errors += 1,
+            false => (entry.unschedulable, entry.errors) = (entry.unschedulable + 1, 0),
+        }
         let by = (entry.profile, plugins);
         let meanwhile = by.1.is_empty() || events.iter().any(|event| helps(profiles, &by, *event));
         self.put(uid, Place::Unschedulable { by, since: now });
-        if meanwhile {
-            self.activate(uid, now);
-        }
+        let queue = if meanwhile { self.activate(uid, now) } else { "unschedulable" };
+        self.incoming.count("ScheduleAttemptFailure", queue, 1);
     }
 
     /// The pod is to be tried again as soon as its back-off allows, whatever refused it: its victims are going.
     pub fn wake(&mut self, uid: &str, now: Duration) {
         match self.entries.get_mut(uid).map(|entry| &mut entry.place) {
-            Some(Place::Unschedulable { .. }) => self.activate(uid, now),
+            Some(Place::Unschedulable { .. }) => {
+                let queue = self.activate(uid, now);
+                self.incoming.count(ClusterEvent::PodFreed.name(), queue, 1);
+            }
             Some(Place::InFlight { events }) => events.push(ClusterEvent::PodFreed),
             _ => {}
         }
@@ -440,28 +540,36 @@ impl Queue {
             .iter()
             .filter(|(by, _)| helps(profiles, by, event))
             .flat_map(|(by, groups)| groups.values().map(move |group| (by, group)))
-            .filter(|(by, group)| hints(profiles, by, happening, &group.pod))
+            .filter(|(by, group)| self.hints(profiles, by, happening, &group.pod))
             .flat_map(|(_, group)| group.uids.iter().cloned())
             .collect();
         for uid in &helped {
-            self.activate(uid, now);
+            let queue = self.activate(uid, now);
+            self.incoming.count(happening.name(), queue, 1);
         }
         helped.len()
     }
 
-    /// To the active queue, or to the back-off queue while the pod's back-off lasts.
-    fn activate(&mut self, uid: &str, now: Duration) {
-        let Some(entry) = self.entries.get(uid) else { return };
+    /// To the active queue, or to the back-off queue while the pod's back-off lasts. Answers which.
+    fn activate(&mut self, uid: &str, now: Duration) -> &'static str {
+        let Some(entry) = self.entries.get(uid) else { return "active" };
         let since = match &entry.place {
             Place::Unschedulable { since, .. } => *since,
             _ => now,
         };
-        let until = since + self.pause(entry.attempts);
-        if until > now {
-            self.put(uid, Place::Backoff(until));
-        } else {
-            self.enter_active(uid);
+        let (error, attempts) = match entry.errors {
+            0 => (false, entry.unschedulable),
+            errors => (true, errors),
+        };
+        // Whole seconds, so that pods whose pauses end in the same one take their turns.
+        let until = Duration::from_secs((since + self.pause(attempts)).as_secs());
+        if attempts > 0 && until > Duration::from_secs(now.as_secs()) {
+            let turn = Turn { pod: entry.pod.clone(), arrival: entry.arrival, sort: self.sort.clone() };
+            self.put(uid, Place::Backoff(Pause { until, turn, error }));
+            return "backoff";
         }
+        self.enter_active(uid);
+        "active"
     }
 
     fn enter_active(&mut self, uid: &str) {
@@ -501,7 +609,7 @@ impl Queue {
     pub fn pending(&self) -> Pending {
         Pending {
             active: self.active.len(),
-            backoff: self.backoff.len(),
+            backoff: self.backoff.len() + self.backoff_errors.len(),
             unschedulable: self.waiting_since.len(),
             gated: self.gated.len(),
         }
@@ -512,22 +620,6 @@ fn helps(profiles: &[Profile], (profile, refusing): &Refusers, event: ClusterEve
     let Some(profile) = profiles.get(*profile) else { return true };
     refusing.is_empty()
         || profile.plugins().any(|plugin| refusing.contains(&plugin.name()) && plugin.may_help(event))
-}
-
-/// Whether one of the plugins that refused the pod finds that this very event may help.
-fn hints(
-    profiles: &[Profile],
-    (profile, refusing): &Refusers,
-    happening: &Happening<'_>,
-    pod: &PodInfo,
-) -> bool {
-    let Some(profile) = profiles.get(*profile) else { return true };
-    refusing.is_empty()
-        || profile.plugins().any(|plugin| {
-            refusing.contains(&plugin.name())
-                && plugin.may_help(happening.event)
-                && plugin.hint(happening, pod)
-        })
 }
 
 #[cfg(test)]
@@ -646,11 +738,35 @@ mod tests {
         assert_eq!(queue.happened(&event(ClusterEvent::NodeLabels), &profiles, at(0)), 0);
         assert_eq!(queue.pending(), Pending { unschedulable: 1, ..Pending::default() });
         assert_eq!(queue.happened(&event(ClusterEvent::PodFreed), &profiles, at(0)), 1);
-        assert_eq!((name(queue.pop(at(0))), queue.next_due()), (None, Some(at(1))));
-        assert_eq!(name(queue.pop(at(1))), Some("a".into()));
+        assert_eq!((queue.pending().backoff, queue.next_due()), (1, Some(at(1))));
+        queue.add(pod("b", 0), 0, false, (&profiles, cluster()), at(0));
+        assert_eq!(name(queue.pop(at(0))), Some("b".into()), "what is ready goes first");
+        assert_eq!(
+            name(queue.pop(at(0))),
+            Some("a".into()),
+            "nobody idles while a pod waits out its back-off"
+        );
         queue.refused("a", vec!["NodeResourcesFit"], &profiles, at(1));
+        queue.remove("b");
         assert_eq!(queue.next_due(), Some(at(301)), "without an event it is tried again after five minutes");
         assert_eq!(name(queue.pop(at(301))), Some("a".into()));
+    }
+
+    #[test]
+    fn after_an_error_the_back_off_is_waited_out() {
+        let (mut queue, profiles) = setup();
+        queue.add(pod("a", 0), 0, false, (&profiles, cluster()), at(0));
+        queue.pop(at(0)).unwrap();
+        queue.refused("a", Vec::new(), &profiles, at(0));
+        assert_eq!((name(queue.pop(at(0))), queue.next_due()), (None, Some(at(1))));
+        assert_eq!(name(queue.pop(at(1))), Some("a".into()));
+        let came: Vec<_> = queue.incoming.all().collect();
+        let want = [
+            ("BackoffComplete", "active", 1),
+            ("ScheduleAttemptFailure", "backoff", 1),
+            ("UnschedulablePodAdd", "active", 1),
+        ];
+        assert_eq!(came, want);
     }
 
     #[test]

@@ -11,7 +11,8 @@ use super::{Reserved, Scheduler, State, metrics};
 use crate::failure::Failure;
 use crate::notes;
 use crate::plugin::{About, ClusterEvent, Rejection};
-use crate::plugins::dynamic_resources::extended;
+use crate::plugins::dynamic_resources::{self, extended};
+use crate::plugins::volume_binding;
 
 impl Scheduler {
     /// Carries a decision out.
@@ -24,11 +25,12 @@ impl Scheduler {
             return self.deny(&reserved, plugin, &reason).await;
         }
         let begun = Instant::now();
-        let prepared = self.prepare(&reserved).await;
+        let (prepared, ()) = tokio::join!(self.prepare(&reserved), self.announce(&reserved));
         metrics::ran(profile, "PreBind", prepared.is_ok(), begun.elapsed());
-        if let Err(status) = prepared {
+        if let Err((plugin, status)) = prepared {
             self.give_devices_back(&reserved).await;
-            return self.give_up(&reserved, &status, "");
+            let text = format!("running PreBind plugin {plugin:?}: {}", status.message);
+            return self.give_up(&reserved, &text, false).await;
         }
         let begun = Instant::now();
         let bound = self.create_binding(&reserved).await;
@@ -43,24 +45,33 @@ impl Scheduler {
                 }
                 self.recorders[reserved.profile].record(notes::scheduled(pod, &reserved.node));
             }
-            Err(status) => self.give_up(&reserved, &status, "binding rejected: "),
+            Err(status) => {
+                let text = format!("running Bind plugin \"DefaultBinder\": {}", status.message);
+                self.give_up(&reserved, &text, matches!(status.code, 404 | 409)).await;
+            }
         }
     }
 
-    /// PreBind.
-    async fn prepare(self: &Arc<Self>, reserved: &Reserved) -> Result<(), Status> {
+    /// Where binding has to wait for something, the pod's status says already which node it is going to have (KEP-5278).
+    async fn announce(&self, reserved: &Reserved) {
+        let pod = &reserved.pod.pod;
+        if reserved.has_to_prepare() && pod.status.nominated_node_name != reserved.node {
+            let status = serde_json::json!({"nominatedNodeName": reserved.node.as_str()});
+            self.patch_pod(pod, serde_json::json!({"status": status})).await;
+        }
+    }
+
+    /// PreBind. An error comes with the plugin's name.
+    async fn prepare(self: &Arc<Self>, reserved: &Reserved) -> Result<(), (&'static str, Status)> {
         if !reserved.volumes.bind.is_empty() || !reserved.volumes.provision.is_empty() {
-            self.bind_volumes(reserved).await?;
+            self.bind_volumes(reserved).await.map_err(|status| (volume_binding::NAME, status))?;
         }
         if !reserved.pod.pod.spec.resource_claims.is_empty() || !reserved.devices.is_empty() {
-            self.reserve_devices(reserved).await?;
+            self.reserve_devices(reserved).await.map_err(|status| (dynamic_resources::NAME, status))?;
         }
         for plugin in &reserved.binders.pre_bind {
             let done = plugin.pre_bind(&reserved.pod, &reserved.node).await;
-            let name = plugin.name();
-            done.map_err(|error| {
-                Status::internal_error(format!("running PreBind plugin {name:?}: {error}"))
-            })?;
+            done.map_err(|error| (plugin.name(), Status::internal_error(error)))?;
         }
         Ok(())
     }
@@ -133,17 +144,17 @@ impl Scheduler {
             for claim in claims {
                 state.core.snapshot.set(claim);
             }
-            then(state);
+            // Others may profit; the pod itself, which is not waiting yet, does not.
             state.happened(ClusterEvent::PodFreed, About::Pod(Some(pod), None), now);
+            then(state);
         });
     }
 
-    /// Unreserve. A pod that is gone or bound by somebody else is no business of ours any more; anything else is tried
-    /// again after a back-off.
-    fn give_up(&self, reserved: &Reserved, status: &Status, prefix: &str) {
+    /// Unreserve. A pod that is gone or bound by somebody else (`over`) is no business of ours any more; anything else is
+    /// tried again after a back-off.
+    async fn give_up(&self, reserved: &Reserved, text: &str, over: bool) {
         let (now, pod) = (self.now(), &reserved.pod.pod);
-        let over = matches!(status.code, 404 | 409) && !prefix.is_empty();
-        tracing::info!(pod = %pod.metadata.name, namespace = %pod.metadata.namespace, reason = %status.message, "binding failed");
+        tracing::info!(pod = %pod.metadata.name, namespace = %pod.metadata.namespace, reason = text, "binding failed");
         self.unreserve(reserved, |state| {
             if over {
                 state.queue.remove(&pod.metadata.uid);
@@ -153,8 +164,7 @@ impl Scheduler {
         });
         metrics::failed(reserved, self.now());
         if !over {
-            let text = format!("{prefix}{}", status.message);
-            self.recorders[reserved.profile].record(notes::failed(pod, &text));
+            self.fail(&reserved.pod, reserved.profile, text, reserved.has_to_prepare()).await;
         }
     }
 

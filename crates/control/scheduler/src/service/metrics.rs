@@ -3,11 +3,10 @@
 use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 
-use telemetry::{CounterFamily, HistogramFamily, exponential_buckets};
+use telemetry::{CounterFamily, Exposition, HistogramFamily, exponential_buckets};
 
-use super::{Next, Reserved, Scheduler};
+use super::{Next, Reserved, Scheduler, State};
 use crate::core::Core;
-use crate::plugin::ClusterEvent;
 use crate::plugins::Point;
 
 struct Metrics {
@@ -18,7 +17,8 @@ struct Metrics {
     sli_seconds: HistogramFamily,
     preemptions: CounterFamily,
     victims: HistogramFamily,
-    incoming: CounterFamily,
+    plugins: HistogramFamily,
+    hints: HistogramFamily,
     points: HistogramFamily,
     handling: HistogramFamily,
     flushed: CounterFamily,
@@ -66,10 +66,17 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(|| Metrics {
         &[],
         &exponential_buckets(1.0, 2.0, 7),
     ),
-    incoming: telemetry::counter(
-        "scheduler_queue_incoming_pods_total",
-        "[STABLE] Number of pods added to scheduling queues by event and queue type.",
-        &["event", "queue"],
+    plugins: telemetry::histogram(
+        "scheduler_plugin_execution_duration_seconds",
+        "[ALPHA] Duration for running a plugin at a specific extension point.",
+        &["plugin", "extension_point", "status"],
+        &exponential_buckets(0.00001, 1.5, 20),
+    ),
+    hints: telemetry::histogram(
+        "scheduler_queueing_hint_execution_duration_seconds",
+        "[ALPHA] Duration for running a queueing hint function of a plugin.",
+        &["plugin", "event", "hint"],
+        &exponential_buckets(0.00001, 1.5, 20),
     ),
     points: telemetry::histogram(
         "scheduler_framework_extension_point_duration_seconds",
@@ -116,9 +123,15 @@ pub(super) fn handled(event: &str, took: Duration) {
     METRICS.handling.with(&[event]).observe_duration(took);
 }
 
-/// A pod without a node appeared and went to this queue.
-pub(super) fn appeared(gated: bool) {
-    METRICS.incoming.with(&["UnscheduledPodAdd", if gated { "unschedulable" } else { "active" }]).inc();
+/// A plugin was run.
+pub(super) fn plugin_ran(plugin: &'static str, point: Point, good: bool, took: Duration) {
+    let status = if good { "Success" } else { "Unschedulable" };
+    METRICS.plugins.with(&[plugin, point.name(), status]).observe_duration(took);
+}
+
+/// A queueing hint was asked for.
+pub(super) fn hinted(plugin: &'static str, event: &'static str, helps: bool, took: Duration) {
+    METRICS.hints.with(&[plugin, event, if helps { "Queue" } else { "QueueSkip" }]).observe_duration(took);
 }
 
 /// An attempt was decided.
@@ -175,18 +188,12 @@ pub(super) fn victims(count: usize) {
     METRICS.victims.with(&[]).observe(count as f64);
 }
 
-/// Pods moved because of an event.
-pub(super) fn moved(event: ClusterEvent, pods: usize) {
-    if pods > 0 {
-        METRICS.incoming.with(&[event.name(), "backoff"]).add(pods as u64);
-    }
-}
-
 /// Shows the queue's lengths and the cache's sizes whenever metrics are read.
 pub(super) fn watch_queue(scheduler: &Arc<Scheduler>) {
     let scheduler: Weak<Scheduler> = Arc::downgrade(scheduler);
     telemetry::collector(move |out| {
         let Some(scheduler) = scheduler.upgrade() else { return };
+        show_counts(&scheduler, out);
         let (pending, refused, nodes, pods, assumed) = {
             let state = scheduler.state.lock();
             let snapshot = &state.core.snapshot;
@@ -231,4 +238,57 @@ pub(super) fn watch_queue(scheduler: &Arc<Scheduler>) {
             out.sample("scheduler_unschedulable_pods", &labels, count as f64);
         }
     });
+}
+
+/// What queue and core count themselves.
+fn show_counts(scheduler: &Scheduler, out: &mut Exposition) {
+    let (incoming, events, evaluations, shared) = {
+        let State { queue, core } = &*scheduler.state.lock();
+        let incoming: Vec<_> = queue.incoming.all().collect();
+        let evaluations = core.evaluations().into_iter();
+        let evaluations: Vec<_> = evaluations
+            .map(|(plugin, point, profile, count)| (plugin, point, profile.clone(), count))
+            .collect();
+        (incoming, queue.events_in_flight(), evaluations, core.shared)
+    };
+    out.header(
+        "scheduler_queue_incoming_pods_total",
+        "[STABLE] Number of pods added to scheduling queues by event and queue type.",
+        "counter",
+    );
+    for (event, queue, pods) in incoming {
+        let labels = [("event", event.into()), ("queue", queue.into())];
+        out.sample("scheduler_queue_incoming_pods_total", &labels, pods as f64);
+    }
+    out.header(
+        "scheduler_inflight_events",
+        "[ALPHA] Number of events currently tracked in the scheduling queue.",
+        "gauge",
+    );
+    for (event, count) in events {
+        out.sample("scheduler_inflight_events", &[("event", event.into())], count as f64);
+    }
+    out.header(
+        "scheduler_plugin_evaluation_total",
+        "[BETA] Number of attempts to schedule pods by each plugin and the extension point (available only in PreFilter, Filter, PreScore, and Score).",
+        "counter",
+    );
+    for (plugin, point, profile, count) in evaluations {
+        let labels = [
+            ("extension_point", point.name().into()),
+            ("plugin", plugin.into()),
+            ("profile", profile.as_str().into()),
+        ];
+        out.sample("scheduler_plugin_evaluation_total", &labels, count as f64);
+    }
+    out.header(
+        "scheduler_batch_attempts_total",
+        "[ALPHA] Counts of results when we attempt to use batching.",
+        "counter",
+    );
+    let profile = scheduler.profiles.first().map(|name| name.to_string()).unwrap_or_default();
+    for (result, count) in [("hint_used", shared.0), ("no_hint", shared.1)] {
+        let labels = [("profile", profile.as_str().into()), ("result", result.into())];
+        out.sample("scheduler_batch_attempts_total", &labels, count as f64);
+    }
 }

@@ -98,10 +98,12 @@ pub async fn run(config: Config) {
     }
     let sort = profiles.first().map(|profile| profile.queue_sort.clone()).unwrap_or_default();
     let (initial, max) = (config.config.pod_initial_backoff, config.config.pod_max_backoff);
-    let queue = Queue::new(initial, max, sort.into());
+    let mut queue = Queue::new(initial, max, sort.into());
+    queue.observe_hint = Some(metrics::hinted);
     let names = profiles.iter().map(|profile| profile.scheduler_name.clone()).collect();
     let mut core = Core::new(profiles);
     core.observe = Some(metrics::observe);
+    core.observe_plugin = Some(metrics::plugin_ran);
     let scheduler = Arc::new(Scheduler {
         client: config.client,
         informers: config.informers.clone(),
@@ -180,6 +182,17 @@ struct Reserved {
     started: Duration,
 }
 
+impl Reserved {
+    /// Whether something has to be done before the pod can be bound.
+    fn has_to_prepare(&self) -> bool {
+        !self.volumes.bind.is_empty()
+            || !self.volumes.provision.is_empty()
+            || !self.devices.is_empty()
+            || !self.pod.pod.spec.resource_claims.is_empty()
+            || self.binders.pre_bind.len() > OWN_PRE_BIND
+    }
+}
+
 impl Scheduler {
     fn now(&self) -> Duration {
         self.env.clock.monotonic()
@@ -227,7 +240,7 @@ impl Scheduler {
                 self.refuse(&pod, profile, &failure, Some(&node)).await;
                 self.evict(&pod, profile, &candidate, &node).await;
             }
-            Next::Fail { pod, profile, error } => self.fail(&pod, profile, &error).await,
+            Next::Fail { pod, profile, error } => self.fail(&pod, profile, &error, false).await,
         }
     }
 

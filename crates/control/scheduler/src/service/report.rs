@@ -33,10 +33,10 @@ impl Scheduler {
         self.condition(&pod.pod, "Unschedulable", &message, nominated).await;
     }
 
-    /// Something went wrong that has nothing to do with nodes.
-    pub(super) async fn fail(&self, pod: &Arc<PodInfo>, profile: usize, error: &str) {
+    /// Something went wrong that has nothing to do with nodes. Where a node was `announced`, that is taken back.
+    pub(super) async fn fail(&self, pod: &Arc<PodInfo>, profile: usize, error: &str, announced: bool) {
         self.recorders[profile].record(notes::failed(&pod.pod, error));
-        self.condition(&pod.pod, "SchedulerError", error, None).await;
+        self.condition(&pod.pod, "SchedulerError", error, announced.then_some("")).await;
     }
 
     async fn condition(&self, pod: &Pod, reason: &str, message: &str, nominated: Option<&str>) {
@@ -46,7 +46,8 @@ impl Scheduler {
             .iter()
             .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
         let same = known.is_some_and(|condition| condition.message == message && condition.reason == reason);
-        let nominated = nominated.filter(|node| pod.status.nominated_node_name != **node);
+        // An empty name takes back what may have been written since the pod was last seen.
+        let nominated = nominated.filter(|node| node.is_empty() || pod.status.nominated_node_name != **node);
         if same && nominated.is_none() {
             return;
         }

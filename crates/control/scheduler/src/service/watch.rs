@@ -64,8 +64,7 @@ impl State {
     /// Something happened that may help pods which wait.
     pub(super) fn happened(&mut self, event: ClusterEvent, about: About<'_>, now: Duration) {
         let happening = Happening { event, about, cluster: &self.core.snapshot.cluster };
-        let pods = self.queue.happened(&happening, &self.core.profiles, now);
-        metrics::moved(event, pods);
+        self.queue.happened(&happening, &self.core.profiles, now);
     }
 
     /// Asks PreEnqueue again about the pods that it holds back and that name the resource claim.
@@ -137,9 +136,6 @@ impl State {
         }
         let State { queue, core } = self;
         let gated = gate(&core.profiles[profile], pod, &core.snapshot.cluster).is_some();
-        if !queue.knows(uid) {
-            metrics::appeared(gated);
-        }
         queue.add(pod.clone(), profile, gated, (&core.profiles, &core.snapshot.cluster), now);
     }
 }

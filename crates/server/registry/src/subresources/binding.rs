@@ -81,6 +81,8 @@ fn assign(pod: &mut Pod, binding: &Binding, now: Time) -> Result<(), Status> {
         return refuse(format!("pod {name} has non-empty .spec.schedulingGates"));
     }
     pod.spec.node_name = binding.target.name.clone();
+    // What was expected has come true.
+    pod.status.nominated_node_name = Default::default();
     for (key, value) in binding.metadata.annotations.iter() {
         pod.metadata.annotations.insert(key.clone(), value.clone());
     }
