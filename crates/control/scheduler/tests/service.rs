@@ -14,6 +14,7 @@ use scheduler::pod_info::PodInfo;
 use scheduler::service::{self, Waiting};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use types::core::v1::{Binding, Event, Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use types::resource::v1::{DeviceClass, ResourceClaim, ResourceSlice};
 use types::storage::v1::StorageClass;
 
 struct Cluster {
@@ -321,4 +322,60 @@ async fn a_gang_that_is_not_complete_gives_its_nodes_back() {
     cluster.api.put(pod("outsider", "1", 0, ""));
     let denied = "0/1 nodes are available: 1 not one of us.";
     assert!(eventually(|| cluster.condition("outsider").is_some_and(|(_, message)| message == denied)).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn extended_resources_get_a_claim_of_their_own() {
+    let cluster = cluster(paused_env(11), SchedulerConfig::default());
+    cluster.api.put(node("n1", "4"));
+    let class = r#"{"metadata":{"name":"gpu"},"spec":{"extendedResourceName":"example.com/gpu"}}"#;
+    cluster.api.put(DeviceClass::from_json(class.as_bytes()).unwrap());
+    let slice = r#"{"metadata":{"name":"s"},"spec":{"driver":"d","nodeName":"n1","pool":{"name":"n1","generation":1,"resourceSliceCount":1},
+        "devices":[{"name":"g0"},{"name":"g1"}]}}"#;
+    cluster.api.put(ResourceSlice::from_json(slice.as_bytes()).unwrap());
+    let text = |name: &str| {
+        format!(
+            r#"{{"metadata":{{"name":"{name}","namespace":"d"}},"spec":{{"schedulerName":"default-scheduler",
+            "containers":[{{"name":"c","resources":{{"requests":{{"example.com/gpu":"2"}}}}}}]}}}}"#
+        )
+    };
+    cluster.api.put(Pod::from_json(text("p").as_bytes()).unwrap());
+    assert!(eventually(|| cluster.node_of("p") == "n1").await);
+    let claims = cluster.api.list::<ResourceClaim>();
+    let [claim] = &claims[..] else { panic!("{} claims", claims.len()) };
+    let devices: Vec<_> =
+        claim.status.allocation.iter().flat_map(|given| given.devices.results.iter()).collect();
+    assert_eq!(devices.iter().map(|one| one.device.as_str()).collect::<Vec<_>>(), ["g0", "g1"]);
+    assert!(claim.metadata.has_finalizer("resource.kubernetes.io/delete-protection"));
+    assert_eq!(claim.status.reserved_for[0].name, "p");
+    let pod = cluster.api.get::<Pod>("d", "p").unwrap();
+    let told = pod.status.extended_resource_claim_status.as_ref().unwrap();
+    assert_eq!(told.resource_claim_name, claim.metadata.name);
+    assert_eq!(told.request_mappings[0].request_name, "container-0-request-0");
+    // What is taken is taken, until the claim gives it back.
+    cluster.api.put(Pod::from_json(text("q").as_bytes()).unwrap());
+    assert!(eventually(|| cluster.condition("q").is_some()).await);
+    let (_, message) = cluster.condition("q").unwrap();
+    assert!(message.starts_with("0/1 nodes are available: 1 cannot allocate all claims."), "{message}");
+    cluster.api.change::<ResourceClaim>("d", &claim.metadata.name, |claim| claim.status.allocation = None);
+    assert!(eventually(|| cluster.node_of("q") == "n1").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_pods_without_a_node_are_tried_once() {
+    let cluster = cluster(paused_env(12), SchedulerConfig::default());
+    cluster.api.put(node("n1", "1"));
+    let attempts = || {
+        let writes = cluster.api.writes();
+        writes.iter().filter(|write| write.starts_with("patch") && write.ends_with("/status")).count()
+    };
+    for number in 0..10_000 {
+        cluster.api.put(pod(&format!("p{number}"), "4", 0, ""));
+    }
+    assert!(eventually(|| attempts() == 10_000).await, "{} attempts", attempts());
+    // What cannot help wakes nobody: pods that come to the node, and a node that is too small as well.
+    cluster.api.put(pod("small", "100m", 0, ""));
+    cluster.api.put(node("n2", "2"));
+    assert!(eventually(|| !cluster.node_of("small").is_empty()).await);
+    assert_eq!(attempts(), 10_000);
 }
