@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::EvalError;
 use super::plan::{Fold, Node};
-use super::run::{Evaluated, Machine};
+use super::run::{Evaluated, Local, Machine};
 use crate::ast::FoldKind;
 use crate::cost;
 use crate::value::{Key, Map, Value};
@@ -15,8 +15,8 @@ const ACCU: u64 = cost::READ;
 /// A call that always costs the same.
 const CALL: u64 = 1;
 
-impl<'a> Machine<'_, 'a> {
-    pub(super) fn fold(&mut self, fold: &Fold) -> Evaluated<'a> {
+impl<'m, 'a> Machine<'m, 'a> {
+    pub(super) fn fold(&mut self, fold: &'m Fold) -> Evaluated<'a> {
         let range = self.eval(&fold.range)?;
         let base = self.locals.len();
         let result = match fold.kind {
@@ -33,15 +33,15 @@ impl<'a> Machine<'_, 'a> {
     /// Runs `step` for each element with its variables set, until it says to stop.
     fn each(
         &mut self,
-        fold: &Fold,
+        fold: &'m Fold,
         range: &Value<'a>,
         mut step: impl FnMut(&mut Self, &Value<'a>) -> Result<bool, EvalError>,
     ) -> Result<(), EvalError> {
         let base = self.locals.len();
         let mut one = |machine: &mut Self, first: Value<'a>, second: Option<Value<'a>>| {
             machine.meter.make(size_of::<Value<'_>>())?;
-            machine.locals.push(first.clone());
-            machine.locals.extend(second);
+            machine.locals.push(Local::Known(Ok(first.clone())));
+            machine.locals.extend(second.map(|second| Local::Known(Ok(second))));
             let go_on = step(machine, &first);
             machine.locals.truncate(base);
             go_on
@@ -70,7 +70,7 @@ impl<'a> Machine<'_, 'a> {
     }
 
     /// `all` and `exists`: the first element that decides wins over errors before it.
-    fn quantify(&mut self, fold: &Fold, range: &Value<'a>, decides: bool) -> Evaluated<'a> {
+    fn quantify(&mut self, fold: &'m Fold, range: &Value<'a>, decides: bool) -> Evaluated<'a> {
         // `not_strictly_false(accu)`, and a negation for `exists`.
         let condition = ACCU + CALL + if decides { CALL } else { 0 };
         let mut failed: Option<EvalError> = None;
@@ -94,7 +94,7 @@ impl<'a> Machine<'_, 'a> {
         }
     }
 
-    fn exists_one(&mut self, fold: &Fold, range: &Value<'a>) -> Evaluated<'a> {
+    fn exists_one(&mut self, fold: &'m Fold, range: &Value<'a>) -> Evaluated<'a> {
         let mut count = 0;
         self.each(fold, range, |machine, _| {
             match machine.eval(&fold.body)? {
@@ -112,7 +112,7 @@ impl<'a> Machine<'_, 'a> {
     }
 
     /// Whether the filter lets the element through; what it leaves out only costs a look at what is there.
-    fn passes(&mut self, filter: Option<&Node>) -> Result<bool, EvalError> {
+    fn passes(&mut self, filter: Option<&'m Node>) -> Result<bool, EvalError> {
         let Some(filter) = filter else { return Ok(true) };
         match self.eval(filter)? {
             Value::Bool(true) => Ok(true),
@@ -121,7 +121,7 @@ impl<'a> Machine<'_, 'a> {
         }
     }
 
-    fn collect(&mut self, fold: &Fold, range: &Value<'a>) -> Evaluated<'a> {
+    fn collect(&mut self, fold: &'m Fold, range: &Value<'a>) -> Evaluated<'a> {
         self.meter.charge(cost::NEW_LIST)?;
         let mut list = Vec::new();
         self.each(fold, range, |machine, _| {
@@ -135,7 +135,7 @@ impl<'a> Machine<'_, 'a> {
         Ok(Value::list(list))
     }
 
-    fn collect_map(&mut self, fold: &Fold, range: &Value<'a>) -> Evaluated<'a> {
+    fn collect_map(&mut self, fold: &'m Fold, range: &Value<'a>) -> Evaluated<'a> {
         self.meter.charge(cost::NEW_MAP)?;
         let mut map: BTreeMap<Key, Value<'a>> = BTreeMap::new();
         self.each(fold, range, |machine, first| {

@@ -18,17 +18,25 @@ pub(super) fn run<'a>(plan: &Plan, activation: &Activation<'a>) -> (Result<Value
     (result, meter.cost())
 }
 
+/// What a macro named.
+pub(super) enum Local<'m, 'a> {
+    /// A value, or why there is none.
+    Known(Evaluated<'a>),
+    /// `cel.bind`'s, which is evaluated when it is first read.
+    Waiting(&'m Node),
+}
+
 pub(super) struct Machine<'m, 'a> {
     names: &'m [Arc<str>],
     variables: Vec<Option<Value<'a>>>,
-    pub(super) locals: Vec<Value<'a>>,
+    pub(super) locals: Vec<Local<'m, 'a>>,
     pub(super) meter: &'m Meter,
 }
 
 pub(super) type Evaluated<'a> = Result<Value<'a>, EvalError>;
 
-impl<'a> Machine<'_, 'a> {
-    pub(super) fn eval(&mut self, node: &Node) -> Evaluated<'a> {
+impl<'m, 'a> Machine<'m, 'a> {
+    pub(super) fn eval(&mut self, node: &'m Node) -> Evaluated<'a> {
         match node {
             Node::Constant(constant) => Ok(of_constant(constant)),
             Node::Variable(slot) => {
@@ -43,7 +51,7 @@ impl<'a> Machine<'_, 'a> {
             }
             Node::Local(slot) => {
                 self.meter.charge(cost::READ)?;
-                self.locals.get(*slot).cloned().ok_or_else(broken)
+                self.local(*slot)
             }
             Node::Select { operand, field, how } => {
                 let operand = self.eval(operand)?;
@@ -71,8 +79,7 @@ impl<'a> Machine<'_, 'a> {
             Node::Bind(parts) => {
                 let [value, body] = &**parts;
                 self.meter.charge(cost::NEW_LIST)?;
-                let value = self.eval(value)?;
-                self.locals.push(value);
+                self.locals.push(Local::Waiting(value));
                 let result = self.eval(body);
                 self.locals.pop();
                 result
@@ -81,7 +88,21 @@ impl<'a> Machine<'_, 'a> {
         }
     }
 
-    fn call(&mut self, call: &Call) -> Evaluated<'a> {
+    /// The value of a name. One that waits sees the names that were there before it, and no others.
+    fn local(&mut self, slot: usize) -> Evaluated<'a> {
+        let node = match self.locals.get(slot) {
+            Some(Local::Known(known)) => return known.clone(),
+            Some(Local::Waiting(node)) => *node,
+            None => return Err(broken()),
+        };
+        let later = self.locals.split_off(slot);
+        let value = self.eval(node);
+        self.locals.extend(later);
+        self.locals[slot] = Local::Known(value.clone());
+        value
+    }
+
+    fn call(&mut self, call: &'m Call) -> Evaluated<'a> {
         let mut args = Vec::with_capacity(call.args.len());
         for arg in &call.args {
             args.push(self.eval(arg)?);
@@ -108,7 +129,7 @@ impl<'a> Machine<'_, 'a> {
     }
 
     /// `&&` and `||`: what decides wins over an error on either side.
-    fn logic(&mut self, left: &Node, right: &Node, decides: bool) -> Evaluated<'a> {
+    fn logic(&mut self, left: &'m Node, right: &'m Node, decides: bool) -> Evaluated<'a> {
         let is_decided =
             |result: &Evaluated<'a>| matches!(result, Ok(Value::Bool(value)) if *value == decides);
         let left = self.eval(left);
@@ -125,7 +146,7 @@ impl<'a> Machine<'_, 'a> {
         }
     }
 
-    fn optional_or(&mut self, parts: &[Node; 2], value: bool) -> Evaluated<'a> {
+    fn optional_or(&mut self, parts: &'m [Node; 2], value: bool) -> Evaluated<'a> {
         let [left, right] = parts;
         match self.eval(left)? {
             Value::Optional(Some(inner)) if value => Ok((*inner).clone()),
@@ -138,7 +159,7 @@ impl<'a> Machine<'_, 'a> {
         }
     }
 
-    fn list(&mut self, elements: &[(Node, bool)], constant: bool) -> Evaluated<'a> {
+    fn list(&mut self, elements: &'m [(Node, bool)], constant: bool) -> Evaluated<'a> {
         let mut list = Vec::with_capacity(elements.len());
         for (element, optional) in elements {
             match (self.eval(element)?, optional) {
@@ -154,7 +175,7 @@ impl<'a> Machine<'_, 'a> {
         Ok(Value::list(list))
     }
 
-    fn map(&mut self, entries: &[(Node, Node, bool)]) -> Evaluated<'a> {
+    fn map(&mut self, entries: &'m [(Node, Node, bool)]) -> Evaluated<'a> {
         let mut map = BTreeMap::new();
         for (key, value, optional) in entries {
             let key = self.eval(key)?;
@@ -174,7 +195,7 @@ impl<'a> Machine<'_, 'a> {
         Ok(Value::Map(Map::Built(Arc::new(map))))
     }
 
-    fn structure(&mut self, name: &Arc<str>, fields: &[(Arc<str>, Node, bool)]) -> Evaluated<'a> {
+    fn structure(&mut self, name: &Arc<str>, fields: &'m [(Arc<str>, Node, bool)]) -> Evaluated<'a> {
         let mut made = BTreeMap::new();
         for (field, value, optional) in fields {
             match (self.eval(value)?, optional) {

@@ -1,6 +1,8 @@
 //! Regular expressions, in RE2's language, bounded in size.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use regex::{Regex, RegexBuilder};
 
@@ -57,13 +59,34 @@ fn reason(explanation: &str) -> String {
     .to_owned()
 }
 
+/// Patterns that expressions make as they run, compiled: of what is short, the last so many of the process.
+static RECENT: LazyLock<Mutex<VecDeque<(Box<str>, Regex)>>> = LazyLock::new(Mutex::default);
+const RECENT_MAX: usize = 32;
+const RECENT_BYTES_MAX: usize = 256;
+
+/// The same as [`compile`], from memory where it may.
+fn compiled(pattern: &str, make: impl FnOnce() -> Result<(), EvalError>) -> Result<Regex, EvalError> {
+    let mut recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, regex)) = recent.iter().find(|(known, _)| **known == *pattern) {
+        return Ok(regex.clone());
+    }
+    drop(recent);
+    make()?;
+    let regex = compile(pattern).map_err(EvalError::new)?;
+    if pattern.len() <= RECENT_BYTES_MAX {
+        recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.truncate(RECENT_MAX - 1);
+        recent.push_front((pattern.into(), regex.clone()));
+    }
+    Ok(regex)
+}
+
 fn pattern<'c>(call: &Call<'c, '_>) -> Result<Cow<'c, Regex>, EvalError> {
     match call.regex {
         Some(regex) => Ok(Cow::Borrowed(regex)),
         None => {
             let text = call.str(1)?;
-            call.meter.make(text.len().saturating_mul(256))?;
-            compile(text).map(Cow::Owned).map_err(EvalError::new)
+            compiled(text, || call.meter.make(text.len().saturating_mul(256))).map(Cow::Owned)
         }
     }
 }
