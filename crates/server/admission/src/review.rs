@@ -71,6 +71,11 @@ pub enum Options<'a> {
 pub trait ObjectCodec: Send + Sync {
     /// The object, defaulted; the error says what is wrong with the JSON.
     fn decode(&self, json: &Json) -> Result<Box<dyn Object>, String>;
+
+    /// What such an object is made of, for merging into it.
+    fn place(&self, object: &dyn Object) -> schema::apply::Place<'_> {
+        object.type_info().map_or(schema::apply::Place::Deduced, schema::apply::Place::Struct)
+    }
 }
 
 /// For reviews of what has no object, or whose object cannot be replaced.

@@ -146,6 +146,10 @@ impl ObjectCodec for Served {
         self.rules().default(&mut *object);
         Ok(object)
     }
+
+    fn place(&self, object: &dyn Object) -> schema::apply::Place<'_> {
+        crate::managed::place(self, object)
+    }
 }
 
 impl Registry {

@@ -8,7 +8,6 @@ mod conditions;
 mod configuration;
 mod input;
 mod matching;
-mod merge;
 mod mutating;
 mod params;
 mod sources;

@@ -3,16 +3,18 @@
 use cel::{Budget, Map, Object as CelObject, Program, Value, to_json};
 use meta::{Object, Status, StatusCause};
 use parking_lot::Mutex;
+use schema::apply::{Place, overlay};
 use serde_json::{Value as Json, json};
 
 use super::conditions::Verdict;
 use super::configuration::{Action, Binding, Mutation, Policy};
-use super::matching::Matcher;
+use super::matching::{Matched, Matcher};
 use super::subject::Subject;
 use super::validating::POLICY_COST_MAX;
 use super::variables::Variables;
-use super::{Round, Stage, input, merge, params};
+use super::{Round, Stage, input, params};
 use crate::refuse::forbidden;
+use crate::world::Equivalent;
 
 /// Runs every policy that is bound to the request, one after the other, each on what the one before made.
 pub(super) fn run(stage: &Stage<'_>, object: &mut Box<dyn Object>, round: &mut Round) -> Result<(), Status> {
@@ -28,11 +30,10 @@ pub(super) fn run(stage: &Stage<'_>, object: &mut Box<dyn Object>, round: &mut R
                 continue;
             };
             let bound = |m: &Matcher| m.matches(stage.review, Some(&**object), stage.world).is_some();
-            // A policy that means another version of the kind would have to write in that version.
-            if matched.is_some() || !binding.matcher.as_ref().is_none_or(bound) {
+            if !binding.matcher.as_ref().is_none_or(bound) {
                 continue;
             }
-            let changed = match bound_run(stage, policy, binding, object) {
+            let changed = match bound_run(stage, policy, binding, &matched, object) {
                 Ok(changed) => changed,
                 Err(why) if policy.fails => return Err(refused(stage, &**object, policy, binding, &why)),
                 Err(why) => {
@@ -68,13 +69,14 @@ fn bound_run(
     stage: &Stage<'_>,
     policy: &Policy,
     binding: &Binding,
+    matched: &Matched,
     object: &mut Box<dyn Object>,
 ) -> Result<bool, String> {
     let Action::Mutate { mutations, .. } = &policy.action else { return Ok(false) };
     let mut changed = false;
     for params in params::of(stage, policy, binding)? {
         let budget = Mutex::new(Budget::new(POLICY_COST_MAX));
-        let subject = Subject::new(stage, Some(&**object), &None);
+        let subject = Subject::new(stage, Some(&**object), matched);
         if !policy.conditions.is_empty() {
             let base = input::with_params(input::admission(stage, &subject), params.as_ref());
             let variables = Variables::new(&policy.variables, base, &budget);
@@ -85,17 +87,42 @@ fn bound_run(
             }
         }
         for mutation in mutations {
-            let subject = Subject::new(stage, Some(&**object), &None);
-            let next = one(stage, policy, mutation, &subject, params.as_ref(), &budget, &**object)?;
+            let subject = Subject::new(stage, Some(&**object), matched);
+            // A policy may mean another version of the kind: then it reads and writes in that version.
+            let other = match matched {
+                None => None,
+                Some(other) => Some((other, stage.world.read(&subject.object, other)?)),
+            };
+            let place = match &other {
+                None => stage.review.codec.place(&**object),
+                Some((_, object)) => object.type_info().map_or(Place::Deduced, Place::Struct),
+            };
+            let next = one(stage, policy, mutation, &subject, params.as_ref(), &budget, place)?;
             if next == subject.object {
                 continue;
             }
-            let decoded = stage.review.codec.decode(&next)?;
+            let decoded = match other {
+                None => stage.review.codec.decode(&next)?,
+                Some((other, _)) => back(stage, &**object, &*stage.world.read(&next, other)?)?,
+            };
             changed |= !decoded.eq_object(&**object);
             *object = decoded;
         }
     }
     Ok(changed)
+}
+
+/// An object of another version in the version of the request.
+fn back(stage: &Stage<'_>, own: &dyn Object, other: &dyn Object) -> Result<Box<dyn Object>, String> {
+    let (target, kind) = (stage.review.target, own.group_version_kind());
+    let own = Equivalent {
+        group: target.group.clone(),
+        version: target.version.clone(),
+        resource: target.resource.clone(),
+        kind: kind.kind.as_str().into(),
+    };
+    let converted = stage.world.convert(other, &own);
+    converted.ok_or_else(|| format!("cannot convert the changed object to {}", kind.api_version()))
 }
 
 /// What a mutation makes of the object.
@@ -106,7 +133,7 @@ fn one(
     subject: &Subject,
     params: Option<&Json>,
     budget: &Mutex<Budget>,
-    object: &dyn Object,
+    place: Place<'_>,
 ) -> Result<Json, String> {
     let base = input::with_params(input::admission(stage, subject), params);
     let variables = Variables::new(&policy.variables, base, budget);
@@ -128,7 +155,10 @@ fn one(
             let kind = &subject.kind;
             configuration["apiVersion"] = kind.api_version().as_str().into();
             configuration["kind"] = kind.kind.as_str().into();
-            merge::apply(&subject.object, &configuration, object.type_info())
+            let (live, configuration) = (subject.object.to_string(), configuration.to_string());
+            let merged = overlay(live.as_bytes(), configuration.as_bytes(), place);
+            let merged = merged.map_err(|error| format!("error applying patch: {error}"))?;
+            serde_json::from_slice(&merged).map_err(|error| format!("error applying patch: {error}"))
         }
         Mutation::Patch(program) => {
             let program = program.as_ref().map_err(Clone::clone)?;
