@@ -147,7 +147,8 @@ impl Class {
             }
         }
         let columns = class.scorers.iter().filter(|scorer| scorer.scope == Scope::Row).count();
-        class.board = Board::new(nodes, columns);
+        // A handful of nodes is asked anew each time: that is cheaper than a board for all.
+        class.board = Board::new(if class.only.is_some() { 0 } else { nodes }, columns);
         class.renew(pod, snapshot, profile);
         class
     }
@@ -321,6 +322,12 @@ impl Class {
 
     /// The same for the node at this place of the order.
     pub fn check_at(&mut self, cx: &Cx<'_>, position: usize, node: usize) -> u32 {
+        if position >= self.board.len() {
+            return match self.local_verdict(cx, node) {
+                FITS => self.check_rest(cx, node),
+                verdict => verdict,
+            };
+        }
         if !self.board.knows(position) {
             self.ask(cx, position, node);
         }
@@ -439,6 +446,11 @@ impl Class {
     /// Sums the weighted, normalised scores of the nodes at these places into `sums`, up to a number that is the same for
     /// all. They must have been found by [`Class::scan`] or [`Class::check`].
     pub fn rank(&mut self, cx: &Cx<'_>, positions: &[u32], sums: &mut Vec<i64>) {
+        if self.only.is_some() {
+            let order = cx.snapshot.order_now();
+            let nodes: Vec<u32> = positions.iter().map(|position| order[*position as usize]).collect();
+            return self.score(cx, &nodes, sums, |_, _, _| {});
+        }
         let finals = self.board.sums();
         sums.clear();
         sums.extend(positions.iter().map(|position| finals[*position as usize]));
