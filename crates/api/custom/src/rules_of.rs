@@ -210,6 +210,12 @@ impl KindRules for Kind {
                 warnings.push(format!("metadata.finalizers: {quoted}: prefer a domain-qualified finalizer name{path} to avoid accidental conflicts with other finalizer writers"));
             }
         }
+        if let (Some(new), Some(old)) = (custom(new), old.and_then(custom))
+            && !self.expressions.is_empty()
+        {
+            let forgiven = self.expressions.forgiven(&FieldPath::root(), &whole(new), &whole(old));
+            warnings.extend(forgiven.iter().map(ToString::to_string));
+        }
         warnings
     }
 

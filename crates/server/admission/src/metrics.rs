@@ -46,8 +46,37 @@ static FAIL_OPEN: LazyLock<CounterFamily> = LazyLock::new(|| {
 static POLICY_CHECKS: LazyLock<CounterFamily> = LazyLock::new(|| {
     telemetry::counter(
         "apiserver_validating_admission_policy_check_total",
-        "Checks by validating admission policies, by enforcement, kind of error, policy and binding.",
+        "[BETA] Validation admission policy check total, labeled by policy and further identified by binding and enforcement action taken.",
         &["enforcement_action", "error_type", "policy", "policy_binding"],
+    )
+});
+
+/// Limits of the histograms of policies, in seconds.
+const POLICY_LATENCY_S: [f64; 5] = [0.000_000_5, 0.001, 0.01, 0.1, 1.0];
+
+static POLICY_DURATION: LazyLock<HistogramFamily> = LazyLock::new(|| {
+    telemetry::histogram(
+        "apiserver_validating_admission_policy_check_duration_seconds",
+        "[BETA] Validation admission latency for individual validation expressions in seconds, labeled by policy and further including binding and enforcement action taken.",
+        &["enforcement_action", "error_type", "policy", "policy_binding"],
+        &POLICY_LATENCY_S,
+    )
+});
+
+static MUTATIONS: LazyLock<CounterFamily> = LazyLock::new(|| {
+    telemetry::counter(
+        "apiserver_mutating_admission_policy_check_total",
+        "[ALPHA] Mutation admission policy check total, labeled by policy and further identified by binding.",
+        &["error_type", "policy", "policy_binding"],
+    )
+});
+
+static MUTATION_DURATION: LazyLock<HistogramFamily> = LazyLock::new(|| {
+    telemetry::histogram(
+        "apiserver_mutating_admission_policy_check_duration_seconds",
+        "[ALPHA] Mutation admission latency for individual mutation expressions in seconds, labeled by policy and binding.",
+        &["error_type", "policy", "policy_binding"],
+        &POLICY_LATENCY_S,
     )
 });
 
@@ -158,7 +187,41 @@ impl Webhook<'_> {
     }
 }
 
-/// A validating policy did something about a request.
-pub(crate) fn policy_checked(action: &str, policy: &str, binding: &str) {
-    POLICY_CHECKS.with(&[action, "no_error", policy, binding]).inc();
+/// What went wrong in a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PolicyError {
+    /// Nothing: the policy itself says no.
+    None,
+    /// An expression does not compile.
+    Compile,
+    /// All expressions together cost too much.
+    Budget,
+    /// An expression, or the configuration, fails.
+    Invalid,
+}
+
+impl PolicyError {
+    fn name(self) -> &'static str {
+        match self {
+            PolicyError::None => "no_error",
+            PolicyError::Compile => "compile_error",
+            PolicyError::Budget => "out_of_budget_error",
+            PolicyError::Invalid => "invalid_error",
+        }
+    }
+}
+
+/// A validating policy did something about a request: `allow` where it failed and is passed over, else what its binding
+/// says.
+pub(crate) fn policy_checked(action: &str, error: PolicyError, policy: &str, binding: &str, took: Duration) {
+    let labels = [action, error.name(), policy, binding];
+    POLICY_CHECKS.with(&labels).inc();
+    POLICY_DURATION.with(&labels).observe_duration(took);
+}
+
+/// A mutating policy was run.
+pub(crate) fn policy_mutated(error: PolicyError, policy: &str, binding: &str, took: Duration) {
+    let labels = [error.name(), policy, binding];
+    MUTATIONS.with(&labels).inc();
+    MUTATION_DURATION.with(&labels).observe_duration(took);
 }

@@ -4,6 +4,7 @@
 mod estimate;
 mod validate;
 
+use std::cell::LazyCell;
 use std::sync::Arc;
 
 use cel::{DeclType, Env, Program, Type};
@@ -42,14 +43,20 @@ struct Compiled {
 
 /// Compiles the rules at a place of a schema. A rule without a text is left out by the caller's other checks.
 fn compile(schema: &Schema, declared: &Arc<DeclType>) -> Vec<Compiled> {
-    schema.validations.iter().map(|rule| one(schema, declared, rule)).collect()
+    // Most rules of a place see the same names.
+    let (plain, optional) =
+        (LazyCell::new(|| environment(declared, false)), LazyCell::new(|| environment(declared, true)));
+    let env = |rule: &ValidationRule| if rule.optional_old_self == Some(true) { &*optional } else { &*plain };
+    schema.validations.iter().map(|rule| one(schema, env(rule), rule)).collect()
 }
 
-fn one(schema: &Schema, declared: &Arc<DeclType>, rule: &ValidationRule) -> Compiled {
-    let optional = rule.optional_old_self == Some(true);
+fn environment(declared: &Arc<DeclType>, optional: bool) -> Env {
     let env = Env::new().declared(SELF, TYPE_NAME, declared.clone());
     let wrap = |ty: Type| if optional { Type::optional(ty) } else { ty };
-    let env = env.declared_as(OLD_SELF, TYPE_NAME, declared.clone(), wrap);
+    env.declared_as(OLD_SELF, TYPE_NAME, declared.clone(), wrap)
+}
+
+fn one(schema: &Schema, env: &Env, rule: &ValidationRule) -> Compiled {
     let program = match env.compile(&rule.rule) {
         Err(error) => Err(format!("{FAILED}{error}")),
         Ok(program) if *program.result_type() != Type::Bool => {

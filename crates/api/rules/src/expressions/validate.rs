@@ -55,8 +55,17 @@ impl Rules {
     /// What the rules say of a value that was the same before, without forgiving it.
     pub fn validate_as_is(&self, at: &FieldPath, value: &Value) -> Vec<FieldError> {
         let Some(node) = &self.0 else { return Vec::new() };
-        let mut run = Run { budget: Budget::new(BUDGET), errors: Vec::new() };
+        let mut run = Run::new(Findings::Held);
         let _ = run.node(node, at, value, Some(value), None);
+        run.errors
+    }
+
+    /// What [`Rules::validate`] forgives, because it was so before: clients are warned of it.
+    pub fn forgiven(&self, at: &FieldPath, value: &Value, old: &Value) -> Vec<FieldError> {
+        let Some(node) = &self.0 else { return Vec::new() };
+        let mut run = Run::new(Findings::Forgiven);
+        // Whoever runs out of budget has been told before.
+        let _ = run.node(node, at, value, Some(old), Some((value, old)));
         run.errors
     }
 
@@ -64,7 +73,7 @@ impl Rules {
     /// forgiven.
     pub fn validate(&self, at: &FieldPath, value: &Value, old: Option<&Value>) -> Vec<FieldError> {
         let Some(node) = &self.0 else { return Vec::new() };
-        let mut run = Run { budget: Budget::new(BUDGET), errors: Vec::new() };
+        let mut run = Run::new(Findings::Held);
         let pair = old.map(|old| (value, old));
         // Whether all rules were run is told by the findings.
         let _ = run.node(node, at, value, old, pair);
@@ -91,12 +100,26 @@ fn node(schema: &Schema, is_object: bool) -> Option<Node> {
     })
 }
 
+/// Which findings are wanted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Findings {
+    /// Those that refuse the object.
+    Held,
+    /// Those about what did not change.
+    Forgiven,
+}
+
 struct Run {
+    wanted: Findings,
     budget: Budget,
     errors: Vec<FieldError>,
 }
 
 impl Run {
+    fn new(wanted: Findings) -> Self {
+        Run { wanted, budget: Budget::new(BUDGET), errors: Vec::new() }
+    }
+
     fn node(
         &mut self,
         node: &Node,
@@ -153,6 +176,12 @@ impl Run {
         pair: Pair<'_>,
     ) -> Result<(), Stop> {
         let rule = &compiled.rule;
+        // What is as it was stays allowed, except where the rule is about the change itself.
+        let forgives = || !compiled.uses_old && pair.is_some_and(|(new, old)| new == old);
+        let about_forgiven = self.wanted == Findings::Forgiven;
+        if about_forgiven && (compiled.program.is_err() || !forgives()) {
+            return Ok(());
+        }
         let type_ = || BadValue::from(&node.type_);
         let mut tell = |text: String| self.errors.push(FieldError::invalid(at, type_(), text));
         let program = match &compiled.program {
@@ -177,6 +206,13 @@ impl Run {
         }
         let holds = match program.evaluate(&activation, &mut self.budget) {
             Ok(result) => result.as_bool() == Some(true),
+            Err(error) if about_forgiven => {
+                return if matches!(error, EvalError::Budget | EvalError::CostLimit) {
+                    Err(Stop)
+                } else {
+                    Ok(())
+                };
+            }
             Err(error) => {
                 let shown = shown(rule);
                 match &error {
@@ -200,8 +236,7 @@ impl Run {
                 return Ok(());
             }
         };
-        // What is as it was stays allowed, except where the rule is about the change itself.
-        if holds || (!compiled.uses_old && pair.is_some_and(|(new, old)| new == old)) {
+        if holds || (!about_forgiven && forgives()) {
             return Ok(());
         }
         let made = match &compiled.message {

@@ -1,5 +1,7 @@
 //! Policies that mutate.
 
+use std::time::Instant;
+
 use cel::{Budget, Map, Object as CelObject, Program, Value, to_json};
 use meta::{Object, Status, StatusCause};
 use parking_lot::Mutex;
@@ -13,6 +15,7 @@ use super::subject::Subject;
 use super::validating::POLICY_COST_MAX;
 use super::variables::Variables;
 use super::{Round, Stage, input, params};
+use crate::metrics::{self, PolicyError};
 use crate::refuse::forbidden;
 use crate::world::Equivalent;
 
@@ -33,7 +36,11 @@ pub(super) fn run(stage: &Stage<'_>, object: &mut Box<dyn Object>, round: &mut R
             if !binding.matcher.as_ref().is_none_or(bound) {
                 continue;
             }
-            let changed = match bound_run(stage, policy, binding, &matched, object) {
+            let begun = Instant::now();
+            let outcome = bound_run(stage, policy, binding, &matched, object);
+            let error = if outcome.is_ok() { PolicyError::None } else { PolicyError::Invalid };
+            metrics::policy_mutated(error, &policy.name, &binding.name, begun.elapsed());
+            let changed = match outcome {
                 Ok(changed) => changed,
                 Err(why) if policy.fails => return Err(refused(stage, &**object, policy, binding, &why)),
                 Err(why) => {

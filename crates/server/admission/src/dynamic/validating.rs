@@ -1,5 +1,7 @@
 //! Policies that validate.
 
+use std::time::{Duration, Instant};
+
 use cel::{Activation, Budget, EvalError, Value};
 use meta::{Object, Status, StatusCause, Str};
 use parking_lot::Mutex;
@@ -10,7 +12,7 @@ use super::configuration::{Action, Binding, Policy, Validation};
 use super::subject::Subject;
 use super::variables::Variables;
 use super::{Stage, input, params};
-use crate::metrics;
+use crate::metrics::{self, PolicyError};
 use crate::refuse::forbidden;
 
 /// What all expressions of one policy may cost for one request.
@@ -24,6 +26,9 @@ const MESSAGE_BYTES_MAX: usize = 5 * 1024;
 struct Refusal {
     message: String,
     reason: Str,
+    error: PolicyError,
+    /// How long it took to find out.
+    took: Duration,
 }
 
 /// Runs every policy that is bound to the request. All are run, so that each may warn.
@@ -53,11 +58,17 @@ pub(super) fn run(
             }
             let refusals = match params::of(stage, policy, binding) {
                 Ok(all) => {
-                    all.iter().flat_map(|params| check(stage, policy, &subject, params.as_ref())).collect()
+                    let each = all.iter().flat_map(|params| check(stage, policy, &subject, params.as_ref()));
+                    each.collect::<Vec<_>>()
                 }
-                Err(why) => failure(policy, why).into_iter().collect::<Vec<_>>(),
+                Err(why) => vec![failure(why, PolicyError::Invalid)],
             };
             for refusal in refusals {
+                if refusal.error != PolicyError::None && !policy.fails {
+                    let (name, took) = (&policy.name, refusal.took);
+                    metrics::policy_checked("allow", refusal.error, name, &binding.name, took);
+                    continue;
+                }
                 act(binding, policy, refusal, &mut denied, warnings, &mut failures);
             }
         }
@@ -71,8 +82,14 @@ pub(super) fn run(
     }
 }
 
-fn failure(policy: &Policy, message: String) -> Option<Refusal> {
-    policy.fails.then(|| Refusal { message, reason: "Invalid".into() })
+/// Something is wrong with the policy or its parameters; whether that refuses the request is the policy's to say.
+fn failure(message: String, error: PolicyError) -> Refusal {
+    Refusal { message, reason: "Invalid".into(), error, took: Duration::ZERO }
+}
+
+/// What sort of failure an evaluation is.
+fn sort_of(error: &EvalError) -> PolicyError {
+    if matches!(error, EvalError::Budget) { PolicyError::Budget } else { PolicyError::Invalid }
 }
 
 /// Does with a refusal what the binding says.
@@ -86,11 +103,12 @@ fn act(
 ) {
     let about = format!("ValidatingAdmissionPolicy '{}' with binding '{}'", policy.name, binding.name);
     for action in &binding.actions {
-        metrics::policy_checked(&action.to_lowercase(), &policy.name, &binding.name);
+        let action_name = action.to_lowercase();
+        metrics::policy_checked(&action_name, refusal.error, &policy.name, &binding.name, refusal.took);
         match action.as_str() {
             "Deny" if denied.is_none() => {
                 let message = format!("{about} denied request: {}", refusal.message);
-                *denied = Some(Refusal { message, reason: refusal.reason.clone() });
+                *denied = Some(Refusal { message, reason: refusal.reason.clone(), ..refusal });
             }
             "Warn" => warnings.push(format!("Validation failed for {about}: {}", refusal.message)),
             "Audit" => failures.push(json!({
@@ -131,26 +149,27 @@ fn check(stage: &Stage<'_>, policy: &Policy, subject: &Subject, params: Option<&
         match policy.conditions.check(&activation) {
             Verdict::Applies => {}
             Verdict::Skipped => return Vec::new(),
-            Verdict::Failed(why) => return failure(policy, why).into_iter().collect(),
+            Verdict::Failed(why) => return vec![failure(why, PolicyError::Invalid)],
         }
     }
     let mut refusals: Vec<Refusal> =
-        validations.iter().filter_map(|validation| one(policy, validation, &activation, &budget)).collect();
+        validations.iter().filter_map(|validation| one(validation, &activation, &budget)).collect();
     for (key, program) in audit {
         let result = match program {
-            Ok(program) => evaluate(program, &activation, &budget).map_err(|error| error.to_string()),
-            Err(why) => Err(why.clone()),
+            Ok(program) => {
+                let result = evaluate(program, &activation, &budget);
+                result.map_err(|error| (error.to_string(), sort_of(&error)))
+            }
+            Err(why) => Err((why.clone(), PolicyError::Compile)),
         };
         match result {
             Ok(Value::String(text)) if !text.trim().is_empty() => {
                 stage.review.notes.annotate(format!("{}/{key}", policy.name), text.to_string());
             }
             Ok(_) => {}
-            Err(why) => {
-                refusals.extend(failure(
-                    policy,
-                    format!("valueExpression for key {key:?} resulted in error: {why}"),
-                ));
+            Err((why, error)) => {
+                let text = format!("valueExpression for key {key:?} resulted in error: {why}");
+                refusals.push(failure(text, error));
             }
         }
     }
@@ -170,24 +189,23 @@ fn evaluate<'a>(
     result
 }
 
-fn one(
-    policy: &Policy,
-    validation: &Validation,
-    activation: &Activation<'_>,
-    budget: &Mutex<Budget>,
-) -> Option<Refusal> {
-    let failed = |why: &dyn std::fmt::Display| {
-        failure(policy, format!("expression '{}' resulted in error: {why}", validation.expression))
+fn one(validation: &Validation, activation: &Activation<'_>, budget: &Mutex<Budget>) -> Option<Refusal> {
+    let begun = Instant::now();
+    let failed = |why: &dyn std::fmt::Display, error| {
+        failure(format!("expression '{}' resulted in error: {why}", validation.expression), error)
     };
-    match validation.program.as_ref().map(|program| evaluate(program, activation, budget)) {
-        Ok(Ok(Value::Bool(true))) => None,
-        Ok(Ok(_)) => Some(Refusal {
+    let refusal = match validation.program.as_ref().map(|program| evaluate(program, activation, budget)) {
+        Ok(Ok(Value::Bool(true))) => return None,
+        Ok(Ok(_)) => Refusal {
             message: message(validation, activation, budget),
             reason: validation.reason.clone(),
-        }),
-        Ok(Err(error)) => failed(&error),
-        Err(why) => failed(why),
-    }
+            error: PolicyError::None,
+            took: Duration::ZERO,
+        },
+        Ok(Err(error)) => failed(&error, sort_of(&error)),
+        Err(why) => failed(why, PolicyError::Compile),
+    };
+    Some(Refusal { took: begun.elapsed(), ..refusal })
 }
 
 /// The text for a validation that does not hold: made by its expression, or written, or the expression itself.
