@@ -103,8 +103,6 @@ pub struct Core {
     /// Hears how long plugins took, of one attempt in ten.
     pub observe_plugin: Option<ObservePlugin>,
     evaluations: Vec<Evaluations>,
-    /// Attempts whose class was known, and those that asked every plugin anew.
-    pub shared: (u64, u64),
     cycles: u64,
     next_start: usize,
     sums: Vec<i64>,
@@ -150,7 +148,6 @@ impl Core {
             observe: None,
             observe_plugin: None,
             evaluations: Vec::new(),
-            shared: (0, 0),
             cycles: 0,
             next_start: 0,
             sums: Vec::new(),
@@ -168,10 +165,8 @@ impl Core {
             && let Some((_, mut class)) = self.classes.remove(&(profile, key.clone()))
             && class.catch_up(pod, &self.snapshot, &self.profiles[profile])
         {
-            self.shared.0 += 1;
             return class;
         }
-        self.shared.1 += 1;
         Box::new(Class::new(pod, &mut self.snapshot, &self.profiles[profile]))
     }
 

@@ -277,3 +277,33 @@ fn is_message(text: &str) -> bool {
 fn shown(rule: &ValidationRule) -> &str {
     rule.rule.trim()
 }
+
+#[cfg(test)]
+mod tests {
+    use meta::Codec;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_did_not_change_is_forgiven_and_told() {
+        let schema = json!({"type": "object", "properties": {
+            "a": {"type": "string", "x-kubernetes-validations": [{"rule": "self != 'bad'", "message": "a is bad"}]},
+            "b": {"type": "string", "x-kubernetes-validations": [{"rule": "self == oldSelf", "message": "b changed"}]},
+        }});
+        let props = types::apiextensions::v1::JSONSchemaProps::from_json(schema.to_string().as_bytes()).unwrap();
+        let rules = Rules::compile(&Schema::read(&props).unwrap());
+        let at = FieldPath::root();
+        let texts = |errors: Vec<FieldError>| errors.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let bad = "a: Invalid value: \"bad\": a is bad";
+        for (new, old, held, forgiven) in [
+            (json!({"a": "bad"}), json!({"a": "bad"}), vec![], vec![bad]),
+            (json!({"a": "bad"}), json!({"a": "good"}), vec![bad], vec![]),
+            (json!({"b": "x"}), json!({"b": "y"}), vec!["b: Invalid value: \"x\": b changed"], vec![]),
+            (json!({"a": "good", "b": "x"}), json!({"a": "good", "b": "x"}), vec![], vec![]),
+        ] {
+            assert_eq!(texts(rules.validate(&at, &new, Some(&old))), held, "{new} after {old}");
+            assert_eq!(texts(rules.forgiven(&at, &new, &old)), forgiven, "{new} after {old}");
+        }
+    }
+}

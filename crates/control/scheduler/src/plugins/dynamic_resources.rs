@@ -437,11 +437,15 @@ impl Plugin for DynamicResources {
     fn may_help(&self, event: ClusterEvent) -> bool {
         let known = [What::ResourceClaim, What::ResourceSlice, What::DeviceClass];
         matches!(event, ClusterEvent::NodeAdded | ClusterEvent::NodeLabels | ClusterEvent::PodChanged)
+            || event == ClusterEvent::Deleted(What::ResourceClaim)
             || known.into_iter().any(|what| event.brings(what))
     }
 
     fn hint(&self, happening: &Happening<'_>, pod: &PodInfo) -> bool {
         let named = || claims(&pod.pod, happening.cluster);
+        if let Some((Some(gone), None)) = happening.object::<ResourceClaim>() {
+            return gone.status.allocation.is_some() || gone.metadata.is_controlled_by(pod.uid());
+        }
         if let Some((old, Some(new))) = happening.object::<ResourceClaim>() {
             let Ok(named) = named() else { return false };
             if old.is_some_and(|old| old.status.allocation.is_some()) && new.status.allocation.is_none() {

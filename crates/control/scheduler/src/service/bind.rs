@@ -46,6 +46,7 @@ impl Scheduler {
                 self.recorders[reserved.profile].record(notes::scheduled(pod, &reserved.node));
             }
             Err(status) => {
+                self.drop_extended(&reserved).await;
                 let text = format!("running Bind plugin \"DefaultBinder\": {}", status.message);
                 self.give_up(&reserved, &text, matches!(status.code, 404 | 409)).await;
             }

@@ -153,16 +153,20 @@ impl Scheduler {
     /// Binding failed: claims that got devices for this pod alone, whose binding conditions did not come true, give them
     /// back, so that other devices are tried.
     pub(super) async fn give_devices_back(&self, reserved: &Reserved) {
-        for given in &reserved.devices {
-            if extended::is_unborn(&given.claim) {
-                let made =
-                    self.state.lock().core.snapshot.cluster.extended_claim(reserved.pod.uid()).cloned();
-                if let Some(claim) = made {
-                    self.delete_claim(&claim).await;
-                }
-            } else if given.result.devices.results.iter().any(|result| !result.binding_conditions.is_empty())
-            {
+        self.drop_extended(reserved).await;
+        for given in reserved.devices.iter().filter(|given| !extended::is_unborn(&given.claim)) {
+            if given.result.devices.results.iter().any(|result| !result.binding_conditions.is_empty()) {
                 self.deallocate(&given.claim, &reserved.pod.pod).await;
+            }
+        }
+    }
+
+    /// The claim that was made for the pod's extended resources goes: the next attempt may need another one.
+    pub(super) async fn drop_extended(&self, reserved: &Reserved) {
+        if reserved.devices.iter().any(|given| extended::is_unborn(&given.claim)) {
+            let made = self.state.lock().core.snapshot.cluster.extended_claim(reserved.pod.uid()).cloned();
+            if let Some(claim) = made {
+                self.delete_claim(&claim).await;
             }
         }
     }

@@ -242,14 +242,14 @@ pub(super) fn watch_queue(scheduler: &Arc<Scheduler>) {
 
 /// What queue and core count themselves.
 fn show_counts(scheduler: &Scheduler, out: &mut Exposition) {
-    let (incoming, events, evaluations, shared) = {
+    let (incoming, events, evaluations) = {
         let State { queue, core } = &*scheduler.state.lock();
         let incoming: Vec<_> = queue.incoming.all().collect();
         let evaluations = core.evaluations().into_iter();
         let evaluations: Vec<_> = evaluations
             .map(|(plugin, point, profile, count)| (plugin, point, profile.clone(), count))
             .collect();
-        (incoming, queue.events_in_flight(), evaluations, core.shared)
+        (incoming, queue.events_in_flight(), evaluations)
     };
     out.header(
         "scheduler_queue_incoming_pods_total",
@@ -280,15 +280,5 @@ fn show_counts(scheduler: &Scheduler, out: &mut Exposition) {
             ("profile", profile.as_str().into()),
         ];
         out.sample("scheduler_plugin_evaluation_total", &labels, count as f64);
-    }
-    out.header(
-        "scheduler_batch_attempts_total",
-        "[ALPHA] Counts of results when we attempt to use batching.",
-        "counter",
-    );
-    let profile = scheduler.profiles.first().map(|name| name.to_string()).unwrap_or_default();
-    for (result, count) in [("hint_used", shared.0), ("no_hint", shared.1)] {
-        let labels = [("profile", profile.as_str().into()), ("result", result.into())];
-        out.sample("scheduler_batch_attempts_total", &labels, count as f64);
     }
 }

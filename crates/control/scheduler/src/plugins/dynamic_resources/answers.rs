@@ -12,6 +12,9 @@ use crate::plugin::Cx;
 /// Answers kept in all, at most: beyond that all are forgotten.
 const ANSWERS_MAX: usize = 1_000_000;
 
+/// Sets of claims that are told apart, at most: what they ask for may be long.
+const SHEETS_MAX: usize = 1024;
+
 /// What a node had to say.
 #[derive(Clone, Copy)]
 pub enum Answer {
@@ -50,7 +53,8 @@ impl Answers {
 
     /// The sheet of claims that ask for this.
     pub fn sheet(&mut self, key: Arc<[u8]>, nodes: usize) -> Arc<Mutex<Sheet>> {
-        if !self.0.contains_key(&key) && (self.0.len() + 1) * nodes.max(1) > ANSWERS_MAX {
+        let sheets = self.0.len() + 1;
+        if !self.0.contains_key(&key) && (sheets * nodes.max(1) > ANSWERS_MAX || sheets > SHEETS_MAX) {
             self.0.clear();
         }
         self.0.entry(key).or_default().clone()
