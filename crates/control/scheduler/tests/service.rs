@@ -327,7 +327,9 @@ async fn a_gang_that_is_not_complete_gives_its_nodes_back() {
 #[tokio::test(start_paused = true)]
 async fn extended_resources_get_a_claim_of_their_own() {
     let cluster = cluster(paused_env(11), SchedulerConfig::default());
-    cluster.api.put(node("n1", "4"));
+    let mut bare = node("n1", "4");
+    bare.status.allocatable = Default::default();
+    cluster.api.put(bare);
     let class = r#"{"metadata":{"name":"gpu"},"spec":{"extendedResourceName":"example.com/gpu"}}"#;
     cluster.api.put(DeviceClass::from_json(class.as_bytes()).unwrap());
     let slice = r#"{"metadata":{"name":"s"},"spec":{"driver":"d","nodeName":"n1","pool":{"name":"n1","generation":1,"resourceSliceCount":1},
@@ -340,7 +342,9 @@ async fn extended_resources_get_a_claim_of_their_own() {
         )
     };
     cluster.api.put(Pod::from_json(text("p").as_bytes()).unwrap());
-    assert!(eventually(|| cluster.node_of("p") == "n1").await);
+    assert!(eventually(|| cluster.condition("p").is_some()).await);
+    cluster.api.put(node("n1", "4"));
+    assert!(eventually(|| cluster.node_of("p") == "n1").await, "a node that got room wakes it up");
     let claims = cluster.api.list::<ResourceClaim>();
     let [claim] = &claims[..] else { panic!("{} claims", claims.len()) };
     let devices: Vec<_> =

@@ -1,11 +1,12 @@
 //! NodeResourcesFit: a node must have room for the pod's requests, and scores by how much of it is in use
 //! (LeastAllocated, MostAllocated or RequestedToCapacityRatio).
 
+use crate::cluster::Cluster;
 use crate::plugin::{
     About, ClusterEvent, Code, Cx, Happening, Plugin, PreFilter, Rejection, SCORE_MAX, Scope, Score, What,
     local_filter,
 };
-use crate::plugins::dynamic_resources::extended::is_delegated;
+use crate::plugins::dynamic_resources::extended::{is_delegated, may_be_devices};
 use crate::pod_info::PodInfo;
 use crate::resources::{Resources, pod_requests};
 use crate::snapshot::NodeRow;
@@ -106,15 +107,16 @@ fn gained(asked: &Resources, before: &Resources, after: &Resources) -> bool {
 }
 
 impl NodeResourcesFit {
-    /// Whether an empty node with this offer has enough.
-    fn fits(&self, asked: &Resources, offered: &Resources) -> bool {
+    /// Whether an empty node with this offer has enough; what devices may stand behind is left to them.
+    fn fits(&self, asked: &Resources, offered: &Resources, cluster: &Cluster) -> bool {
+        let counts = |name: &str| !self.ignores(name) && !may_be_devices(cluster, offered.scalar(name), name);
         asked.cpu_milli <= offered.cpu_milli.max(0)
             && asked.memory_bytes <= offered.memory_bytes.max(0)
             && asked.ephemeral_bytes <= offered.ephemeral_bytes.max(0)
             && asked
                 .scalars
                 .iter()
-                .all(|(name, asked)| *asked == 0 || self.ignores(name) || *asked <= offered.scalar(name))
+                .all(|(name, asked)| *asked == 0 || !counts(name) || *asked <= offered.scalar(name))
     }
 
     fn ignores(&self, name: &str) -> bool {
@@ -245,7 +247,7 @@ impl Plugin for NodeResourcesFit {
         match happening.about {
             About::Node(old, Some(new)) => {
                 let (offered, room) = offer(new);
-                let fits = room > 0 && self.fits(&pod.requests, &offered);
+                let fits = room > 0 && self.fits(&pod.requests, &offered, happening.cluster);
                 fits && old.is_none_or(|old| {
                     let (before, room_before) = offer(old);
                     room > room_before || gained(&pod.requests, &before, &offered)

@@ -25,7 +25,12 @@ pub fn is_eligible(name: &str) -> bool {
 
 /// Whether the node leaves the resource to devices.
 pub fn is_delegated(cluster: &Cluster, row: &NodeRow, name: &str) -> bool {
-    is_eligible(name) && row.allocatable.scalar(name) == 0 && cluster.extended_class(name).is_some()
+    may_be_devices(cluster, row.allocatable.scalar(name), name)
+}
+
+/// The same for a node that has so much of the resource itself.
+pub fn may_be_devices(cluster: &Cluster, offered: i64, name: &str) -> bool {
+    offered == 0 && is_eligible(name) && cluster.extended_class(name).is_some()
 }
 
 /// Whether devices stand behind something that the pod asks for.
