@@ -178,10 +178,6 @@ fn emit_struct(model: &Model, p: &Package, s: &Struct, meta: &str, out: &mut Str
     out.push_str("}\n");
     emit_info(p, s, &fields, out);
     let _ = writeln!(out, "impl Struct for {name} {{\nconst INFO: &'static TypeInfo = &{};", info_name(name));
-    // `managedFields: []` asks the server to forget everybody.
-    if from == "meta/v1" && name == "ManagedFieldsEntry" {
-        out.push_str("const EMPTY_LIST_SPEAKS: bool = true;\n");
-    }
     if has_custom_json(from, name) {
         let custom = format!("crate::custom::{}", snake(name));
         let _ = writeln!(

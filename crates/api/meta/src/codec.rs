@@ -10,8 +10,6 @@ use crate::{DecodeContext, DecodeError, Struct};
 pub trait Value: Default {
     /// An empty protobuf message stands for no value at all (Go's zero times).
     const EMPTY_MESSAGE_IS_NONE: bool = false;
-    /// See [`Struct::EMPTY_LIST_SPEAKS`].
-    const EMPTY_LIST_SPEAKS: bool = false;
     /// Left out under Go's `omitempty`. Structs never are.
     fn is_empty(&self) -> bool;
     /// Left out under Go's `omitzero`.
@@ -45,7 +43,6 @@ pub trait Value: Default {
 }
 
 impl<T: Struct> Value for T {
-    const EMPTY_LIST_SPEAKS: bool = <T as Struct>::EMPTY_LIST_SPEAKS;
     fn is_empty(&self) -> bool {
         false
     }

@@ -1683,7 +1683,6 @@ Field { name: "subresource", go_name: "Subresource", go: "string", number: 8, ty
 ] };
 impl Struct for ManagedFieldsEntry {
     const INFO: &'static TypeInfo = &MANAGED_FIELDS_ENTRY_INFO;
-    const EMPTY_LIST_SPEAKS: bool = true;
     fn write_fields(&self, w: &mut JsonWriter) {
         w.opt("manager", &self.manager);
         w.opt("operation", &self.operation);

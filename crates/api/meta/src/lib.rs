@@ -52,6 +52,7 @@ pub use v1::{
     LabelSelector, LabelSelectorRequirement, ListMeta, ListOptions, ObjectMeta, OwnerReference,
     Preconditions, Status, StatusCause, StatusDetails,
 };
+pub use values::is_absent;
 
 /// The generated types of `meta/v1`, which every group shares.
 pub mod v1 {

@@ -13,8 +13,6 @@ use crate::{DecodeError, GroupVersionKind, List, ObjectMeta, TypeInfo};
 pub trait Struct: Default + Clone + PartialEq + fmt::Debug + Send + Sync + 'static {
     /// Facts about the struct.
     const INFO: &'static TypeInfo;
-    /// An empty list of these in JSON means something else than none: it is read as a list of one empty element.
-    const EMPTY_LIST_SPEAKS: bool = false;
     /// Writes the fields, without braces and without `kind` and `apiVersion`.
     fn write_fields(&self, w: &mut JsonWriter);
     /// Reads the field with this index in [`TypeInfo::fields`].
@@ -42,7 +40,6 @@ pub trait Struct: Default + Clone + PartialEq + fmt::Debug + Send + Sync + 'stat
 
 impl<T: Struct> Struct for Box<T> {
     const INFO: &'static TypeInfo = T::INFO;
-    const EMPTY_LIST_SPEAKS: bool = T::EMPTY_LIST_SPEAKS;
     fn write_fields(&self, w: &mut JsonWriter) {
         (**self).write_fields(w);
     }
@@ -129,6 +126,10 @@ pub trait Object: Any + fmt::Debug + Send + Sync {
     /// Appends the object as JSON, `kind` and `apiVersion` first. Gives back how many bytes, from the opening brace on,
     /// make up that prefix: `{` followed by the bytes after it is the object as an item of a list.
     fn encode_json(&self, out: &mut Vec<u8>) -> usize;
+    /// Appends the object as JSON with empty lists where the client sent such, see [`crate::is_absent`].
+    fn encode_json_as_sent(&self, out: &mut Vec<u8>) {
+        self.encode_json(out);
+    }
     /// Appends the object as a protobuf message without envelope; false when the kind has no protobuf form.
     fn encode_proto(&self, out: &mut Vec<u8>) -> bool;
     /// A copy.
@@ -162,6 +163,11 @@ impl<T: Kind> Object for T {
         let prefix = w.object(self);
         *out = w.out;
         prefix
+    }
+    fn encode_json_as_sent(&self, out: &mut Vec<u8>) {
+        let mut w = JsonWriter { out: std::mem::take(out), as_sent: true };
+        w.object(self);
+        *out = w.out;
     }
     fn encode_proto(&self, out: &mut Vec<u8>) -> bool {
         let mut w = ProtoWriter::default();

@@ -149,12 +149,20 @@ impl<V: Value> Value for Option<V> {
     }
 }
 
+/// Whether the list was not sent at all, where the client may also have sent an empty one: Go's `nil` beside `[]`.
+///
+/// The two are equal, are stored alike, and a copy of an empty list is absent. What differs is what a decoder made of
+/// JSON: an empty list that was there has room for elements.
+pub fn is_absent<V>(list: &List<V>) -> bool {
+    list.capacity() == 0
+}
+
 impl<V: Value> Value for List<V> {
     fn is_empty(&self) -> bool {
         self.as_slice().is_empty()
     }
     fn write_json(&self, w: &mut JsonWriter) {
-        if self.as_slice().is_empty() {
+        if self.as_slice().is_empty() && (is_absent(self) || !w.as_sent) {
             w.out.extend_from_slice(b"null");
             return;
         }
@@ -168,6 +176,7 @@ impl<V: Value> Value for List<V> {
     fn read_json(&mut self, r: &mut JsonReader<'_>) -> Result<(), DecodeError> {
         self.clear();
         if r.try_null()? {
+            *self = List::new();
             return Ok(());
         }
         r.read_list(|r| {
@@ -179,10 +188,10 @@ impl<V: Value> Value for List<V> {
             self.push(v);
             Ok(())
         })?;
-        if V::EMPTY_LIST_SPEAKS && self.as_slice().is_empty() {
-            self.push(V::default());
-        }
-        if self.capacity() > self.len() + RESERVE_MAX {
+        if self.as_slice().is_empty() {
+            // Room marks the list as sent, see `is_absent`.
+            self.reserve_exact(1);
+        } else if self.capacity() > self.len() + RESERVE_MAX {
             self.shrink_to_fit();
         }
         Ok(())
@@ -259,5 +268,35 @@ impl<V: Value> Value for Map<V> {
         })?;
         self.insert(key, value);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Codec as _;
+    use crate::v1::LabelSelectorRequirement;
+
+    /// JSON tells an empty list from none as Go does; what is stored and sent does not.
+    #[test]
+    fn an_empty_list_is_equal_to_none_but_known() {
+        for (json, absent) in [
+            (r#"{"values":[]}"#, false),
+            (r#"{"values":null}"#, true),
+            ("{}", true),
+            (r#"{"values":["a"]}"#, false),
+        ] {
+            let read = LabelSelectorRequirement::from_json(json.as_bytes()).expect("JSON");
+            assert_eq!(is_absent(&read.values), absent, "{json}");
+            assert!(is_absent(&LabelSelectorRequirement::from_proto(&[]).expect("protobuf").values));
+        }
+        let empty = LabelSelectorRequirement::from_json(br#"{"values":[]}"#).expect("JSON");
+        assert_eq!(empty, LabelSelectorRequirement::default());
+        let written = |as_sent| {
+            let mut w = JsonWriter { as_sent, ..JsonWriter::default() };
+            empty.values.write_json(&mut w);
+            w.out
+        };
+        assert_eq!((written(false).as_slice(), written(true).as_slice()), (&b"null"[..], &b"[]"[..]));
     }
 }

@@ -4,7 +4,7 @@ use crate::check::{Errs, labels, path_segment};
 use crate::fill::{set, text_opt};
 use crate::rule::spec_and_status;
 use crate::{Context, Path, Rules};
-use meta::{List, Quantity, thin_vec};
+use meta::{List, Quantity, is_absent, thin_vec};
 use types::autoscaling::{v1, v2};
 
 const CPU_UTILIZATION: i32 = 80;
@@ -48,12 +48,12 @@ impl Rules for v2::HorizontalPodAutoscaler {
             let up = behavior.scale_up.get_or_insert_default();
             set(&mut up.stabilization_window_seconds, 0);
             text_opt(&mut up.select_policy, "Max");
-            if up.policies.is_empty() {
+            if is_absent(&up.policies) {
                 up.policies = thin_vec![policy("Pods", 4), policy("Percent", 100)];
             }
             let down = behavior.scale_down.get_or_insert_default();
             text_opt(&mut down.select_policy, "Max");
-            if down.policies.is_empty() {
+            if is_absent(&down.policies) {
                 down.policies = thin_vec![policy("Percent", 100)];
             }
         }

@@ -8,6 +8,8 @@ use crate::{List, Struct};
 pub struct JsonWriter {
     /// What was written so far.
     pub out: Vec<u8>,
+    /// Lists that were sent empty are written as `[]`, not as `null`.
+    pub as_sent: bool,
 }
 
 /// For each byte: 0 when it is written as it is, otherwise the escape letter, `u` for `\u00XX`, 0xff for a
@@ -38,7 +40,7 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 impl JsonWriter {
     /// Writes after what `out` holds already.
     pub fn new(out: Vec<u8>) -> Self {
-        Self { out }
+        Self { out, as_sent: false }
     }
 
     /// Opens an object.

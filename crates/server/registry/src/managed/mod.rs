@@ -12,7 +12,7 @@ mod versions;
 
 use call::WriteOptions;
 use meta::v1::ManagedFieldsEntry;
-use meta::{List, Object, Time};
+use meta::{List, Object, Time, is_absent};
 use schema::apply::{Managers, Place, Updater};
 
 use crate::served::Served;
@@ -62,7 +62,7 @@ impl Endpoint<'_> {
         &self,
         object: &dyn Object,
         before: Option<Before<'_>>,
-        given: &[ManagedFieldsEntry],
+        given: &List<ManagedFieldsEntry>,
         live: &[ManagedFieldsEntry],
     ) -> Option<List<ManagedFieldsEntry>> {
         let source = if self.subresource.is_empty() { source(given, live) } else { Source::Live };
@@ -77,7 +77,7 @@ impl Endpoint<'_> {
             return Some(List::new());
         }
         let mut new = Vec::with_capacity(1024);
-        object.encode_json(&mut new);
+        object.encode_json_as_sent(&mut new);
         let mut empty = Vec::new();
         let old = match before {
             Some(before) => before.json,
@@ -120,14 +120,17 @@ enum Source {
     Given(Managers),
 }
 
-fn source(given: &[ManagedFieldsEntry], live: &[ManagedFieldsEntry]) -> Source {
-    if given == live {
+fn source(given: &List<ManagedFieldsEntry>, live: &[ManagedFieldsEntry]) -> Source {
+    if given.as_slice() == live {
         return Source::Live;
     }
-    // An explicitly empty list arrives as one empty entry, which upstream takes for the same.
-    if let [one] = given
-        && *one == ManagedFieldsEntry::default()
-    {
+    // One empty entry means what an explicitly empty list means.
+    let forget = match given.as_slice() {
+        [] => !is_absent(given),
+        [one] => *one == ManagedFieldsEntry::default(),
+        _ => false,
+    };
+    if forget {
         return Source::Reset;
     }
     match Managers::decode(given) {
