@@ -110,6 +110,17 @@ impl Mutated {
     pub fn peek(&self) -> &dyn Object {
         &*self.object
     }
+
+    /// Goes on with what this object is a view of: a scale is reviewed, its Deployment is stored.
+    ///
+    /// # Errors
+    /// What `of` says.
+    pub fn turn(
+        self,
+        of: impl FnOnce(Box<dyn Object>) -> Result<Box<dyn Object>, Status>,
+    ) -> Result<Self, Status> {
+        of(self.object).map(|object| Mutated { object })
+    }
 }
 
 /// An object that may be stored.
@@ -266,10 +277,24 @@ impl Chain {
         warnings: &mut Vec<String>,
         validate: impl FnOnce(&dyn Object) -> Result<(), Status>,
     ) -> Result<Admitted, Status> {
+        self.validate_view(review, mutated, None, world, warnings, validate).await
+    }
+
+    /// Runs the validating half on a view of the object, where there is one: a scale is reviewed, its Deployment is
+    /// stored.
+    pub async fn validate_view(
+        &self,
+        review: &Review<'_>,
+        mutated: Mutated,
+        view: Option<&dyn Object>,
+        world: &dyn World,
+        warnings: &mut Vec<String>,
+        validate: impl FnOnce(&dyn Object) -> Result<(), Status>,
+    ) -> Result<Admitted, Status> {
         let object = mutated.object;
         validate(&*object)?;
         let started = Instant::now();
-        let result = self.check(review, &*object, world, warnings).await;
+        let result = self.check(review, view.unwrap_or(&*object), world, warnings).await;
         metrics::step(Step::Validate, review.operation, result.is_err(), started.elapsed());
         result.map(|charges| Admitted { object, charges })
     }

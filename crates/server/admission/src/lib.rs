@@ -29,7 +29,7 @@ pub use chain::{Admitted, Chain, ChainError, Choice, Mutated};
 pub use configuration::{Configuration, ConfigurationError};
 pub use dynamic::{Dynamic, Sources, WebhookEndpoint};
 pub use notes::Notes;
-pub use plugins::{Plugin, topology_labels};
+pub use plugins::Plugin;
 pub use quota::{Charge, Quota};
 pub use refuse::{forbidden, forbidden_because};
 pub use review::{NoCodec, ObjectCodec, Operation, Options, Review};

@@ -41,23 +41,43 @@ impl Registry {
         request: &mut Request<'_>,
         options: DeleteOptions,
     ) -> Result<Outcome, Status> {
+        self.delete_asking(request, options, true).await
+    }
+
+    /// DELETE of one object that admission is not asked about.
+    pub(crate) async fn delete_admitted(
+        &self,
+        request: &mut Request<'_>,
+        options: DeleteOptions,
+    ) -> Result<Outcome, Status> {
+        self.delete_asking(request, options, false).await
+    }
+
+    async fn delete_asking(
+        &self,
+        request: &mut Request<'_>,
+        options: DeleteOptions,
+        ask: bool,
+    ) -> Result<Outcome, Status> {
         let (served, target) = (request.served, request.target);
         for _ in 0..ATTEMPTS {
             let current = self.find_object(served, &target.namespace, &target.name).await?;
             let current = current.ok_or_else(|| request.not_found())?;
             let old = current.object().clone();
             self.check_precondition(request, &options, &*old)?;
-            let review = Review {
-                operation: Operation::Delete,
-                target,
-                user: request.authorized.user(),
-                old: Some(&*old),
-                dry_run: options.dry_run == DryRun::All,
-                notes: request.notes,
-                options: Options::Delete(&options),
-                codec: &NoCodec,
-            };
-            self.chain.allow(request.authorized, &review, self, request.warnings).await?;
+            if ask {
+                let review = Review {
+                    operation: Operation::Delete,
+                    target,
+                    user: request.authorized.user(),
+                    old: Some(&*old),
+                    dry_run: options.dry_run == DryRun::All,
+                    notes: request.notes,
+                    options: Options::Delete(&options),
+                    codec: &NoCodec,
+                };
+                self.chain.allow(request.authorized, &review, self, request.warnings).await?;
+            }
             self.warn_orphans(request, &options);
             let plan = plan(served, &*old, &options, self.now_s());
             if options.dry_run == DryRun::All {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use call::{DryRun, PatchKind, Target, WriteOptions};
 use meta::{FieldError, FieldErrorKind, GroupResource, Object, Status, Str};
 use rules::Subresource;
+use types::autoscaling::v1::Scale;
 use types::core::v1::Namespace;
 
 use crate::commit::Committed;
@@ -15,12 +16,10 @@ use crate::managed::{self, Before, Endpoint};
 use crate::outcome::Outcome;
 use crate::registry::{Registry, Request};
 use crate::stored::Stored;
+use crate::subresources::{Body, scale};
 
 /// Attempts of a write that named no version.
 const ATTEMPTS: usize = 64;
-
-/// Makes a new state of the current one.
-pub(crate) type Compute = Box<dyn Fn(&dyn Object) -> Result<Box<dyn Object>, Status> + Send + Sync>;
 
 /// Where the new state comes from.
 pub(crate) enum Source {
@@ -28,8 +27,8 @@ pub(crate) enum Source {
     Replace(Box<dyn Object>),
     /// The client sent a change.
     Patch(PatchKind, Bytes),
-    /// A subresource computes it from the current state.
-    Compute(Compute),
+    /// The client changed its scale.
+    Scale(scale::Change),
 }
 
 impl Registry {
@@ -70,24 +69,17 @@ impl Registry {
             let before = Before { object: &*old, json: &json };
             let endpoint =
                 Endpoint { served, subresource: &target.subresource, options, now_s: self.now_s() };
-            let mut new = match &source {
-                Source::Replace(object) => object.clone_object(),
-                Source::Compute(compute) => compute(&*old)?,
+            let new = match &source {
+                Source::Replace(object) => Some(object.clone_object()),
                 Source::Patch(PatchKind::Apply, body) => {
-                    managed::apply(&endpoint, before, body, request.warnings)?
+                    Some(managed::apply(&endpoint, before, body, request.warnings)?)
                 }
                 Source::Patch(kind, body) => {
-                    crate::patch::apply(served, before, *kind, body, options, request.warnings)?
+                    Some(crate::patch::apply(served, before, *kind, body, options, request.warnings)?)
                 }
+                Source::Scale(_) => None,
             };
-            let replaces = matches!(source, Source::Replace(_));
-            let pinned = self.check_identity(request, &mut *new, &current, replaces)?;
-            served.rules().default(&mut *new);
-            // An apply and a scale know their managers already.
-            if !matches!(source, Source::Patch(PatchKind::Apply, _) | Source::Compute(_)) {
-                endpoint.record(&mut *new, Some(before));
-            }
-            let review = Review {
+            let mut review = Review {
                 operation: Operation::Update,
                 target,
                 user: request.authorized.user(),
@@ -97,8 +89,35 @@ impl Registry {
                 options: Options::Write(options),
                 codec: served,
             };
-            let mut mutated =
-                self.chain.mutate(request.authorized, &review, new, self, request.warnings).await?;
+            let scale_before;
+            let (mut mutated, pinned) = match (new, &source) {
+                (None, Source::Scale(change)) => {
+                    let (old_scale, scale) = scale::changed(&*old, change, &endpoint, request.warnings)?;
+                    scale_before = old_scale;
+                    review.old = Some(&scale_before);
+                    review.codec = &Body::<Scale>::CODEC;
+                    let scale = Box::new(scale);
+                    let mutated =
+                        self.chain.mutate(request.authorized, &review, scale, self, request.warnings).await?;
+                    let mut mutated = mutated.turn(|scale| scale::scaled(served, &*old, &*scale))?;
+                    let pinned = self.check_identity(request, mutated.object(), &current, false)?;
+                    served.rules().default(mutated.object());
+                    (mutated, pinned)
+                }
+                (new, source) => {
+                    let mut new = new.ok_or_else(errors::method_not_allowed)?;
+                    let replaces = matches!(source, Source::Replace(_));
+                    let pinned = self.check_identity(request, &mut *new, &current, replaces)?;
+                    served.rules().default(&mut *new);
+                    // An apply knows its managers already.
+                    if !matches!(source, Source::Patch(PatchKind::Apply, _)) {
+                        endpoint.record(&mut *new, Some(before));
+                    }
+                    let mutated =
+                        self.chain.mutate(request.authorized, &review, new, self, request.warnings).await?;
+                    (mutated, pinned)
+                }
+            };
             let context = self.context(request);
             served.rules().prepare_update(&context, mutated.object(), &*old, part);
             mutated.object().meta_mut().self_link = Str::new();
@@ -114,7 +133,13 @@ impl Registry {
                 }
                 Err(errors::invalid(&kind.group, &kind.kind, &object.meta().name, problems))
             };
-            let mut admitted = self.chain.validate(&review, mutated, self, request.warnings, check).await?;
+            let view = match source {
+                Source::Scale(_) => Some(scale::scale_of(served, mutated.peek())?.0),
+                _ => None,
+            };
+            let view = view.as_ref().map(|scale| scale as &dyn Object);
+            let mut admitted =
+                self.chain.validate_view(&review, mutated, view, self, request.warnings, check).await?;
             for text in served.rules().warnings(admitted.object(), Some(&*old)) {
                 if !request.warnings.contains(&text) {
                     request.warnings.push(text);

@@ -30,8 +30,6 @@ mod tests;
 mod toleration_restriction;
 mod volume_resize;
 
-pub use pod_topology_labels::topology_labels;
-
 use std::path::PathBuf;
 use std::sync::Arc;
 

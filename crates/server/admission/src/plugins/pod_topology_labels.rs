@@ -1,9 +1,9 @@
 //! PodTopologyLabels (KEP-4742): a pod that has a node carries the node's zone and region as labels.
 //!
-//! Here the pods that are created with a node; binding gives the labels to the others, by [`topology_labels`].
+//! Pods that are created with a node have them from here; a binding carries them to the others.
 
 use meta::{Object, Status, Str};
-use types::core::v1::{Node, Pod};
+use types::core::v1::{Binding, Node, Pod};
 
 use super::Plugin;
 use crate::review::{Operation, Review, as_mut};
@@ -13,7 +13,7 @@ use crate::world::{World, WorldExt};
 const LABELS: [&str; 2] = ["topology.kubernetes.io/region", "topology.kubernetes.io/zone"];
 
 /// The topology labels of a node; none for a node that does not exist.
-pub fn topology_labels(world: &dyn World, node: &str) -> Vec<(&'static str, Str)> {
+fn topology_labels(world: &dyn World, node: &str) -> Vec<(&'static str, Str)> {
     let Some(node) = world.get::<Node>("", node) else { return Vec::new() };
     LABELS.iter().filter_map(|key| Some((*key, node.metadata.labels.get(key)?.clone()))).collect()
 }
@@ -33,14 +33,18 @@ impl Plugin for PodTopologyLabels {
         world: &dyn World,
         _: &mut Vec<String>,
     ) -> Result<(), Status> {
-        if !review.is(Operation::Create, "", "pods") {
+        if review.operation != Operation::Create || !review.on("", "pods") {
             return Ok(());
         }
-        let Some(pod) = as_mut::<Pod>(object).filter(|pod| !pod.spec.node_name.is_empty()) else {
-            return Ok(());
+        let node = match review.target.subresource.as_str() {
+            "" => as_mut::<Pod>(object).map(|pod| pod.spec.node_name.clone()),
+            "binding" => as_mut::<Binding>(object).map(|binding| binding.target.name.clone()),
+            _ => None,
         };
-        for (key, value) in topology_labels(world, &pod.spec.node_name) {
-            pod.metadata.labels.insert(key, value);
+        if let Some(node) = node.filter(|node| !node.is_empty()) {
+            for (key, value) in topology_labels(world, &node) {
+                object.meta_mut().labels.insert(key, value);
+            }
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! `pods/binding`: the scheduler's answer. Binding is final, and happens once.
 
-use call::{DryRun, WriteOptions};
+use call::{DryRun, Target, WriteOptions};
 use meta::{Object, Status, Time};
 use types::core::v1::{Binding, Pod, PodCondition};
 
@@ -9,27 +9,25 @@ use crate::outcome::Outcome;
 use crate::registry::{Registry, Request};
 
 impl Registry {
+    /// Binds the request's pod. Admission is asked for `reviewed`, which differs at `POST .../bindings`.
     pub(super) async fn bind(
         &self,
         request: &mut Request<'_>,
+        reviewed: &Target,
         binding: Box<Binding>,
         options: &WriteOptions,
     ) -> Result<Outcome, Status> {
         let target = request.target;
-        if !binding.metadata.name.is_empty() && binding.metadata.name != target.name {
-            return Err(errors::bad_request("name in URL does not match name in Binding object"));
-        }
-        validate(&binding)?;
-        let now = Time::from_unix(self.now_s());
-        let labels = admission::topology_labels(self, &binding.target.name);
-        let assign = |object: &mut dyn Object| match object.as_any_mut().downcast_mut::<Pod>() {
-            Some(pod) => {
-                assign(pod, &binding, now)?;
-                for (key, value) in &labels {
-                    pod.metadata.labels.insert(*key, value.clone());
-                }
-                Ok(())
+        let check = |binding: &Binding| {
+            if !binding.metadata.name.is_empty() && binding.metadata.name != target.name {
+                return Err(errors::bad_request("name in URL does not match name in Binding object"));
             }
+            validate(binding)
+        };
+        let binding = self.admit_body(request, reviewed, binding, options, check).await?;
+        let now = Time::from_unix(self.now_s());
+        let assign = |object: &mut dyn Object| match object.as_any_mut().downcast_mut::<Pod>() {
+            Some(pod) => assign(pod, &binding, now),
             None => Ok(()),
         };
         if options.dry_run == DryRun::All {

@@ -22,9 +22,13 @@ impl Registry {
         options: &WriteOptions,
     ) -> Result<Outcome, Status> {
         let target = request.target;
-        if !eviction.metadata.name.is_empty() && eviction.metadata.name != target.name {
-            return Err(errors::bad_request("name in URL does not match name in Eviction object"));
-        }
+        let check = |eviction: &Eviction| match eviction.metadata.name == target.name {
+            false if !eviction.metadata.name.is_empty() => {
+                Err(errors::bad_request("name in URL does not match name in Eviction object"))
+            }
+            _ => Ok(()),
+        };
+        let eviction = self.admit_body(request, target, eviction, options, check).await?;
         let current = self.find_object(request.served, &target.namespace, &target.name).await?;
         let current = current.ok_or_else(|| request.not_found())?;
         let pod = meta::downcast_ref::<Pod>(&**current.object()).ok_or_else(|| request.not_found())?;
@@ -50,7 +54,8 @@ impl Registry {
             precondition,
             ..DeleteOptions::default()
         };
-        self.delete(request, delete).await?;
+        // Who may evict the pod was asked above; the deletion that follows is the server's own.
+        self.delete_admitted(request, delete).await?;
         Ok(Outcome::Done(created(), 201))
     }
 

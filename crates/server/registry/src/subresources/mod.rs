@@ -5,11 +5,13 @@
 
 mod approval;
 mod binding;
+mod body;
 mod eviction;
-mod scale;
+pub(crate) mod scale;
 mod token;
 
 pub(crate) use approval::stamp_conditions;
+pub(crate) use body::Body;
 
 use call::Action;
 use meta::{Object, Status};
@@ -37,7 +39,9 @@ impl Registry {
         let verbs = request.served.subresource(&name).ok_or_else(errors::no_such_resource)?.verbs;
         match (name.as_str(), action) {
             ("scale", action) => self.scale(request, action).await,
-            ("binding", Action::Create(body, options)) => self.bind(request, body_of(body)?, &options).await,
+            ("binding", Action::Create(body, options)) => {
+                self.bind(request, request.target, body_of(body)?, &options).await
+            }
             ("eviction", Action::Create(body, options)) => {
                 self.evict(request, body_of(body)?, &options).await
             }
@@ -76,7 +80,7 @@ impl Registry {
             warnings: &mut *request.warnings,
             notes: request.notes,
         };
-        self.bind(&mut inner, binding, options).await
+        self.bind(&mut inner, request.target, binding, options).await
     }
 
     /// Changes a stored object as the server itself decides: `change` makes the new state of the current one, or

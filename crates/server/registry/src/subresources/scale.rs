@@ -47,13 +47,8 @@ impl Registry {
         change: Change,
         options: WriteOptions,
     ) -> Result<Outcome, Status> {
-        let (served, given, now_s) = (request.served.clone(), options.clone(), self.now_s());
-        let compute = move |old: &dyn Object| {
-            let endpoint = Endpoint { served: &served, subresource: "scale", options: &given, now_s };
-            rescaled(old, &change, &endpoint)
-        };
-        let compute = Source::Compute(Box::new(compute));
-        let updated = self.update_part(request, compute, &options, rules::Subresource::Main).await?;
+        let source = Source::Scale(change);
+        let updated = self.update_part(request, source, &options, rules::Subresource::Main).await?;
         match &updated {
             Outcome::Stored(stored) | Outcome::Created(stored) => answer(request.served, &**stored.object()),
             Outcome::Made(object, _) => answer(request.served, &**object),
@@ -63,13 +58,20 @@ impl Registry {
 }
 
 /// What a client wants of a scale.
-enum Change {
+pub(crate) enum Change {
+    /// All of it.
     Replace(Scale),
+    /// A part.
     Patch(PatchKind, Bytes),
 }
 
-/// The object whose scale was changed, with the owner of its replicas.
-fn rescaled(old: &dyn Object, change: &Change, endpoint: &Endpoint<'_>) -> Result<Box<dyn Object>, Status> {
+/// The scale before and after a change, with the owners of its fields.
+pub(crate) fn changed(
+    old: &dyn Object,
+    change: &Change,
+    endpoint: &Endpoint<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<(Scale, Scale), Status> {
     let (mut before, _) = scale_of(endpoint.served, old)?;
     before.metadata.managed_fields = managed::to_scale(endpoint.served, old);
     let mut json = Vec::new();
@@ -78,7 +80,7 @@ fn rescaled(old: &dyn Object, change: &Change, endpoint: &Endpoint<'_>) -> Resul
     let mut scale = match change {
         Change::Replace(scale) => scale.clone(),
         Change::Patch(PatchKind::Apply, body) => {
-            let applied = managed::apply(endpoint, state, body, &mut Vec::new())?;
+            let applied = managed::apply(endpoint, state, body, warnings)?;
             *super::body_of::<Scale>(applied)?
         }
         Change::Patch(kind, body) => patched(&before, *kind, body)?,
@@ -86,9 +88,18 @@ fn rescaled(old: &dyn Object, change: &Change, endpoint: &Endpoint<'_>) -> Resul
     if !matches!(change, Change::Patch(PatchKind::Apply, _)) {
         endpoint.record(&mut scale, Some(state));
     }
-    let mut object = scaled(endpoint.served, old, &scale)?;
-    object.meta_mut().managed_fields =
-        managed::to_parent(endpoint.served, old, &scale.metadata.managed_fields);
+    Ok((before, scale))
+}
+
+/// The object whose scale is to be this one, with the owner of its replicas.
+pub(crate) fn scaled(
+    served: &Served,
+    old: &dyn Object,
+    scale: &dyn Object,
+) -> Result<Box<dyn Object>, Status> {
+    let scale = meta::downcast_ref::<Scale>(scale).ok_or_else(errors::method_not_allowed)?;
+    let mut object = with_replicas(served, old, scale)?;
+    object.meta_mut().managed_fields = managed::to_parent(served, old, &scale.metadata.managed_fields);
     Ok(object)
 }
 
@@ -111,7 +122,7 @@ fn patched(before: &Scale, kind: PatchKind, body: &[u8]) -> Result<Scale, Status
 }
 
 /// The object with the replicas of `scale`, after checking what the client says about the object.
-fn scaled(served: &Served, old: &dyn Object, scale: &Scale) -> Result<Box<dyn Object>, Status> {
+fn with_replicas(served: &Served, old: &dyn Object, scale: &Scale) -> Result<Box<dyn Object>, Status> {
     if let Some(paths) = served.custom().and_then(|custom| custom.kind.scale()) {
         // What is wrong with the number is told by the object's own rules.
         let mut object = old.clone_object();
@@ -153,7 +164,7 @@ fn scaled(served: &Served, old: &dyn Object, scale: &Scale) -> Result<Box<dyn Ob
 }
 
 /// The scale of an object, and whether it says how many replicas it wants.
-fn scale_of(served: &Served, object: &dyn Object) -> Result<(Scale, bool), Status> {
+pub(crate) fn scale_of(served: &Served, object: &dyn Object) -> Result<(Scale, bool), Status> {
     if let Some(paths) = served.custom().and_then(|custom| custom.kind.scale()) {
         let value = custom::whole(object);
         return custom::scale::read(paths, object.meta(), &value).map_err(errors::bare_of);

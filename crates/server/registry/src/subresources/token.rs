@@ -1,15 +1,12 @@
 //! `serviceaccounts/token`: TokenRequest (KEP-1205).
 
 use authn::{Bound, TokenIssue};
-use call::{DryRun, WriteOptions};
+use call::WriteOptions;
 use meta::{BadValue, FieldError, FieldErrorKind, Status, Time};
 use types::authentication::v1::TokenRequest;
 use types::core::v1::{Node, Pod, Secret};
 
-use admission::{NoCodec, Operation, Options, Review};
-
 use crate::errors;
-use crate::managed::Endpoint;
 use crate::outcome::Outcome;
 use crate::registry::{Registry, Request};
 use crate::served::Served;
@@ -62,29 +59,13 @@ impl Registry {
         }
         let lifetime = body.spec.expiration_seconds.unwrap_or(LIFETIME_DEFAULT_S);
         body.spec.expiration_seconds = Some(lifetime);
-        Endpoint { served: request.served, subresource: "token", options, now_s: self.now_s() }
-            .record(&mut *body, None);
         validate(&body)?;
         body.metadata.name = target.name.clone();
         body.metadata.namespace = target.namespace.clone();
         body.metadata.uid = account.meta().uid.clone();
         body.metadata.creation_timestamp = Some(Time::from_unix(self.now_s()));
-        let review = Review {
-            operation: Operation::Create,
-            target,
-            user: request.authorized.user(),
-            old: None,
-            dry_run: options.dry_run == DryRun::All,
-            notes: request.notes,
-            options: Options::Write(options),
-            codec: &NoCodec,
-        };
-        let mut mutated =
-            self.chain.mutate(request.authorized, &review, body, self, request.warnings).await?;
-        let bound = self.bound(request, mutated.peek()).await?;
-        let Some(body) = mutated.object().as_any_mut().downcast_mut::<TokenRequest>() else {
-            return Err(errors::bad_request("the body is of another kind"));
-        };
+        let mut body = self.admit_body(request, target, body, options, validate).await?;
+        let bound = self.bound(request, &body).await?;
         // Only now, for admission asks whether the audience was named.
         if body.spec.audiences.is_empty() {
             body.spec.audiences = self.tokens.issuer().audiences.iter().cloned().collect();
@@ -117,13 +98,11 @@ impl Registry {
         body.status.token = self.tokens.issue(&issue).map_err(errors::internal)?.into();
         // Clients renew by this time, so it tells of the lifetime that was asked for.
         body.status.expiration_timestamp = Some(Time::from_unix(self.now_s() + lifetime));
-        let made = body.clone();
-        Ok(Outcome::Made(std::sync::Arc::new(made), 201))
+        Ok(Outcome::Made(std::sync::Arc::new(*body), 201))
     }
 
     /// What the token is bound to, after checking that it exists.
-    async fn bound(&self, request: &Request<'_>, body: &dyn meta::Object) -> Result<Option<Bound>, Status> {
-        let Some(body) = meta::downcast_ref::<TokenRequest>(body) else { return Ok(None) };
+    async fn bound(&self, request: &Request<'_>, body: &TokenRequest) -> Result<Option<Bound>, Status> {
         let Some(wanted) = body.spec.bound_object_ref.as_deref() else { return Ok(None) };
         let namespace = request.target.namespace.as_str();
         let (plural, scope) = match (wanted.api_version.as_str(), wanted.kind.as_str()) {
