@@ -83,14 +83,14 @@ pub enum BadValue {
 impl BadValue {
     /// The JSON of a struct.
     pub fn json<T: Struct>(value: &T) -> Self {
-        let mut w = crate::json::JsonWriter::default();
+        let mut w = crate::json::JsonWriter { as_sent: true, ..Default::default() };
         value.write_json_value(&mut w);
         Self::Plain(String::from_utf8_lossy(&w.out).into_owned())
     }
 
     /// The JSON of any value that a field can hold: lists, maps, pointers.
     pub fn of<V: crate::Value>(value: &V) -> Self {
-        let mut w = crate::json::JsonWriter::default();
+        let mut w = crate::json::JsonWriter { as_sent: true, ..Default::default() };
         value.write_json(&mut w);
         Self::Plain(String::from_utf8_lossy(&w.out).into_owned())
     }

@@ -3,7 +3,7 @@
 //! The internal structs have the fields of the v1 structs under their Go names, every field present. What differs is
 //! named in [`fields`].
 
-use meta::{Field, Struct, Ty, TypeInfo, json::JsonWriter};
+use meta::{BadValue, Field, List, Struct, Ty, TypeInfo, is_absent, json::JsonWriter};
 use serde_json::Value;
 
 const CONTEXT_LINES: usize = 3;
@@ -18,8 +18,26 @@ pub fn internal<T: Struct>(old: &T, new: &T) -> String {
 /// The internal form of a value as JSON in one line.
 pub fn internal_json<T: Struct>(value: &T) -> String {
     let mut out = String::new();
-    write_struct(&mut out, T::INFO, &plain(value), None);
+    write(&mut out, Ty::Struct(T::INFO), false, &plain(value), None);
     out
+}
+
+/// The internal form of a value, as errors quote it.
+pub fn shown<T: Struct>(value: &T) -> BadValue {
+    BadValue::Plain(internal_json(value))
+}
+
+/// The internal form of what may be absent.
+pub fn shown_option<T: Struct>(value: Option<&T>) -> BadValue {
+    BadValue::Plain(value.map_or_else(|| "null".to_owned(), internal_json))
+}
+
+/// The internal form of a list.
+pub fn shown_list<T: Struct>(values: &List<T>) -> BadValue {
+    match is_absent(values) {
+        true => BadValue::Plain("null".to_owned()),
+        false => BadValue::Plain(crate::check::json_list(values.iter().map(internal_json))),
+    }
 }
 
 fn pretty<T: Struct>(value: &T) -> Vec<String> {
@@ -29,10 +47,13 @@ fn pretty<T: Struct>(value: &T) -> Vec<String> {
 }
 
 fn plain<T: Struct>(value: &T) -> Value {
-    let mut w = JsonWriter::default();
+    let mut w = JsonWriter { as_sent: true, ..JsonWriter::default() };
     value.write_json_value(&mut w);
     serde_json::from_slice(&w.out).unwrap_or(Value::Null)
 }
+
+/// Where the types live that internal structs use as they are.
+const SHARED: &str = "io.k8s.apimachinery.";
 
 /// Fields that the internal pod spec keeps inside its security context.
 const IN_SECURITY_CONTEXT: [&str; 5] =
@@ -53,8 +74,20 @@ fn fields<'a>(info: &'static TypeInfo, value: &'a Value) -> Vec<(&'static Field,
 fn write_struct(out: &mut String, info: &'static TypeInfo, value: &Value, indent: Option<usize>) {
     let fields = fields(info, value);
     open(out, '{', indent);
-    for (i, (field, inner)) in fields.iter().enumerate() {
+    let mut i = 0;
+    for (field, inner) in &fields {
+        // Metadata is embedded, so its fields stand among the others, under their public names.
+        if field.name == "metadata" {
+            for (k, v) in inner.as_object().into_iter().flatten() {
+                item(out, i, indent);
+                name(out, k, indent);
+                public(out, v, indent.map(|n| n + 1));
+                i += 1;
+            }
+            continue;
+        }
         item(out, i, indent);
+        i += 1;
         name(out, field.go_name, indent);
         if info.name == "PodSpec" && field.name == "securityContext" && !inner.is_null() {
             security_context(out, info, field, value, inner, indent.map(|n| n + 1));
@@ -89,6 +122,8 @@ fn write(out: &mut String, ty: Ty, pointer: bool, value: &Value, indent: Option<
     let absent = value.is_null();
     match ty {
         Ty::Struct(_) if absent && pointer => out.push_str("null"),
+        // What all groups share has one form only.
+        Ty::Struct(info) if info.model.starts_with(SHARED) => public(out, value, indent),
         Ty::Struct(info) => write_struct(out, info, value, indent),
         Ty::List(element) => match value.as_array() {
             None => out.push_str("null"),
@@ -125,6 +160,32 @@ fn write(out: &mut String, ty: Ty, pointer: bool, value: &Value, indent: Option<
             Some(text) => out.push_str(&crate::check::json_string(text)),
             None => out.push_str(&value.to_string()),
         },
+    }
+}
+
+/// A value as clients know it.
+fn public(out: &mut String, value: &Value, indent: Option<usize>) {
+    match value {
+        Value::Object(entries) if !entries.is_empty() => {
+            open(out, '{', indent);
+            for (i, (k, v)) in entries.iter().enumerate() {
+                item(out, i, indent);
+                name(out, k, indent);
+                public(out, v, indent.map(|n| n + 1));
+            }
+            close(out, '}', indent);
+        }
+        Value::Array(items) if !items.is_empty() => {
+            open(out, '[', indent);
+            for (i, v) in items.iter().enumerate() {
+                item(out, i, indent);
+                public(out, v, indent.map(|n| n + 1));
+            }
+            close(out, ']', indent);
+        }
+        Value::String(text) => out.push_str(&crate::check::json_string(text)),
+        Value::Null => out.push_str("{}"),
+        other => out.push_str(&other.to_string()),
     }
 }
 
@@ -248,6 +309,7 @@ fn steps(old: &[String], new: &[String]) -> Vec<Step> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use meta::Codec as _;
     use types::core::v1::{EphemeralContainer, PodSpec};
 
     #[test]
@@ -268,5 +330,24 @@ mod tests {
                 "  \"SecurityContext\": {\n-  \"HostNetwork\": false,\n+  \"HostNetwork\": true,\n"
             )
         );
+    }
+
+    #[test]
+    fn errors_quote_the_internal_form() {
+        use types::{batch::v1::PodFailurePolicyRule, policy::v1::PodDisruptionBudgetSpec};
+        let rule = br#"{"action":"Ignore","onExitCodes":{"operator":"In","values":[]}}"#;
+        let rule = PodFailurePolicyRule::from_json(rule).expect("JSON");
+        let exit_codes = r#"{"ContainerName":null,"Operator":"In","Values":[]}"#;
+        let text = format!(r#"{{"Action":"Ignore","OnExitCodes":{exit_codes},"OnPodConditions":null}}"#);
+        assert_eq!(internal_json(&rule), text);
+        let budget = br#"{"minAvailable":"5%","selector":{"matchLabels":{"a":"b"}}}"#;
+        let budget = PodDisruptionBudgetSpec::from_json(budget).expect("JSON");
+        assert_eq!(
+            internal_json(&budget),
+            r#"{"MinAvailable":"5%","Selector":{"matchLabels":{"a":"b"}},"MaxUnavailable":null,"UnhealthyPodEvictionPolicy":null}"#
+        );
+        let template = br#"{"metadata":{"labels":{"a":"b"}},"spec":{"nodeName":"n"}}"#;
+        let template = types::core::v1::PodTemplateSpec::from_json(template).expect("JSON");
+        assert!(internal_json(&template).starts_with(r#"{"labels":{"a":"b"},"Spec":{"Volumes":null,"#));
     }
 }

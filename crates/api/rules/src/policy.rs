@@ -4,7 +4,6 @@ use crate::apps::{at_most_all, count_or_percent};
 use crate::check::{Errs, labels};
 use crate::rule::spec_and_status;
 use crate::{Context, Path, Rules};
-use meta::BadValue;
 use types::policy::v1::PodDisruptionBudget;
 
 impl Rules for PodDisruptionBudget {
@@ -15,7 +14,7 @@ impl Rules for PodDisruptionBudget {
         let spec = &self.spec;
         if spec.min_available.is_some() && spec.max_unavailable.is_some() {
             // Upstream quotes its internal form of the whole spec.
-            e.invalid(&at, BadValue::json(spec), "minAvailable and maxUnavailable cannot be both set");
+            e.invalid(&at, crate::diff::shown(spec), "minAvailable and maxUnavailable cannot be both set");
         }
         for (field, value) in
             [("minAvailable", &spec.min_available), ("maxUnavailable", &spec.max_unavailable)]

@@ -95,5 +95,5 @@ fn identifier(e: &mut Errs, at: &Path<'_>, id: &str) {
 
 /// A value quoted as JSON.
 fn quoted<T: meta::Struct>(value: &T) -> BadValue {
-    BadValue::json(value)
+    crate::diff::shown(value)
 }

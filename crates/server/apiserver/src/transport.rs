@@ -102,7 +102,7 @@ impl Transport for InProcess {
             options.field_manager = component(&authorized.user().name).into();
         }
         let mut warnings = Vec::new();
-        if let Some(review) = reviews::perform(&self.server, &authorized, &mut call).await {
+        if let Some(review) = reviews::perform(&self.server, &authorized, &mut call, &mut warnings).await {
             let outcome = review.map(|object| Outcome::Made(object.into(), 201));
             crate::audit::answered(record, outcome.as_ref());
             crate::audit::end_inside(record).await;

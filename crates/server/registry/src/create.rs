@@ -5,6 +5,7 @@ use call::{DryRun, WriteOptions};
 use meta::{Object, Status, Str, Time};
 
 use crate::commit::Committed;
+use crate::convert::to_validated;
 use crate::errors;
 use crate::managed::Endpoint;
 use crate::outcome::Outcome;
@@ -48,10 +49,13 @@ impl Registry {
         let attempts = if generated { NAME_ATTEMPTS } else { 1 };
         let mut quota_attempts = 0;
         let mut attempt = 0;
+        let spare = object.clone_object();
+        let mut object = Some(object);
         loop {
             attempt += 1;
             let last = attempt >= attempts;
-            match self.create_once(request, object.clone_object(), options).await {
+            let one = object.take().unwrap_or_else(|| spare.clone_object());
+            match self.create_once(request, one, options).await {
                 Err(status) if !last && status.is_already_exists() => {}
                 Err(status) if status.is_already_exists() && generated => {
                     return Err(self.generated_name_taken(request, status));
@@ -100,7 +104,10 @@ impl Registry {
         let leases = self.allocate_for_new(mutated.object())?;
         let kind = served.resource();
         let check = |object: &dyn Object| {
-            let problems = served.rules().validate_create(&context, object);
+            let problems = match to_validated(object) {
+                Some((served, object)) => served.rules().validate_create(&context, &*object),
+                None => served.rules().validate_create(&context, object),
+            };
             if problems.is_empty() {
                 return Ok(());
             }

@@ -4,11 +4,11 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use admission::{Chain, Notes};
+use admission::{Chain, Notes, Operation, Options, Review};
 use arc_swap::ArcSwap;
 use authn::Tokens;
 use authz::{Authorized, Authorizer};
-use call::{Action, Call, Target, WriteOptions};
+use call::{Action, Call, DryRun, Target, WriteOptions};
 use env::Env;
 use ipnet::IpNet;
 use meta::Status;
@@ -200,9 +200,37 @@ impl Registry {
         }
     }
 
-    /// Records the managers of a review, which is answered but never stored.
-    pub fn own_review(&self, served: &Served, object: &mut dyn meta::Object, options: &WriteOptions) {
-        Endpoint { served, subresource: "", options, now_s: self.now_s() }.record(object, None);
+    /// What admission makes of a review, which is answered but never stored. With `own` its managers are recorded.
+    ///
+    /// # Errors
+    /// When admission refuses it.
+    pub async fn admit_review(
+        &self,
+        authorized: &Authorized,
+        asked: (&Target, &Served, &WriteOptions),
+        mut object: Box<dyn meta::Object>,
+        own: bool,
+        warnings: &mut Vec<String>,
+    ) -> Result<Box<dyn meta::Object>, Status> {
+        let (target, served, options) = asked;
+        if own {
+            Endpoint { served, subresource: "", options, now_s: self.now_s() }.record(&mut *object, None);
+        }
+        let notes = Notes::default();
+        let review = Review {
+            operation: Operation::Create,
+            target,
+            user: authorized.user(),
+            old: None,
+            dry_run: options.dry_run == DryRun::All,
+            notes: &notes,
+            options: Options::Write(options),
+            codec: served,
+        };
+        let mutated = self.chain.mutate(authorized, &review, object, self, warnings).await?;
+        let admitted = self.chain.validate(&review, mutated, self, warnings, |_| Ok(())).await;
+        warnings.extend(notes.take_warnings());
+        admitted.map(|admitted| admitted.into_parts().0)
     }
 
     /// What the kind's rules may know of the request.

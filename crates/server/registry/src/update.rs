@@ -10,6 +10,7 @@ use types::autoscaling::v1::Scale;
 use types::core::v1::Namespace;
 
 use crate::commit::Committed;
+use crate::convert::to_validated;
 use crate::create::same_namespace;
 use crate::errors;
 use crate::managed::{self, Before, Endpoint};
@@ -127,7 +128,12 @@ impl Registry {
             let leases = self.allocate_for_changed(mutated.object(), &*old)?;
             let kind = served.resource();
             let check = |object: &dyn Object| {
-                let problems = served.rules().validate_update(&context, object, &*old, part);
+                let problems = match (to_validated(object), to_validated(&*old)) {
+                    (Some((served, object)), Some((_, old))) => {
+                        served.rules().validate_update(&context, &*object, &*old, part)
+                    }
+                    _ => served.rules().validate_update(&context, object, &*old, part),
+                };
                 if problems.is_empty() {
                     return Ok(());
                 }

@@ -161,7 +161,7 @@ fn strategy(e: &mut Errs, at: &Path<'_>, spec: &StatefulSetSpec) {
         ("OnDelete", Some(rolling)) => {
             e.invalid(
                 &rolling_at,
-                BadValue::json(&**rolling),
+                crate::diff::shown(&**rolling),
                 "only allowed for updateStrategy 'RollingUpdate'",
             );
         }

@@ -2,6 +2,7 @@
 
 use crate::check::{Errs, qualified_name};
 use crate::core::pod::template;
+use crate::diff;
 use crate::{Context, Path};
 use meta::BadValue;
 use types::batch::v1::{Job, JobSpec, PodFailurePolicy, PodFailurePolicyRule, SuccessPolicy};
@@ -59,11 +60,7 @@ pub(super) fn check(e: &mut Errs, at: &Path<'_>, spec: &JobSpec, cx: &Context) {
     }
     if let Some(policy) = &spec.success_policy {
         if spec.completion_mode.as_deref() != Some("Indexed") {
-            e.invalid(
-                &at.child("successPolicy"),
-                BadValue::json(&**policy),
-                "requires indexed completion mode",
-            );
+            e.invalid(&at.child("successPolicy"), diff::shown(&**policy), "requires indexed completion mode");
         } else {
             success_policy(e, &at.child("successPolicy"), spec, policy);
         }
@@ -196,14 +193,12 @@ fn failure_rule(e: &mut Errs, at: &Path<'_>, spec: &JobSpec, rule: &PodFailurePo
     match (rule.on_exit_codes.is_some(), rule.on_pod_conditions.is_empty()) {
         (true, false) => e.invalid(
             at,
-            BadValue::json(rule),
+            diff::shown(rule),
             "specifying both OnExitCodes and OnPodConditions is not supported",
         ),
-        (false, true) => e.invalid(
-            at,
-            BadValue::json(rule),
-            "specifying one of OnExitCodes and OnPodConditions is required",
-        ),
+        (false, true) => {
+            e.invalid(at, diff::shown(rule), "specifying one of OnExitCodes and OnPodConditions is required")
+        }
         _ => {}
     }
 }
@@ -347,12 +342,12 @@ pub(super) fn update(e: &mut Errs, at: &Path<'_>, new: &Job, old: &Job) {
             c.resources.clone_from(&before.resources);
         }
     }
-    e.immutable(&at.child("template"), &template, &then.template, || BadValue::of(&now.template));
+    e.immutable(&at.child("template"), &template, &then.template, || diff::shown(&now.template));
     e.immutable(&at.child("completionMode"), &now.completion_mode, &then.completion_mode, || {
         BadValue::of(&now.completion_mode)
     });
     e.immutable(&at.child("podFailurePolicy"), &now.pod_failure_policy, &then.pod_failure_policy, || {
-        BadValue::of(&now.pod_failure_policy)
+        diff::shown_option(now.pod_failure_policy.as_deref())
     });
     e.immutable(
         &at.child("backoffLimitPerIndex"),
@@ -362,7 +357,7 @@ pub(super) fn update(e: &mut Errs, at: &Path<'_>, new: &Job, old: &Job) {
     );
     e.immutable(&at.child("managedBy"), &now.managed_by, &then.managed_by, || BadValue::of(&now.managed_by));
     e.immutable(&at.child("successPolicy"), &now.success_policy, &then.success_policy, || {
-        BadValue::of(&now.success_policy)
+        diff::shown_option(now.success_policy.as_deref())
     });
 }
 
@@ -397,7 +392,7 @@ pub(super) fn status(e: &mut Errs, new: &Job, old: &Job) {
     if finished("Complete") && finished("Failed") {
         e.invalid(
             &at.child("conditions"),
-            BadValue::of(&s.conditions),
+            diff::shown_list(&s.conditions),
             "cannot set Complete=True and Failed=true conditions",
         );
     }

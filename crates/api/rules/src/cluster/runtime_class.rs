@@ -28,7 +28,7 @@ impl Rules for RuntimeClass {
             scheduling::tolerations(e, &list, &s.tolerations);
             for (i, t) in s.tolerations.iter().enumerate() {
                 if s.tolerations[..i].contains(t) {
-                    e.duplicate(&list.index(i), meta::BadValue::json(t));
+                    e.duplicate(&list.index(i), crate::diff::shown(t));
                 }
             }
         }

@@ -106,7 +106,7 @@ fn scope_selector(e: &mut Errs, at: &Path<'_>, spec: &ResourceQuotaSpec, selecto
             e.invalid(&at.child("scopeName"), scope, "unsupported scope");
         }
         for _ in 0..misfits(spec, scope) {
-            e.invalid(at, BadValue::json(selector), "unsupported scope applied to resource");
+            e.invalid(at, crate::diff::shown(selector), "unsupported scope applied to resource");
         }
         let by_existence = SCOPES[..4].contains(&scope) || scope == "CrossNamespacePodAffinity";
         if by_existence && r.operator != "Exists" {

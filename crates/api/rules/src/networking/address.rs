@@ -1,6 +1,7 @@
 //! IPAddresses and ServiceCIDRs: which addresses services may have, and who has them.
 
 use crate::check::{Errs, Messages, dns_subdomain, ip, path_segment};
+use crate::diff;
 use crate::rule::spec_and_status;
 use crate::{Context, Path, Rules};
 use meta::BadValue;
@@ -41,7 +42,7 @@ impl Rules for IPAddress {
             &Path::root("spec").child("parentRef"),
             &self.spec.parent_ref,
             &old.spec.parent_ref,
-            || BadValue::of(&self.spec.parent_ref),
+            || diff::shown_option(self.spec.parent_ref.as_deref()),
         );
     }
 }

@@ -3,6 +3,7 @@
 use super::{driver, fully_qualified, identifier};
 use crate::check::{BadValue, Errs, IMMUTABLE, dns_label, dns_subdomain, name_subdomain, qualified_name};
 use crate::core::pod::scheduling::node_selector;
+use crate::diff;
 use crate::rule::spec_only;
 use crate::{Context, Path, Rules};
 use meta::{Quantity, Str};
@@ -70,7 +71,7 @@ impl Rules for ResourceSlice {
             if selector.node_selector_terms.len() != 1 {
                 e.invalid(
                     &selector_at.child("nodeSelectorTerms"),
-                    BadValue::of(&selector.node_selector_terms),
+                    diff::shown_list(&selector.node_selector_terms),
                     "must have exactly one node selector term",
                 );
             }

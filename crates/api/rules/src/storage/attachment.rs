@@ -5,7 +5,6 @@ use crate::core::persistent_volume::{default_spec, spec};
 use crate::core::volume_source::csi_driver_name;
 use crate::rule::spec_and_status;
 use crate::{Context, Path, Rules};
-use meta::BadValue;
 use types::storage::v1::VolumeAttachment;
 
 const ERROR_BYTES_MAX: usize = 1024;
@@ -56,7 +55,7 @@ impl Rules for VolumeAttachment {
     fn check_update(&self, old: &Self, e: &mut Errs, cx: &Context) {
         self.check(e, cx);
         if self.spec != old.spec {
-            e.invalid(&Path::root("spec"), BadValue::json(&self.spec), crate::check::IMMUTABLE);
+            e.invalid(&Path::root("spec"), crate::diff::shown(&self.spec), crate::check::IMMUTABLE);
         }
     }
 

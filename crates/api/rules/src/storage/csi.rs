@@ -136,7 +136,7 @@ impl Rules for CSINode {
             let Some(old) = old.spec.drivers.iter().find(|d| d.name == new.name) else { continue };
             let same = (&new.node_id, &new.topology_keys) == (&old.node_id, &old.topology_keys);
             if !same {
-                e.invalid(&list.index(i), BadValue::json(new), crate::check::IMMUTABLE);
+                e.invalid(&list.index(i), crate::diff::shown(new), crate::check::IMMUTABLE);
             }
         }
     }

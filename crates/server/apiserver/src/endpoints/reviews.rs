@@ -20,6 +20,7 @@ pub(crate) async fn perform(
     server: &Server,
     authorized: &Authorized,
     call: &mut Call,
+    warnings: &mut Vec<String>,
 ) -> Option<Result<Box<dyn Object>, Status>> {
     if !matches!(call.target.group.as_str(), "authentication.k8s.io" | "authorization.k8s.io") {
         return None;
@@ -29,10 +30,12 @@ pub(crate) async fn perform(
     let (namespace, mut object) = (target.namespace.clone(), object.clone_object());
     // What asks about oneself is answered by a new object.
     let about_self = matches!(&*target.resource, "selfsubjectrulesreviews" | "selfsubjectreviews");
-    if !about_self
-        && let Some(served) = registry::Served::find(&target.group, &target.version, &target.resource)
-    {
-        server.registry.own_review(&served, &mut *object, options);
+    if let Some(served) = registry::Served::find(&target.group, &target.version, &target.resource) {
+        let asked = (target, &served, &*options);
+        object = match server.registry.admit_review(authorized, asked, object, !about_self, warnings).await {
+            Ok(object) => object,
+            Err(status) => return Some(Err(status)),
+        };
     }
     let user = authorized.user();
     let any = object.as_any_mut();

@@ -57,6 +57,14 @@ pub(crate) fn to_storage(served: &Served, object: Box<dyn Object>) -> Box<dyn Ob
     object
 }
 
+/// The version in which an object is validated, where that is not its own: autoscalers are checked as what is stored.
+/// Events have rules of their own in each of their groups.
+pub(crate) fn to_validated(object: &dyn Object) -> Option<(Served, Box<dyn Object>)> {
+    let hpa = meta::downcast_ref::<hpa1::HorizontalPodAutoscaler>(object)?;
+    let served = Served::stored_version("autoscaling", "horizontalpodautoscalers")?;
+    Some((served, Box::new(to_hpa2(hpa))))
+}
+
 /// A custom object in another version of its kind; `None` when it is in that version already, or only a webhook can bring
 /// it there.
 fn custom_to(custom: &Custom, kind: &Kind, object: &dyn Object) -> Option<Box<dyn Object>> {

@@ -118,7 +118,7 @@ fn pod_ips(e: &mut Errs, at: &Path<'_>, status: &PodStatus) {
         ip::address(e, &at.index(i), &entry.ip);
     }
     let ips: Vec<&Str> = status.pod_ips.iter().map(|p| &p.ip).collect();
-    families(e, at, &ips, || BadValue::of(&status.pod_ips));
+    families(e, at, &ips, || crate::diff::shown_list(&status.pod_ips));
 }
 
 fn host_ips(e: &mut Errs, at: &Path<'_>, status: &PodStatus) {
@@ -130,7 +130,7 @@ fn host_ips(e: &mut Errs, at: &Path<'_>, status: &PodStatus) {
         ip::address(e, &at.index(i), &entry.ip);
     }
     let ips: Vec<&Str> = status.host_ips.iter().map(|p| &p.ip).collect();
-    families(e, at, &ips, || BadValue::of(&status.host_ips));
+    families(e, at, &ips, || crate::diff::shown_list(&status.host_ips));
 }
 
 /// At most one address of each family, and none twice.
