@@ -92,7 +92,8 @@ impl Writer {
     }
 }
 
-fn not_acceptable(offer: Offer) -> Status {
+/// The refusal of a request that accepts no form there is.
+pub(crate) fn not_acceptable(offer: Offer) -> Status {
     let mut types = vec!["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
     if offer.stream {
         types = vec!["application/json", "application/vnd.kubernetes.protobuf;stream=watch"];
@@ -254,8 +255,14 @@ fn stored_response(stored: &Stored, code: u16, writer: &Writer) -> Result<Respon
     Ok(compressed(respond(code, accepted.format.name(), Body::full(body)), writer))
 }
 
+/// Whether the kinds of a group are questions, of which there is nothing to show in columns.
+pub(crate) fn is_review(group: &str) -> bool {
+    matches!(group, "authentication.k8s.io" | "authorization.k8s.io")
+}
+
 fn made_response(object: &dyn Object, code: u16, writer: &Writer) -> Result<Response<Body>, Status> {
-    let accepted = writer.accepted(Offer::OBJECT)?;
+    let reviewed = is_review(&object.group_version_kind().group);
+    let accepted = writer.accepted(if reviewed { Offer::UNTABLED } else { Offer::OBJECT })?;
     let body = match accepted.shape {
         Shape::Object => {
             let gvk = object.group_version_kind();

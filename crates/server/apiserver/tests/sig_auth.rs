@@ -2,128 +2,15 @@
 //! it; and what hostile clients get.
 #![expect(clippy::unwrap_used, reason = "what these tests are made of is written here")]
 
-use std::sync::Arc;
+mod machine;
 
-use apiserver::{Admission, ApiServer, ApiServerHandle, Config, RequestHeaderNames, TlsFiles};
-use authn::{SigningKey, Tokens};
+use authn::Tokens;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD as B64};
-use bytes::Bytes;
 use env::Env;
-use http::Request;
-use outbound::Caller;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use machine::{ISSUER, Machine};
+use rcgen::{CertificateParams, DnType, KeyPair};
 use serde_json::{Value as Json, json};
-use tokio::net::TcpListener;
-
-const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
-
-struct Machine {
-    server: ApiServerHandle,
-    authority: Vec<u8>,
-    signer: SigningKey,
-}
-
-impl Machine {
-    async fn start() -> Self {
-        Self::authorized_by(apiserver::Authorization::default()).await
-    }
-
-    async fn authorized_by(authorization: apiserver::Authorization) -> Self {
-        let ca_key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "test");
-        let authority = params.self_signed(&ca_key).unwrap().pem().into_bytes();
-        let issuer = Issuer::new(params, ca_key);
-        let key = KeyPair::generate().unwrap();
-        let names = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        let certificate = names.signed_by(&key, &issuer).unwrap().pem().into_bytes();
-        let env = Env::real();
-        let disk = engine::MemoryDisk::default();
-        let store = mvcc::Embedded::in_memory(&disk, &env, &mvcc::Options::default()).unwrap();
-        let account_key = KeyPair::generate().unwrap().serialize_pem().into_bytes();
-        let server = ApiServer::start(Config {
-            store: Arc::new(store),
-            env,
-            listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
-            advertise_address: None,
-            tls: TlsFiles {
-                certificate,
-                key: key.serialize_pem().into_bytes(),
-                client_ca: authority.clone(),
-                proxy_ca: Vec::new(),
-            },
-            request_header: RequestHeaderNames::default(),
-            token_file: "admin,admin,1,\"system:masters\"\nalice,alice,2\n".into(),
-            service_account_key: account_key.clone(),
-            service_account_issuer: ISSUER.into(),
-            service_ranges: vec!["10.96.0.0/16".parse().unwrap()],
-            node_ports: 30000..=32767,
-            kubelet_client: None,
-            proxy_client: None,
-            aggregator_routing: false,
-            authentication: apiserver::Authentication::default(),
-            authorization,
-            admission: Admission::default(),
-            audit: None,
-            checks: Vec::new(),
-        })
-        .await
-        .unwrap();
-        let machine = Machine { server, authority, signer: SigningKey::from_pem(&account_key).unwrap() };
-        machine.admin("POST", "/api/v1/namespaces", &json!({ "metadata": { "name": "web" } })).await;
-        machine
-    }
-
-    /// Status and body of a request with these headers.
-    async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &Json) -> (u16, Json) {
-        let caller = Caller::new(outbound::Config {
-            server: format!("https://localhost:{}", self.server.address().port()),
-            certificate_authority: Some(self.authority.clone()),
-            ..outbound::Config::default()
-        })
-        .unwrap();
-        let kind = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
-        let mut request = Request::builder().method(method).uri(path).header("content-type", kind);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
-        let response = caller.send(request.body(body).unwrap()).await.unwrap();
-        let status = response.status().as_u16();
-        let answer = response.into_body().read(16 << 20).await.unwrap();
-        let text = || String::from_utf8_lossy(&answer).into();
-        (status, serde_json::from_slice(&answer).unwrap_or_else(|_| text()))
-    }
-
-    async fn with_token(&self, token: &str, method: &str, path: &str, body: &Json) -> (u16, Json) {
-        self.send(method, path, &[("authorization", &format!("Bearer {token}"))], body).await
-    }
-
-    /// The answer to an administrator, which must be a good one.
-    async fn admin(&self, method: &str, path: &str, body: &Json) -> Json {
-        let (status, answer) = self.with_token("admin", method, path, body).await;
-        assert!((200..300).contains(&status), "{method} {path}: {status} {answer}");
-        answer
-    }
-
-    async fn account(&self, name: &str) -> Json {
-        self.admin("POST", "/api/v1/namespaces/web/serviceaccounts", &json!({ "metadata": { "name": name } }))
-            .await
-    }
-
-    async fn token(&self, account: &str, spec: &Json) -> String {
-        let path = format!("/api/v1/namespaces/web/serviceaccounts/{account}/token");
-        let answer = self.admin("POST", &path, &json!({ "spec": spec })).await;
-        answer["status"]["token"].as_str().unwrap().to_owned()
-    }
-
-    async fn review(&self, token: &str) -> Json {
-        let body = json!({ "kind": "TokenReview", "spec": { "token": token } });
-        self.admin("POST", "/apis/authentication.k8s.io/v1/tokenreviews", &body).await["status"].clone()
-    }
-}
 
 /// ServiceAccount lifecycle; update a ServiceAccount.
 #[tokio::test(flavor = "multi_thread")]

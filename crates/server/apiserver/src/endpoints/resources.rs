@@ -13,7 +13,7 @@ use scheme::Objects;
 use super::options;
 use super::plain::{page_not_found, unavailable_representation};
 use super::{access, components, groups, reviews};
-use crate::answer::Answer;
+use crate::answer::{Answer, is_review, not_acceptable};
 use crate::http::media::{Format, Offer, accept, body_format, content_type};
 use crate::pipeline::Decoded;
 use crate::server::Server;
@@ -34,6 +34,13 @@ pub(super) async fn serve(
     };
     if let Some(answer) = wrong_representation(decoded) {
         return answer;
+    }
+    let info = &decoded.info;
+    let untabled = is_review(&info.group)
+        || matches!(&*info.subresource, "binding" | "eviction" | "token")
+        || (info.group.is_empty() && info.resource == "bindings");
+    if untabled && accept(decoded.header(header::ACCEPT), Offer::UNTABLED, false).is_none() {
+        return Answer::Refused(not_acceptable(Offer::UNTABLED));
     }
     if access::is_connection(&served, decoded) {
         return access::serve(server, authorized, decoded, request).await;

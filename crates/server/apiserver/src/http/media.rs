@@ -101,6 +101,8 @@ pub struct Offer {
 impl Offer {
     /// Objects in any shape.
     pub const OBJECT: Offer = Offer { table: true, metadata: true, stream: false, protobuf: true };
+    /// Objects without columns: reviews, and what other kinds' subresources take.
+    pub const UNTABLED: Offer = Offer { table: false, ..Offer::OBJECT };
     /// Answers that are no resources, such as Status.
     pub const PLAIN: Offer = Offer { table: false, metadata: false, stream: false, protobuf: true };
 }

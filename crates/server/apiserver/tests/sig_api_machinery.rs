@@ -1,0 +1,260 @@
+//! What the conformance suite asks of the machinery that all kinds share: admission of subresources, definitions in several
+//! versions, watches, chunks, tables, field validation.
+#![expect(clippy::unwrap_used, reason = "what these tests are made of is written here")]
+
+mod machine;
+
+use std::time::Duration;
+
+use machine::Machine;
+use serde_json::{Value as Json, json};
+
+const POLICIES: &str = "/apis/admissionregistration.k8s.io/v1";
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+const CONFIG_MAPS: &str = "/api/v1/namespaces/web/configmaps";
+
+/// Asks until the answer is as wanted: what the server itself follows takes a moment to reach it.
+async fn until(
+    machine: &Machine,
+    method: &str,
+    path: &str,
+    body: &Json,
+    wanted: impl Fn(u16, &Json) -> bool,
+) -> Json {
+    let asking = async {
+        loop {
+            let (status, answer) = machine.with_token("admin", method, path, body).await;
+            if wanted(status, &answer) {
+                return answer;
+            }
+        }
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(30), asking).await;
+    answer.unwrap_or_else(|_| panic!("{method} {path} never answered as wanted"))
+}
+
+/// A policy of either kind with its binding, on some resources of one group.
+async fn policy(machine: &Machine, kind: &str, name: &str, rule: (&str, &str, &[&str]), spec: Json) {
+    let (group, operation, resources) = rule;
+    let mut spec = spec;
+    spec["failurePolicy"] = "Fail".into();
+    spec["matchConstraints"] = json!({ "resourceRules": [{
+        "apiGroups": [group], "apiVersions": ["*"], "operations": [operation], "resources": resources,
+    }] });
+    let body = json!({ "metadata": { "name": name }, "spec": spec });
+    machine.admin("POST", &format!("{POLICIES}/{kind}admissionpolicies"), &body).await;
+    let mut bound = json!({ "policyName": name });
+    if kind == "validating" {
+        bound["validationActions"] = json!(["Deny"]);
+    }
+    let body = json!({ "metadata": { "name": name }, "spec": bound });
+    machine.admin("POST", &format!("{POLICIES}/{kind}admissionpolicybindings"), &body).await;
+}
+
+fn annotate() -> Json {
+    let expression = "Object{metadata: Object.metadata{annotations: {\"seen\": object.kind}}}";
+    json!({ "reinvocationPolicy": "Never", "mutations": [{
+        "patchType": "ApplyConfiguration", "applyConfiguration": { "expression": expression },
+    }] })
+}
+
+fn pod(name: &str) -> Json {
+    json!({ "metadata": { "name": name }, "spec": {
+        "automountServiceAccountToken": false, "containers": [{ "name": "a", "image": "x" }],
+    } })
+}
+
+/// What bindings, evictions and token requests carry passes policies as the kind that it is, and is changed by them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_subresources_take_passes_policies() {
+    let machine = Machine::start().await;
+    machine.account("default").await;
+    policy(
+        &machine,
+        "mutating",
+        "mark",
+        ("", "CREATE", &["pods/binding", "serviceaccounts/token"]),
+        annotate(),
+    )
+    .await;
+    let refuse = json!({ "validations": [{
+        "expression": "object.kind == 'Eviction' && object.metadata.name != 'keep'", "message": "this one stays",
+    }] });
+    policy(&machine, "validating", "keep", ("", "CREATE", &["pods/eviction"]), refuse).await;
+    let token = "/api/v1/namespaces/web/serviceaccounts/default/token";
+    let seen =
+        |kind: &'static str| move |_: u16, answer: &Json| answer["metadata"]["annotations"]["seen"] == kind;
+    until(&machine, "POST", token, &json!({ "spec": {} }), seen("TokenRequest")).await;
+    for name in ["keep", "go"] {
+        machine.admin("POST", "/api/v1/namespaces/web/pods", &pod(name)).await;
+        let path = format!("/api/v1/namespaces/web/pods/{name}");
+        let binding = json!({ "metadata": { "name": name }, "target": { "kind": "Node", "name": "n" } });
+        machine.admin("POST", &format!("{path}/binding"), &binding).await;
+        let bound = machine.admin("GET", &path, &Json::Null).await;
+        assert_eq!(bound["spec"]["nodeName"], "n");
+        assert_eq!(bound["metadata"]["annotations"]["seen"], "Binding");
+    }
+    let evict =
+        |name: &str| json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": name } });
+    let path = "/api/v1/namespaces/web/pods/keep/eviction";
+    let refused = until(&machine, "POST", path, &evict("keep"), |status, _| status == 422).await;
+    assert!(refused["message"].as_str().unwrap().ends_with("denied request: this one stays"), "{refused}");
+    machine.admin("POST", "/api/v1/namespaces/web/pods/go/eviction", &evict("go")).await;
+    let (_, kept) = machine.with_token("admin", "GET", "/api/v1/namespaces/web/pods/keep", &Json::Null).await;
+    assert!(kept["metadata"]["deletionTimestamp"].is_null(), "{kept}");
+}
+
+/// A scale is reviewed as a Scale, whatever it scales, and what is stored is what reviewers made of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn scales_are_reviewed_as_scales() {
+    let machine = Machine::start().await;
+    let rule = ("apps", "UPDATE", &["deployments/scale"][..]);
+    let limit = json!({ "validations": [{
+        "expression": "object.kind == 'Scale' && oldObject.kind == 'Scale' && object.spec.replicas <= 5",
+        "message": "too many",
+    }] });
+    policy(&machine, "validating", "limit", rule, limit).await;
+    let raise = json!({ "reinvocationPolicy": "Never", "mutations": [{
+        "patchType": "ApplyConfiguration",
+        "applyConfiguration": { "expression": "Object{spec: Object.spec{replicas: object.spec.replicas + 1}}" },
+    }] });
+    policy(&machine, "mutating", "raise", rule, raise).await;
+    let list = "/apis/apps/v1/namespaces/web/deployments";
+    let labels = json!({ "app": "d" });
+    let deployment = json!({ "metadata": { "name": "d" }, "spec": {
+        "selector": { "matchLabels": labels }, "template": { "metadata": { "labels": labels }, "spec": pod("x")["spec"] },
+    } });
+    machine.admin("POST", list, &deployment).await;
+    let scale = format!("{list}/d/scale");
+    let to = |replicas: i64| json!({ "spec": { "replicas": replicas } });
+    until(&machine, "PATCH", &scale, &to(9), |status, _| status == 422).await;
+    until(&machine, "PATCH", &scale, &to(2), |_, scale| scale["spec"]["replicas"] == 3).await;
+    assert_eq!(machine.admin("GET", &format!("{list}/d"), &Json::Null).await["spec"]["replicas"], 3);
+}
+
+/// Reviews have no columns: who accepts nothing but a Table is told so. Policies see them like any other object.
+#[tokio::test(flavor = "multi_thread")]
+async fn reviews_have_no_table_and_pass_policies() {
+    let machine = Machine::start().await;
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let question = json!({ "spec": { "nonResourceAttributes": { "path": "/", "verb": "get" } } });
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    let ask = |accept: &'static str| {
+        let headers = [("authorization", "Bearer admin"), ("accept", accept)];
+        let (machine, question) = (&machine, &question);
+        async move { machine.send("POST", path, &headers, question).await }
+    };
+    let (status, answer) = ask(table).await;
+    assert_eq!((status, &answer["reason"]), (406, &json!("NotAcceptable")));
+    let (status, answer) = ask("application/json;as=Table;v=v1;g=meta.k8s.io,application/json").await;
+    assert_eq!((status, &answer["kind"]), (201, &json!("SelfSubjectAccessReview")));
+    let headers = [("authorization", "Bearer admin"), ("accept", table)];
+    let (status, answer) = machine.send("GET", CONFIG_MAPS, &headers, &Json::Null).await;
+    assert_eq!((status, &answer["kind"]), (200, &json!("Table")));
+    let refuse = json!({ "validations": [{ "expression": "false", "message": "ask somebody else" }] });
+    let rule = ("authorization.k8s.io", "CREATE", &["selfsubjectaccessreviews"][..]);
+    policy(&machine, "validating", "mute", rule, refuse).await;
+    until(&machine, "POST", path, &question, |status, _| status == 422).await;
+}
+
+fn definition(versions: Json) -> Json {
+    json!({ "metadata": { "name": "tests.stable.example.com" }, "spec": {
+        "group": "stable.example.com", "scope": "Namespaced", "versions": versions,
+        "names": { "plural": "tests", "singular": "test", "kind": "Test", "listKind": "TestList" },
+    } })
+}
+
+fn version(name: &str, storage: bool) -> Json {
+    json!({ "name": name, "served": true, "storage": storage, "schema": { "openAPIV3Schema": {
+        "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+    } } })
+}
+
+/// The stored version of a definition moves, and the old one goes once nothing is stored in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stored_version_of_a_definition_moves() {
+    let machine = Machine::start().await;
+    let path = format!("{DEFINITIONS}/tests.stable.example.com");
+    machine.admin("POST", DEFINITIONS, &definition(json!([version("v1", true), version("v2", false)]))).await;
+    let list = |version: &str| format!("/apis/stable.example.com/{version}/namespaces/web/tests");
+    let object =
+        json!({ "apiVersion": "stable.example.com/v1", "kind": "Test", "metadata": { "name": "a" }, "x": 1 });
+    until(&machine, "POST", &list("v1"), &object, |status, _| status == 201).await;
+    let moved = json!({ "spec": { "versions": [version("v1", false), version("v2", true)] } });
+    let moved = machine.admin("PATCH", &path, &moved).await;
+    assert_eq!(moved["status"]["storedVersions"], json!(["v1", "v2"]));
+    let only_new = json!({ "spec": { "versions": [version("v2", true)] } });
+    let (status, refused) = machine.with_token("admin", "PATCH", &path, &only_new).await;
+    assert_eq!(
+        (status, &refused["details"]["causes"][0]["field"]),
+        (422, &json!("status.storedVersions[0]"))
+    );
+    until(&machine, "PATCH", &format!("{}/a", list("v2")), &json!({ "y": 2 }), |status, _| status == 200)
+        .await;
+    let emptied = json!({ "status": { "storedVersions": ["v2"] } });
+    machine.admin("PATCH", &format!("{path}/status"), &emptied).await;
+    machine.admin("PATCH", &path, &only_new).await;
+    until(&machine, "GET", &list("v1"), &Json::Null, |status, _| status == 404).await;
+    let read = machine.admin("GET", &format!("{}/a", list("v2")), &Json::Null).await;
+    assert_eq!(
+        (&read["apiVersion"], &read["x"], &read["y"]),
+        (&json!("stable.example.com/v2"), &json!(1), &json!(2))
+    );
+}
+
+/// The schemas of several definitions reach OpenAPI in both versions, and leave it when a version is not served any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn definitions_are_published_in_openapi() {
+    let machine = Machine::start().await;
+    machine.admin("POST", DEFINITIONS, &definition(json!([version("v1", true), version("v2", false)]))).await;
+    let model = |version: &str| format!("com.example.stable.{version}.Test");
+    let (first, second) = (model("v1"), model("v2"));
+    let has = |document: &Json, name: &str| !document["definitions"][name].is_null();
+    let wanted = |_: u16, d: &Json| has(d, &first) && has(d, &second);
+    until(&machine, "GET", "/openapi/v2", &Json::Null, wanted).await;
+    let path = "/openapi/v3/apis/stable.example.com/v2";
+    let document = until(&machine, "GET", path, &Json::Null, |status, _| status == 200).await;
+    assert!(document["components"]["schemas"][&second].is_object());
+    let mut gone = version("v2", false);
+    gone["served"] = false.into();
+    let change = json!({ "spec": { "versions": [version("v1", true), gone] } });
+    machine.admin("PATCH", &format!("{DEFINITIONS}/tests.stable.example.com"), &change).await;
+    let wanted = |_: u16, d: &Json| has(d, &first) && !has(d, &second);
+    until(&machine, "GET", "/openapi/v2", &Json::Null, wanted).await;
+    until(&machine, "GET", path, &Json::Null, |status, _| status == 404).await;
+}
+
+/// A watch from a version sees what entered and left its selector since; pages tell how much is left.
+#[tokio::test(flavor = "multi_thread")]
+async fn watches_and_pages_start_where_they_are_told() {
+    let machine = Machine::start().await;
+    let named = |name: &str| json!({ "metadata": { "name": name, "labels": { "watched": "yes" } } });
+    let first = machine.admin("POST", CONFIG_MAPS, &named("a")).await;
+    let path = format!("{CONFIG_MAPS}/a");
+    for (label, data) in [("yes", "1"), ("no", "2"), ("yes", "3")] {
+        let change = json!({ "metadata": { "labels": { "watched": label } }, "data": { "at": data } });
+        machine.admin("PATCH", &path, &change).await;
+    }
+    machine.admin("DELETE", &path, &Json::Null).await;
+    let from = first["metadata"]["resourceVersion"].as_str().unwrap();
+    let query =
+        format!("{CONFIG_MAPS}?watch=1&timeoutSeconds=1&labelSelector=watched%3Dyes&resourceVersion={from}");
+    let (status, events) = machine.with_token("admin", "GET", &query, &Json::Null).await;
+    assert_eq!(status, 200);
+    let events = events.as_str().unwrap().lines().map(|line| serde_json::from_str::<Json>(line).unwrap());
+    let kinds: Vec<String> = events.map(|event| event["type"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(kinds, ["MODIFIED", "DELETED", "ADDED", "DELETED"]);
+    for name in ["b", "c", "d", "e", "f"] {
+        machine.admin("POST", CONFIG_MAPS, &named(name)).await;
+    }
+    let (mut token, mut seen) = (String::new(), 0);
+    loop {
+        let query = format!("{CONFIG_MAPS}?limit=2&labelSelector=&continue={token}");
+        let page = machine.admin("GET", &query, &Json::Null).await;
+        seen += page["items"].as_array().unwrap().len();
+        let Some(next) = page["metadata"]["continue"].as_str() else { break };
+        assert_eq!(page["metadata"]["remainingItemCount"], json!(5 - seen));
+        token = next.to_owned();
+    }
+    assert_eq!(seen, 5);
+}
