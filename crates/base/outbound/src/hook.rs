@@ -119,6 +119,18 @@ impl Hook {
         }
     }
 
+    /// Posts a document once. Whatever the server answers is fine, if it is no refusal.
+    ///
+    /// # Errors
+    /// When the server did not take it.
+    pub async fn tell(&self, body: Bytes) -> Result<(), HookError> {
+        match self.once(body).await {
+            (_, Ok(_)) => Ok(()),
+            (Some(200..=299), Err(HookError::Garbage(_))) => Ok(()),
+            (_, Err(error)) => Err(error),
+        }
+    }
+
     async fn once(&self, body: Bytes) -> (Option<u16>, Result<Json, HookError>) {
         let exchange = std::pin::pin!(self.exchange(body));
         match select(exchange, self.env.sleep(self.timeout)).await {

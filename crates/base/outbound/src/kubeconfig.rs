@@ -171,8 +171,10 @@ impl Config {
         path: &Path,
         context: Option<&str>,
     ) -> Result<Config, ConfigError> {
-        let file: File = serde_norway::from_str(text)
+        let mut file: File = serde_norway::from_str(text)
             .map_err(|error| ConfigError::Parse { path: path.to_owned(), reason: error.to_string() })?;
+        // A user of whom the file says nothing but the name has no credentials.
+        file.users.iter_mut().for_each(|user| drop(user.value.get_or_insert_default()));
         let folder = path.parent().unwrap_or(Path::new(""));
         let name = context.unwrap_or(&file.current_context);
         let context = find(&file.contexts, "context", name)?;
@@ -325,6 +327,14 @@ contexts:
         assert_eq!(config.token.as_deref(), Some("secret"));
         assert_eq!(config.namespace, "team");
         assert_eq!(config.impersonate.unwrap().groups, ["devs"]);
+    }
+
+    #[test]
+    fn a_user_may_have_no_credentials() {
+        let text = "clusters: [{name: c, cluster: {server: 'http://x'}}]\nusers: [{name: u}]\n\
+                    contexts: [{name: x, context: {cluster: c, user: u}}]\ncurrent-context: x\n";
+        let config = Config::from_kubeconfig_text(text, Path::new("file"), None).unwrap();
+        assert!(config.token.is_none() && config.client_certificate.is_none());
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use crate::check::{BadValue, Errs, dns_label, dns_subdomain};
 use crate::rule::spec_and_status;
 use crate::{Context, Path, Rules};
-use meta::Str;
-use types::certificates::v1::CertificateSigningRequest;
+use meta::{List, Str};
+use types::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestCondition};
 
 const USAGES: [&str; 23] = [
     "any",
@@ -53,7 +53,7 @@ impl Rules for CertificateSigningRequest {
         self.status.clone_from(&old.status);
     }
 
-    fn prepare_status(&mut self, old: &Self, _cx: &Context) {
+    fn prepare_status(&mut self, old: &Self, cx: &Context) {
         self.spec.clone_from(&old.spec);
         // Approval and denial come through the subresource of that name only.
         let decided = |kind: &str| kind == "Approved" || kind == "Denied";
@@ -70,14 +70,16 @@ impl Rules for CertificateSigningRequest {
             }
             false => added,
         };
+        stamp(&mut self.status.conditions, old, cx);
     }
 
-    fn prepare_subresource(&mut self, old: &Self, _name: &str, _cx: &Context) {
+    fn prepare_subresource(&mut self, old: &Self, _name: &str, cx: &Context) {
         // An approval changes conditions and nothing else.
         let conditions = std::mem::take(&mut self.status.conditions);
         self.spec.clone_from(&old.spec);
         self.status.clone_from(&old.status);
         self.status.conditions = conditions;
+        stamp(&mut self.status.conditions, old, cx);
     }
 
     fn check(&self, e: &mut Errs, _cx: &Context) {
@@ -142,6 +144,22 @@ impl Rules for CertificateSigningRequest {
 
     fn field(&self, label: &str) -> Option<Str> {
         (label == "spec.signerName").then(|| self.spec.signer_name.clone())
+    }
+}
+
+/// Times that a client left out: when a condition was told, and since when it is as it is.
+fn stamp(
+    conditions: &mut List<CertificateSigningRequestCondition>,
+    old: &CertificateSigningRequest,
+    cx: &Context,
+) {
+    for condition in conditions.iter_mut() {
+        condition.last_update_time = condition.last_update_time.or(cx.now);
+        if condition.last_transition_time.is_none() {
+            let mut known = old.status.conditions.iter();
+            let same = known.find(|c| c.type_ == condition.type_ && c.status == condition.status);
+            condition.last_transition_time = same.and_then(|c| c.last_transition_time).or(cx.now);
+        }
     }
 }
 
