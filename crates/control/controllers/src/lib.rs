@@ -7,6 +7,7 @@
 #![expect(clippy::result_large_err, reason = "Status is the error of the API, as the transports pass it")]
 
 mod autoscale;
+mod bootstrap;
 mod certificates;
 mod claims;
 mod common;
@@ -30,4 +31,4 @@ mod volumes;
 
 pub use certificates::{Authority, SignError};
 pub use serviceaccount::{LegacyToken, SignLegacy};
-pub use table::{Config, Entry, Handle, TABLE, Transports, run, run_on};
+pub use table::{Config, Entry, Handle, TABLE, Transports, enabled, run, run_on};

@@ -12,8 +12,8 @@ use reconcile::Context;
 use crate::certificates::{self, Authority};
 use crate::serviceaccount::SignLegacy;
 use crate::{
-    autoscale, claims, cronjob, daemonset, deployment, disruption, endpoints, garbage, job, namespace, node,
-    policystatus, quota, replicas, roles, serviceaccount, statefulset, volumes,
+    autoscale, bootstrap, claims, cronjob, daemonset, deployment, disruption, endpoints, garbage, job,
+    namespace, node, policystatus, quota, replicas, roles, serviceaccount, statefulset, volumes,
 };
 
 /// The user that reads for all controllers.
@@ -57,6 +57,51 @@ fn started(running: impl Send + Sync + 'static) -> Option<Started> {
     Some(Box::new(running))
 }
 
+/// Controllers that run only when they are named.
+const NAMED_ONLY: [&str; 2] = ["bootstrap-signer-controller", "token-cleaner-controller"];
+
+/// Older names of controllers (`--controllers` takes both), where the name without `-controller` is none.
+const ALIASES: &[(&str, &str)] = &[
+    ("bootstrapsigner", "bootstrap-signer-controller"),
+    ("csrapproving", "certificatesigningrequest-approving-controller"),
+    ("csrcleaner", "certificatesigningrequest-cleaner-controller"),
+    ("csrsigning", "certificatesigningrequest-signing-controller"),
+    ("endpoint", "endpoints-controller"),
+    ("endpointslicemirroring", "endpointslice-mirroring-controller"),
+    ("ephemeral-volume", "ephemeral-volume-controller"),
+    ("garbagecollector", "garbage-collector-controller"),
+    ("horizontalpodautoscaling", "horizontal-pod-autoscaler-controller"),
+    ("nodeipam", "node-ipam-controller"),
+    ("nodelifecycle", "node-lifecycle-controller"),
+    ("persistentvolume-binder", "persistentvolume-binder-controller"),
+    ("persistentvolume-expander", "persistentvolume-expander-controller"),
+    ("podgc", "pod-garbage-collector-controller"),
+    ("pv-protection", "persistentvolume-protection-controller"),
+    ("pvc-protection", "persistentvolumeclaim-protection-controller"),
+    ("resource-claim-controller", "resourceclaim-controller"),
+    ("root-ca-cert-publisher", "root-ca-certificate-publisher-controller"),
+    ("serviceaccount-token", "serviceaccount-token-controller"),
+    ("tokencleaner", "token-cleaner-controller"),
+    ("ttl-after-finished", "ttl-after-finished-controller"),
+];
+
+/// Whether a list as of `--controllers` enables a controller: what names it first counts, then `*` for those that need not
+/// be named.
+pub fn enabled(list: &[String], name: &str) -> bool {
+    let means = |item: &str| {
+        let whole = ALIASES.iter().find(|(alias, _)| *alias == item).map_or(item, |(_, whole)| whole);
+        whole == name || name.strip_suffix("-controller") == Some(whole)
+    };
+    for item in list {
+        match item.strip_prefix('-') {
+            Some(off) if means(off) => return false,
+            None if means(item) => return true,
+            _ => {}
+        }
+    }
+    list.iter().any(|item| item == "*") && !NAMED_ONLY.contains(&name)
+}
+
 /// Every controller.
 pub static TABLE: &[Entry] = &[
     Entry {
@@ -80,7 +125,12 @@ pub static TABLE: &[Entry] = &[
     Entry {
         name: "token-cleaner-controller",
         account: "token-cleaner",
-        start: |c, _| started(serviceaccount::start_token_cleaner(c)),
+        start: |c, _| started(bootstrap::start_cleaner(c)),
+    },
+    Entry {
+        name: "bootstrap-signer-controller",
+        account: "bootstrap-signer",
+        start: |c, _| started(bootstrap::start_signer(c)),
     },
     Entry {
         name: "root-ca-certificate-publisher-controller",
@@ -283,4 +333,30 @@ pub fn run_on(config: &Config, informers: Arc<Informers>) -> Handle {
     };
     let running = TABLE.iter().filter(|entry| (config.enabled)(entry.name)).filter_map(start).collect();
     Handle { informers, _running: running }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::enabled;
+
+    #[test]
+    fn controllers_are_chosen_as_upstream_does() {
+        let list = |text: &str| text.split(',').map(str::to_owned).collect::<Vec<_>>();
+        for (chosen, name, on) in [
+            ("*", "job-controller", true),
+            ("*,-job", "job-controller", false),
+            ("*,-job-controller", "job-controller", false),
+            ("job", "job-controller", true),
+            ("cronjob", "job-controller", false),
+            ("-job,*", "job-controller", false),
+            ("job,-job", "job-controller", true),
+            ("*", "token-cleaner-controller", false),
+            ("*,tokencleaner", "token-cleaner-controller", true),
+            ("*,bootstrap-signer-controller", "bootstrap-signer-controller", true),
+            ("csrsigning", "certificatesigningrequest-signing-controller", true),
+            ("", "job-controller", false),
+        ] {
+            assert_eq!(enabled(&list(chosen), name), on, "{chosen} {name}");
+        }
+    }
 }

@@ -3,20 +3,15 @@
 use std::time::Duration;
 
 use informer::Key;
-use meta::Time;
 use reconcile::{Context, Controller, Next, Plan, Reconciler, Running, World};
 use types::core::v1::Secret;
 
-const NAMESPACE: &str = "kube-system";
-const TYPE: &str = "bootstrap.kubernetes.io/token";
+use super::{is_token, left_s};
 
 /// Starts the controller.
 pub(crate) fn start(context: &Context) -> Running {
     Controller::new("token_cleaner", "token-cleaner-controller", context.clone(), Cleaner)
-        .on::<Secret>(|secret, _| {
-            let token = secret.metadata.namespace == NAMESPACE && secret.type_ == TYPE;
-            if token { vec![Key::of(secret)] } else { Vec::new() }
-        })
+        .on::<Secret>(|secret, _| if is_token(secret) { vec![Key::of(secret)] } else { Vec::new() })
         .start()
 }
 
@@ -25,10 +20,7 @@ pub(crate) struct Cleaner;
 impl Reconciler for Cleaner {
     fn reconcile(&self, key: &Key, world: &World, plan: &mut Plan) -> Next {
         let Some(secret) = world.get_key::<Secret>(key) else { return Next::Done };
-        let Some(text) = secret.data.get("expiration") else { return Next::Done };
-        // A time that nobody can read is over: a token is not good for ever by a mistake.
-        let end = std::str::from_utf8(&text.0).ok().and_then(|text| Time::parse(text.trim()).ok());
-        let left = end.map_or(0, |end| end.seconds - world.unix_seconds());
+        let Some(left) = left_s(&secret, world.unix_seconds()) else { return Next::Done };
         if left > 0 {
             return Next::After(Duration::from_secs(left.unsigned_abs()));
         }

@@ -1,9 +1,8 @@
-//! What every namespace gets: the ServiceAccount `default` and the root certificate of the cluster. Beside them, tokens
-//! that live in secrets: of ServiceAccounts (`legacy`) and of machines that join (`token_cleaner`).
+//! What every namespace gets: the ServiceAccount `default` and the root certificate of the cluster. Beside them, tokens of
+//! ServiceAccounts that live in secrets (`legacy`).
 
 mod legacy;
 mod root_ca;
-mod token_cleaner;
 
 use informer::Key;
 use reconcile::{Context, Controller, Next, Plan, Reconciler, Running, World, Write};
@@ -14,7 +13,6 @@ use crate::replicas::namespace_ends;
 pub(crate) use legacy::start as start_legacy;
 pub use legacy::{LegacyToken, SignLegacy};
 pub(crate) use root_ca::start as start_root_ca;
-pub(crate) use token_cleaner::start as start_token_cleaner;
 
 const DEFAULT: &str = "default";
 
