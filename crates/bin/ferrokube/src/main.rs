@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use cluster::apply::ApplyOptions;
+use cluster::certs::CertsCommand;
 use cluster::down::Workloads;
 use cluster::explain::{WhatIfOptions, WhyOptions};
 use cluster::images::ImagesCommand;
@@ -58,6 +59,9 @@ enum Command {
     /// Schedule for any API server, as a process of its own
     #[command(alias = "kube-scheduler")]
     Scheduler(SchedulerOptions),
+    /// See how long the cluster's certificates hold, and make new ones
+    #[command(subcommand)]
+    Certs(CertsCommand),
     /// Work with container images
     #[command(subcommand)]
     Images(ImagesCommand),
@@ -113,6 +117,7 @@ fn run() -> Result<()> {
             telemetry::init_logs("info")?;
             runtime.block_on(cluster::scheduler::run(options))
         }
+        Command::Certs(command) => cluster::certs::run(&command, &paths),
         Command::Images(command) => runtime.block_on(cluster::images::run(command, &paths)),
     }
 }

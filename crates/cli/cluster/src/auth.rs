@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use apiserver::{Authentication, AuthenticationConfiguration, Authorization, AuthorizationConfiguration};
-use authn::{TokenOptions, TokenWebhook, TokenWebhookSettings, VerifyingKey};
+use authn::{TokenOptions, TokenWebhook, TokenWebhookSettings};
 use env::Env;
 use outbound::Config;
 use serde::{Deserialize, Serialize};
+use serving::Pem;
 
 /// Who is accepted.
 #[derive(Clone, Debug, clap::Args, Serialize, Deserialize)]
@@ -71,7 +72,11 @@ pub struct AuthenticationOptions {
     /// Issuers of ServiceAccount tokens: the first issues, the others are accepted (may be repeated)
     #[arg(long, value_name = "URL")]
     pub service_account_issuer: Vec<String>,
-    /// Files with keys that ServiceAccount tokens may have been signed with (may be repeated)
+    /// Key that signs ServiceAccount tokens; read again when it changes [default: the cluster's own]
+    #[arg(long, value_name = "FILE")]
+    pub service_account_signing_key_file: Option<PathBuf>,
+    /// Files with keys that ServiceAccount tokens may have been signed with, several in a file; read again when they change
+    /// (may be repeated)
     #[arg(long, value_name = "FILE")]
     pub service_account_key_file: Vec<PathBuf>,
     /// Whether tokens in secrets end with their secret
@@ -104,6 +109,7 @@ impl Default for AuthenticationOptions {
             oidc_required_claim: Vec::new(),
             oidc_signing_algs: vec!["RS256".to_owned()],
             service_account_issuer: Vec::new(),
+            service_account_signing_key_file: None,
             service_account_key_file: Vec::new(),
             service_account_lookup: true,
             service_account_max_token_expiration: "0s".to_owned(),
@@ -162,18 +168,14 @@ impl AuthenticationOptions {
         }
     }
 
-    /// What the options come to; files are read.
-    pub(crate) fn open(&self, cluster_domain: &str, env: &Env) -> Result<Authentication> {
+    /// What the options come to; files are read. `retired` holds keys that signed tokens once.
+    pub(crate) fn open(&self, cluster_domain: &str, retired: &Pem, env: &Env) -> Result<Authentication> {
         let issuers = self.issuers()?;
         let mut own = vec![self.issuer(cluster_domain)];
         own.extend(self.service_account_issuer.iter().skip(1).cloned());
         issuers.validate(&own)?;
-        let mut accepted_keys = Vec::new();
-        for path in &self.service_account_key_file {
-            let keys = VerifyingKey::all_from_pem(&read(path)?)
-                .with_context(|| format!("--service-account-key-file {}", path.display()))?;
-            accepted_keys.extend(keys);
-        }
+        let mut accepted_keys = vec![retired.clone()];
+        accepted_keys.extend(self.service_account_key_file.iter().cloned().map(Pem::File));
         let max =
             duration("service-account-max-token-expiration", &self.service_account_max_token_expiration)?;
         Ok(Authentication {

@@ -9,10 +9,11 @@ use authn::User;
 use client::Client;
 use env::{Env, Task};
 use informer::Informers;
+use serving::Pem;
 
 use crate::encryption::Opened;
 use crate::options::Settings;
-use crate::pki::{Identity, Pki};
+use crate::pki::Pki;
 use crate::scheduler::InProcess;
 
 /// A running control plane. [`ControlPlane::stop`] ends it in order.
@@ -42,7 +43,7 @@ impl ControlPlane {
             true => None,
             false => {
                 let client = Client::new(server.transport(User::component("system:kube-scheduler")));
-                Some(InProcess::start(&settings.options, pki, client, &informers, env.clone()).await?)
+                Some(InProcess::start(settings, pki, client, &informers, env.clone()).await?)
             }
         };
         Ok(ControlPlane { server, informers, env, controllers, scheduler, _encryption: following })
@@ -96,7 +97,7 @@ async fn serve(settings: &Settings, pki: &Pki, opened: &Opened, env: Env) -> Res
     };
     let admission = apiserver::Admission::of(&choice, &env)?;
     let audit = crate::audit::auditor(&options.audit, &env)?;
-    let authentication = options.authentication.open(&options.cluster_domain, &env)?;
+    let authentication = options.authentication.open(&options.cluster_domain, &pki.retired_keys(), &env)?;
     let authorization = options.authorization.open(&env)?;
     let front_proxy = crate::front_proxy::open(&options.front_proxy, pki)?;
     let range = options.service_cidr.parse().context("--service-cidr is no range of addresses")?;
@@ -110,20 +111,22 @@ async fn serve(settings: &Settings, pki: &Pki, opened: &Opened, env: Env) -> Res
         listener,
         advertise_address: Some(advertised),
         tls: TlsFiles {
-            certificate: pem(&pki.apiserver.certificate_pem),
-            key: pem(&pki.apiserver.key_pem),
-            client_ca: pem(&pki.ca.certificate_pem),
+            serving: options.tls.material(pki.files("apiserver"))?,
+            client_ca: client_ca(settings, pki),
             proxy_ca: front_proxy.authority,
         },
         request_header: front_proxy.names,
         proxy_client: Some(front_proxy.client),
         aggregator_routing: options.front_proxy.enable_aggregator_routing,
         token_file,
-        service_account_key: pem(&pki.service_account.key_pem),
+        service_account_key: match &options.authentication.service_account_signing_key_file {
+            Some(path) => Pem::File(path.clone()),
+            None => pki.files("sa").key,
+        },
         service_account_issuer: options.authentication.issuer(&options.cluster_domain),
         service_ranges: vec![range],
         node_ports: 30_000..=32_767,
-        kubelet_client: Some(kubelet_client(&pki.ca, &pki.apiserver_kubelet_client)?),
+        kubelet_client: Some(kubelet_client(pki)?),
         authentication,
         authorization,
         admission,
@@ -134,14 +137,14 @@ async fn serve(settings: &Settings, pki: &Pki, opened: &Opened, env: Env) -> Res
     .context("the API server did not start")
 }
 
-fn pem(text: &str) -> Vec<u8> {
-    text.as_bytes().to_vec()
+fn kubelet_client(pki: &Pki) -> Result<KubeletClient> {
+    KubeletClient::new(pki.files("apiserver-kubelet-client"), Some(pki.files("ca").certificate))
+        .context("the API server's client certificate for kubelets is unusable")
 }
 
-fn kubelet_client(ca: &Identity, identity: &Identity) -> Result<KubeletClient> {
-    let (certificate, key) = (identity.certificate_pem.as_bytes(), identity.key_pem.as_bytes());
-    KubeletClient::new(certificate, key, Some(ca.certificate_pem.as_bytes()))
-        .context("the API server's client certificate for kubelets is unusable")
+/// Where the authorities of client certificates are.
+pub(crate) fn client_ca(settings: &Settings, pki: &Pki) -> Pem {
+    settings.options.client_ca_file.clone().map_or_else(|| pki.files("ca").certificate, Pem::File)
 }
 
 fn run_controllers(
@@ -166,17 +169,11 @@ fn run_controllers(
         accounts.get(account).unwrap_or(&reader).clone()
     };
     let chosen = settings.options.controllers.clone();
-    let signer = authn::SigningKey::from_pem(pki.service_account.key_pem.as_bytes())
-        .context("the key of ServiceAccount tokens is unusable")?;
+    let tokens = server.tokens().clone();
     let sign = move |token: &controllers::LegacyToken| {
-        authn::Tokens::issue_legacy(
-            &signer,
-            &token.namespace,
-            &token.account,
-            &token.account_uid,
-            &token.secret,
-        )
-        .map_err(|error| error.to_string())
+        tokens
+            .legacy(&token.namespace, &token.account, &token.account_uid, &token.secret)
+            .map_err(|error| error.to_string())
     };
     let authority = controllers::Authority::new(&pki.ca.certificate_pem, &pki.ca.key_pem)
         .context("the cluster's certificate authority cannot sign")?;
@@ -187,18 +184,9 @@ fn run_controllers(
         root_ca: pki.ca.certificate_pem.as_str().into(),
         signing: Some(Arc::new(authority)),
         legacy_tokens: Some(Arc::new(sign)),
-        enabled: Box::new(move |name| is_enabled(&chosen, name)),
+        enabled: Box::new(move |name| controllers::enabled(&chosen, name)),
     };
     Ok(controllers::run_on(&config, informers.clone()))
-}
-
-/// Whether a list as of `--controllers` enables a controller: the last word about it counts.
-fn is_enabled(list: &[String], name: &str) -> bool {
-    list.iter().fold(false, |enabled, item| match item.strip_prefix('-') {
-        Some(off) if off == name => false,
-        None if item == "*" || item == name => true,
-        _ => enabled,
-    })
 }
 
 /// The address of the service range at `index`, such as 1 for the API server and 10 for DNS.
@@ -215,16 +203,6 @@ pub fn service_address(range: &str, index: u32) -> Result<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn controllers_are_chosen_as_upstream_does() {
-        let list = |text: &str| text.split(',').map(str::to_owned).collect::<Vec<_>>();
-        for (chosen, on) in
-            [("*", true), ("*,-job", false), ("job", true), ("cronjob", false), ("-job,*", true)]
-        {
-            assert_eq!(is_enabled(&list(chosen), "job"), on, "{chosen}");
-        }
-    }
 
     #[test]
     fn well_known_service_addresses() {

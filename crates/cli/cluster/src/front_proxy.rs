@@ -3,11 +3,12 @@
 //!
 //! Without options both sides use the cluster's own front proxy authority, as kubeadm sets it up.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
-use apiserver::{ProxyIdentity, RequestHeaderNames};
+use anyhow::{Result, ensure};
+use apiserver::RequestHeaderNames;
 use serde::{Deserialize, Serialize};
+use serving::{Pair, Pem};
 
 use crate::pki::Pki;
 
@@ -61,31 +62,25 @@ impl Default for FrontProxyOptions {
     }
 }
 
-/// What the files of the options hold.
+/// What the options come to.
 pub(crate) struct FrontProxy {
-    /// PEM of the authority of proxies.
-    pub authority: Vec<u8>,
+    /// The authority of proxies.
+    pub authority: Pem,
     /// The headers by which they name users.
     pub names: RequestHeaderNames,
     /// By what extension API servers know this server.
-    pub client: ProxyIdentity,
+    pub client: Pair,
 }
 
-/// Reads the files.
+/// Reads the options.
 pub(crate) fn open(options: &FrontProxyOptions, pki: &Pki) -> Result<FrontProxy> {
-    let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
-    let own = &pki.front_proxy_client;
+    let file = |path: &PathBuf| Pem::File(path.clone());
     let client = match (&options.proxy_client_cert_file, &options.proxy_client_key_file) {
-        (Some(certificate), Some(key)) => ProxyIdentity { certificate: read(certificate)?, key: read(key)? },
-        _ => ProxyIdentity {
-            certificate: own.certificate_pem.as_bytes().to_vec(),
-            key: own.key_pem.as_bytes().to_vec(),
-        },
+        (Some(certificate), Some(key)) => Pair { certificate: file(certificate), key: file(key) },
+        _ => pki.files("front-proxy-client"),
     };
-    let authority = match &options.requestheader_client_ca_file {
-        Some(path) => read(path)?,
-        None => pki.front_proxy_ca.certificate_pem.as_bytes().to_vec(),
-    };
+    let given = options.requestheader_client_ca_file.as_ref();
+    let authority = given.map_or_else(|| pki.files("front-proxy-ca").certificate, file);
     let names = RequestHeaderNames {
         allowed: list("requestheader-allowed-names", &options.requestheader_allowed_names)?,
         username: list("requestheader-username-headers", &options.requestheader_username_headers)?,

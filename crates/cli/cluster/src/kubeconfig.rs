@@ -45,8 +45,8 @@ impl Access<'_> {
         ]
     }
 
-    /// Adds or replaces this access in a kubeconfig document and makes it the current context.
-    fn merge_into(&self, document: &mut Mapping) {
+    /// Adds or replaces this access in a kubeconfig document.
+    fn put_into(&self, document: &mut Mapping) {
         document.entry("apiVersion".into()).or_insert("v1".into());
         document.entry("kind".into()).or_insert("Config".into());
         for (section, entry) in self.entries() {
@@ -59,7 +59,27 @@ impl Access<'_> {
                 list.push(entry);
             }
         }
+    }
+
+    /// Adds or replaces this access in a kubeconfig document and makes it the current context.
+    fn merge_into(&self, document: &mut Mapping) {
+        self.put_into(document);
         document.insert("current-context".into(), self.name.into());
+    }
+
+    /// Replaces this access in the kubeconfig at `path` if its context is there; the current context stays.
+    ///
+    /// # Errors
+    /// When the file is not a kubeconfig or cannot be written.
+    pub fn refresh(&self, path: &Path) -> Result<()> {
+        let mut document = load(path)?;
+        let contexts = document.get("contexts").and_then(Value::as_sequence);
+        let named = |entry: &Value| entry.get("name").and_then(Value::as_str) == Some(self.name);
+        if !contexts.is_some_and(|list| list.iter().any(named)) {
+            return Ok(());
+        }
+        self.put_into(&mut document);
+        store(path, &document)
     }
 
     /// Writes a kubeconfig that holds this access alone, mode 0600.
@@ -78,6 +98,47 @@ impl Access<'_> {
         self.merge_into(&mut document);
         store(path, &document)
     }
+}
+
+/// Writes a kubeconfig whose user is in a file that changes, certificate and key together.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_following(path: &Path, server: &str, ca_pem: &str, credentials: &Path) -> Result<()> {
+    let file = || Value::from(credentials.to_string_lossy().as_ref());
+    let cluster =
+        map([("server", server.into()), ("certificate-authority-data", STANDARD.encode(ca_pem).into())]);
+    let user = map([("client-certificate", file()), ("client-key", file())]);
+    let context = map([("cluster", "default".into()), ("user", "default".into())]);
+    let named = |what: &str, value| Value::Sequence(vec![map([("name", "default".into()), (what, value)])]);
+    let document = map([
+        ("apiVersion", "v1".into()),
+        ("kind", "Config".into()),
+        ("clusters", named("cluster", cluster)),
+        ("users", named("user", user)),
+        ("contexts", named("context", context)),
+        ("current-context", "default".into()),
+    ]);
+    match document {
+        Value::Mapping(document) => store(path, &document),
+        _ => Ok(()),
+    }
+}
+
+/// A kubeconfig that names a cluster and nobody in it, as machines that join read it.
+pub fn of_cluster(server: &str, ca_pem: &str) -> String {
+    let cluster =
+        map([("certificate-authority-data", STANDARD.encode(ca_pem).into()), ("server", server.into())]);
+    let document = map([
+        ("apiVersion", "v1".into()),
+        ("clusters", Value::Sequence(vec![map([("cluster", cluster), ("name", "".into())])])),
+        ("contexts", Value::Null),
+        ("current-context", "".into()),
+        ("kind", "Config".into()),
+        ("users", Value::Null),
+    ]);
+    // A document of texts can always be printed.
+    serde_norway::to_string(&document).unwrap_or_default()
 }
 
 /// Removes the context `name` with its cluster and user from the kubeconfig at `path`, if they are there.
@@ -155,9 +216,17 @@ mod tests {
         assert!(text.contains("127.0.0.1:2") && !text.contains("127.0.0.1:1"), "{text}");
         assert!(text.contains("current-context: ferrokube"), "{text}");
 
+        let text = text.replace("current-context: ferrokube", "current-context: work");
+        fs::write(&path, text).unwrap();
+        access(&identity, "https://127.0.0.1:3").refresh(&path).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains("127.0.0.1:3") && text.contains("current-context: work"), "{text}");
+
         forget("ferrokube", &path).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert!(!text.contains("ferrokube") && text.contains("https://work"), "{text}");
+        access(&identity, "https://127.0.0.1:3").refresh(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), text, "what was forgotten does not come back");
     }
 
     #[test]

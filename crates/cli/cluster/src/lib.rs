@@ -1,4 +1,4 @@
-//! up, down, reset, status, apply, images, why, whatif: what a person does with a whole cluster; and the scheduler as a
+//! up, down, reset, status, apply, images, certs, why, whatif: what a person does with a whole cluster; and the scheduler as a
 //! process of its own.
 //!
 //! [`up::run`] is the running process: it makes certificates ([`pki`]), starts the [`control_plane`] and the [`node`],
@@ -9,6 +9,8 @@ pub mod admin;
 pub mod apply;
 mod audit;
 mod auth;
+mod bootstrap;
+pub mod certs;
 pub mod control_plane;
 pub mod down;
 mod encryption;
@@ -23,7 +25,9 @@ pub mod pki;
 pub mod preflight;
 pub mod process;
 pub mod progress;
+mod renewal;
 pub mod scheduler;
+pub mod tls;
 pub mod up;
 
 /// The version that this program shows: the API level, and whose it is.

@@ -14,17 +14,20 @@ use env::Task;
 use images::{Store, StoreConfig};
 use informer::Informers;
 use ipnet::IpNet;
+use kubelet::credentials::{self, Purpose, Rotation};
 use kubelet::network::BuiltIn;
 use kubelet::{DnsSettings, KubeletHandle, LogLimits, Native, Tls};
 use meta::Status;
 use parking_lot::RwLock;
 use proxy::NodeSpec;
 use runtime::{Runtime, RuntimeConfig};
+use serving::{Material, Pair, Pem};
 use tokio::sync::Notify;
 use types::core::v1::{Namespace, Node as NodeObject, Service};
 use types::discovery::v1::EndpointSlice;
 
 use crate::control_plane::{ControlPlane, service_address};
+use crate::kubeconfig;
 use crate::options::Settings;
 use crate::pki::Pki;
 
@@ -100,6 +103,12 @@ impl Node {
         let kubelet = start_kubelet(settings, pki, plane, &runtime, &images, network.clone())?;
         let masters =
             plane.client(User::new("system:kube-addon-manager", &[authn::MASTERS, authn::AUTHENTICATED]));
+        let joining = masters.clone();
+        if settings.options.rotate_certificates {
+            let link = credentials::current(&credentials_folder(settings), &Purpose::Client);
+            let path = settings.paths.data().join("kubelet.kubeconfig");
+            kubeconfig::write_following(&path, &settings.server_url(), &pki.ca.certificate_pem, &link)?;
+        }
         let informers = plane.informers().clone();
         let mut tasks = vec![
             env::spawn("services", follow_services(informers.clone(), proxy_node(settings)?)),
@@ -108,9 +117,19 @@ impl Node {
                 follow_node(settings.clone(), informers.clone(), network, masters.clone()),
             ),
         ];
+        tasks.extend(rotations(settings, plane));
         let dns_address = service_address(&settings.options.service_cidr, DNS_INDEX)?;
         tasks
             .push(env::spawn("dns-service", async move { publish_dns_service(&masters, dns_address).await }));
+        if controllers::enabled(&settings.options.controllers, "bootstrap-signer-controller") {
+            let server = format!("https://{}", SocketAddr::new(settings.node_ip, settings.options.port));
+            let (masters, ca) = (joining, pki.ca.certificate_pem.clone());
+            tasks.push(env::spawn("cluster-info", async move {
+                if let Err(error) = crate::bootstrap::publish(&masters, &server, &ca).await {
+                    tracing::error!("{error:#}");
+                }
+            }));
+        }
         Ok(Node { kubelet, runtime, images, _tasks: tasks })
     }
 
@@ -148,7 +167,6 @@ fn start_kubelet(
         format!("the kubelet cannot listen on {address}; choose another port with --kubelet-port")
     })?;
     let dns = service_address(&settings.options.service_cidr, DNS_INDEX)?;
-    let pem = |text: &str| text.as_bytes().to_vec();
     std::fs::create_dir_all(settings.paths.manifests())?;
     Ok(kubelet::run(kubelet::Config {
         node_name: settings.node_name.clone(),
@@ -167,9 +185,8 @@ fn start_kubelet(
         },
         listener: Some(listener),
         tls: Some(Tls {
-            cert_pem: pem(&pki.kubelet_server.certificate_pem),
-            key_pem: pem(&pki.kubelet_server.key_pem),
-            client_ca_pem: pem(&pki.ca.certificate_pem),
+            serving: Material::new(serving_pair(settings, pki)?),
+            client_ca: pki.files("ca").certificate,
         }),
         max_pods: settings.options.max_pods,
         pod_pids_limit: None,
@@ -180,6 +197,49 @@ fn start_kubelet(
         labels: vec![],
         taints: vec![],
     })?)
+}
+
+/// The certificate of the kubelet's API: the locally made one, or a link that leads to one that the API issued.
+fn serving_pair(settings: &Settings, pki: &Pki) -> Result<Pair> {
+    if !settings.options.rotate_server_certificates {
+        return Ok(pki.files("kubelet"));
+    }
+    let folder = credentials_folder(settings);
+    let link = credentials::current(&folder, &serving(settings));
+    if !link.exists() {
+        env::create_private_dir(&folder)?;
+        let both = format!("{}{}", pki.kubelet_server.certificate_pem, pki.kubelet_server.key_pem);
+        env::remove_optional(&link)?;
+        env::write_atomic(&link, both.as_bytes(), 0o600)
+            .with_context(|| format!("cannot write {}", link.display()))?;
+    }
+    Ok(Pair { certificate: Pem::File(link.clone()), key: Pem::File(link) })
+}
+
+fn credentials_folder(settings: &Settings) -> PathBuf {
+    settings.paths.kubelet().join("pki")
+}
+
+fn serving(settings: &Settings) -> Purpose {
+    Purpose::Serving(vec![settings.node_ip])
+}
+
+/// What keeps the node's certificates fresh, where that is wanted.
+fn rotations(settings: &Settings, plane: &ControlPlane) -> Vec<Task> {
+    let options = &settings.options;
+    let wanted = [
+        (options.rotate_certificates, Purpose::Client),
+        (options.rotate_server_certificates, serving(settings)),
+    ];
+    let wanted = wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, purpose)| purpose);
+    let rotation = |purpose| Rotation {
+        client: plane.client(User::node(&settings.node_name)),
+        env: plane.env().clone(),
+        node_name: settings.node_name.clone(),
+        purpose,
+        folder: credentials_folder(settings),
+    };
+    wanted.map(|purpose| env::spawn("certificate-rotation", rotation(purpose).run())).collect()
 }
 
 /// Keeps the service rules like the API's Services and EndpointSlices.

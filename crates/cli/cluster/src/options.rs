@@ -36,6 +36,16 @@ pub struct UpOptions {
     /// Port of the kubelet's API
     #[arg(long, default_value_t = 10250)]
     pub kubelet_port: u16,
+    /// Ask the API for the node's client certificate, and again before it ends; `kubelet.kubeconfig` in the data directory
+    /// shows it (KubeletConfiguration's rotateCertificates)
+    #[arg(long)]
+    #[serde(default)]
+    pub rotate_certificates: bool,
+    /// Ask the API for the certificate of the kubelet's own API, and again before it ends. Each request waits for somebody's
+    /// approval (`kubectl certificate approve`); until the first, the locally made one is served (serverTLSBootstrap)
+    #[arg(long)]
+    #[serde(default)]
+    pub rotate_server_certificates: bool,
     /// Most pods on this node
     #[arg(long, default_value_t = 110)]
     pub max_pods: u32,
@@ -56,12 +66,28 @@ pub struct UpOptions {
     #[arg(long, default_value_t = 0, value_name = "PORT")]
     #[serde(default)]
     pub scheduler_secure_port: u16,
-    /// Controllers to run: `*` for all, `name` for one, `-name` for all but this one
-    #[arg(long, default_value = "*", value_delimiter = ',', allow_hyphen_values = true, value_name = "LIST")]
+    /// Controllers to run: `*` for all that need not be named, `name` for one, `-name` for all but this one. Those of
+    /// bootstrap tokens must be named
+    #[arg(
+        long,
+        default_value = "*,bootstrap-signer-controller,token-cleaner-controller",
+        value_delimiter = ',',
+        allow_hyphen_values = true,
+        value_name = "LIST"
+    )]
     pub controllers: Vec<String>,
     /// CSV file of static tokens: token,user,uid,"group1,group2"
     #[arg(long, value_name = "FILE")]
     pub token_auth_file: Option<PathBuf>,
+    /// TLS of the API server.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub tls: crate::tls::TlsOptions,
+    /// Authorities of client certificates; read again when it changes. The cluster's own credentials hold only while its
+    /// own authority is among them [default: the cluster's own]
+    #[arg(long, value_name = "FILE")]
+    #[serde(default)]
+    pub client_ca_file: Option<PathBuf>,
     /// Admission plugins to run besides those that are on by default
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     #[serde(default)]

@@ -1,7 +1,7 @@
-//! The cluster's certificates: made once, kept in one directory with mode 0600, renewed at start when less than a
-//! third of their life is left. The set and the names in it are those of a kubeadm cluster.
+//! The cluster's certificates: made once, kept in one directory with mode 0600, renewed when less than a third of their
+//! life is left. The set and the names in it are those of a kubeadm cluster.
 //!
-//! Start at [`Pki::open`].
+//! Start at [`Pki::open`]; [`crate::renewal`] calls it again in time.
 
 use std::fs;
 use std::net::IpAddr;
@@ -14,12 +14,26 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
-use env::{create_private_dir, write_atomic};
+use env::{LockFile, create_private_dir, write_atomic};
+use serving::{Pair, Pem};
 
 const CA_LIFE: Duration = Duration::days(3650);
 const LEAF_LIFE: Duration = Duration::days(365);
 /// Certificates are valid from a little before now, so that machines whose clocks differ trust them at once.
 const BACKDATE: Duration = Duration::hours(1);
+
+/// The certificates that authorities sign, each with its authority: what is renewed.
+pub const LEAVES: [(&str, &str); 5] = [
+    ("admin", "ca"),
+    ("apiserver", "ca"),
+    ("apiserver-kubelet-client", "ca"),
+    ("front-proxy-client", "front-proxy-ca"),
+    ("kubelet", "ca"),
+];
+/// The authorities.
+pub const AUTHORITIES: [&str; 2] = ["ca", "front-proxy-ca"];
+/// Public keys that signed ServiceAccount tokens once.
+const RETIRED: &str = "sa-retired.pub";
 
 /// A certificate and its private key, both PEM.
 #[derive(Clone)]
@@ -48,6 +62,7 @@ pub struct Pki {
     pub kubelet_server: Identity,
     /// Key pair that signs ServiceAccount tokens: the public half in place of a certificate.
     pub service_account: Identity,
+    dir: PathBuf,
 }
 
 /// The names under which this member is reached.
@@ -66,9 +81,22 @@ impl Pki {
     ///
     /// # Errors
     /// When a file cannot be read or written, or holds something else than the PEM that belongs there.
-    pub fn open(dir: &Path, names: &Names) -> Result<Pki> {
-        create_private_dir(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-        let workshop = Workshop { dir: dir.to_owned(), now: OffsetDateTime::now_utc() };
+    pub fn open(dir: &Path, names: &Names, now: OffsetDateTime) -> Result<Pki> {
+        Pki::renew(dir, names, now, &[])
+    }
+
+    /// Like [`Pki::open`], and makes the certificates `anew`, by name, whatever is left of them.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn renew(dir: &Path, names: &Names, now: OffsetDateTime, anew: &[&str]) -> Result<Pki> {
+        let _lock = lock(dir)?;
+        let workshop = Workshop { dir: dir.to_owned(), now, anew };
+        let retired = dir.join(RETIRED);
+        if !retired.exists() {
+            write_atomic(&retired, b"", 0o600)
+                .with_context(|| format!("cannot write {}", retired.display()))?;
+        }
         let ca = workshop.authority("ca", "kubernetes")?;
         let front_proxy_ca = workshop.authority("front-proxy-ca", "front-proxy-ca")?;
         let server_names = server_names(names);
@@ -120,8 +148,80 @@ impl Pki {
             service_account: workshop.signing_key("sa")?,
             ca,
             front_proxy_ca,
+            dir: workshop.dir.clone(),
         })
     }
+
+    /// When the first of the certificates is to be renewed; at once when one cannot be read.
+    pub fn due(&self) -> OffsetDateTime {
+        let own = [
+            &self.apiserver,
+            &self.apiserver_kubelet_client,
+            &self.front_proxy_client,
+            &self.admin,
+            &self.kubelet_server,
+        ];
+        let ends = own.map(|identity| ends(identity.certificate_pem.as_bytes()));
+        ends.into_iter().flatten().min().map_or(OffsetDateTime::UNIX_EPOCH, renewed_from)
+    }
+
+    /// The public keys that signed ServiceAccount tokens once and still verify them.
+    pub fn retired_keys(&self) -> Pem {
+        Pem::File(self.dir.join(RETIRED))
+    }
+
+    /// The files of a certificate and its key, for who follows them.
+    pub fn files(&self, name: &str) -> Pair {
+        let file = |suffix: &str| Pem::File(self.dir.join(format!("{name}.{suffix}")));
+        Pair { certificate: file("crt"), key: file("key") }
+    }
+}
+
+/// Two processes that make the same certificate would part key and certificate.
+fn lock(dir: &Path) -> Result<LockFile> {
+    create_private_dir(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    Ok(LockFile::acquire(&dir.join(".lock"))?)
+}
+
+/// When a PEM certificate ends.
+pub fn ends(pem: &[u8]) -> Option<OffsetDateTime> {
+    let (_, pem) = x509_parser::pem::parse_x509_pem(pem).ok()?;
+    let (_, certificate) = x509_parser::parse_x509_certificate(&pem.contents).ok()?;
+    OffsetDateTime::from_unix_timestamp(certificate.validity().not_after.timestamp()).ok()
+}
+
+/// When a certificate that ends then is renewed.
+pub fn renewed_from(end: OffsetDateTime) -> OffsetDateTime {
+    end - LEAF_LIFE / 3
+}
+
+/// Makes a new key that signs ServiceAccount tokens from now on. The old one verifies its tokens until it is forgotten.
+///
+/// # Errors
+/// A file cannot be read or written.
+pub fn rotate_service_account_key(dir: &Path) -> Result<()> {
+    let _lock = lock(dir)?;
+    let retired = dir.join(RETIRED);
+    let old = fs::read(dir.join("sa.crt")).context("there is no key to rotate")?;
+    let mut all = env::read_optional(&retired).context("cannot read the retired keys")?.unwrap_or_default();
+    all.extend(old);
+    // The old key verifies as a retired one before it goes as the one that signs.
+    write_atomic(&retired, &all, 0o600).with_context(|| format!("cannot write {}", retired.display()))?;
+    let workshop = Workshop { dir: dir.to_owned(), now: OffsetDateTime::UNIX_EPOCH, anew: &["sa"] };
+    workshop.signing_key("sa").map(drop)
+}
+
+/// Ends every ServiceAccount token that a retired key signed. Answers how many keys were forgotten.
+///
+/// # Errors
+/// A file cannot be read or written.
+pub fn forget_retired_keys(dir: &Path) -> Result<usize> {
+    let _lock = lock(dir)?;
+    let retired = dir.join(RETIRED);
+    let text = env::read_optional(&retired).context("cannot read the retired keys")?.unwrap_or_default();
+    let keys = String::from_utf8_lossy(&text).matches("-----BEGIN ").count();
+    write_atomic(&retired, b"", 0o600).with_context(|| format!("cannot write {}", retired.display()))?;
+    Ok(keys)
 }
 
 fn dns_name(name: &str) -> Result<SanType> {
@@ -139,12 +239,14 @@ fn server_names(names: &Names) -> Result<Vec<SanType>> {
 }
 
 /// Where certificates are made and kept.
-struct Workshop {
+struct Workshop<'a> {
     dir: PathBuf,
     now: OffsetDateTime,
+    /// What is made anew whatever is left of it.
+    anew: &'a [&'a str],
 }
 
-impl Workshop {
+impl Workshop<'_> {
     fn paths(&self, name: &str) -> (PathBuf, PathBuf) {
         (self.dir.join(format!("{name}.crt")), self.dir.join(format!("{name}.key")))
     }
@@ -192,6 +294,7 @@ impl Workshop {
         purpose: Purpose,
     ) -> Result<Identity> {
         if let Some(identity) = self.stored(name)?
+            && !self.anew.contains(&name)
             && self.still_good(&identity, authority, &names)
         {
             return Ok(identity);
@@ -208,7 +311,7 @@ impl Workshop {
     }
 
     fn signing_key(&self, name: &str) -> Result<Identity> {
-        if let Some(identity) = self.stored(name)? {
+        if let Some(identity) = self.stored(name)?.filter(|_| !self.anew.contains(&name)) {
             return Ok(identity);
         }
         let key = KeyPair::generate()?;
@@ -248,7 +351,9 @@ impl Workshop {
         else {
             return false;
         };
-        let remaining = leaf.validity().not_after.timestamp() - self.now.unix_timestamp();
+        let ends = leaf.validity().not_after.timestamp();
+        let due_s =
+            OffsetDateTime::from_unix_timestamp(ends).map_or(0, |end| renewed_from(end).unix_timestamp());
         let present = leaf.subject_alternative_name().ok().flatten();
         let has = |wanted: &SanType| {
             present.as_ref().is_some_and(|found| {
@@ -267,7 +372,7 @@ impl Workshop {
             })
         };
         leaf.verify_signature(Some(ca.public_key())).is_ok()
-            && remaining > LEAF_LIFE.whole_seconds() / 3
+            && due_s > self.now.unix_timestamp()
             && names.iter().all(has)
     }
 }
@@ -286,15 +391,53 @@ mod tests {
         }
     }
 
+    fn now() -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp(1_900_000_000).unwrap()
+    }
+
+    #[test]
+    fn certificates_are_renewed_in_time_or_when_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = names(&["127.0.0.1"]);
+        let first = Pki::open(dir.path(), &names, now()).unwrap();
+        let due = first.due();
+        assert_eq!((due - now()).whole_days(), 243);
+        let before = Pki::open(dir.path(), &names, due - Duration::seconds(1)).unwrap();
+        assert_eq!(before.kubelet_server.certificate_pem, first.kubelet_server.certificate_pem);
+        let after = Pki::open(dir.path(), &names, due).unwrap();
+        assert_ne!(after.kubelet_server.certificate_pem, first.kubelet_server.certificate_pem);
+        assert_ne!(after.front_proxy_client.certificate_pem, first.front_proxy_client.certificate_pem);
+        assert_eq!(after.ca.certificate_pem, first.ca.certificate_pem);
+        assert!(after.due() > due + Duration::days(242));
+        let asked = Pki::renew(dir.path(), &names, due, &["admin"]).unwrap();
+        assert_ne!(asked.admin.key_pem, after.admin.key_pem);
+        assert_eq!(asked.apiserver.key_pem, after.apiserver.key_pem);
+    }
+
+    #[test]
+    fn a_key_that_was_rotated_verifies_until_it_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Pki::open(dir.path(), &names(&["127.0.0.1"]), now()).unwrap();
+        rotate_service_account_key(dir.path()).unwrap();
+        rotate_service_account_key(dir.path()).unwrap();
+        let third = Pki::open(dir.path(), &names(&["127.0.0.1"]), now()).unwrap();
+        assert_ne!(third.service_account.key_pem, first.service_account.key_pem);
+        let retired = String::from_utf8(third.retired_keys().read().unwrap()).unwrap();
+        assert!(retired.starts_with(&first.service_account.certificate_pem));
+        assert_eq!(retired.matches("BEGIN PUBLIC KEY").count(), 2);
+        assert_eq!(forget_retired_keys(dir.path()).unwrap(), 2);
+        assert!(third.retired_keys().read().unwrap().is_empty());
+    }
+
     #[test]
     fn certificates_stay_until_something_changes() {
         let dir = tempfile::tempdir().unwrap();
-        let first = Pki::open(dir.path(), &names(&["127.0.0.1", "10.96.0.1"])).unwrap();
-        let again = Pki::open(dir.path(), &names(&["127.0.0.1", "10.96.0.1"])).unwrap();
+        let first = Pki::open(dir.path(), &names(&["127.0.0.1", "10.96.0.1"]), now()).unwrap();
+        let again = Pki::open(dir.path(), &names(&["127.0.0.1", "10.96.0.1"]), now()).unwrap();
         assert_eq!(first.apiserver.certificate_pem, again.apiserver.certificate_pem);
         assert_eq!(first.service_account.key_pem, again.service_account.key_pem);
 
-        let moved = Pki::open(dir.path(), &names(&["127.0.0.1", "10.96.0.1", "192.0.2.7"])).unwrap();
+        let moved = Pki::open(dir.path(), &names(&["127.0.0.1", "10.96.0.1", "192.0.2.7"]), now()).unwrap();
         assert_ne!(
             first.apiserver.certificate_pem, moved.apiserver.certificate_pem,
             "a new address is missing"
@@ -306,9 +449,9 @@ mod tests {
     #[test]
     fn a_new_authority_replaces_every_leaf() {
         let dir = tempfile::tempdir().unwrap();
-        let first = Pki::open(dir.path(), &names(&["127.0.0.1"])).unwrap();
+        let first = Pki::open(dir.path(), &names(&["127.0.0.1"]), now()).unwrap();
         fs::remove_file(dir.path().join("ca.crt")).unwrap();
-        let second = Pki::open(dir.path(), &names(&["127.0.0.1"])).unwrap();
+        let second = Pki::open(dir.path(), &names(&["127.0.0.1"]), now()).unwrap();
         assert_ne!(first.admin.certificate_pem, second.admin.certificate_pem);
         assert_eq!(first.front_proxy_client.certificate_pem, second.front_proxy_client.certificate_pem);
     }
@@ -316,7 +459,7 @@ mod tests {
     #[test]
     fn keys_are_private() {
         let dir = tempfile::tempdir().unwrap();
-        Pki::open(dir.path(), &names(&["127.0.0.1"])).unwrap();
+        Pki::open(dir.path(), &names(&["127.0.0.1"]), now()).unwrap();
         for file in fs::read_dir(dir.path()).unwrap() {
             let file = file.unwrap();
             assert_eq!(file.metadata().unwrap().permissions().mode() & 0o077, 0, "{:?}", file.path());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use runtime::ContainerState;
+use time::OffsetDateTime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::{self, Handler, Request};
@@ -18,6 +19,7 @@ use crate::pki::{Names, Pki};
 use crate::preflight::{self, Port};
 use crate::process;
 use crate::progress::Progress;
+use crate::renewal;
 
 /// Where the options of a cluster are kept between runs.
 pub fn remember(paths: &Paths, options: &UpOptions) -> Result<()> {
@@ -64,7 +66,7 @@ pub async fn run(settings: Settings, merge_kubeconfig: bool) -> Result<()> {
     check(&settings)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let pki = Pki::open(&settings.paths.pki(), &names(&settings)?)?;
+    let pki = Pki::open(&settings.paths.pki(), &names(&settings)?, OffsetDateTime::now_utc())?;
     let plane = ControlPlane::start(&settings, &pki).await?;
     write_kubeconfigs(&settings, &pki, merge_kubeconfig)?;
     progress.step(&format!("API server is ready at {}", settings.server_url()));
@@ -72,6 +74,7 @@ pub async fn run(settings: Settings, merge_kubeconfig: bool) -> Result<()> {
         true => None,
         false => Some(Arc::new(Node::start(&settings, &pki, &plane).await?)),
     };
+    let _renewal = env::spawn("renewal", renewal::keep(settings.clone(), pki, plane.env().clone()));
     let handler = Arc::new(Admin {
         settings: settings.clone(),
         node: node.clone(),
@@ -98,7 +101,8 @@ pub async fn run(settings: Settings, merge_kubeconfig: bool) -> Result<()> {
     Ok(())
 }
 
-fn names(settings: &Settings) -> Result<Names> {
+/// The names under which this member is reached.
+pub(crate) fn names(settings: &Settings) -> Result<Names> {
     let mut addresses = vec![
         IpAddr::from([127, 0, 0, 1]),
         service_address(&settings.options.service_cidr, 1)?,
@@ -112,19 +116,33 @@ fn names(settings: &Settings) -> Result<Names> {
     Ok(Names { node: settings.node_name.clone(), addresses, domain: settings.options.cluster_domain.clone() })
 }
 
-fn write_kubeconfigs(settings: &Settings, pki: &Pki, merge: bool) -> Result<()> {
+fn with_access<T>(settings: &Settings, pki: &Pki, then: impl FnOnce(Access<'_>) -> Result<T>) -> Result<T> {
     let server = settings.server_url();
-    let access = Access {
+    then(Access {
         name: settings.context(),
         server: &server,
         ca_pem: &pki.ca.certificate_pem,
         identity: &pki.admin,
-    };
-    access.write(&settings.paths.admin_kubeconfig())?;
-    match kubeconfig::default_path().filter(|_| merge) {
-        Some(path) => access.merge(&path),
-        None => Ok(()),
-    }
+    })
+}
+
+fn write_kubeconfigs(settings: &Settings, pki: &Pki, merge: bool) -> Result<()> {
+    with_access(settings, pki, |access| {
+        access.write(&settings.paths.admin_kubeconfig())?;
+        match kubeconfig::default_path().filter(|_| merge) {
+            Some(path) => access.merge(&path),
+            None => Ok(()),
+        }
+    })
+}
+
+/// Writes the administrator's new certificate where its old one is: the cluster's own kubeconfig, and the person's if this
+/// cluster has a context there.
+pub(crate) fn refresh_kubeconfigs(settings: &Settings, pki: &Pki) -> Result<()> {
+    with_access(settings, pki, |access| {
+        access.write(&settings.paths.admin_kubeconfig())?;
+        kubeconfig::default_path().map_or(Ok(()), |path| access.refresh(&path))
+    })
 }
 
 /// What the admin socket can do.

@@ -10,6 +10,7 @@
 
 mod admission;
 pub mod backend;
+pub mod credentials;
 mod gc;
 mod hooks;
 mod images;
@@ -197,10 +198,10 @@ pub fn run(config: Config) -> Result<KubeletHandle, StartError> {
     let mut tasks = vec![];
     let (address, served) = match (config.listener, config.tls) {
         (Some(listener), Some(tls)) => {
-            let server = server::Server::new(shared.clone(), pods.clone(), &tls, max_pods)
+            let (server, followed) = server::Server::new(shared.clone(), pods.clone(), &tls, max_pods)
                 .map_err(StartError::Server)?;
             let address = listener.local_addr().map_err(|e| StartError::Server(e.to_string()))?;
-            (Some(address), Some(server.listen(listener).map_err(StartError::Server)?))
+            (Some(address), Some(server.listen(listener, followed).map_err(StartError::Server)?))
         }
         _ => (None, None),
     };

@@ -14,7 +14,7 @@ use crate::remote::Remote;
 
 /// See the module.
 pub struct Aggregator {
-    identity: Option<Identity>,
+    identity: RwLock<Option<Identity>>,
     endpoints_only: bool,
     /// There is any extension API server: what each request asks first.
     any: AtomicBool,
@@ -31,7 +31,7 @@ impl Aggregator {
     /// An empty table. `identity` is the front proxy's; `endpoints_only` is `--enable-aggregator-routing`.
     pub fn new(identity: Option<Identity>, endpoints_only: bool) -> Self {
         Aggregator {
-            identity,
+            identity: RwLock::new(identity),
             endpoints_only,
             any: AtomicBool::new(false),
             generation: AtomicU64::new(0),
@@ -52,14 +52,15 @@ impl Aggregator {
     /// Takes over the state of an APIService. A server that is new comes back: somebody must look after it.
     pub fn apply(&self, api: &Arc<APIService>) -> Option<Arc<Remote>> {
         let name = &api.metadata.name;
+        let identity = self.identity.read().clone();
         let old = self.table.read().get(name).and_then(|registered| registered.remote.clone());
         let (remote, new) = match (&api.spec.service, old) {
             (Some(_), Some(remote)) => {
-                remote.update(api, self.identity.as_ref());
+                remote.update(api, identity.as_ref());
                 (Some(remote), None)
             }
             (Some(_), None) => {
-                let remote = Arc::new(Remote::new(api, self.identity.as_ref()));
+                let remote = Arc::new(Remote::new(api, identity.as_ref()));
                 (Some(remote.clone()), Some(remote))
             }
             (None, old) => {
@@ -71,6 +72,18 @@ impl Aggregator {
         table.insert(name.clone(), Registered { api: api.clone(), remote });
         self.changed(&table);
         new
+    }
+
+    /// Shows another certificate on connections from now on.
+    pub fn set_identity(&self, identity: Option<Identity>) {
+        self.identity.write().clone_from(&identity);
+        let table = self.table.read();
+        let known = table.values().filter_map(|known| Some((known.api.clone(), known.remote.clone()?)));
+        let known: Vec<_> = known.collect();
+        drop(table);
+        for (api, remote) in known {
+            remote.relink(&api, identity.as_ref());
+        }
     }
 
     /// Forgets an APIService.

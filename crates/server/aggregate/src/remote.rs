@@ -107,6 +107,14 @@ impl Remote {
         }
     }
 
+    /// Connects as somebody else from now on.
+    pub(crate) fn relink(&self, api: &APIService, identity: Option<&Identity>) {
+        let new = link(api, identity);
+        self.state.write().link = new;
+        self.changed.notify_one();
+        self.reread.notify_one();
+    }
+
     /// Says that the APIService is gone, or no longer names a Service.
     pub(crate) fn end(&self) {
         self.gone.store(true, Ordering::Release);

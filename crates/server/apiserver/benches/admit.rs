@@ -20,6 +20,7 @@ use call::{Action, Call, DryRun, Target, Transport, WriteOptions};
 use env::Env;
 use meta::{Object, Str};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use serving::{Material, Pair, Pem};
 use tokio::net::TcpListener;
 use types::core::v1::{Namespace, Pod, ResourceQuota, ServiceAccount};
 use types::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding};
@@ -53,13 +54,15 @@ async fn server(authorization: Authorization, admission: Admission) -> ApiServer
         listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
         advertise_address: Some("192.0.2.2".parse().unwrap()),
         tls: TlsFiles {
-            certificate: leaf.pem().into_bytes(),
-            key: key.serialize_pem().into_bytes(),
-            client_ca: ca.into_bytes(),
-            proxy_ca: Vec::new(),
+            serving: Material::new(Pair {
+                certificate: leaf.pem().into_bytes().into(),
+                key: key.serialize_pem().into_bytes().into(),
+            }),
+            client_ca: ca.into_bytes().into(),
+            proxy_ca: Pem::default(),
         },
         token_file: String::new(),
-        service_account_key: KeyPair::generate().unwrap().serialize_pem().into_bytes(),
+        service_account_key: KeyPair::generate().unwrap().serialize_pem().into_bytes().into(),
         service_account_issuer: "https://kubernetes.default.svc.cluster.local".into(),
         service_ranges: vec!["10.96.0.0/16".parse().unwrap()],
         node_ports: 30000..=32767,

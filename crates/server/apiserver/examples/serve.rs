@@ -11,6 +11,7 @@ use anyhow::Context;
 use apiserver::{ApiServer, Config, TlsFiles};
 use env::Env;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
+use serving::{Material, Pair, Pem};
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -50,14 +51,16 @@ async fn main() -> anyhow::Result<()> {
         listener,
         advertise_address: Some("192.0.2.2".parse()?),
         tls: TlsFiles {
-            certificate: certificate.into_bytes(),
-            key: key.serialize_pem().into_bytes(),
-            client_ca: ca.clone().into_bytes(),
-            proxy_ca: Vec::new(),
+            serving: Material::new(Pair {
+                certificate: certificate.into_bytes().into(),
+                key: key.serialize_pem().into_bytes().into(),
+            }),
+            client_ca: ca.clone().into_bytes().into(),
+            proxy_ca: Pem::default(),
         },
         request_header: apiserver::RequestHeaderNames::default(),
         token_file: format!("{token},admin,admin,\"system:masters\"\n"),
-        service_account_key: KeyPair::generate()?.serialize_pem().into_bytes(),
+        service_account_key: KeyPair::generate()?.serialize_pem().into_bytes().into(),
         service_account_issuer: "https://kubernetes.default.svc.cluster.local".into(),
         service_ranges: vec!["10.96.0.0/16".parse()?],
         node_ports: 30000..=32767,

@@ -63,6 +63,30 @@ pub(crate) fn begin_inside(
     })
 }
 
+/// By which credentials somebody tried to be known whom none of them named.
+pub(crate) fn attempted(connection: &Connection, decoded: &Decoded) -> String {
+    let authorization = decoded.header(http::header::AUTHORIZATION).trim();
+    let scheme = authorization.split_once(' ').map(|(scheme, _)| scheme.to_lowercase());
+    let token = decoded.query.get("access_token").is_some_and(|token| !token.trim().is_empty());
+    let tried = [
+        (scheme.as_deref() == Some("basic"), "basic"),
+        (scheme.as_deref() == Some("bearer"), "bearer"),
+        (token, "access_token"),
+        (connection.shows_certificate(), "x509"),
+    ];
+    let tried: Vec<&str> = tried.into_iter().filter(|(is, _)| *is).map(|(_, name)| name).collect();
+    match tried[..] {
+        [] => "Authentication failed, no credentials provided".to_owned(),
+        _ => format!("Authentication failed, attempted: {}", tried.join(", ")),
+    }
+}
+
+/// Tells that nobody was named: one event, when the answer begins.
+pub(crate) async fn refuse(record: &Arc<Record>, response: Response<Body>) -> Response<Body> {
+    record.tell(Stage::ResponseStarted).await;
+    response
+}
+
 /// Addresses that the request came by: those that proxies tell, then the connection's own.
 fn source_ips(connection: &Connection, decoded: &Decoded) -> Vec<String> {
     let told = decoded.header("x-forwarded-for").split(',').map(str::trim);

@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 
 use authn::oidc::{Anonymous, Configuration};
-use authn::{TokenOptions, TokenWebhook, VerifyingKey};
+use authn::{SigningKey, TokenOptions, TokenWebhook, VerifyingKey};
 use authz::Chain;
 use meta::Str;
+use serving::Pem;
+
+use crate::server::StartError;
 
 /// Who is accepted, beside client certificates, static tokens and tokens of the server's own issuer.
 pub struct Authentication {
@@ -21,8 +24,8 @@ pub struct Authentication {
     pub audiences: Vec<Str>,
     /// Other names under which ServiceAccount tokens may have been issued.
     pub accepted_issuers: Vec<String>,
-    /// Other keys that ServiceAccount tokens may have been signed with.
-    pub accepted_keys: Vec<VerifyingKey>,
+    /// Other keys that ServiceAccount tokens may have been signed with, public or private, several in a text.
+    pub accepted_keys: Vec<Pem>,
     /// How long ServiceAccount tokens live.
     pub tokens: TokenOptions,
 }
@@ -55,5 +58,35 @@ pub struct Authorization {
 impl Default for Authorization {
     fn default() -> Self {
         Authorization { chain: Chain::node_rbac(), file: None, policy_file: None }
+    }
+}
+
+/// The keys of ServiceAccount tokens, in files that are followed or as texts.
+pub(crate) struct TokenKeys {
+    /// Signs.
+    pub signer: Pem,
+    /// Verify beside it.
+    pub accepted: Vec<Pem>,
+}
+
+impl TokenKeys {
+    /// Reads them.
+    pub fn read(&self) -> Result<(SigningKey, Vec<VerifyingKey>), StartError> {
+        let signer = SigningKey::from_pem(&self.signer.read()?)?;
+        let mut accepted = Vec::new();
+        for text in &self.accepted {
+            let text = text.read()?;
+            // A file of retired keys has none at first.
+            if !text.trim_ascii().is_empty() {
+                accepted.extend(VerifyingKey::all_from_pem(&text)?);
+            }
+        }
+        Ok((signer, accepted))
+    }
+
+    /// The files among them.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let all = std::iter::once(&self.signer).chain(&self.accepted);
+        all.filter_map(|pem| pem.file().map(ToOwned::to_owned)).collect()
     }
 }

@@ -28,13 +28,13 @@ mod table;
 mod transport;
 mod watching;
 
-pub use ::audit::{Auditor, Log as AuditLog, LogError, LogOptions, Mode as AuditMode, Policy as AuditPolicy};
+pub use ::audit as auditing;
 pub use admission::{Chain as Admission, Choice as AdmissionChoice, Configuration as AdmissionConfiguration};
 pub use authn::RequestHeaderNames;
 pub use authn::oidc::{Anonymous, Configuration as AuthenticationConfiguration};
 pub use authz::config::Configuration as AuthorizationConfiguration;
 pub use identity::{Authentication, Authorization};
-pub use serve::tls::{TlsError, TlsFiles};
+pub use serve::tls::TlsFiles;
 pub use server::{ApiServer, ApiServerHandle, Config, HealthCheck, Server, StartError};
+pub use serving::TlsError;
 pub use stream::KubeletClient;
-pub use webhook::Identity as ProxyIdentity;

@@ -46,6 +46,8 @@ pub(crate) struct Decoded {
     pub audit_id: String,
     /// What the audit log is told of the request, once its user is known, if anything.
     pub record: OnceLock<Arc<::audit::Record>>,
+    /// No credential held: the audit log is told once, and otherwise than of other refusals.
+    pub unauthenticated: OnceLock<()>,
 }
 
 impl Decoded {
@@ -128,7 +130,10 @@ impl Service for Server {
         }
         response.headers_mut().extend(told);
         if let Some(record) = decoded.record.get() {
-            response = crate::audit::end(record, response, refusal.as_ref(), long_running).await;
+            response = match decoded.unauthenticated.get() {
+                Some(()) => crate::audit::refuse(record, response).await,
+                None => crate::audit::end(record, response, refusal.as_ref(), long_running).await,
+            };
         }
         self.metrics.end(&decoded, response.status(), started);
         response
@@ -150,12 +155,14 @@ impl Server {
             uri: request.uri().path_and_query().cloned(),
             audit_id: self.next_audit_id(),
             record: OnceLock::new(),
+            unauthenticated: OnceLock::new(),
         }
     }
 
     /// Takes the headers by which proxies name users out of what goes on: nobody behind this server shall believe them.
     fn forget_asserted(&self, request: &mut Request<Incoming>) {
-        let own = |name: &&header::HeaderName| self.request_header.is_own(name.as_str());
+        let tls = self.tls.load();
+        let own = |name: &&header::HeaderName| tls.request_header().is_own(name.as_str());
         let names: Vec<header::HeaderName> = request.headers().keys().filter(own).cloned().collect();
         for name in names {
             request.headers_mut().remove(name);
@@ -192,7 +199,10 @@ impl Server {
         let user = identified.as_ref().map_or(&nobody, |identified| identified.user());
         if let Some(record) = crate::audit::begin(self, connection, decoded, user) {
             let record = decoded.record.get_or_init(|| record);
-            if !record.tell(::audit::Stage::RequestReceived).await {
+            if identified.is_err() {
+                decoded.unauthenticated.get_or_init(|| ());
+                record.unauthenticated(&crate::audit::attempted(connection, decoded));
+            } else if !record.tell(::audit::Stage::RequestReceived).await {
                 return Err(Status::internal_error("failed to store audit event").into());
             }
         }
@@ -219,14 +229,16 @@ impl Server {
         let authorization = decoded.headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
         let websocket = crate::http::media::websocket_token(decoded.header(header::SEC_WEBSOCKET_PROTOCOL));
         let from_protocol = websocket.map(|token| format!("Bearer {token}"));
-        let asserted = connection.proxy.then(|| {
+        let judged = connection.verdict(self.now_s().unsigned_abs());
+        let (tls, verdict) = &*judged;
+        let asserted = verdict.proxy.then(|| {
             let headers = decoded.headers.iter().filter_map(|(k, v)| Some((k.as_str(), v.to_str().ok()?)));
-            self.request_header.user(&headers.collect::<Vec<_>>())
+            tls.request_header().user(&headers.collect::<Vec<_>>())
         });
         let asserted = asserted.flatten();
         let credentials = Credentials {
             asserted: asserted.as_ref(),
-            certificate: &connection.certificate,
+            certificate: &verdict.certificate,
             authorization: authorization.or(from_protocol.as_deref()),
         };
         let identified = self.authenticator.identify(credentials, &decoded.path, self.now_s()).await;

@@ -11,8 +11,7 @@ use arc_swap::ArcSwap;
 use aggregate::Aggregator;
 use authn::oidc::Issuers;
 use authn::{
-    Authenticator, Identified, Issuer, KeyError, RequestHeader, RequestHeaderNames, SigningKey, TokenFile,
-    TokenFileError, Tokens, User,
+    Authenticator, Identified, Issuer, KeyError, RequestHeaderNames, TokenFile, TokenFileError, Tokens, User,
 };
 use authz::Authorizer;
 use call::Transport;
@@ -21,17 +20,18 @@ use ipnet::IpNet;
 use meta::{Status, Str};
 use mvcc::Store;
 use registry::Registry;
+use serving::{Followed, Pair, Pem, TlsError};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::directory::FeedDirectory;
 use crate::endpoints::{CustomDocuments, Discovery};
-use crate::identity::{Authentication, Authorization};
+use crate::identity::{Authentication, Authorization, TokenKeys};
 use crate::impersonation::Impersonator;
 use crate::metrics::Metrics;
 use crate::serve::listen::listen;
-use crate::serve::tls::{Tls, TlsError, TlsFiles};
+use crate::serve::tls::{Tls, TlsFiles};
 use crate::start;
 use crate::stream::KubeletClient;
 use crate::transport::InProcess;
@@ -78,8 +78,8 @@ pub struct Config {
     pub request_header: RequestHeaderNames,
     /// Text of a static token file, empty for none.
     pub token_file: String,
-    /// Private key (PEM) that signs ServiceAccount tokens.
-    pub service_account_key: Vec<u8>,
+    /// Private key that signs ServiceAccount tokens.
+    pub service_account_key: Pem,
     /// Issuer of ServiceAccount tokens, `https://kubernetes.default.svc.cluster.local` by default.
     pub service_account_issuer: String,
     /// Ranges of cluster IPs; the first is the default family.
@@ -93,7 +93,7 @@ pub struct Config {
     /// What they may do.
     pub authorization: Authorization,
     /// The front proxy's certificate, by which extension API servers know this one.
-    pub proxy_client: Option<webhook::Identity>,
+    pub proxy_client: Option<Pair>,
     /// Reach extension API servers by their endpoints alone (`--enable-aggregator-routing`).
     pub aggregator_routing: bool,
     /// The admission plugins.
@@ -117,7 +117,7 @@ pub(crate) struct Shared {
 pub struct Server {
     pub(crate) registry: Arc<Registry>,
     pub(crate) authenticator: Authenticator,
-    pub(crate) request_header: Arc<RequestHeader>,
+    pub(crate) tls: Arc<ArcSwap<Tls>>,
     pub(crate) authorizer: Arc<Authorizer>,
     pub(crate) impersonator: Impersonator,
     pub(crate) tokens: Arc<Tokens>,
@@ -171,9 +171,20 @@ impl ApiServer {
     /// Opens the store's caches, writes what every cluster starts with, and serves.
     pub async fn start(config: Config) -> Result<ApiServerHandle, StartError> {
         let failed = |status: Status| StartError::Store(Box::new(status));
-        let tls = Arc::new(Tls::new(&config.tls, config.request_header)?);
-        let signer = SigningKey::from_pem(&config.service_account_key)?;
+        let followed = start::FollowedKeys {
+            tls: Followed::new("TLS", config.tls.paths()),
+            kubelet: Followed::new(
+                "client certificate for kubelets",
+                start::kubelet_files(&config.kubelet_client),
+            ),
+            proxy: Followed::new("front proxy certificate", start::pair_files(&config.proxy_client)),
+        };
+        let tls = Arc::new(ArcSwap::from_pointee(Tls::new(&config.tls, config.request_header)?));
+        let proxy_identity = config.proxy_client.as_ref().map(start::identity).transpose()?;
         let authentication = config.authentication;
+        let keys = TokenKeys { signer: config.service_account_key, accepted: authentication.accepted_keys };
+        let followed_keys = Followed::new("keys of ServiceAccount tokens", keys.files());
+        let (signer, accepted) = keys.read()?;
         let issuer = Issuer {
             url: config.service_account_issuer.clone(),
             also: authentication.accepted_issuers,
@@ -182,7 +193,7 @@ impl ApiServer {
                 given => given,
             },
         };
-        let tokens = Tokens::new(issuer, signer, authentication.accepted_keys).with(authentication.tokens);
+        let tokens = Tokens::new(issuer, signer, accepted).with(authentication.tokens);
         let tokens = Arc::new(tokens);
         let authorizer = Arc::new(Authorizer::new(config.authorization.chain));
         let bound = config.listener.local_addr()?;
@@ -208,11 +219,12 @@ impl ApiServer {
             webhook: authentication.webhook,
             anonymous: authentication.anonymous,
         };
+        ::audit::show_metrics();
         let (stop, stopping) = watch::channel(false);
         let server = Arc::new(Server {
             registry,
             authenticator,
-            request_header: tls.request_header.clone(),
+            tls: tls.clone(),
             authorizer,
             impersonator: Impersonator::new(),
             tokens,
@@ -221,7 +233,7 @@ impl ApiServer {
             flow: flow::Flow::new(crate::flow::SEATS),
             metrics: Metrics::new(),
             openapi: CustomDocuments::default(),
-            aggregator: Aggregator::new(config.proxy_client, config.aggregator_routing),
+            aggregator: Aggregator::new(proxy_identity, config.aggregator_routing),
             discovery: Discovery::default(),
             shared: Shared { stopping: stopping.clone() },
             kubelet_client: config.kubelet_client,
@@ -241,7 +253,9 @@ impl ApiServer {
         ];
         tasks.extend(files.into_iter().flatten().map(|file| start::follow_file(&server, file)));
         tasks.push(start::note_used_tokens(&server, used));
-        start::write_first_objects(&server, &config.tls).await.map_err(failed)?;
+        start::write_first_objects(&server).await.map_err(failed)?;
+        tasks.extend(start::follow_keys(&server, followed, config.tls, config.proxy_client));
+        tasks.push(start::follow_token_keys(&server, followed_keys, keys));
         tasks.extend(start::follow_definitions(&server).await.map_err(failed)?);
         tasks.extend(start::follow_aggregation(&server).await.map_err(failed)?);
         tasks.push(start::aggregate_roles(&server));
@@ -265,6 +279,11 @@ impl ApiServerHandle {
         self.server.address
     }
 
+    /// Issues ServiceAccount tokens.
+    pub fn tokens(&self) -> &Arc<Tokens> {
+        &self.server.tokens
+    }
+
     /// The registry, for components that share its caches.
     pub fn registry(&self) -> &Arc<Registry> {
         &self.server.registry
@@ -279,6 +298,11 @@ impl ApiServerHandle {
             if tokio::time::timeout(DRAIN_TIMEOUT, task).await.is_err() {
                 abort.abort();
             }
+        }
+        if let Some(audit) = &self.server.audit
+            && tokio::time::timeout(DRAIN_TIMEOUT, audit.flush()).await.is_err()
+        {
+            tracing::error!("audit events were not delivered in time and are lost");
         }
     }
 }

@@ -10,6 +10,7 @@ mod files;
 mod first;
 mod flow;
 mod follow;
+mod keys;
 mod policy;
 mod used_tokens;
 
@@ -21,4 +22,5 @@ pub(crate) use files::{Followed, follow_file};
 pub(crate) use first::write_first_objects;
 pub(crate) use flow::follow_flow;
 pub(crate) use follow::follow_policy;
+pub(crate) use keys::{FollowedKeys, follow_keys, follow_token_keys, identity, kubelet_files, pair_files};
 pub(crate) use used_tokens::note_used_tokens;

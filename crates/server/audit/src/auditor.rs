@@ -1,21 +1,24 @@
 //! The events themselves: one record per request, sent on at every stage that the policy leaves in.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use authn::User;
 use authz::Attributes;
+use bytes::Bytes;
 use env::Env;
 use meta::{MicroTime, Str};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
-use crate::log::Log;
+use crate::metrics;
 use crate::policy::{Level, Policy, Stage, Verdict};
+use crate::sink::Sink;
 
 /// Tells of requests.
 pub struct Auditor {
     policy: Policy,
-    log: Log,
+    sinks: Vec<Sink>,
     env: Env,
 }
 
@@ -43,22 +46,37 @@ pub struct Record {
     auditor: Arc<Auditor>,
     verdict: Verdict,
     event: Mutex<Map<String, Value>>,
+    /// The end was told.
+    ended: AtomicBool,
 }
 
 impl Auditor {
     /// An auditor by a policy.
-    pub fn new(policy: Policy, log: Log, env: Env) -> Arc<Self> {
-        Arc::new(Auditor { policy, log, env })
+    pub fn new(policy: Policy, sinks: Vec<Sink>, env: Env) -> Arc<Self> {
+        Arc::new(Auditor { policy, sinks, env })
+    }
+
+    /// Waits until everything that was told is delivered or given up.
+    pub async fn flush(&self) {
+        for sink in &self.sinks {
+            sink.flush().await;
+        }
     }
 
     /// Begins the record of a request; `None` when the policy says that nothing is told of it.
     pub fn begin(self: &Arc<Self>, asked: &Asked<'_>) -> Option<Record> {
         let verdict = self.policy.judge(asked.user, asked.attributes);
+        metrics::judged(verdict.level);
         if verdict.level == Level::None {
             return None;
         }
         let event = event(asked, verdict.level, self.now());
-        Some(Record { auditor: self.clone(), verdict, event: Mutex::new(event) })
+        Some(Record {
+            auditor: self.clone(),
+            verdict,
+            event: Mutex::new(event),
+            ended: AtomicBool::new(false),
+        })
     }
 
     fn now(&self) -> MicroTime {
@@ -129,30 +147,59 @@ impl Record {
         self.event.lock().insert("responseStatus".into(), status);
     }
 
-    /// Sends the record on as it is now, and waits until it is written where the log's mode asks for that. `false` when
-    /// it could not be written in a mode that refuses requests then.
+    /// The status of an answer to somebody whom no credential named.
+    pub fn unauthenticated(&self, message: &str) {
+        let status = json!({ "metadata": {}, "message": message, "code": 401 });
+        self.event.lock().insert("responseStatus".into(), status);
+    }
+
+    /// Sends the record on as it is now, and waits until it is delivered where a backend's mode asks for that. `false` when
+    /// it was not, in a mode that refuses requests then.
     pub async fn tell(&self, stage: Stage) -> bool {
-        let Some(line) = self.line(stage) else { return true };
-        self.auditor.log.write(line, stage).await
+        for (sink, event) in self.ready(stage) {
+            if !sink.process(event, stage).await {
+                metrics::rejected();
+                return false;
+            }
+        }
+        true
     }
 
     /// Like [`Record::tell`] from where nothing can wait, such as the end of a stream.
     pub fn tell_soon(&self, stage: Stage) {
-        if let Some(line) = self.line(stage) {
-            self.auditor.log.write_soon(line);
+        for (sink, event) in self.ready(stage) {
+            sink.process_soon(event);
         }
     }
 
-    fn line(&self, stage: Stage) -> Option<Vec<u8>> {
+    /// The event for each backend that takes it.
+    fn ready(&self, stage: Stage) -> Vec<(&Sink, Bytes)> {
+        if matches!(stage, Stage::ResponseComplete | Stage::Panic) {
+            self.ended.store(true, Ordering::Relaxed);
+        }
         if self.verdict.omit_stages.contains(&stage) {
-            return None;
+            return Vec::new();
         }
         let mut event = self.event.lock();
         event.insert("stage".into(), json!(stage));
         event.insert("stageTimestamp".into(), self.auditor.now().to_string().into());
-        let mut line = serde_json::to_vec(&*event).ok()?;
-        line.push(b'\n');
-        Some(line)
+        let Ok(json) = serde_json::to_vec(&*event).map(Bytes::from) else { return Vec::new() };
+        metrics::sent();
+        let sinks = self.auditor.sinks.iter();
+        sinks.filter_map(|sink| Some((sink, sink.take(&event, &json)?))).collect()
+    }
+}
+
+impl Drop for Record {
+    /// A request that ends in a panic has nobody else to tell it.
+    fn drop(&mut self) {
+        if std::thread::panicking() && !self.ended.load(Ordering::Relaxed) {
+            let status = json!({
+                "metadata": {}, "status": "Failure", "message": "APIServer panic'd", "reason": "InternalError", "code": 500
+            });
+            self.event.lock().insert("responseStatus".into(), status);
+            self.tell_soon(Stage::Panic);
+        }
     }
 }
 

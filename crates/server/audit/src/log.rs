@@ -1,61 +1,34 @@
-//! The log backend: one JSON document a line, in a file that is rotated by size, or on standard output.
+//! The log backend: one event a line, in a file that is rotated by size, or on standard output.
 //!
-//! One thread owns the file. Requests hand it lines over a bounded channel; in the blocking modes they wait until their
-//! line is written, in batch mode a full channel drops the line and says so.
+//! One thread owns the file. Whoever has lines hands them over a bounded channel and waits until they are written; another
+//! thread compresses what was rotated, if that is wanted.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use env::Env;
 use meta::Time;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::policy::Stage;
-
-/// Lines that may wait to be written (`--audit-log-batch-buffer-size`).
-const WAITING_MAX: usize = 10_000;
+/// Writes that may wait; further ones wait to wait.
+const WAITING_MAX: usize = 1_000;
 const MEGABYTE: u64 = 1 << 20;
 const DAY_S: i64 = 24 * 3600;
 /// Name of the backend that is standard output.
 const STDOUT: &str = "-";
-
-/// When a request goes on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Mode {
-    /// At once.
-    Batch,
-    /// When its line is written, or could not be.
-    #[default]
-    Blocking,
-    /// When its line is written; a request whose first line cannot be written is refused.
-    BlockingStrict,
-}
-
-impl std::str::FromStr for Mode {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "batch" => Ok(Mode::Batch),
-            "blocking" => Ok(Mode::Blocking),
-            "blocking-strict" => Ok(Mode::BlockingStrict),
-            other => Err(format!(
-                "invalid audit mode {other}, allowed modes are \"batch,blocking,blocking-strict\""
-            )),
-        }
-    }
-}
+/// Ending of compressed files.
+const COMPRESSED: &str = ".gz";
 
 /// Where lines go, and how long they are kept. Zero is no limit.
 #[derive(Clone, Debug)]
 pub struct LogOptions {
     /// The file, or `-` for standard output.
     pub path: PathBuf,
-    /// When requests go on.
-    pub mode: Mode,
+    /// Whether rotated files are compressed (gzip).
+    pub compress: bool,
     /// Days that rotated files are kept.
     pub days_max: u32,
     /// How many rotated files are kept.
@@ -72,15 +45,14 @@ pub struct LogError {
     source: io::Error,
 }
 
-struct Line {
+struct Lines {
     bytes: Vec<u8>,
-    written: Option<oneshot::Sender<bool>>,
+    written: oneshot::Sender<io::Result<()>>,
 }
 
 /// The way to the writing thread. The thread ends when this is dropped.
 pub struct Log {
-    mode: Mode,
-    lines: mpsc::Sender<Line>,
+    lines: mpsc::Sender<Lines>,
 }
 
 impl Log {
@@ -89,41 +61,31 @@ impl Log {
     /// # Errors
     /// When the file cannot be opened, or no thread be started.
     pub fn open(options: LogOptions, env: Env) -> Result<Log, LogError> {
-        let (path, mode) = (options.path.clone(), options.mode);
+        let path = options.path.clone();
         let failed = |source| LogError { path: path.clone(), source };
         let mut writer = Writer::open(options, env).map_err(failed)?;
-        let (lines, mut waiting) = mpsc::channel::<Line>(WAITING_MAX);
+        let (lines, mut waiting) = mpsc::channel::<Lines>(WAITING_MAX);
         let run = move || {
-            while let Some(line) = waiting.blocking_recv() {
-                let result = writer.write(&line.bytes);
-                if let Err(error) = &result {
-                    tracing::error!(%error, "the audit log cannot be written");
-                }
-                if let Some(written) = line.written {
-                    // A request that was given up waits no more.
-                    let _ = written.send(result.is_ok());
-                }
+            while let Some(lines) = waiting.blocking_recv() {
+                // A request that was given up waits no more.
+                let _ = lines.written.send(writer.write(&lines.bytes));
             }
         };
         std::thread::Builder::new().name("audit-log".into()).spawn(run).map_err(failed)?;
-        Ok(Log { mode, lines })
+        Ok(Log { lines })
     }
 
-    pub(crate) async fn write(&self, bytes: Vec<u8>, stage: Stage) -> bool {
-        if self.mode == Mode::Batch {
-            self.write_soon(bytes);
-            return true;
+    /// Writes events, one a line.
+    pub(crate) async fn write(&self, events: &[Bytes]) -> Result<(), String> {
+        let mut bytes = Vec::with_capacity(events.iter().map(|event| event.len() + 1).sum());
+        for event in events {
+            bytes.extend_from_slice(event);
+            bytes.push(b'\n');
         }
         let (written, done) = oneshot::channel();
-        let sent = self.lines.send(Line { bytes, written: Some(written) }).await.is_ok();
-        let fine = sent && done.await.unwrap_or(false);
-        fine || self.mode != Mode::BlockingStrict || stage != Stage::RequestReceived
-    }
-
-    pub(crate) fn write_soon(&self, bytes: Vec<u8>) {
-        if self.lines.try_send(Line { bytes, written: None }).is_err() {
-            tracing::error!("the audit log lags behind: an event was dropped");
-        }
+        let gone = || "the audit log's thread has ended".to_owned();
+        self.lines.send(Lines { bytes, written }).await.map_err(|_| gone())?;
+        done.await.map_err(|_| gone())?.map_err(|error| error.to_string())
     }
 }
 
@@ -159,14 +121,36 @@ impl Writer {
 
     fn rotate(&mut self) -> io::Result<()> {
         let now_ms = self.env.unix_ms();
-        std::fs::rename(&self.options.path, self.options.backup(now_ms))?;
+        let backup = self.options.backup(now_ms);
+        std::fs::rename(&self.options.path, &backup)?;
         self.out = Box::new(append(&self.options.path)?);
         self.bytes = 0;
         for old in self.options.outdated(now_ms.div_euclid(1000)) {
             std::fs::remove_file(old)?;
         }
+        if self.options.compress && backup.exists() {
+            // Requests do not wait for it.
+            let work = move || {
+                if let Err(error) = compress(&backup) {
+                    tracing::error!(%error, file = %backup.display(), "a rotated audit log is not compressed");
+                }
+            };
+            std::thread::Builder::new().name("audit-compress".into()).spawn(work)?;
+        }
         Ok(())
     }
+}
+
+/// Puts the compressed file in the place of the file.
+fn compress(path: &Path) -> io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(COMPRESSED);
+    let done = PathBuf::from(name);
+    let packed = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&done)?;
+    let mut packer = flate2::write::GzEncoder::new(packed, flate2::Compression::default());
+    io::copy(&mut File::open(path)?, &mut packer)?;
+    packer.finish()?.sync_all()?;
+    std::fs::remove_file(path)
 }
 
 fn append(path: &Path) -> io::Result<File> {
@@ -199,7 +183,8 @@ impl LogOptions {
             .filter_map(Result::ok)
             .filter_map(|entry| {
                 let name = entry.file_name().into_string().ok()?;
-                let time = name.strip_prefix(&prefix)?.strip_suffix(&suffix)?;
+                let plain = name.strip_suffix(COMPRESSED).unwrap_or(&name);
+                let time = plain.strip_prefix(&prefix)?.strip_suffix(&suffix)?;
                 Some((rotated_at(time)?, entry.path()))
             })
             .collect();
@@ -235,7 +220,7 @@ mod tests {
     fn options(folder: &Path, backups_max: usize, days_max: u32) -> LogOptions {
         LogOptions {
             path: folder.join("audit.log"),
-            mode: Mode::Blocking,
+            compress: false,
             days_max,
             backups_max,
             megabytes_max: 1,
@@ -269,6 +254,21 @@ mod tests {
         assert!(left.contains(&"audit-notes.log".to_owned()), "{left:?}");
         let log = std::fs::metadata(folder.path().join("audit.log")).expect("the log");
         assert_eq!(log.len(), 800 << 10);
+    }
+
+    #[test]
+    fn rotated_files_are_compressed_and_counted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("audit-2026-01-01T00-00-00.000.log");
+        std::fs::write(&file, "event").expect("written");
+        compress(&file).expect("compressed");
+        let packed = folder.path().join("audit-2026-01-01T00-00-00.000.log.gz");
+        let mut text = String::new();
+        let mut unpacker = flate2::read::GzDecoder::new(File::open(&packed).expect("a file"));
+        io::Read::read_to_string(&mut unpacker, &mut text).expect("gzip");
+        assert_eq!((text.as_str(), file.exists()), ("event", false));
+        let now_s = 1_767_225_600 + 2 * DAY_S;
+        assert_eq!(options(folder.path(), 0, 1).outdated(now_s), [packed]);
     }
 
     #[test]

@@ -44,6 +44,15 @@ impl CertificateAuthority {
     }
 }
 
+/// When the first certificate of a chain ends, in seconds since 1970; at once for what cannot be read.
+pub fn ends_s(chain: &[CertificateDer<'_>]) -> u64 {
+    let end = |der: &CertificateDer<'_>| {
+        let parsed = X509Certificate::from_der(der).ok();
+        parsed.map_or(0, |(_, one)| u64::try_from(one.validity().not_after.timestamp()).unwrap_or(0))
+    };
+    chain.iter().map(end).min().unwrap_or(u64::MAX)
+}
+
 /// Reads the user out of a certificate's subject; `None` without a common name.
 fn subject(leaf: &[u8]) -> Option<User> {
     let (_, certificate) = X509Certificate::from_der(leaf).ok()?;

@@ -24,7 +24,7 @@ mod token_file;
 mod token_webhook;
 mod user;
 
-pub use certificate::{AnyClientCertificate, CertificateAuthority};
+pub use certificate::{AnyClientCertificate, CertificateAuthority, ends_s};
 pub use identify::{
     Authenticator, CertificateVerdict, Credentials, Identified, Method, TokenCheck, Unauthorized,
 };

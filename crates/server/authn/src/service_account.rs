@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 use meta::Str;
@@ -185,23 +186,46 @@ impl Default for TokenOptions {
     }
 }
 
+/// The keys of one moment.
+#[derive(Debug)]
+struct Keys {
+    signer: SigningKey,
+    verifiers: Vec<VerifyingKey>,
+}
+
+impl Keys {
+    fn new(signer: SigningKey, others: Vec<VerifyingKey>) -> Self {
+        let mut verifiers = vec![signer.verifying_key().clone()];
+        for key in others {
+            if verifiers.iter().all(|known| known.id != key.id) {
+                verifiers.push(key);
+            }
+        }
+        Keys { signer, verifiers }
+    }
+}
+
 /// Issues and checks tokens.
 #[derive(Debug)]
 pub struct Tokens {
     issuer: Issuer,
     options: TokenOptions,
-    signer: SigningKey,
-    verifiers: Vec<VerifyingKey>,
+    keys: ArcSwap<Keys>,
     remembered: Mutex<HashMap<[u8; 32], Arc<Claims>>>,
 }
 
 impl Tokens {
     /// Signs with `signer`, accepts its signatures and those of `others` (keys on their way out).
     pub fn new(issuer: Issuer, signer: SigningKey, others: Vec<VerifyingKey>) -> Self {
-        let mut verifiers = vec![signer.verifying_key().clone()];
-        verifiers.extend(others.into_iter().filter(|key| key.id != signer.verifying_key().id));
-        let options = TokenOptions::default();
-        Tokens { issuer, options, signer, verifiers, remembered: Mutex::default() }
+        let keys = ArcSwap::from_pointee(Keys::new(signer, others));
+        Tokens { issuer, options: TokenOptions::default(), keys, remembered: Mutex::default() }
+    }
+
+    /// Signs with another key from now on, and accepts its signatures and those of `others` alone.
+    pub fn replace_keys(&self, signer: SigningKey, others: Vec<VerifyingKey>) {
+        self.keys.store(Arc::new(Keys::new(signer, others)));
+        // Signatures of keys that went are not remembered either.
+        self.remembered.lock().clear();
     }
 
     /// With other options.
@@ -222,7 +246,7 @@ impl Tokens {
 
     /// The JWKS document of `/openid/v1/jwks`.
     pub fn jwks(&self) -> Value {
-        json!({ "keys": self.verifiers.iter().map(VerifyingKey::jwk).collect::<Vec<_>>() })
+        json!({ "keys": self.keys.load().verifiers.iter().map(VerifyingKey::jwk).collect::<Vec<_>>() })
     }
 
     /// Signs a token.
@@ -263,7 +287,21 @@ impl Tokens {
             "nbf": request.now_s,
             "sub": format!("system:serviceaccount:{}:{}", request.namespace, request.name),
         });
-        self.signer.sign(claims.to_string().as_bytes())
+        self.keys.load().signer.sign(claims.to_string().as_bytes())
+    }
+
+    /// Signs such a token with the present key.
+    ///
+    /// # Errors
+    /// When the key fails.
+    pub fn legacy(
+        &self,
+        namespace: &str,
+        account: &str,
+        uid: &str,
+        secret: &str,
+    ) -> Result<String, KeyError> {
+        Tokens::issue_legacy(&self.keys.load().signer, namespace, account, uid, secret)
     }
 
     /// Signs a token that lives as long as the secret that holds it.
@@ -392,7 +430,8 @@ impl Tokens {
         };
         let header = decode(header)?;
         let signature = B64.decode(signature).map_err(|_| TokenError::Invalid)?;
-        let holds = self.verifiers.iter().any(|key| {
+        let keys = self.keys.load_full();
+        let holds = keys.verifiers.iter().any(|key| {
             header["alg"].as_str() == Some(key.algorithm.name())
                 && header["kid"].as_str().is_none_or(|kid| kid.is_empty() || kid == key.id)
                 && key.verify(message.as_bytes(), &signature)
@@ -405,6 +444,10 @@ impl Tokens {
         let claims = if legacy { Claims::read_legacy(&payload) } else { Claims::read(&payload) };
         let claims = Arc::new(claims.ok_or(TokenError::Invalid)?);
         let mut remembered = self.remembered.lock();
+        if !Arc::ptr_eq(&keys, &self.keys.load()) {
+            // They were replaced meanwhile: next time the token meets the new ones.
+            return Ok(Some(claims));
+        }
         if remembered.len() >= REMEMBERED_MAX {
             remembered.clear();
         }
@@ -593,7 +636,7 @@ mod tests {
             let also = also.iter().map(|issuer| (*issuer).to_owned()).collect();
             let issuer = Issuer { url: url.into(), also, audiences: wanted.to_vec() };
             let signer = SigningKey::from_pem(pem.as_bytes()).unwrap();
-            Tokens::new(issuer, signer, vec![old.signer.verifying_key().clone()])
+            Tokens::new(issuer, signer, vec![old.keys.load().signer.verifying_key().clone()])
         };
         assert!(rotated("https://k", &[]).check(&token, &wanted, &directory, 1100).unwrap().is_some());
         assert!(
@@ -608,9 +651,29 @@ mod tests {
     }
 
     #[test]
+    fn keys_that_were_replaced_verify_nothing_more() {
+        let tokens = tokens();
+        let token = tokens.issue(&issue(None)).unwrap();
+        let (directory, wanted) = (One { pod_uid: "" }, [Str::from("https://k")]);
+        let check = || tokens.check(&token, &wanted, &directory, 1100).map(|found| found.is_some());
+        assert_eq!(check(), Ok(true));
+        let pem = rcgen::KeyPair::generate().unwrap().serialize_pem();
+        let new = || SigningKey::from_pem(pem.as_bytes()).unwrap();
+        let old = tokens.keys.load_full();
+        tokens.replace_keys(new(), vec![old.signer.verifying_key().clone()]);
+        assert_eq!(check(), Ok(true), "a retired key still verifies");
+        assert_eq!(tokens.jwks()["keys"].as_array().map(Vec::len), Some(2));
+        tokens.replace_keys(new(), vec![]);
+        assert_eq!(check(), Err(TokenError::Invalid), "what was remembered goes with its key");
+        assert_eq!(tokens.jwks()["keys"].as_array().map(Vec::len), Some(1));
+    }
+
+    #[test]
     fn legacy_tokens_live_as_long_as_their_secret() {
         let tokens = tokens();
-        let issue = |uid, secret| Tokens::issue_legacy(&tokens.signer, "ns", "default", uid, secret).unwrap();
+        let issue = |uid, secret| {
+            Tokens::issue_legacy(&tokens.keys.load().signer, "ns", "default", uid, secret).unwrap()
+        };
         let token: &'static str = issue("sa-uid", "s").leak();
         let wanted = [Str::from("https://k")];
         let (holds, empty) = (One { pod_uid: token }, One { pod_uid: "another" });
@@ -623,7 +686,8 @@ mod tests {
             Err(TokenError::Audience { .. })
         ));
         let forged = self::tokens();
-        let forged = Tokens::issue_legacy(&forged.signer, "ns", "default", "sa-uid", "s").unwrap();
+        let forged =
+            Tokens::issue_legacy(&forged.keys.load().signer, "ns", "default", "sa-uid", "s").unwrap();
         assert_eq!(tokens.check(&forged, &wanted, &holds, 1), Err(TokenError::Invalid));
     }
 

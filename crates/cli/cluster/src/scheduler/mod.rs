@@ -18,14 +18,17 @@ use client::{Client, remote};
 use env::Env;
 use informer::Informers;
 use reconcile::{Election, elect};
+use serving::Pem;
 use tokio::net::TcpListener;
 use types::core::v1::{ConfigMap, Node, Pod};
 
 use self::access::Access;
 use self::questions::Questions;
-use self::serve::{Endpoint, Tls};
-use crate::options::UpOptions;
+use self::serve::Endpoint;
+use crate::control_plane::client_ca;
+use crate::options::Settings;
 use crate::pki::Pki;
+use crate::tls::TlsOptions;
 
 /// Options of `ferrokube scheduler`.
 #[derive(Clone, Debug, clap::Args)]
@@ -60,12 +63,9 @@ pub struct SchedulerOptions {
     /// Port of the HTTPS endpoint: /healthz, /livez, /readyz, /metrics, questions; 0 for none
     #[arg(long, default_value_t = 10259)]
     pub secure_port: u16,
-    /// Serving certificate and its chain; self-signed without
-    #[arg(long, value_name = "FILE", requires = "tls_private_key_file")]
-    pub tls_cert_file: Option<PathBuf>,
-    /// Key of the serving certificate
-    #[arg(long, value_name = "FILE", requires = "tls_cert_file")]
-    pub tls_private_key_file: Option<PathBuf>,
+    /// TLS of the endpoint.
+    #[command(flatten)]
+    pub tls: TlsOptions,
     /// Authority of client certificates; the cluster's own without
     #[arg(long, value_name = "FILE")]
     pub client_ca_file: Option<PathBuf>,
@@ -180,15 +180,12 @@ async fn serve(
     };
     let (reviewer, authorizer) =
         (own(&options.authentication_kubeconfig)?, own(&options.authorization_kubeconfig)?);
-    let file = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
     let client_ca = match &options.client_ca_file {
-        Some(path) => file(path)?,
-        None => cluster_authority(&reviewer).await,
+        Some(path) => Pem::File(path.clone()),
+        None => cluster_authority(&reviewer).await.into(),
     };
-    let tls = match (&options.tls_cert_file, &options.tls_private_key_file) {
-        (Some(certificate), Some(key)) => Tls { certificate: file(certificate)?, key: file(key)?, client_ca },
-        _ => Tls::self_signed(client_ca)?,
-    };
+    let own = options.tls.given().map_or_else(serve::self_signed, Ok)?;
+    let material = options.tls.material(own)?;
     let address = (options.bind_address, options.secure_port);
     let listener = TcpListener::bind(address)
         .await
@@ -198,7 +195,7 @@ async fn serve(
     // A replica that stands by is ready; one at work is as soon as it knows the cluster.
     let knows = knows(informers.clone());
     let ready = move || !at_work.load(Ordering::Relaxed) || knows();
-    Endpoint::new(access, questions, ready).listen(listener, &tls)
+    Endpoint::new(access, questions, ready).listen(listener, material, client_ca)
 }
 
 /// The authority that the cluster publishes for client certificates; empty when it does not, or may not be asked.
@@ -231,12 +228,13 @@ impl InProcess {
     /// # Errors
     /// Its configuration is no good, or its port is taken.
     pub(crate) async fn start(
-        options: &UpOptions,
+        settings: &Settings,
         pki: &Pki,
         client: Client,
         informers: &Arc<Informers>,
         env: Env,
     ) -> Result<Self> {
+        let options = &settings.options;
         let config = read(options.scheduler_config.as_deref())?;
         let endpoint = match options.scheduler_secure_port {
             0 => None,
@@ -247,8 +245,8 @@ impl InProcess {
                 let questions = Questions::new(informers.clone(), config.profiles.clone());
                 let access = Access::new(client.clone(), client.clone(), env.clone());
                 let endpoint = Endpoint::new(access, questions, knows(informers.clone()));
-                let tls = Tls::self_signed(pki.ca.certificate_pem.as_bytes().to_vec())?;
-                Some(endpoint.listen(listener, &tls)?)
+                let material = options.tls.material(serve::self_signed()?)?;
+                Some(endpoint.listen(listener, material, client_ca(settings, pki))?)
             }
         };
         let informers = informers.clone();

@@ -14,11 +14,9 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::CertificateDer;
 use serde_json::json;
+use serving::{Live, Material, Pair, Pem};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
@@ -46,55 +44,16 @@ pub(super) struct Endpoint {
     ready: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
-/// Key material of the endpoint, PEM.
-pub(super) struct Tls {
-    /// Serving certificate and its chain.
-    pub(super) certificate: Vec<u8>,
-    /// Its key.
-    pub(super) key: Vec<u8>,
-    /// Authority of client certificates; empty when none are taken.
-    pub(super) client_ca: Vec<u8>,
-}
-
-impl Tls {
-    /// A certificate of its own making, for as long as the process lives.
-    pub(super) fn self_signed(client_ca: Vec<u8>) -> Result<Tls> {
-        let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        if let Ok(host) = nix::unistd::gethostname() {
-            names.push(host.to_string_lossy().into_owned());
-        }
-        let key = rcgen::KeyPair::generate()?;
-        let certificate = rcgen::CertificateParams::new(names)?.self_signed(&key)?;
-        Ok(Tls {
-            certificate: certificate.pem().into_bytes(),
-            key: key.serialize_pem().into_bytes(),
-            client_ca,
-        })
+/// A certificate of its own making, for as long as the process lives.
+pub(super) fn self_signed() -> Result<Pair> {
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    if let Ok(host) = nix::unistd::gethostname() {
+        names.push(host.to_string_lossy().into_owned());
     }
-
-    fn acceptor(&self) -> Result<TlsAcceptor> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder =
-            ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
-        let builder = match self.client_ca.is_empty() {
-            true => builder.with_no_client_auth(),
-            false => {
-                let mut roots = RootCertStore::empty();
-                for authority in CertificateDer::pem_slice_iter(&self.client_ca) {
-                    roots.add(authority?)?;
-                }
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-                builder.with_client_cert_verifier(verifier.allow_unauthenticated().build()?)
-            }
-        };
-        let chain: Vec<_> = CertificateDer::pem_slice_iter(&self.certificate)
-            .collect::<Result<_, _>>()
-            .context("certificate")?;
-        let key = PrivateKeyDer::from_pem_slice(&self.key).context("key")?;
-        let mut config = builder.with_single_cert(chain, key)?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(TlsAcceptor::from(Arc::new(config)))
-    }
+    let key = rcgen::KeyPair::generate()?;
+    let certificate = rcgen::CertificateParams::new(names)?.self_signed(&key)?;
+    let text = |pem: String| Pem::from(pem.into_bytes());
+    Ok(Pair { certificate: text(certificate.pem()), key: text(key.serialize_pem()) })
 }
 
 impl Endpoint {
@@ -111,23 +70,35 @@ impl Endpoint {
     ///
     /// # Errors
     /// The key material cannot be used.
-    pub(super) fn listen(self: Arc<Self>, listener: TcpListener, tls: &Tls) -> Result<env::Task> {
-        let acceptor = tls.acceptor().context("the scheduler's TLS files cannot be used")?;
+    pub(super) fn listen(
+        self: Arc<Self>,
+        listener: TcpListener,
+        material: Material,
+        client_ca: Pem,
+    ) -> Result<env::Task> {
+        let (tls, followed) =
+            Live::new(material, client_ca).context("the scheduler's TLS files cannot be used")?;
         Ok(env::spawn("scheduler-https", async move {
-            let slots = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
-            loop {
-                let Ok(slot) = slots.clone().acquire_owned().await else { return };
-                let Ok((stream, _)) = listener.accept().await else {
-                    self.access.pause(PAUSE).await;
-                    continue;
-                };
-                let (endpoint, acceptor) = (self.clone(), acceptor.clone());
-                env::spawn_detached("scheduler-https-connection", async move {
-                    let _ = tokio::time::timeout(LIFETIME, endpoint.connection(stream, acceptor)).await;
-                    drop(slot);
-                });
-            }
+            let following = tls.clone();
+            tokio::join!(self.accept(listener, tls), following.follow(followed));
         }))
+    }
+
+    async fn accept(self: Arc<Self>, listener: TcpListener, tls: Arc<Live>) {
+        let slots = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let Ok(slot) = slots.clone().acquire_owned().await else { return };
+            let Ok((stream, _)) = listener.accept().await else {
+                self.access.pause(PAUSE).await;
+                continue;
+            };
+            let local = stream.local_addr().ok().map(|address| address.ip());
+            let (endpoint, acceptor) = (self.clone(), TlsAcceptor::from(tls.at(local)));
+            env::spawn_detached("scheduler-https-connection", async move {
+                let _ = tokio::time::timeout(LIFETIME, endpoint.connection(stream, acceptor)).await;
+                drop(slot);
+            });
+        }
     }
 
     async fn connection(self: Arc<Self>, stream: TcpStream, acceptor: TlsAcceptor) {

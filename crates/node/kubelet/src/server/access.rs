@@ -1,12 +1,7 @@
 //! TLS and who may use the kubelet's API: the API server by its client certificate, and administrators.
 
-use std::sync::Arc;
-
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::TlsAcceptor;
+use rustls_pki_types::CertificateDer;
+use serving::{Material, Pem};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Common name of the API server's client certificate.
@@ -14,15 +9,13 @@ const API_SERVER: &str = "kube-apiserver-kubelet-client";
 /// Groups that may do everything.
 const MASTERS: [&str; 2] = ["system:masters", "kubeadm:cluster-admins"];
 
-/// Certificates of the kubelet's API, in PEM.
-#[derive(Clone)]
+/// Certificates of the kubelet's API.
+#[derive(Clone, Debug)]
 pub struct Tls {
-    /// The serving certificate, with its chain.
-    pub cert_pem: Vec<u8>,
-    /// Its key.
-    pub key_pem: Vec<u8>,
+    /// Serving certificates, versions and suites.
+    pub serving: Material,
     /// CA of the certificates that clients show.
-    pub client_ca_pem: Vec<u8>,
+    pub client_ca: Pem,
 }
 
 /// Who asks.
@@ -39,35 +32,6 @@ impl User {
     pub fn may_use_kubelet(&self) -> bool {
         self.name == API_SERVER || self.groups.iter().any(|g| MASTERS.contains(&g.as_str()))
     }
-}
-
-/// A TLS acceptor that takes clients without a certificate too; these are refused with 401 later.
-///
-/// # Errors
-/// A certificate or key cannot be used.
-pub fn acceptor(tls: &Tls) -> Result<TlsAcceptor, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let certs = |pem: &[u8], what: &str| {
-        let certs: Result<Vec<CertificateDer<'static>>, _> = CertificateDer::pem_slice_iter(pem).collect();
-        certs.map_err(|e| format!("{what}: {e}"))
-    };
-    let mut roots = RootCertStore::empty();
-    for ca in certs(&tls.client_ca_pem, "client CA")? {
-        roots.add(ca).map_err(|e| format!("client CA: {e}"))?;
-    }
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-        .allow_unauthenticated()
-        .build()
-        .map_err(|e| format!("client CA: {e}"))?;
-    let key = PrivateKeyDer::from_pem_slice(&tls.key_pem).map_err(|e| format!("serving key: {e}"))?;
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| e.to_string())?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(certs(&tls.cert_pem, "serving certificate")?, key)
-        .map_err(|e| format!("serving certificate: {e}"))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 /// The user of a verified client certificate.

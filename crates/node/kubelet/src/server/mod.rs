@@ -23,6 +23,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serving::{Followed, Live, Material};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
@@ -45,45 +46,59 @@ pub struct Server {
     pub pods: Arc<Pods>,
     /// Most pods.
     pub max_pods: i64,
-    tls: TlsAcceptor,
+    tls: Arc<Live>,
 }
 
 impl Server {
-    /// Prepares a server.
+    /// Prepares a server, and what tells of changes of its certificates.
     ///
     /// # Errors
     /// The certificate, its key or the CA cannot be used.
-    pub fn new(shared: Arc<Shared>, pods: Arc<Pods>, tls: &Tls, max_pods: i64) -> Result<Server, String> {
-        Ok(Server { shared, pods, max_pods, tls: access::acceptor(tls)? })
+    pub fn new(
+        shared: Arc<Shared>,
+        pods: Arc<Pods>,
+        tls: &Tls,
+        max_pods: i64,
+    ) -> Result<(Server, Followed), String> {
+        // Streams are upgraded, which HTTP/2 has no words for.
+        let serving = Material { alpn: &[b"http/1.1"], ..tls.serving.clone() };
+        let (tls, followed) = Live::new(serving, tls.client_ca.clone()).map_err(|e| e.to_string())?;
+        Ok((Server { shared, pods, max_pods, tls }, followed))
     }
 
     /// Serves until the task is dropped.
     ///
     /// # Errors
     /// The listener cannot be used.
-    pub fn listen(self, listener: std::net::TcpListener) -> Result<env::Task, String> {
+    pub fn listen(self, listener: std::net::TcpListener, followed: Followed) -> Result<env::Task, String> {
         listener.set_nonblocking(true).map_err(|e| e.to_string())?;
         let listener = tokio::net::TcpListener::from_std(listener).map_err(|e| e.to_string())?;
         let server = Arc::new(self);
         Ok(env::spawn("kubelet-api", async move {
-            loop {
-                match listener.accept().await {
-                    Ok((stream, _)) => {
-                        // Interactive streams are many small packets.
-                        let _ = stream.set_nodelay(true);
-                        env::spawn_detached("kubelet-api-connection", server.clone().connection(stream));
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "the kubelet's API cannot accept a connection");
-                        server.shared.env.sleep(std::time::Duration::from_millis(100)).await;
-                    }
-                }
-            }
+            let tls = server.tls.clone();
+            tokio::join!(server.accept(listener), tls.follow(followed));
         }))
     }
 
+    async fn accept(self: Arc<Self>, listener: tokio::net::TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    // Interactive streams are many small packets.
+                    let _ = stream.set_nodelay(true);
+                    env::spawn_detached("kubelet-api-connection", self.clone().connection(stream));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the kubelet's API cannot accept a connection");
+                    self.shared.env.sleep(std::time::Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
     async fn connection(self: Arc<Self>, stream: tokio::net::TcpStream) {
-        let stream = match self.tls.accept(stream).await {
+        let local = stream.local_addr().ok().map(|address| address.ip());
+        let stream = match TlsAcceptor::from(self.tls.at(local)).accept(stream).await {
             Ok(stream) => stream,
             Err(error) => return tracing::debug!(%error, "TLS handshake with the kubelet's API failed"),
         };

@@ -8,18 +8,20 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures::FutureExt;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls_pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::streams::Streams;
-use super::tls::Tls;
+use super::tls::{Tls, Verdict};
 use crate::http::body::Body;
 
 /// Connections at once; more wait in the kernel's queue.
@@ -34,14 +36,39 @@ const HEADER_BYTES_MAX: usize = 1 << 20;
 const STREAMS_MAX: u32 = 1000;
 
 /// What a connection tells about its client.
-#[derive(Debug)]
 pub struct Connection {
-    /// Whom its certificate names.
-    pub certificate: authn::CertificateVerdict,
-    /// It is a proxy that may name users in headers.
-    pub proxy: bool,
     /// The other end.
     pub peer: SocketAddr,
+    tls: Arc<ArcSwap<Tls>>,
+    /// The client's certificate, leaf first.
+    chain: Vec<CertificateDer<'static>>,
+    judged: ArcSwap<(Arc<Tls>, Verdict)>,
+}
+
+impl Connection {
+    fn new(peer: SocketAddr, tls: Arc<ArcSwap<Tls>>, chain: Vec<CertificateDer<'static>>) -> Self {
+        let by = tls.load_full();
+        let verdict = by.judge(&chain, crate::clock::now_s() as u64);
+        Connection { peer, tls, chain, judged: ArcSwap::from_pointee((by, verdict)) }
+    }
+
+    /// Whether the client has shown a certificate, whatever it is worth.
+    pub(crate) fn shows_certificate(&self) -> bool {
+        !self.chain.is_empty()
+    }
+
+    /// What its certificate is worth now: the first verdict, unless the authorities changed or its time is over.
+    pub(crate) fn verdict(&self, now_s: u64) -> Arc<(Arc<Tls>, Verdict)> {
+        let judged = self.judged.load_full();
+        if self.chain.is_empty() || (now_s <= judged.1.ends_s && Arc::ptr_eq(&judged.0, &self.tls.load())) {
+            return judged;
+        }
+        let by = self.tls.load_full();
+        let verdict = by.judge(&self.chain, now_s);
+        let judged = Arc::new((by, verdict));
+        self.judged.store(judged.clone());
+        judged
+    }
 }
 
 /// Serves requests; implemented by the pipeline.
@@ -55,9 +82,9 @@ pub trait Service: Send + Sync + 'static {
 }
 
 /// Accepts connections until `stop` turns true, then lets open connections finish their requests.
-pub async fn listen<S: Service>(
+pub(crate) async fn listen<S: Service>(
     listener: TcpListener,
-    tls: Arc<Tls>,
+    tls: Arc<ArcSwap<Tls>>,
     service: Arc<S>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -96,29 +123,19 @@ pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
 async fn connection<S: Service>(
     socket: TcpStream,
     peer: SocketAddr,
-    tls: Arc<Tls>,
+    tls: Arc<ArcSwap<Tls>>,
     service: Arc<S>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     socket.set_nodelay(true)?;
-    let acceptor = TlsAcceptor::from(tls.config.clone());
+    let local = socket.local_addr().ok().map(|address| address.ip());
+    let acceptor = TlsAcceptor::from(tls.load().handshake(local));
     let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket)).await??;
     let (_, session) = stream.get_ref();
     let http2 = session.alpn_protocol() == Some(b"h2");
-    let (now_s, chain) = (crate::clock::now_s() as u64, session.peer_certificates());
-    let proxy = chain.is_some_and(|chain| tls.request_header.trusts(chain, now_s));
-    let certificate = match (chain, &tls.client_authority) {
-        (Some(chain), Some(authority)) => {
-            authority.user(chain, now_s).map_err(|error| {
-                // That of a proxy need not hold for a user.
-                if !proxy {
-                    tracing::info!(%peer, %error, "a client certificate does not hold");
-                }
-            })
-        }
-        _ => Ok(None),
-    };
-    let connection = Arc::new(Connection { certificate, proxy, peer });
+    let chain = session.peer_certificates().unwrap_or_default();
+    let chain = chain.iter().map(|one| one.clone().into_owned()).collect();
+    let connection = Arc::new(Connection::new(peer, tls, chain));
     let streams = Streams::default();
     let beside = streams.clone();
     let handler = service_fn(move |request| {

@@ -1,100 +1,117 @@
-//! TLS configuration: TLS 1.2 and later, HTTP/2 and HTTP/1.1 by ALPN, client certificates asked for and never required.
+//! TLS of the API server: HTTP/2 and HTTP/1.1 by ALPN, client certificates asked for and never required.
+//!
+//! All of it may be replaced while the server runs. A connection keeps the keys that it began with, but what its client
+//! certificate is worth is judged anew when the authorities change, and when a certificate's time is over.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use authn::{AnyClientCertificate, CertificateAuthority, RequestHeader, RequestHeaderNames};
-use rustls::{RootCertStore, ServerConfig};
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use authn::{
+    AnyClientCertificate, CertificateAuthority, CertificateVerdict, RequestHeader, RequestHeaderNames,
+};
+use rustls_pki_types::CertificateDer;
+use serving::{Chosen, Material, Pem, TlsError, roots};
 
-/// Why TLS could not be set up. The files must be corrected.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// A PEM text does not hold what it should.
-    #[error("{what}: {why}")]
-    Pem {
-        /// Which text.
-        what: &'static str,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// Key and certificate do not go together.
-    #[error("serving certificate: {0}")]
-    Certificate(#[from] rustls::Error),
+/// Key material, in files that are followed or as texts.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// Serving certificates, versions and suites.
+    pub serving: Material,
+    /// CA of client certificates; empty turns the method off.
+    pub client_ca: Pem,
+    /// CA of the client certificates of proxies that name users in headers; empty turns the method off.
+    pub proxy_ca: Pem,
 }
 
-/// Key material in PEM.
-#[derive(Clone)]
-pub struct TlsFiles {
-    /// Serving certificate, leaf first.
-    pub certificate: Vec<u8>,
-    /// Its private key.
-    pub key: Vec<u8>,
-    /// CA of client certificates; empty turns the method off.
+impl TlsFiles {
+    /// The files among it.
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        let authorities = [&self.client_ca, &self.proxy_ca];
+        let authorities = authorities.into_iter().filter_map(|pem| pem.file().map(Path::to_owned));
+        self.serving.files().into_iter().chain(authorities).collect()
+    }
+}
+
+/// What the listener and authentication need of the files, as they were at one moment.
+pub(crate) struct Tls {
+    chosen: Chosen,
+    client_authority: Option<CertificateAuthority>,
+    request_header: RequestHeader,
+    /// What the files of the authorities hold.
     pub client_ca: Vec<u8>,
-    /// CA of the client certificates of proxies that name users in headers; empty turns the method off.
+    /// The same of proxies.
     pub proxy_ca: Vec<u8>,
 }
 
-impl std::fmt::Debug for TlsFiles {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TlsFiles").finish_non_exhaustive()
-    }
-}
-
-/// What the listener and authentication need of the files.
-pub struct Tls {
-    /// For the handshake.
-    pub config: Arc<ServerConfig>,
-    /// For the verdict on client certificates.
-    pub client_authority: Option<CertificateAuthority>,
-    /// For the verdict on proxies that name users.
-    pub request_header: Arc<RequestHeader>,
-}
-
-/// Certificates of a PEM text.
-pub fn certificates(what: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<_, _>>()
-        .map_err(|e| TlsError::Pem { what, why: e.to_string() })
-}
-
-/// A root store of every certificate in a PEM text.
-pub fn roots(what: &'static str, pem: &[u8]) -> Result<RootCertStore, TlsError> {
-    let mut store = RootCertStore::empty();
-    for certificate in certificates(what, pem)? {
-        store.add(certificate).map_err(|e| TlsError::Pem { what, why: e.to_string() })?;
-    }
-    Ok(store)
-}
-
-/// The private key of a PEM text.
-pub fn private_key(what: &'static str, pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_slice(pem).map_err(|e| TlsError::Pem { what, why: e.to_string() })
+/// What a connection's client certificate is worth.
+pub(crate) struct Verdict {
+    /// Whom it names.
+    pub certificate: CertificateVerdict,
+    /// It is that of a proxy that may name users in headers.
+    pub proxy: bool,
+    /// When a certificate of its chain ends, in seconds since 1970.
+    pub ends_s: u64,
 }
 
 impl Tls {
     /// Reads the files.
     pub fn new(files: &TlsFiles, names: RequestHeaderNames) -> Result<Self, TlsError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let clients = roots("client CA", &files.client_ca)?;
-        let proxies = roots("CA of proxies", &files.proxy_ca)?;
+        let (client_ca, proxy_ca) = (files.client_ca.read()?, files.proxy_ca.read()?);
+        let clients = roots("client CA", &client_ca)?;
+        let proxies = roots("CA of proxies", &proxy_ca)?;
         // Clients choose their certificate by what is welcome.
         let mut welcome = clients.clone();
         welcome.extend(proxies.roots.iter().cloned());
-        let verifier = Arc::new(AnyClientCertificate::new(&welcome));
-        let chain = certificates("serving certificate", &files.certificate)?;
-        let key = private_key("serving key", &files.key)?;
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(chain, key)?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let request_header = RequestHeader::new(CertificateAuthority::new(proxies), names);
+        let chosen = files.serving.load(Some(Arc::new(AnyClientCertificate::new(&welcome))))?;
         Ok(Tls {
-            config: Arc::new(config),
+            chosen,
             client_authority: CertificateAuthority::new(clients),
-            request_header: Arc::new(request_header),
+            request_header: RequestHeader::new(CertificateAuthority::new(proxies), names),
+            client_ca,
+            proxy_ca,
         })
+    }
+
+    /// The state after the files changed. An authority that was there does not go by an empty file.
+    pub fn renewed(&self, files: &TlsFiles) -> Result<Self, TlsError> {
+        let new = Tls::new(files, self.request_header.names().clone())?;
+        let emptied = |old: bool, new: bool, what| match old && !new {
+            true => Err(TlsError::Pem { what, why: "not loading an empty bundle".to_owned() }),
+            false => Ok(()),
+        };
+        emptied(self.client_authority.is_some(), new.client_authority.is_some(), "client CA")?;
+        emptied(!self.proxy_ca.is_empty(), !new.proxy_ca.is_empty(), "CA of proxies")?;
+        Ok(new)
+    }
+
+    /// For the handshake of a connection that reached this address of ours.
+    pub fn handshake(&self, local: Option<std::net::IpAddr>) -> Arc<rustls::ServerConfig> {
+        self.chosen.at(local)
+    }
+
+    /// The headers by which proxies name users.
+    pub fn request_header(&self) -> &RequestHeader {
+        &self.request_header
+    }
+
+    /// Judges a client's certificate, leaf first.
+    pub fn judge(&self, chain: &[CertificateDer<'_>], now_s: u64) -> Verdict {
+        if chain.is_empty() {
+            return Verdict { certificate: Ok(None), proxy: false, ends_s: u64::MAX };
+        }
+        let proxy = self.request_header.trusts(chain, now_s);
+        let certificate = match &self.client_authority {
+            // That of a proxy need not hold for a user.
+            Some(authority) => authority.user(chain, now_s).map_err(|error| {
+                if !proxy {
+                    tracing::info!(%error, "a client certificate does not hold");
+                }
+            }),
+            None => Ok(None),
+        };
+        // What does not hold now is not asked again with every request.
+        let lives = certificate.is_ok() || proxy;
+        let ends_s = if lives { authn::ends_s(chain) } else { u64::MAX };
+        Verdict { certificate, proxy, ends_s }
     }
 }

@@ -15,7 +15,6 @@ use types::networking::v1::ServiceCIDR;
 use types::scheduling::v1::PriorityClass;
 
 use super::policy;
-use crate::serve::tls::TlsFiles;
 use crate::server::Server;
 
 /// Namespaces of every cluster.
@@ -42,7 +41,7 @@ pub(super) struct Writer<'a> {
 }
 
 /// Writes everything that is missing.
-pub(crate) async fn write_first_objects(server: &Arc<Server>, files: &TlsFiles) -> Result<(), Status> {
+pub(crate) async fn write_first_objects(server: &Arc<Server>) -> Result<(), Status> {
     let writer = Writer::new(server, "kube-apiserver");
     for name in NAMESPACES {
         writer.ensure(document::<Namespace>(&format!("metadata: {{name: {name}}}"))?).await?;
@@ -54,7 +53,7 @@ pub(crate) async fn write_first_objects(server: &Arc<Server>, files: &TlsFiles) 
         class.metadata.name = name.into();
         writer.ensure(class).await?;
     }
-    writer.trust(files).await?;
+    writer.trust().await?;
     writer.service().await
 }
 
@@ -215,7 +214,8 @@ impl<'a> Writer<'a> {
     }
 
     /// What extension servers need to know whom to trust.
-    async fn trust(&self, files: &TlsFiles) -> Result<(), Status> {
+    pub(super) async fn trust(&self) -> Result<(), Status> {
+        let files = self.server.tls.load_full();
         let mut map = document::<ConfigMap>(
             "metadata: {name: extension-apiserver-authentication, namespace: kube-system}",
         )?;
@@ -224,7 +224,7 @@ impl<'a> Writer<'a> {
             map.data.insert("client-ca-file", pem(&files.client_ca).into());
         }
         if !files.proxy_ca.is_empty() {
-            let names = self.server.request_header.names();
+            let names = files.request_header().names();
             map.data.insert("requestheader-client-ca-file", pem(&files.proxy_ca).into());
             for (key, list) in [
                 ("requestheader-allowed-names", &names.allowed),

@@ -1,18 +1,22 @@
 //! TLS towards kubelets: the server's client certificate, and what it trusts.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, SignatureScheme, WantsVerifier};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use crate::serve::tls::{TlsError, certificates, private_key, roots};
+use serving::{Pair, Pem, TlsError, certificates, private_key, roots};
 
-/// How the server identifies itself to kubelets, and whom it takes for one.
+/// How the server identifies itself to kubelets, and whom it takes for one. Follows its files.
 #[derive(Clone)]
 pub struct KubeletClient {
-    pub(crate) config: Arc<ClientConfig>,
+    pair: Pair,
+    authority: Option<Pem>,
+    current: Arc<ArcSwap<ClientConfig>>,
     /// For proxies to pods and services, whose certificates nobody vouches for.
     pub(crate) unchecked: Arc<ClientConfig>,
 }
@@ -24,38 +28,59 @@ impl std::fmt::Debug for KubeletClient {
 }
 
 impl KubeletClient {
-    /// From PEM texts. Without `authority`, serving certificates of kubelets are not checked, which is upstream's
+    /// Reads the files. Without `authority`, serving certificates of kubelets are not checked, which is upstream's
     /// default too (`--kubelet-certificate-authority`).
-    pub fn new(certificate: &[u8], key: &[u8], authority: Option<&[u8]>) -> Result<Self, TlsError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let algorithms = provider.signature_verification_algorithms;
-        let builder = || {
-            ClientConfig::builder_with_provider(provider.clone())
-                .with_safe_default_protocol_versions()
-                .map_err(TlsError::from)
-        };
-        let chain = certificates("kubelet client certificate", certificate)?;
-        let own_key = private_key("kubelet client key", key)?;
-        let anything = Arc::new(AnyServer { algorithms });
-        let config = match authority {
-            Some(pem) => builder()?
-                .with_root_certificates(roots("kubelet CA", pem)?)
-                .with_client_auth_cert(chain, own_key)?,
-            None => builder()?
-                .dangerous()
-                .with_custom_certificate_verifier(anything.clone())
-                .with_client_auth_cert(chain, own_key)?,
-        };
+    pub fn new(pair: Pair, authority: Option<Pem>) -> Result<Self, TlsError> {
+        let current = Arc::new(ArcSwap::from(config(&pair, authority.as_ref())?));
         let unchecked =
-            builder()?.dangerous().with_custom_certificate_verifier(anything).with_no_client_auth();
-        Ok(KubeletClient { config: Arc::new(config), unchecked: Arc::new(unchecked) })
+            builder()?.dangerous().with_custom_certificate_verifier(AnyServer::new()).with_no_client_auth();
+        Ok(KubeletClient { pair, authority, current, unchecked: Arc::new(unchecked) })
     }
+
+    /// For a new connection to a kubelet.
+    pub(crate) fn config(&self) -> Arc<ClientConfig> {
+        self.current.load_full()
+    }
+
+    /// Reads the files again.
+    pub(crate) fn reload(&self) -> Result<(), TlsError> {
+        self.current.store(config(&self.pair, self.authority.as_ref())?);
+        Ok(())
+    }
+
+    /// The files that it follows.
+    pub(crate) fn files(&self) -> impl Iterator<Item = PathBuf> {
+        let authority = self.authority.as_ref().and_then(|pem| pem.file().map(ToOwned::to_owned));
+        self.pair.files().chain(authority)
+    }
+}
+
+fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, TlsError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?)
+}
+
+fn config(pair: &Pair, authority: Option<&Pem>) -> Result<Arc<ClientConfig>, TlsError> {
+    let chain = certificates("kubelet client certificate", &pair.certificate.read()?)?;
+    let key = private_key("kubelet client key", &pair.key.read()?)?;
+    let builder = match authority {
+        Some(pem) => builder()?.with_root_certificates(roots("kubelet CA", &pem.read()?)?),
+        None => builder()?.dangerous().with_custom_certificate_verifier(AnyServer::new()),
+    };
+    Ok(Arc::new(builder.with_client_auth_cert(chain, key)?))
 }
 
 /// Takes any server certificate whose key the server holds.
 #[derive(Debug)]
 struct AnyServer {
     algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl AnyServer {
+    fn new() -> Arc<Self> {
+        let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms;
+        Arc::new(AnyServer { algorithms })
+    }
 }
 
 impl ServerCertVerifier for AnyServer {

@@ -43,7 +43,7 @@ pub(crate) async fn backend(server: &Server, name: &str) -> Result<Backend, Stat
         })?;
     let port = node.status.daemon_endpoints.kubelet_endpoint.port;
     let port = u16::try_from(port).ok().filter(|p| *p != 0).unwrap_or(KUBELET_PORT);
-    let tls = server.kubelet_client.as_ref().map(|client| client.config.clone());
+    let tls = server.kubelet_client.as_ref().map(|client| client.config());
     let Some(tls) = tls else {
         return Err(Status::service_unavailable("this server has no client certificate for kubelets"));
     };

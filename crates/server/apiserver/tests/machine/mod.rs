@@ -12,6 +12,7 @@ use http::Request;
 use outbound::Caller;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::{Value as Json, json};
+use serving::{Material, Pair, Pem};
 use tokio::net::TcpListener;
 
 /// Who signs tokens.
@@ -49,14 +50,16 @@ impl Machine {
             listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
             advertise_address: None,
             tls: TlsFiles {
-                certificate,
-                key: key.serialize_pem().into_bytes(),
-                client_ca: authority.clone(),
-                proxy_ca: Vec::new(),
+                serving: Material::new(Pair {
+                    certificate: certificate.into(),
+                    key: key.serialize_pem().into_bytes().into(),
+                }),
+                client_ca: authority.clone().into(),
+                proxy_ca: Pem::default(),
             },
             request_header: RequestHeaderNames::default(),
             token_file: "admin,admin,1,\"system:masters\"\nalice,alice,2\n".into(),
-            service_account_key: account_key.clone(),
+            service_account_key: account_key.clone().into(),
             service_account_issuer: ISSUER.into(),
             service_ranges: vec!["10.96.0.0/16".parse().unwrap()],
             node_ports: 30000..=32767,
