@@ -13,6 +13,7 @@ use informer::Informers;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
 use scheduler::config::SchedulerConfig;
 use scheduler::service;
+use serving::{Material, Pair, Pem};
 use tokio::net::TcpListener;
 
 const TOKEN: &str = "bench";
@@ -45,14 +46,16 @@ impl Cluster {
             listener,
             advertise_address: Some("192.0.2.2".parse()?),
             tls: TlsFiles {
-                certificate: certificate.into_bytes(),
-                key: key.serialize_pem().into_bytes(),
-                client_ca: ca.clone().into_bytes(),
-                proxy_ca: Vec::new(),
+                serving: Material::new(Pair {
+                    certificate: certificate.into_bytes().into(),
+                    key: key.serialize_pem().into_bytes().into(),
+                }),
+                client_ca: ca.clone().into_bytes().into(),
+                proxy_ca: Pem::default(),
             },
             request_header: apiserver::RequestHeaderNames::default(),
             token_file: format!("{TOKEN},admin,admin,\"system:masters\"\n"),
-            service_account_key: KeyPair::generate()?.serialize_pem().into_bytes(),
+            service_account_key: KeyPair::generate()?.serialize_pem().into_bytes().into(),
             service_account_issuer: "https://kubernetes.default.svc.cluster.local".into(),
             service_ranges: vec!["10.96.0.0/16".parse()?],
             node_ports: 30_000..=32_767,

@@ -1,7 +1,7 @@
 //! Webhooks that a kubeconfig names: a JSON question is posted to the server's very URL, and the answer is JSON.
 //!
 //! What may pass by itself (the server is overloaded or restarting) is tried again, five times in all with pauses of half a
-//! second and growing, as upstream's webhooks of authentication and authorization do.
+//! second and growing, as upstream's webhooks of authentication, authorization and image policies do.
 
 use std::time::Duration;
 
@@ -78,6 +78,8 @@ pub struct Hook {
     caller: Caller,
     env: Env,
     timeout: Duration,
+    /// Before the second try.
+    pause: Duration,
     /// The URL as messages show it.
     url: String,
 }
@@ -93,7 +95,13 @@ impl Hook {
         let mark = if config.server.contains('?') { '&' } else { '?' };
         let url = format!("{}{slash}{mark}timeout={}", config.server, go_duration(timeout));
         config.server.clone_from(&url);
-        Ok(Hook { caller: Caller::new(config)?, env, timeout, url })
+        Ok(Hook { caller: Caller::new(config)?, env, timeout, pause: PAUSE, url })
+    }
+
+    /// With another pause before the second try.
+    pub fn with_pause(mut self, pause: Duration) -> Self {
+        self.pause = pause;
+        self
     }
 
     /// Asks, and asks again if that may help. `seen` is told of every try.
@@ -102,7 +110,7 @@ impl Hook {
     /// The last try's.
     pub async fn ask(&self, question: &Json, mut seen: impl FnMut(Try<'_>)) -> Result<Json, HookError> {
         let body = Bytes::from(question.to_string());
-        let (mut pause, mut tries) = (PAUSE, 0);
+        let (mut pause, mut tries) = (self.pause, 0);
         loop {
             tries += 1;
             let started = self.env.clock.monotonic();

@@ -174,7 +174,9 @@ impl Config {
         let mut file: File = serde_norway::from_str(text)
             .map_err(|error| ConfigError::Parse { path: path.to_owned(), reason: error.to_string() })?;
         // A user of whom the file says nothing but the name has no credentials.
-        file.users.iter_mut().for_each(|user| drop(user.value.get_or_insert_default()));
+        for user in &mut file.users {
+            user.value.get_or_insert_default();
+        }
         let folder = path.parent().unwrap_or(Path::new(""));
         let name = context.unwrap_or(&file.current_context);
         let context = find(&file.contexts, "context", name)?;

@@ -32,7 +32,7 @@ enum Command {
     /// Start the cluster on this machine and add a kubectl context for it
     Up {
         #[command(flatten)]
-        options: UpOptions,
+        options: Box<UpOptions>,
         /// Stay in the foreground and log to standard error
         #[arg(long)]
         foreground: bool,
@@ -97,7 +97,7 @@ fn run() -> Result<()> {
                 println!("the cluster already runs as process {pid}");
                 return Ok(());
             }
-            let settings = Settings::resolve(options, &data_dir)?;
+            let settings = Settings::resolve(*options, &data_dir)?;
             cluster::up::check_rights(&settings)?;
             cluster::up::remember(&paths, &settings.options)?;
             if foreground {

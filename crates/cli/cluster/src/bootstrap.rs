@@ -53,11 +53,13 @@ async fn write(masters: &Client, server: &str, ca_pem: &str) -> Result<(), Statu
     let mut role = Role::default();
     role.metadata.name = READERS.into();
     role.metadata.namespace = PUBLIC.into();
-    let mut rule = PolicyRule::default();
-    rule.verbs = ["get".into()].into_iter().collect();
-    rule.api_groups = ["".into()].into_iter().collect();
-    rule.resources = ["configmaps".into()].into_iter().collect();
-    rule.resource_names = [INFO.into()].into_iter().collect();
+    let rule = PolicyRule {
+        verbs: ["get".into()].into_iter().collect(),
+        api_groups: ["".into()].into_iter().collect(),
+        resources: ["configmaps".into()].into_iter().collect(),
+        resource_names: [INFO.into()].into_iter().collect(),
+        ..PolicyRule::default()
+    };
     role.rules = [rule].into_iter().collect();
     ensure(masters, role).await?;
     let mut binding = RoleBinding { role_ref: role_ref("Role", READERS), ..Default::default() };

@@ -62,7 +62,7 @@ pub struct Rotation {
 enum RotationError {
     /// The API refused or was not reached. Worth another try.
     #[error("{}", .0.message)]
-    Api(Status),
+    Api(Box<Status>),
     /// The request was denied, or its signer found it wrong. Another one may fare better.
     #[error("certificate signing request {name} was refused: {why}")]
     Refused {
@@ -124,7 +124,7 @@ impl Rotation {
         let key = KeyPair::generate()?;
         let request = self.request(&key)?;
         let created = self.client.all::<CertificateSigningRequest>().create(request).await;
-        let name = created.map_err(RotationError::Api)?.metadata.name.to_string();
+        let name = created.map_err(|status| RotationError::Api(Box::new(status)))?.metadata.name.to_string();
         let certificate = self.answer(&name).await?;
         if !belongs(&certificate, &key) {
             return Err(RotationError::Foreign(name));

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use http::StatusCode;
-use telemetry::{CounterFamily, GaugeFamily, HistogramFamily};
+use telemetry::{CounterFamily, GaugeFamily, Histogram, HistogramFamily};
 
 use crate::pipeline::Decoded;
 
@@ -13,12 +13,32 @@ const LATENCY_S: [f64; 25] = [
     20.0, 30.0, 45.0, 60.0, 90.0, 120.0,
 ];
 
+/// Limits of what is left of client certificates, in seconds (upstream's): from nothing over hours and days to a year.
+const CERTIFICATE_S: [f64; 14] = [
+    0.0,
+    1_800.0,
+    3_600.0,
+    7_200.0,
+    21_600.0,
+    43_200.0,
+    86_400.0,
+    172_800.0,
+    345_600.0,
+    604_800.0,
+    2_592_000.0,
+    7_776_000.0,
+    15_552_000.0,
+    31_104_000.0,
+];
+
 /// See the module.
 pub(crate) struct Metrics {
     requests: CounterFamily,
     latency: HistogramFamily,
     inflight: GaugeFamily,
     long_running: GaugeFamily,
+    /// What was left of the certificate that a request was made with, in seconds.
+    pub client_certificates: Histogram,
 }
 
 impl Metrics {
@@ -44,7 +64,14 @@ impl Metrics {
             "Long-running requests that are open.",
             &["component", "group", "resource", "scope", "subresource", "verb", "version"],
         );
-        Metrics { requests, latency, inflight, long_running }
+        let client_certificates = telemetry::histogram(
+            "apiserver_client_certificate_expiration_seconds",
+            "What was left of the client certificates that requests were made with.",
+            &[],
+            &CERTIFICATE_S,
+        );
+        let client_certificates = client_certificates.with(&[]);
+        Metrics { requests, latency, inflight, long_running, client_certificates }
     }
 
     /// Counts a request as running for as long as the answer is kept.

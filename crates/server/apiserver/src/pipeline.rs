@@ -229,7 +229,11 @@ impl Server {
         let authorization = decoded.headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
         let websocket = crate::http::media::websocket_token(decoded.header(header::SEC_WEBSOCKET_PROTOCOL));
         let from_protocol = websocket.map(|token| format!("Bearer {token}"));
-        let judged = connection.verdict(self.now_s().unsigned_abs());
+        let now_s = self.now_s().unsigned_abs();
+        if let Some(left_s) = connection.certificate_left_s(now_s) {
+            self.metrics.client_certificates.observe(left_s as f64);
+        }
+        let judged = connection.verdict(now_s);
         let (tls, verdict) = &*judged;
         let asserted = verdict.proxy.then(|| {
             let headers = decoded.headers.iter().filter_map(|(k, v)| Some((k.as_str(), v.to_str().ok()?)));

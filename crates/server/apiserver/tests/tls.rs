@@ -1,4 +1,5 @@
 //! Certificates, authorities and keys that change while the server runs.
+#![expect(clippy::unwrap_used, reason = "what these tests are made of is written here")]
 
 use std::path::Path;
 use std::sync::Arc;

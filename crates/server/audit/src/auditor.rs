@@ -193,7 +193,8 @@ impl Record {
 impl Drop for Record {
     /// A request that ends in a panic has nobody else to tell it.
     fn drop(&mut self) {
-        if std::thread::panicking() && !self.ended.load(Ordering::Relaxed) {
+        let told = self.ended.load(Ordering::Relaxed) || tokio::runtime::Handle::try_current().is_err();
+        if std::thread::panicking() && !told {
             let status = json!({
                 "metadata": {}, "status": "Failure", "message": "APIServer panic'd", "reason": "InternalError", "code": 500
             });

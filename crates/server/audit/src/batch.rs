@@ -16,6 +16,10 @@ use crate::sink::Way;
 
 /// Bytes of events that may wait for one backend or be under way to it.
 const BYTES_MAX: usize = 64 << 20;
+/// Events that may wait at most, whatever the options say.
+const EVENTS_MAX: usize = 1 << 24;
+/// Longest pause of the throttle.
+const PAUSE_MAX: Duration = Duration::from_secs(3600);
 
 /// How events are gathered.
 #[derive(Clone, Debug)]
@@ -61,7 +65,7 @@ impl Batch {
         at_once: usize,
         env: &Env,
     ) -> Batch {
-        let (queue, waiting) = mpsc::channel(options.buffer_size.max(1));
+        let (queue, waiting) = mpsc::channel(options.buffer_size.clamp(1, EVENTS_MAX));
         let bytes = Arc::new(AtomicUsize::new(0));
         let name = way.name();
         let delivery = Delivery {
@@ -170,7 +174,8 @@ impl Delivery {
             }
             // A little more than what lacks, so that rounding asks for no second turn.
             let lacks = (1.0 - self.tokens) / qps + 1e-3;
-            self.env.sleep(Duration::from_secs_f64(lacks)).await;
+            let pause = Duration::try_from_secs_f64(lacks).map_or(PAUSE_MAX, |pause| pause.min(PAUSE_MAX));
+            self.env.sleep(pause).await;
         }
     }
 

@@ -18,6 +18,9 @@ use crate::webhook::Webhook;
 /// Events of ended streams that may be under way at once in the blocking modes, where nobody waits for them.
 const LOOSE_MAX: usize = 256;
 
+/// Batches that may be under way to one server, however large the burst.
+const AT_ONCE_MAX: usize = 64;
+
 /// When a request goes on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
@@ -73,7 +76,7 @@ pub(crate) enum Way {
     /// A file or standard output.
     Log(Log, Format),
     /// Another server.
-    Webhook(Webhook),
+    Webhook(Box<Webhook>),
 }
 
 impl Way {
@@ -123,8 +126,8 @@ impl Sink {
 
     /// A webhook.
     pub fn webhook(webhook: Webhook, options: SinkOptions, env: &Env) -> Sink {
-        let at_once = options.batch.throttle.map_or(1, |throttle| throttle.burst.max(1));
-        Sink::new(Way::Webhook(webhook), options, at_once, env)
+        let at_once = options.batch.throttle.map_or(1, |throttle| throttle.burst.clamp(1, AT_ONCE_MAX));
+        Sink::new(Way::Webhook(Box::new(webhook)), options, at_once, env)
     }
 
     fn new(way: Way, options: SinkOptions, at_once: usize, env: &Env) -> Sink {

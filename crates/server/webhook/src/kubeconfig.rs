@@ -1,14 +1,14 @@
-//! The file by which an administrator says where a server is, and who asks.
+//! The file by which an administrator says who asks admission webhooks: the users of a kubeconfig, by the servers' names.
 //!
-//! Of a kubeconfig, what a server can use without running programs or asking people is read: addresses, authorities,
-//! client certificates, tokens, passwords. What is beyond that is refused by name, never ignored.
+//! What a server can use without running programs or asking people is read: client certificates, tokens, passwords. What is
+//! beyond that is refused by name, never ignored.
 
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use serde::Deserialize;
 
-use crate::tls::{Identity, Trust};
+use crate::tls::Identity;
 
 /// Why a kubeconfig is unusable.
 #[derive(Debug, thiserror::Error)]
@@ -73,28 +73,10 @@ impl Authorization {
     }
 }
 
-/// What a kubeconfig's current context comes to.
-#[derive(Clone, Debug)]
-pub struct Kubeconfig {
-    /// URL of the server, with its path.
-    pub server: String,
-    /// The name that the server's certificate must have, if another than the URL's.
-    pub tls_server_name: Option<String>,
-    /// Which servers are believed.
-    pub trust: Trust,
-    /// Client certificate.
-    pub identity: Option<Identity>,
-    /// What goes into the Authorization header.
-    pub authorization: Authorization,
-}
-
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 struct File {
-    clusters: Vec<Named<ClusterEntry>>,
     users: Vec<Named<UserEntry>>,
-    contexts: Vec<Named<ContextEntry>>,
-    current_context: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -107,31 +89,8 @@ struct Named<T> {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct ClusterEntry {
-    cluster: Cluster,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
 struct UserEntry {
     user: User,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ContextEntry {
-    context: Context,
-}
-
-#[derive(Clone, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", default)]
-struct Cluster {
-    server: String,
-    certificate_authority: Option<PathBuf>,
-    certificate_authority_data: Option<String>,
-    insecure_skip_tls_verify: bool,
-    tls_server_name: Option<String>,
-    proxy_url: Option<String>,
 }
 
 #[derive(Clone, Default, Deserialize)]
@@ -148,48 +107,6 @@ struct User {
     password: Option<String>,
     exec: Option<serde::de::IgnoredAny>,
     auth_provider: Option<serde::de::IgnoredAny>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Context {
-    cluster: String,
-    user: String,
-}
-
-impl Kubeconfig {
-    /// Reads a file; the paths in it are relative to its folder.
-    ///
-    /// # Errors
-    /// When it, or a file that it names, cannot be used.
-    pub fn load(path: &Path) -> Result<Kubeconfig, KubeconfigError> {
-        let file = parse(path)?;
-        let context = match file.contexts.iter().find(|context| context.name == file.current_context) {
-            Some(context) => &context.entry.context,
-            None if file.current_context.is_empty() => {
-                return Err(KubeconfigError::Invalid("no configuration has been provided".to_owned()));
-            }
-            None => {
-                let why = format!("context was not found for specified context: {}", file.current_context);
-                return Err(KubeconfigError::Invalid(why));
-            }
-        };
-        let cluster = file.clusters.iter().find(|cluster| cluster.name == context.cluster);
-        let cluster = cluster.map(|cluster| cluster.entry.cluster.clone()).ok_or_else(|| {
-            KubeconfigError::Invalid(format!("cluster {:?} does not exist", context.cluster))
-        })?;
-        let user = match context.user.as_str() {
-            "" => User::default(),
-            name => {
-                let user = file.users.iter().find(|user| user.name == name);
-                let user = user.map(|user| user.entry.user.clone());
-                user.ok_or_else(|| KubeconfigError::Invalid(format!("auth info {name:?} does not exist")))?
-            }
-        };
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let (identity, authorization) = user.resolve(folder)?;
-        cluster.resolve(folder, identity, authorization)
-    }
 }
 
 /// How requests say who asks, by the server that is asked: a file with users named `host:port`, `host`, wildcards such as
@@ -258,33 +175,6 @@ fn material(
     }
 }
 
-impl Cluster {
-    fn resolve(
-        self,
-        folder: &Path,
-        identity: Option<Identity>,
-        authorization: Authorization,
-    ) -> Result<Kubeconfig, KubeconfigError> {
-        if self.proxy_url.as_deref().is_some_and(|url| !url.is_empty()) {
-            return Err(KubeconfigError::Invalid("proxy-url is not supported here".to_owned()));
-        }
-        let data = self.certificate_authority_data.as_deref();
-        let bundle =
-            material(folder, "certificate-authority-data", data, self.certificate_authority.as_deref())?;
-        let trust = match (self.insecure_skip_tls_verify, bundle) {
-            (true, Some(_)) => {
-                let why = "specifying a root certificates file with the insecure flag is not allowed";
-                return Err(KubeconfigError::Invalid(why.to_owned()));
-            }
-            (true, None) => Trust::Anybody,
-            (false, Some(bundle)) => Trust::Bundle(bundle),
-            (false, None) => Trust::System,
-        };
-        let tls_server_name = self.tls_server_name.filter(|name| !name.is_empty());
-        Ok(Kubeconfig { server: self.server, tls_server_name, trust, identity, authorization })
-    }
-}
-
 impl User {
     fn resolve(self, folder: &Path) -> Result<(Option<Identity>, Authorization), KubeconfigError> {
         if self.exec.is_some() || self.auth_provider.is_some() {
@@ -323,53 +213,27 @@ impl User {
 mod tests {
     use super::*;
 
-    fn load(text: &str) -> Result<Kubeconfig, String> {
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("ca.crt"), "CA").expect("written");
-        let path = folder.path().join("config");
-        std::fs::write(&path, text).expect("written");
-        Kubeconfig::load(&path).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn the_current_context_is_what_counts() {
-        let text = "
-clusters:
-- {name: a, cluster: {server: https://a.example/x}}
-- {name: b, cluster: {server: https://b.example/y, certificate-authority: ca.crt}}
-users:
-- {name: u, user: {token: secret}}
-contexts:
-- {name: c, context: {cluster: b, user: u}}
-current-context: c
-";
-        let config = load(text).expect("a configuration");
-        assert_eq!(config.server, "https://b.example/y");
-        assert!(matches!(&config.trust, Trust::Bundle(bundle) if bundle == b"CA"));
-        assert_eq!(config.authorization.header().as_deref(), Some("Bearer secret"));
-        assert!(!format!("{config:?}").contains("secret"), "a token is never shown");
-    }
-
     #[test]
     fn what_cannot_be_used_is_refused_by_name() {
-        let with = |cluster: &str, user: &str| {
-            format!(
-                "clusters: [{{name: a, cluster: {{server: https://a, {cluster}}}}}]\nusers: [{{name: u, user: {{{user}}}}}]\ncontexts: [{{name: c, context: {{cluster: a, user: u}}}}]\ncurrent-context: c"
-            )
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("config");
+        let who = |text: &str| {
+            std::fs::write(&path, text).expect("written");
+            Users::load(&path).and_then(|users| users.of("a", 443)).map_err(|error| error.to_string())
         };
+        let with = |user: &str| format!("users: [{{name: a, user: {{{user}}}}}]");
         for (text, says) in [
-            (String::new(), "no configuration has been provided"),
-            ("current-context: x".to_owned(), "context was not found for specified context: x"),
-            (with("insecure-skip-tls-verify: true, certificate-authority: ca.crt", ""), "insecure flag"),
-            (with("certificate-authority: none.crt", ""), "unable to read"),
-            (with("certificate-authority-data: '*'", ""), "certificate-authority-data"),
-            (with("", "exec: {command: x}"), "exec and auth-provider"),
-            (with("", "client-key-data: eA=="), "must both be given"),
-            ("clusters: 1".to_owned(), "error loading config file"),
+            (with("client-certificate: none.crt"), "unable to read"),
+            (with("client-certificate-data: '*'"), "client-certificate-data"),
+            (with("exec: {command: x}"), "exec and auth-provider"),
+            (with("client-key-data: eA=="), "must both be given"),
+            ("users: 1".to_owned(), "error loading config file"),
         ] {
-            let error = load(&text).expect_err(&text);
+            let error = who(&text).expect_err(&text);
             assert!(error.contains(says), "{text}: {error}");
         }
+        let (_, authorization) = who(&with("token: secret")).expect("a user");
+        assert!(!format!("{authorization:?}").contains("secret"), "a token is never shown");
     }
 
     #[test]

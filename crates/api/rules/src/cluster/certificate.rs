@@ -5,6 +5,9 @@ use crate::rule::spec_and_status;
 use crate::{Context, Path, Rules};
 use meta::{List, Str};
 use types::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestCondition};
+use x509_parser::pem::Pem;
+use x509_parser::prelude::{FromDer, X509CertificationRequest};
+use x509_parser::public_key::PublicKey;
 
 const USAGES: [&str; 23] = [
     "any",
@@ -163,12 +166,25 @@ fn stamp(
     }
 }
 
-/// What is wrong with the PEM block of a request.
+/// What is wrong with a request: that it is none, or that whoever made it does not hold its key.
 fn request_problem(request: &[u8]) -> Option<&'static str> {
-    let text = std::str::from_utf8(request).unwrap_or("");
-    let begins = text.contains("-----BEGIN CERTIFICATE REQUEST-----")
-        && text.contains("-----END CERTIFICATE REQUEST-----");
-    (!begins).then_some("PEM block type must be CERTIFICATE REQUEST")
+    let block = Pem::iter_from_buffer(request).next().and_then(Result::ok);
+    let Some(block) = block.filter(|block| block.label == "CERTIFICATE REQUEST") else {
+        return Some("PEM block type must be CERTIFICATE REQUEST");
+    };
+    let Ok((rest, parsed)) = X509CertificationRequest::from_der(&block.contents) else {
+        return Some("x509: malformed certificate request");
+    };
+    if !rest.is_empty() {
+        return Some("asn1: syntax error: trailing data");
+    }
+    // In Go's words, by the kind of key.
+    let kind = parsed.certification_request_info.subject_pki.parsed().ok();
+    parsed.verify_signature().is_err().then_some(match kind {
+        Some(PublicKey::RSA(_)) => "crypto/rsa: verification error",
+        Some(PublicKey::EC(_)) => "x509: ECDSA verification failure",
+        _ => "x509: signature of the certificate request does not hold",
+    })
 }
 
 /// The name of a signer: a domain and a path, such as `example.com/signer`.
@@ -241,5 +257,41 @@ fn conditions_stay(e: &mut Errs, new: &CertificateSigningRequest, old: &Certific
         if now < then {
             e.forbidden(&at, format!("updates may not remove a condition of type \"{kind}\""));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+
+    use super::*;
+
+    /// A request for `CN=jane`, made by its key's holder.
+    const GOOD: &str = "-----BEGIN CERTIFICATE REQUEST-----\n\
+        MIHXMH8CAQAwHTEMMAoGA1UECgwDZGV2MQ0wCwYDVQQDDARqYW5lMFkwEwYHKoZI\n\
+        zj0CAQYIKoZIzj0DAQcDQgAE/3bdJptHw4UPvrE5koHccQ4sPJta00MpvlEeZDjY\n\
+        QtlF7zuhn+h+QJql1xqORhrcRt2wbuWPAO54pOzEG50ynKAAMAoGCCqGSM49BAMC\n\
+        A0gAMEUCIEJIUk6/pRFK8sXP/90z4WWSBa6NY1JMvlbmmCWC0PpnAiEAtMre4HOo\n\
+        A355XjN02HiOZgbmxfFAbNRxtfmKpx2Jjj8=\n\
+        -----END CERTIFICATE REQUEST-----\n";
+
+    #[test]
+    fn requests_are_of_those_who_hold_their_key() {
+        assert_eq!(request_problem(GOOD.as_bytes()), None);
+        let none = Some("PEM block type must be CERTIFICATE REQUEST");
+        for text in ["", "x", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+            assert_eq!(request_problem(text.as_bytes()), none, "{text}");
+        }
+        let junk = "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n";
+        assert_eq!(request_problem(junk.as_bytes()), Some("x509: malformed certificate request"));
+        let (_, block) = x509_parser::pem::parse_x509_pem(GOOD.as_bytes()).unwrap();
+        let jane = block.contents.windows(4).position(|part| part == b"jane").unwrap();
+        let mut forged = block.contents.clone();
+        forged[jane] = b'J';
+        let forged = format!(
+            "-----BEGIN CERTIFICATE REQUEST-----\n{}\n-----END CERTIFICATE REQUEST-----\n",
+            base64::engine::general_purpose::STANDARD.encode(forged)
+        );
+        assert_eq!(request_problem(forged.as_bytes()), Some("x509: ECDSA verification failure"));
     }
 }

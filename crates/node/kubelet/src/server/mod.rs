@@ -33,6 +33,9 @@ use crate::telemetry_names::HTTP_REQUESTS;
 pub use access::Tls;
 use access::User;
 
+/// Longest time for a TLS handshake.
+const HANDSHAKE: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// Bodies of answers.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 /// A request.
@@ -98,9 +101,11 @@ impl Server {
 
     async fn connection(self: Arc<Self>, stream: tokio::net::TcpStream) {
         let local = stream.local_addr().ok().map(|address| address.ip());
-        let stream = match TlsAcceptor::from(self.tls.at(local)).accept(stream).await {
-            Ok(stream) => stream,
-            Err(error) => return tracing::debug!(%error, "TLS handshake with the kubelet's API failed"),
+        let handshake = TlsAcceptor::from(self.tls.at(local)).accept(stream);
+        let stream = match tokio::time::timeout(HANDSHAKE, handshake).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake with the kubelet's API failed"),
+            Err(_) => return tracing::debug!("TLS handshake with the kubelet's API took too long"),
         };
         let user = Arc::new(access::user(stream.get_ref().1.peer_certificates()));
         let service = service_fn(move |request: Request| {

@@ -5,16 +5,14 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use env::Env;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use meta::{Object, Status};
-use outbound::Kept;
+use outbound::{Config, Hook, Kept};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use types::core::v1::Pod;
-use webhook::Backend;
 
 use super::{Plugin, Setup};
 use crate::refuse::forbidden;
@@ -25,12 +23,14 @@ use crate::world::World;
 const AUDIT_PREFIX: &str = "imagepolicywebhook.image-policy.k8s.io/";
 /// Annotations of pods that the server gets to see have this in their names.
 const SHOWN: &str = ".image-policy.k8s.io/";
+/// How long one try may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// Answers that are kept.
 const ANSWERS_MAX: usize = 1024;
 
 /// See the module.
 pub struct ImagePolicyWebhook {
-    backend: Backend,
+    hook: Hook,
     allowed_for: Duration,
     denied_for: Duration,
     default_allow: bool,
@@ -103,9 +103,12 @@ impl ImagePolicyWebhook {
             return Err("validating imagePolicy.kubeConfigFile: must not be empty".to_owned());
         }
         let path = setup.path(&document.kube_config_file);
-        let backend = Backend::load(&path, backoff, setup.env.clone()).map_err(|error| error.to_string())?;
+        let hook = Config::from_kubeconfig(&path, None)
+            .and_then(|server| Hook::new(server, TIMEOUT, setup.env.clone()))
+            .map_err(|error| error.to_string())?
+            .with_pause(backoff);
         Ok(Self {
-            backend,
+            hook,
             allowed_for,
             denied_for,
             default_allow: document.default_allow,
@@ -153,10 +156,7 @@ impl ImagePolicyWebhook {
             "spec": spec,
             "status": { "allowed": false },
         });
-        let body = Bytes::from(question.to_string());
-        let answer =
-            self.backend.ask(body, |failure| failure.passing).await.map_err(|failure| failure.message)?;
-        let answer: Json = serde_json::from_slice(&answer).map_err(|error| error.to_string())?;
+        let answer = self.hook.ask(&question, |_| {}).await.map_err(|failure| failure.to_string())?;
         let status = answer.get("status").filter(|_| answer["kind"] == "ImageReview");
         let status = status.ok_or("the webhook's answer is no ImageReview")?;
         let annotations = status["auditAnnotations"].as_object().into_iter().flatten();

@@ -42,6 +42,8 @@ pub struct Connection {
     tls: Arc<ArcSwap<Tls>>,
     /// The client's certificate, leaf first.
     chain: Vec<CertificateDer<'static>>,
+    /// When its leaf ends, in seconds since 1970.
+    leaf_ends_s: u64,
     judged: ArcSwap<(Arc<Tls>, Verdict)>,
 }
 
@@ -49,12 +51,18 @@ impl Connection {
     fn new(peer: SocketAddr, tls: Arc<ArcSwap<Tls>>, chain: Vec<CertificateDer<'static>>) -> Self {
         let by = tls.load_full();
         let verdict = by.judge(&chain, crate::clock::now_s() as u64);
-        Connection { peer, tls, chain, judged: ArcSwap::from_pointee((by, verdict)) }
+        let leaf_ends_s = chain.first().map_or(0, |leaf| authn::ends_s(std::slice::from_ref(leaf)));
+        Connection { peer, tls, chain, leaf_ends_s, judged: ArcSwap::from_pointee((by, verdict)) }
     }
 
     /// Whether the client has shown a certificate, whatever it is worth.
     pub(crate) fn shows_certificate(&self) -> bool {
         !self.chain.is_empty()
+    }
+
+    /// Seconds that are left of the client's certificate, if it has shown one.
+    pub(crate) fn certificate_left_s(&self, now_s: u64) -> Option<u64> {
+        self.shows_certificate().then(|| self.leaf_ends_s.saturating_sub(now_s))
     }
 
     /// What its certificate is worth now: the first verdict, unless the authorities changed or its time is over.
