@@ -1,4 +1,5 @@
 //! Handshakes with real clients: which certificate, which version, which suite, before and after files change.
+#![expect(clippy::unwrap_used, reason = "what these tests are made of is written here")]
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};

@@ -58,7 +58,7 @@ enum Command {
     Whatif(WhatIfOptions),
     /// Schedule for any API server, as a process of its own
     #[command(alias = "kube-scheduler")]
-    Scheduler(SchedulerOptions),
+    Scheduler(Box<SchedulerOptions>),
     /// See how long the cluster's certificates hold, and make new ones
     #[command(subcommand)]
     Certs(CertsCommand),
@@ -115,7 +115,7 @@ fn run() -> Result<()> {
         Command::Whatif(options) => runtime.block_on(cluster::explain::what_if(options, &paths)),
         Command::Scheduler(options) => {
             telemetry::init_logs("info")?;
-            runtime.block_on(cluster::scheduler::run(options))
+            runtime.block_on(cluster::scheduler::run(*options))
         }
         Command::Certs(command) => cluster::certs::run(&command, &paths),
         Command::Images(command) => runtime.block_on(cluster::images::run(command, &paths)),

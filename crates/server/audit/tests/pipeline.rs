@@ -175,7 +175,7 @@ async fn server(behaviour: Behaviour) -> (String, mpsc::UnboundedReceiver<Value>
                         socket.write_all(answer.as_bytes()).await.unwrap();
                         got.clear();
                     }
-                    let mut part = [0; 4096];
+                    let mut part = vec![0; 1 << 18];
                     match socket.read(&mut part).await {
                         Ok(0) | Err(_) => return,
                         Ok(count) => got.extend_from_slice(&part[..count]),
