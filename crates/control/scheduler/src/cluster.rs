@@ -311,6 +311,17 @@ impl Cluster {
         }
     }
 
+    /// Whether a claim as the watch shows it is older than what is known: while it is being given devices it has them
+    /// already, and the watch may be behind what was written.
+    pub fn is_outdated(&self, claim: &ResourceClaim) -> bool {
+        let metadata = &claim.metadata;
+        let known = self.resource_claims.get(&key(&metadata.namespace, &metadata.name));
+        let Some(known) = known.filter(|known| known.metadata.uid == metadata.uid) else { return false };
+        let version = |metadata: &meta::ObjectMeta| metadata.resource_version.parse::<u64>().ok();
+        let older = version(metadata).zip(version(&known.metadata)).is_some_and(|(new, old)| new < old);
+        older || claim.status.allocation.is_none() && self.in_flight.contains_key(&metadata.uid)
+    }
+
     /// How often devices changed hands.
     pub fn device_changes(&self) -> u64 {
         self.device_changes

@@ -383,3 +383,35 @@ async fn ten_thousand_pods_without_a_node_are_tried_once() {
     assert!(eventually(|| !cluster.node_of("small").is_empty()).await);
     assert_eq!(attempts(), 10_000);
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_device_is_given_away_twice() {
+    let cluster = cluster(paused_env(13), SchedulerConfig::default());
+    cluster.api.put(node("n1", "64"));
+    cluster.api.put(DeviceClass::from_json(br#"{"metadata":{"name":"gpu"}}"#).unwrap());
+    let devices: Vec<String> = (0..8).map(|at| format!(r#"{{"name":"g{at}"}}"#)).collect();
+    let slice = format!(
+        r#"{{"metadata":{{"name":"s"}},"spec":{{"driver":"d","nodeName":"n1","pool":{{"name":"n1","generation":1,"resourceSliceCount":1}},"devices":[{}]}}}}"#,
+        devices.join(",")
+    );
+    cluster.api.put(ResourceSlice::from_json(slice.as_bytes()).unwrap());
+    for number in 0..9 {
+        let claim = format!(
+            r#"{{"metadata":{{"name":"c{number}","namespace":"d"}},"spec":{{"devices":{{"requests":[{{"name":"r","exactly":{{"deviceClassName":"gpu","allocationMode":"ExactCount","count":1}}}}]}}}}}}"#
+        );
+        cluster.api.put(ResourceClaim::from_json(claim.as_bytes()).unwrap());
+        let pod = format!(
+            r#"{{"metadata":{{"name":"p{number}","namespace":"d"}},"spec":{{"schedulerName":"default-scheduler","containers":[{{"name":"c"}}],
+            "resourceClaims":[{{"name":"r","resourceClaimName":"c{number}"}}]}}}}"#
+        );
+        cluster.api.put(Pod::from_json(pod.as_bytes()).unwrap());
+    }
+    let bound = || (0..9).filter(|number| cluster.node_of(&format!("p{number}")) == "n1").count();
+    assert!(eventually(|| bound() == 8).await, "{} pods", bound());
+    let claims = cluster.api.list::<ResourceClaim>();
+    let given = claims.iter().flat_map(|claim| claim.status.allocation.iter());
+    let mut devices: Vec<_> =
+        given.flat_map(|given| given.devices.results.iter().map(|one| one.device.clone())).collect();
+    devices.sort();
+    assert_eq!(devices, ["g0", "g1", "g2", "g3", "g4", "g5", "g6", "g7"]);
+}

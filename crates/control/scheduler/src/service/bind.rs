@@ -45,10 +45,9 @@ impl Scheduler {
                 }
                 self.recorders[reserved.profile].record(notes::scheduled(pod, &reserved.node));
             }
-            Err(status) => {
+            Err((text, over)) => {
                 self.drop_extended(&reserved).await;
-                let text = format!("running Bind plugin \"DefaultBinder\": {}", status.message);
-                self.give_up(&reserved, &text, matches!(status.code, 404 | 409)).await;
+                self.give_up(&reserved, &text, over).await;
             }
         }
     }
@@ -77,13 +76,14 @@ impl Scheduler {
         Ok(())
     }
 
-    async fn create_binding(&self, reserved: &Reserved) -> Result<(), Status> {
+    /// Bind. An error comes with whether the pod is no business of ours any more.
+    async fn create_binding(&self, reserved: &Reserved) -> Result<(), (String, bool)> {
         let pod = &reserved.pod.pod;
         let binds = |extender: &&super::extender::Extender| {
             !extender.config.bind_verb.is_empty() && extender.is_interested(&reserved.pod)
         };
         if let Some(extender) = self.extenders.iter().find(binds) {
-            return extender.bind(pod, &reserved.node).await.map_err(Status::internal_error);
+            return extender.bind(pod, &reserved.node).await.map_err(|error| (error, false));
         }
         let target = ObjectReference {
             kind: "Node".into(),
@@ -98,7 +98,11 @@ impl Scheduler {
         };
         let binding = Binding { metadata, target };
         let api = self.client.namespaced::<Pod>(&pod.metadata.namespace);
-        api.create_subresource(&pod.metadata.name, "binding", Box::new(binding)).await.map(|_| ())
+        let bound = api.create_subresource(&pod.metadata.name, "binding", Box::new(binding)).await;
+        bound.map(|_| ()).map_err(|status| {
+            let text = format!("running Bind plugin \"DefaultBinder\": {}", status.message);
+            (text, matches!(status.code, 404 | 409))
+        })
     }
 
     /// Permit said no: the pod waits for something that the plugin says may help.

@@ -122,7 +122,8 @@ impl Scheduler {
             let options = DeleteOptions { precondition, ..DeleteOptions::default() };
             api.delete(&claim.metadata.name, &options).await.map(|_| ())
         };
-        if let Err(status) = attempt.await.map_err(|status: Status| status)
+        let outcome: Result<(), Status> = attempt.await;
+        if let Err(status) = outcome
             && status.code != 404
         {
             tracing::info!(claim = %claim.metadata.name, reason = %status.message, "cannot delete");

@@ -150,7 +150,13 @@ impl Scheduler {
     fn object_changed<K: Tabled + Kind>(&self, change: &Change<K>, what: Option<What>) {
         let now = self.now();
         self.change(|state| {
+            let object: &dyn Any = &**change.object();
+            let outdated = !matches!(change, Change::Deleted(_))
+                && object
+                    .downcast_ref::<ResourceClaim>()
+                    .is_some_and(|claim| state.core.snapshot.cluster.is_outdated(claim));
             match change {
+                _ if outdated => {}
                 Change::Deleted(object) => state.core.snapshot.remove(&**object),
                 Change::Added(object) | Change::Updated { new: object, .. } => {
                     state.core.snapshot.set(object.clone());
