@@ -399,6 +399,7 @@ impl Queue {
         }
     }
 
+    #[expect(clippy::mutable_key_type, reason = "what a pod's info computes later has no part in its turn")]
     fn backoff_of(&mut self, error: bool) -> &mut BTreeMap<Pause, Str> {
         if error { &mut self.backoff_errors } else { &mut self.backoff }
     }

@@ -60,7 +60,8 @@ fn reason(explanation: &str) -> String {
 }
 
 /// Patterns that expressions make as they run, compiled: of what is short, the last so many of the process.
-static RECENT: LazyLock<Mutex<VecDeque<(Box<str>, Regex)>>> = LazyLock::new(Mutex::default);
+static RECENT: LazyLock<Mutex<Recent>> = LazyLock::new(Mutex::default);
+type Recent = VecDeque<(Box<str>, Regex)>;
 const RECENT_MAX: usize = 32;
 const RECENT_BYTES_MAX: usize = 256;
 

@@ -2,22 +2,27 @@
 
 use std::sync::Arc;
 
+use call::Target;
 use informer::Key;
 use meta::{OwnerReference, Str};
 use reconcile::{Answer, Context, Controller, Next, Note, Plan, Reconciler, Running, World, Write};
 use types::core::v1::{Pod, PodResourceClaimStatus};
-use types::resource::v1::{ResourceClaim, ResourceClaimTemplate};
+use types::resource::v1::{ResourceClaim, ResourceClaimConsumerReference, ResourceClaimTemplate};
 
 use crate::common::owners::{controller_of, controller_ref, is_controlled_by};
 use crate::common::pods;
 use crate::replicas::namespace_ends;
 
+/// What the keys of claims begin with.
+const CLAIM: &str = "claim:";
+/// Keeps a claim with devices from going away.
+const FINALIZER: &str = "resource.kubernetes.io/delete-protection";
 const POD_CLAIM_NAME: &str = "resource.kubernetes.io/pod-claim-name";
 
 /// Starts the controller.
 pub(crate) fn start(context: &Context) -> Running {
     Controller::new("resource_claim", "resource_claim", context.clone(), Claims)
-        .on::<Pod>(|pod, _| if pod.spec.resource_claims.is_empty() { Vec::new() } else { vec![Key::of(pod)] })
+        .on::<Pod>(|pod, _| keys_of(pod))
         .on::<ResourceClaimTemplate>(|template, world| {
             let mut pods = world.list::<Pod>(&template.metadata.namespace);
             let name = &template.metadata.name;
@@ -39,17 +44,46 @@ pub(crate) fn start(context: &Context) -> Running {
                 .iter()
                 .filter(|user| user.resource == "pods")
                 .map(|user| &user.name);
-            users.chain(owner).map(|name| Key::new(namespace, name)).collect()
+            let pods = users.chain(owner).map(|name| Key::new(namespace, name));
+            pods.chain([claim_key(namespace, &claim.metadata.name)]).collect()
         })
         .start()
+}
+
+/// A claim, beside the pods, whose names have no colon.
+fn claim_key(namespace: &Str, name: &str) -> Key {
+    Key::new(namespace, &Str::from(format!("{CLAIM}{name}")))
+}
+
+/// The pod and the claims that it uses.
+fn keys_of(pod: &Pod) -> Vec<Key> {
+    let generated = pod.status.resource_claim_statuses.iter();
+    let claims = pod.spec.resource_claims.iter().filter_map(|claim| claim.resource_claim_name.as_ref());
+    let claims = claims.chain(generated.filter_map(|status| status.resource_claim_name.as_ref()));
+    let extended = pod.status.extended_resource_claim_status.as_ref();
+    let claims = claims.chain(extended.map(|status| &status.resource_claim_name));
+    let namespace = &pod.metadata.namespace;
+    let mut keys: Vec<Key> = claims.map(|name| claim_key(namespace, name)).collect();
+    if !pod.spec.resource_claims.is_empty() || !keys.is_empty() {
+        keys.push(Key::of(pod));
+    }
+    keys
 }
 
 pub(crate) struct Claims;
 
 impl Reconciler for Claims {
     fn reconcile(&self, key: &Key, world: &World, plan: &mut Plan) -> Next {
+        if let Some(name) = key.name.strip_prefix(CLAIM) {
+            if let Some(claim) = world.get::<ResourceClaim>(&key.namespace, name) {
+                give_back(&claim, world, plan);
+            }
+            return Next::Done;
+        }
         let pod = world.get_key::<Pod>(key);
-        give_back(key, pod.as_deref(), world, plan);
+        if let Some(pod) = &pod {
+            end(pod, world, plan);
+        }
         let Some(pod) = pod.filter(|pod| pods::is_active(pod)) else { return Next::Done };
         let existing = world.list::<ResourceClaim>(&key.namespace);
         let mut told = (*pod).clone();
@@ -124,24 +158,83 @@ fn create(pod: &Arc<Pod>, name: &Str, template: &ResourceClaimTemplate) -> Write
     })
 }
 
-/// Takes a pod that is gone or has ended off the claims that it had reserved, and ends the claims that were made for it.
-fn give_back(key: &Key, pod: Option<&Pod>, world: &World, plan: &mut Plan) {
-    if pod.is_some_and(|pod| !pods::is_finished(pod)) {
+/// Ends the claims that were made for a pod that has ended.
+fn end(pod: &Pod, world: &World, plan: &mut Plan) {
+    if !pods::is_finished(pod) {
         return;
     }
-    for claim in world.list::<ResourceClaim>(&key.namespace) {
-        let mut freed = (*claim).clone();
-        freed.status.reserved_for.retain(|user| user.resource != "pods" || user.name != key.name);
-        if freed.status.reserved_for.is_empty() && freed.status.reserved_for != claim.status.reserved_for {
-            // Nobody uses the devices any more.
-            freed.status.allocation = None;
-        }
-        if freed != *claim {
-            plan.push(Write::update_status(freed).ignore(404));
-        }
-        let made_for_it = pod.is_some_and(|pod| is_controlled_by(&claim.metadata, &pod.metadata));
-        if made_for_it && claim.metadata.deletion_timestamp.is_none() {
+    for claim in world.list::<ResourceClaim>(&pod.metadata.namespace) {
+        if is_controlled_by(&claim.metadata, &pod.metadata) && claim.metadata.deletion_timestamp.is_none() {
             plan.delete(&*claim);
         }
     }
 }
+
+/// Whether the user of a claim is a pod.
+fn is_pod(user: &ResourceClaimConsumerReference) -> bool {
+    user.api_group.is_empty() && user.resource == "pods"
+}
+
+/// Takes pods that are gone or have ended off a claim. One that nobody uses any more gives its devices back, and may go
+/// when it is to be deleted.
+fn give_back(claim: &Arc<ResourceClaim>, world: &World, plan: &mut Plan) {
+    let namespace = &claim.metadata.namespace;
+    let mut ended: Vec<Str> = Vec::new();
+    let mut unknown: Vec<Str> = Vec::new();
+    for user in claim.status.reserved_for.iter().filter(|user| is_pod(user)) {
+        match world.get::<Pod>(namespace, &user.name) {
+            None => unknown.push(user.name.clone()),
+            Some(pod) if pod.metadata.uid != user.uid || pods::is_finished(&pod) => {
+                ended.push(user.uid.clone())
+            }
+            Some(_) => {}
+        }
+    }
+    if unknown.is_empty() {
+        return free(claim, |user| ended.contains(&user.uid), plan);
+    }
+    // The cache of pods may be behind the one of claims: only the server knows which are gone.
+    for name in &unknown {
+        plan.push(Write::get(Target::of::<Pod>(namespace.as_str()).named(name)).ignore(404));
+    }
+    let claim = claim.clone();
+    plan.then(move |outcome, plan| {
+        if outcome.error().is_some() {
+            return outcome.verdict();
+        }
+        let there: Vec<Str> = outcome
+            .results
+            .iter()
+            .filter_map(|result| match result {
+                Ok(Answer::Object(pod)) => Some(pod.meta().uid.clone()),
+                _ => None,
+            })
+            .collect();
+        let gone = |user: &ResourceClaimConsumerReference| {
+            ended.contains(&user.uid) || unknown.contains(&user.name) && !there.contains(&user.uid)
+        };
+        free(&claim, gone, plan);
+        Next::Done
+    });
+}
+
+/// Takes the pods off the claim that have ended.
+fn free(claim: &ResourceClaim, ended: impl Fn(&ResourceClaimConsumerReference) -> bool, plan: &mut Plan) {
+    let mut freed = claim.clone();
+    freed.status.reserved_for.retain(|user| !is_pod(user) || !ended(user));
+    let goes = claim.metadata.deletion_timestamp.is_some();
+    let unused = freed.status.reserved_for.is_empty();
+    if unused && (goes || freed.status.reserved_for != claim.status.reserved_for) {
+        freed.status.allocation = None;
+        freed.status.devices = Default::default();
+    }
+    if freed.status != claim.status {
+        plan.push(Write::update_status(freed).ignore(404));
+    } else if goes && unused && freed.metadata.has_finalizer(FINALIZER) {
+        freed.metadata.finalizers.retain(|one| one != FINALIZER);
+        plan.push(Write::update(freed).ignore(404));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -313,7 +313,8 @@ impl<'a> Search<'a> {
 
     fn step(&mut self) -> Result<(), Stop> {
         self.steps += 1;
-        let late = self.steps % STEPS_UNTIMED == 0 && self.until.is_some_and(|until| Instant::now() > until);
+        let late = self.steps.is_multiple_of(STEPS_UNTIMED)
+            && self.until.is_some_and(|until| Instant::now() > until);
         if late { Err(Stop::Late) } else { Ok(()) }
     }
 
@@ -344,8 +345,10 @@ impl<'a> Search<'a> {
             return Ok(false);
         }
         // Who shares a device that is in use draws nothing more from its counters.
-        let draws = !device.device().consumes_counters.is_empty()
-            && !(device.is_shared() && self.is_shared_now(device));
+        let draws = match device.is_shared() {
+            true => !self.is_shared_now(device),
+            false => true,
+        } && !device.device().consumes_counters.is_empty();
         if (draws && !self.has_counters(pool, device)) || !tolerated(device.device(), way) {
             return Ok(false);
         }
