@@ -8,6 +8,7 @@ use meta::Str;
 
 use crate::core::{Core, Decision};
 use crate::plugin::{Cx, Rejection};
+use crate::plugins::dynamic_resources::extended::is_delegated;
 use crate::plugins::fit::{self, Shortage, shortages};
 use crate::plugins::{node_affinity, node_ports, node_unschedulable, taint_toleration};
 use crate::pod_info::PodInfo;
@@ -71,7 +72,7 @@ fn change(cx: &Cx<'_>, row: &NodeRow, refusal: &Rejection) -> Option<String> {
     let spec = &cx.object().spec;
     match refusal.plugin {
         fit::NAME => {
-            let short = shortages(&cx.pod.requests, row, |_| true);
+            let short = shortages(&cx.pod.requests, row, |name| !is_delegated(cx.cluster(), row, name));
             let each: Option<Vec<String>> = short.iter().map(less).collect();
             each.filter(|each| !each.is_empty()).map(|each| each.join(" and "))
         }

@@ -39,6 +39,17 @@ fn defaults_are_upstreams() {
 }
 
 #[test]
+fn one_profile_alone_is_the_default_scheduler_s() {
+    for body in ["", "profiles: []\n", "profiles: [{percentageOfNodesToScore: 50}]\n"] {
+        assert_eq!(read(body).unwrap().profiles[0].scheduler_name, "default-scheduler", "{body}");
+    }
+    let two = error("profiles: [{schedulerName: a}, {}]\n");
+    assert!(two.contains("profiles[1].schedulerName: Required value"), "{two}");
+    let empty = error("profiles: [{schedulerName: ''}]\n");
+    assert!(empty.contains("profiles[0].schedulerName: Required value"), "{empty}");
+}
+
+#[test]
 fn points_are_enabled_disabled_and_weighted() {
     let config = read(
         "profiles:\n- schedulerName: x\n  plugins:\n    multiPoint:\n      disabled: [{name: InterPodAffinity}]\n    score:\n      disabled: [{name: '*'}]\n      enabled: [{name: ImageLocality, weight: 7}, {name: NodeResourcesFit}]\n",

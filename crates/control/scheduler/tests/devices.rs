@@ -274,6 +274,31 @@ fn devices_stand_behind_extended_resources() {
     assert_eq!(given[0].claim.metadata.generate_name, "p-extended-resources-");
 }
 
+#[test]
+fn a_search_without_end_is_given_up() {
+    let args = json!({"filterTimeout": "200ms"}).to_string();
+    let text = format!(
+        "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\nprofiles: [{{pluginConfig: [{{name: DynamicResources, args: {args}}}]}}]\n"
+    );
+    let config = scheduler::config::parse(&text).unwrap();
+    let mut core = Core::new(vec![Profile::new(&config.profiles[0], &[])]);
+    set::<DeviceClass>(&mut core, json!({"metadata": {"name": "gpu"}, "spec": {}}));
+    // Half of 40 devices, all of different vendors, cannot be of one.
+    for name in ["n1", "n2"] {
+        core.snapshot.set_node(object::<Node>(node(name, json!({}))));
+        let devices: Vec<_> = (0..40)
+            .map(|at| json!({"name": format!("g{at}"), "attributes": attribute(&(at / 19).to_string())}))
+            .collect();
+        slice(&mut core, name, name, 1, json!(devices));
+    }
+    let constraints = json!([{"matchAttribute": "d/vendor"}]);
+    set::<ResourceClaim>(&mut core, claim("c", json!([request("r", json!({"count": 20}))]), constraints));
+    let begun = std::time::Instant::now();
+    let got = outcome(&mut core, &pod("p", &["c"]));
+    assert!(got.starts_with("0/2 nodes are available: 2 timed out trying to allocate devices."), "{got}");
+    assert!(begun.elapsed().as_secs() < 20);
+}
+
 /// A random world of devices, in which pods of a few templates come and go. Answers all decisions.
 fn live(seed: u64, remembers: bool) -> Vec<String> {
     let random = Random::seeded(seed);

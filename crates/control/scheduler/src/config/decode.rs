@@ -184,10 +184,14 @@ impl Reader {
         );
         config.kubeconfig = self.text(&connection["kubeconfig"], "clientConnection.kubeconfig");
         config.leader_election = self.leader_election(&value["leaderElection"]);
-        if !value["profiles"].is_null() {
-            let profiles = self.list(&value["profiles"], "profiles");
+        let profiles = self.list(&value["profiles"], "profiles");
+        if !profiles.is_empty() {
             config.profiles =
                 profiles.iter().enumerate().map(|(at, profile)| self.profile(profile, at)).collect();
+            // One profile alone need not say whom it is for.
+            if let ([only], true) = (&mut config.profiles[..], profiles[0]["schedulerName"].is_null()) {
+                only.scheduler_name = ProfileConfig::default().scheduler_name;
+            }
         }
         for profile in &mut config.profiles {
             if profile.percentage_of_nodes_to_score.is_none() {

@@ -15,7 +15,7 @@ pub mod selector;
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use meta::{Codec, Str, Time};
 use parking_lot::Mutex;
@@ -36,7 +36,7 @@ use crate::snapshot::NodeRow;
 
 /// The plugin.
 pub struct DynamicResources {
-    /// How long the search for devices of one node may take; `None` as long as it takes.
+    /// How long the search for devices may take in one attempt; `None` as long as it takes.
     pub filter_timeout: Option<Duration>,
     /// How long drivers may take to prepare devices.
     pub binding_timeout: Duration,
@@ -47,6 +47,9 @@ pub const NAME: &str = "DynamicResources";
 
 const ELSEWHERE: &str = "resourceclaim not available on the node";
 const STALE: &str = "cannot schedule extended resource claim";
+
+/// So many nodes of one attempt may take as long as a node may take.
+const NODES_AT_LENGTH: u32 = 10;
 
 /// Most pods that may share a claim.
 const RESERVED_MAX: usize = 256;
@@ -137,6 +140,8 @@ struct Devices {
     sheet: Arc<Mutex<Sheet>>,
     extended: Option<Extended>,
     patience: Option<Duration>,
+    /// When the attempt has taken so long that the other nodes are not searched any more.
+    until: OnceCell<Option<Instant>>,
     fatal: OnceCell<String>,
 }
 
@@ -164,10 +169,12 @@ fn sheet_of(allocator: &Allocator, cx: &Cx<'_>) -> Arc<Mutex<Sheet>> {
 impl Devices {
     fn answer(&self, cx: &Cx<'_>, node: usize) -> Result<Answer, Trouble> {
         let wrong = |error: String| Trouble::Fatal(error);
+        let until = self.patience.map(|patience| patience.saturating_mul(NODES_AT_LENGTH));
+        let until = *self.until.get_or_init(|| until.and_then(|until| Instant::now().checked_add(until)));
         let Some(extended) = &self.extended else {
             return match self.allocator.is_empty() {
                 true => Ok(Answer::Fits(0)),
-                false => ask(&self.allocator, &self.sheet, cx, node).map_err(wrong),
+                false => ask(&self.allocator, &self.sheet, cx, node, until).map_err(wrong),
             };
         };
         if extended.stale {
@@ -177,7 +184,7 @@ impl Devices {
         if names.is_empty() {
             return match self.allocator.is_empty() {
                 true => Ok(Answer::Fits(0)),
-                false => ask(&self.allocator, &self.sheet, cx, node).map_err(wrong),
+                false => ask(&self.allocator, &self.sheet, cx, node, until).map_err(wrong),
             };
         }
         let known =
@@ -192,7 +199,7 @@ impl Devices {
                 variant
             }
         };
-        ask(&variant.0, &variant.1, cx, node).map_err(wrong)
+        ask(&variant.0, &variant.1, cx, node, until).map_err(wrong)
     }
 
     /// The claims with one more for extended resources.
@@ -238,7 +245,7 @@ struct Alternatives(Option<(Allocator, Arc<Mutex<Sheet>>)>, Scope);
 impl Score for Alternatives {
     fn score(&self, cx: &Cx<'_>, node: usize) -> i64 {
         let Some((allocator, sheet)) = &self.0 else { return 0 };
-        match ask(allocator, sheet, cx, node) {
+        match ask(allocator, sheet, cx, node, None) {
             Ok(Answer::Fits(points)) => points,
             _ => 0,
         }
@@ -360,7 +367,13 @@ impl DynamicResources {
     }
 
     fn allocator(&self, cx: &Cx<'_>, pending: Vec<Arc<ResourceClaim>>) -> Result<Allocator, String> {
-        Allocator::new(cx.cluster(), pending, self.filter_timeout)
+        Allocator::new(cx.cluster(), pending, self.patience())
+    }
+
+    /// How long the search for one node may take: upstream searches many nodes at once, each as long as the timeout; here
+    /// they come one after the other, and other pods wait.
+    fn patience(&self) -> Option<Duration> {
+        self.filter_timeout.map(|timeout| timeout / NODES_AT_LENGTH)
     }
 }
 
@@ -414,7 +427,8 @@ impl Plugin for DynamicResources {
                 sheet: sheet_of(&allocator, cx),
                 allocator,
                 extended,
-                patience: self.filter_timeout,
+                patience: self.patience(),
+                until: OnceCell::new(),
                 fatal: OnceCell::new(),
             })),
         }

@@ -18,8 +18,12 @@ use crate::snapshot::NodeRow;
 
 /// Most devices of one claim.
 const DEVICES_MAX: usize = 32;
+/// Most devices of one pod: each is a level of the search, and the stack ends somewhere.
+const DEPTH_MAX: usize = 512;
 /// So many steps pass between two looks at the clock.
 const STEPS_UNTIMED: usize = 1024;
+/// What a search that takes too long is told as.
+pub(super) const LATE: &str = "timed out trying to allocate devices";
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +46,8 @@ pub struct Allocation {
 /// Finds devices for claims.
 pub struct Allocator {
     pub(super) claims: Vec<(Arc<ResourceClaim>, Vec<Request>)>,
-    patience: Option<Duration>,
+    /// How long the search for one node may take.
+    pub(super) patience: Option<Duration>,
 }
 
 impl Allocator {
@@ -100,7 +105,7 @@ impl Allocator {
             all: HashMap::new(),
             suits: HashMap::new(),
             steps: 0,
-            until: self.patience.map(|patience| Instant::now() + patience),
+            until: self.patience.and_then(|patience| Instant::now().checked_add(patience)),
         };
         match search.prepare().and_then(|()| search.request(0, 0)) {
             Ok(true) => {}
@@ -111,7 +116,8 @@ impl Allocator {
                     false => Ok(None),
                 };
             }
-            Err(Stop::Late) => return Err(Trouble::Node("timed out trying to allocate devices")),
+            Err(Stop::Late) => return Err(Trouble::Node(LATE)),
+            Err(Stop::Deep) => return Err(Trouble::Node("too many devices for one pod")),
             Err(Stop::Fatal(error)) => return Err(Trouble::Fatal(error)),
         }
         let Search { taken, .. } = search;
@@ -141,6 +147,8 @@ enum Stop {
     TooMany,
     /// Time is up.
     Late,
+    /// More devices than a search goes down.
+    Deep,
     Fatal(String),
 }
 
@@ -313,6 +321,9 @@ impl<'a> Search<'a> {
 
     fn step(&mut self) -> Result<(), Stop> {
         self.steps += 1;
+        if self.taken.len() > DEPTH_MAX {
+            return Err(Stop::Deep);
+        }
         let late = self.steps.is_multiple_of(STEPS_UNTIMED)
             && self.until.is_some_and(|until| Instant::now() > until);
         if late { Err(Stop::Late) } else { Ok(()) }

@@ -2,11 +2,12 @@
 //! answer changes only when a device of a pool that the node can reach is given away or comes back.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use super::allocate::{Allocator, Trouble};
+use super::allocate::{Allocator, LATE, Trouble};
 use crate::plugin::Cx;
 
 /// Answers kept in all, at most: beyond that all are forgotten.
@@ -61,7 +62,7 @@ impl Answers {
     }
 }
 
-/// The node's answer, from the sheet where it still holds.
+/// The node's answer, from the sheet where it still holds. After `until` no node is searched any more.
 ///
 /// # Errors
 /// A claim or class that is wrong.
@@ -70,6 +71,7 @@ pub(super) fn ask(
     sheet: &Mutex<Sheet>,
     cx: &Cx<'_>,
     node: usize,
+    until: Option<Instant>,
 ) -> Result<Answer, String> {
     let (cluster, epoch) = (cx.cluster(), cx.snapshot.epoch());
     let mut sheet = sheet.lock();
@@ -81,6 +83,9 @@ pub(super) fn ask(
         && cluster.unchanged_since(&known.pools, known.stamp)
     {
         return Ok(known.answer);
+    }
+    if until.is_some_and(|until| Instant::now() > until) {
+        return Ok(Answer::Refused(LATE));
     }
     let row = cx.row(node);
     let name = row.node().map(|node| node.metadata.name.clone()).unwrap_or_default();
