@@ -113,6 +113,7 @@ fn malformed_requests_get_upstreams_errors() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     stale_and_unknown(&machine);
     strangers(machine.port);
+    silent(&machine);
     assert_eq!(machine.request("/readyz", &[]).0, 200, "the server goes on");
 }
 
@@ -150,6 +151,21 @@ fn strangers(port: u16) {
     garbage.write_all(&[0x16, 3, 1, 0xff, 0xff, 1, 2, 3]).unwrap();
     let half_open: Vec<TcpStream> = (0..500).map(|_| connect()).collect();
     drop((garbage, half_open));
+}
+
+/// Connections that say nothing keep nobody waiting, and are closed.
+fn silent(machine: &Machine) {
+    let open = || TcpStream::connect(("127.0.0.1", machine.port)).unwrap();
+    let mut connections: Vec<TcpStream> = (0..400).map(|_| open()).collect();
+    assert_eq!(machine.request("/readyz", &[]).0, 200, "others are served meanwhile");
+    for connection in &mut connections {
+        connection.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let closed = match connection.read(&mut [0; 16]) {
+            Ok(read) => read == 0,
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        };
+        assert!(closed, "the server gives up a silent connection");
+    }
 }
 
 #[test]
