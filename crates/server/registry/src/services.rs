@@ -125,7 +125,7 @@ impl Services {
         }
         let problem = |field: String, value: &str, detail: &str| FieldError {
             kind: meta::FieldErrorKind::Invalid,
-            field: field.into(),
+            field,
             value: value.into(),
             detail: detail.into(),
         };
