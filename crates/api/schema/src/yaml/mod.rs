@@ -67,6 +67,17 @@ pub fn document(body: &[u8]) -> Result<Document, String> {
     if let Some(value) = plain_json(body) {
         return Ok(Document { value, duplicates: Vec::new() });
     }
+    // The library's parser panics on some texts that end within a scalar. It sees them with the line ended, so that the
+    // scalar of a block has a line break more than it has upstream.
+    let attempt = |body: &[u8]| std::panic::catch_unwind(|| read(body));
+    let again = |_| attempt(&[body, b"\n"].concat());
+    attempt(body).or_else(again).unwrap_or_else(|_| Err(CUT_SHORT.to_owned()))
+}
+
+/// What is wrong with a text that ends where nothing may end.
+const CUT_SHORT: &str = "yaml: found unexpected end of stream";
+
+fn read(body: &[u8]) -> Result<Document, String> {
     let mut input = body;
     let mut parser = Parser::new();
     parser.set_input_string(&mut input);
@@ -402,6 +413,23 @@ mod tests {
             assert_eq!(document(text.as_bytes()).unwrap_err(), want, "{text}");
         }
         assert_eq!(object(b"- a\n").unwrap_err(), YamlError::NotAnObject("array"));
+    }
+
+    #[test]
+    fn texts_may_end_anywhere() {
+        assert_eq!(document(b"a: \"b\\").unwrap_err(), "yaml: line 2: found unexpected end of stream");
+        assert_eq!(document(b"a: b\\").unwrap().value, json!({"a": "b\\"}));
+        assert_eq!(document(b"a: |\n  b\\").unwrap().value, json!({"a": "b\\\n"}));
+        let text = "a: \"\\x41\\u00e9\\U0001F600\\n\\\\ \\\n  b\"\nc: 'd''\\'\ne: &f !!str g\\\nh: |+2\n  i\\\n? *f\n: [j, {k: l}]\n...\n";
+        assert!(document(text.as_bytes()).is_ok());
+        for end in 0..=text.len() {
+            let _ = document(&text.as_bytes()[..end]);
+            let units = || text[..end].encode_utf16();
+            let _ =
+                document(&[&[0xff, 0xfe], &*units().flat_map(u16::to_le_bytes).collect::<Vec<_>>()].concat());
+            let _ =
+                document(&[&[0xfe, 0xff], &*units().flat_map(u16::to_be_bytes).collect::<Vec<_>>()].concat());
+        }
     }
 
     #[test]
