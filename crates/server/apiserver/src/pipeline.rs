@@ -11,6 +11,7 @@ use authn::{Credentials, Identified, Impersonation};
 use authz::{Attributes, Authorized};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Request, Response, StatusCode, header};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use meta::Status;
 
@@ -25,6 +26,11 @@ use crate::stream::websocket;
 
 /// Longest time that a request which is not long-running may take (`--request-timeout`).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How much is read of the body of a refused request.
+const DRAINED_BYTES_MAX: usize = 64 << 10;
+/// How long that may take.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A request line that was understood; headers and body are still to come.
 pub(crate) struct Decoded {
@@ -140,6 +146,25 @@ impl Service for Server {
     }
 }
 
+/// Reads what is still to come of a small body that nobody wants. A stream that is reset while its client still sends is an
+/// error to some clients of HTTP/2, although they have their answer.
+async fn drain(request: Request<Incoming>) {
+    if request.version() != http::Version::HTTP_2 {
+        return;
+    }
+    let mut body = request.into_body();
+    let reading = async {
+        let mut left = DRAINED_BYTES_MAX;
+        while left > 0
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            left = left.saturating_sub(frame.data_ref().map_or(0, bytes::Bytes::len));
+        }
+    };
+    // What comes too slowly does not come at all.
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, reading).await;
+}
+
 impl Server {
     fn decode(&self, connection: &Connection, request: &Request<Incoming>) -> Decoded {
         let path = decode(request.uri().path(), false);
@@ -184,7 +209,10 @@ impl Server {
                 }
                 endpoints::route(self, authorized, decoded, request).await
             }
-            Err(refused) => refused,
+            Err(refused) => {
+                drain(request).await;
+                refused
+            }
         }
     }
 
