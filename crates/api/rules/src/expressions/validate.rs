@@ -291,7 +291,8 @@ mod tests {
             "a": {"type": "string", "x-kubernetes-validations": [{"rule": "self != 'bad'", "message": "a is bad"}]},
             "b": {"type": "string", "x-kubernetes-validations": [{"rule": "self == oldSelf", "message": "b changed"}]},
         }});
-        let props = types::apiextensions::v1::JSONSchemaProps::from_json(schema.to_string().as_bytes()).unwrap();
+        let props =
+            types::apiextensions::v1::JSONSchemaProps::from_json(schema.to_string().as_bytes()).unwrap();
         let rules = Rules::compile(&Schema::read(&props).unwrap());
         let at = FieldPath::root();
         let texts = |errors: Vec<FieldError>| errors.iter().map(ToString::to_string).collect::<Vec<_>>();
