@@ -31,6 +31,13 @@ impl Machine {
     }
 
     pub async fn authorized_by(authorization: apiserver::Authorization) -> Self {
+        let machine = Self::bare(|config| config.authorization = authorization).await;
+        machine.admin("POST", "/api/v1/namespaces", &json!({ "metadata": { "name": "web" } })).await;
+        machine
+    }
+
+    /// One without a namespace of its own; `change` has the last word on its configuration.
+    pub async fn bare(change: impl FnOnce(&mut Config)) -> Self {
         let ca_key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -44,7 +51,7 @@ impl Machine {
         let disk = engine::MemoryDisk::default();
         let store = mvcc::Embedded::in_memory(&disk, &env, &mvcc::Options::default()).unwrap();
         let account_key = KeyPair::generate().unwrap().serialize_pem().into_bytes();
-        let server = ApiServer::start(Config {
+        let mut config = Config {
             store: Arc::new(store),
             env,
             listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
@@ -67,16 +74,14 @@ impl Machine {
             proxy_client: None,
             aggregator_routing: false,
             authentication: apiserver::Authentication::default(),
-            authorization,
+            authorization: apiserver::Authorization::default(),
             admission: Admission::default(),
             audit: None,
             checks: Vec::new(),
-        })
-        .await
-        .unwrap();
-        let machine = Machine { server, authority, signer: SigningKey::from_pem(&account_key).unwrap() };
-        machine.admin("POST", "/api/v1/namespaces", &json!({ "metadata": { "name": "web" } })).await;
-        machine
+        };
+        change(&mut config);
+        let server = ApiServer::start(config).await.unwrap();
+        Machine { server, authority, signer: SigningKey::from_pem(&account_key).unwrap() }
     }
 
     /// Status and body of a request with these headers.
