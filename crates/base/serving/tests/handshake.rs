@@ -4,55 +4,11 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use outbound::tls::AnyServer;
 use rustls::crypto::ring::default_provider;
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, SupportedProtocolVersion};
+use rustls_pki_types::ServerName;
 use serving::{Followed, Material, NamedPair, Pair, Pem, Policy};
-
-/// Takes any certificate and remembers its common name.
-#[derive(Debug, Default)]
-struct Noting(Mutex<String>);
-
-impl ServerCertVerifier for Noting {
-    fn verify_server_cert(
-        &self,
-        leaf: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let (_, certificate) = x509_parser::parse_x509_certificate(leaf).unwrap();
-        *self.0.lock().unwrap() =
-            certificate.subject().iter_common_name().next().unwrap().as_str().unwrap().into();
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = default_provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signed, &algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = default_provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, &algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        default_provider().signature_verification_algorithms.supported_schemes()
-    }
-}
 
 fn write(folder: &Path, name: &str, common: &str) -> Pair {
     let mut params = rcgen::CertificateParams::default();
@@ -73,12 +29,11 @@ async fn shake(
     versions: &[&'static SupportedProtocolVersion],
 ) -> Result<String, String> {
     let (client, server) = tokio::io::duplex(64 << 10);
-    let noting = Arc::new(Noting::default());
     let mut wanted = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_protocol_versions(versions)
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(noting.clone())
+        .with_custom_certificate_verifier(AnyServer::new())
         .with_no_client_auth();
     wanted.alpn_protocols = vec![b"h2".to_vec()];
     let connector = tokio_rustls::TlsConnector::from(Arc::new(wanted));
@@ -90,7 +45,8 @@ async fn shake(
     let (_, session) = connected.get_ref();
     let suite = session.negotiated_cipher_suite().unwrap().suite();
     let protocol = String::from_utf8(session.alpn_protocol().unwrap_or_default().to_vec()).unwrap();
-    let common = noting.0.lock().unwrap().clone();
+    let (_, leaf) = x509_parser::parse_x509_certificate(&session.peer_certificates().unwrap()[0]).unwrap();
+    let common = leaf.subject().iter_common_name().next().unwrap().as_str().unwrap();
     Ok(format!("{common} {:?} {suite:?} {protocol}", session.protocol_version().unwrap()))
 }
 

@@ -59,9 +59,7 @@ pub fn client_config(trust: &Trust, identity: Option<&Identity>) -> Result<Arc<C
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Bundled { checked, bundle }))
         }
         Trust::System => builder.with_root_certificates(system_roots()),
-        Trust::Anybody => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyServer { provider }))
-        }
+        Trust::Anybody => builder.dangerous().with_custom_certificate_verifier(AnyServer::new()),
     };
     let config = match identity {
         None => builder.with_no_client_auth(),

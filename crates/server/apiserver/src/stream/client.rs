@@ -4,11 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, SignatureScheme, WantsVerifier};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-
+use outbound::tls::AnyServer;
+use rustls::{ClientConfig, ConfigBuilder, WantsVerifier};
 use serving::{Pair, Pem, TlsError, certificates, private_key, roots};
 
 /// How the server identifies itself to kubelets, and whom it takes for one. Follows its files.
@@ -68,52 +65,4 @@ fn config(pair: &Pair, authority: Option<&Pem>) -> Result<Arc<ClientConfig>, Tls
         None => builder()?.dangerous().with_custom_certificate_verifier(AnyServer::new()),
     };
     Ok(Arc::new(builder.with_client_auth_cert(chain, key)?))
-}
-
-/// Takes any server certificate whose key the server holds.
-#[derive(Debug)]
-struct AnyServer {
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl AnyServer {
-    fn new() -> Arc<Self> {
-        let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms;
-        Arc::new(AnyServer { algorithms })
-    }
-}
-
-impl ServerCertVerifier for AnyServer {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
 }
