@@ -54,6 +54,25 @@ pub struct BindError {
     pub source: io::Error,
 }
 
+/// Ports tried where any will do: one that is free for UDP may be taken for TCP.
+const PORTS_TRIED: usize = 16;
+
+/// Listens on one address with both transports.
+async fn both(address: SocketAddr) -> Result<(UdpSocket, TcpListener), BindError> {
+    let fail = |transport| move |source| BindError { address, transport, source };
+    let mut attempts = if address.port() == 0 { PORTS_TRIED } else { 1 };
+    loop {
+        attempts -= 1;
+        let udp = UdpSocket::bind(address).await.map_err(fail("UDP"))?;
+        let bound = udp.local_addr().map_err(fail("UDP"))?;
+        match TcpListener::bind(bound).await {
+            Ok(tcp) => return Ok((udp, tcp)),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && attempts > 0 => {}
+            Err(error) => return Err(fail("TCP")(error)),
+        }
+    }
+}
+
 /// A server that listens already; [`Server::run`] answers.
 pub struct Server {
     sockets: Vec<(UdpSocket, TcpListener)>,
@@ -71,11 +90,7 @@ impl Server {
     pub async fn bind(config: Config, zone: SharedZone) -> Result<Server, BindError> {
         let mut sockets = Vec::new();
         for address in &config.listen {
-            let fail = |transport| move |source| BindError { address: *address, transport, source };
-            let udp = UdpSocket::bind(address).await.map_err(fail("UDP"))?;
-            let bound = udp.local_addr().map_err(fail("UDP"))?;
-            let tcp = TcpListener::bind(bound).await.map_err(fail("TCP"))?;
-            sockets.push((udp, tcp));
+            sockets.push(both(*address).await?);
         }
         let mut never_ask = config.never_ask;
         never_ask.extend(

@@ -20,9 +20,14 @@ fn question(name: &str, kind: u16) -> Question {
 
 /// An upstream server: `www.example.org` has one address, `big.example.org` too many for UDP, anything else does not exist.
 async fn upstream() -> (SocketAddr, Arc<AtomicUsize>) {
-    let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let address = udp.local_addr().unwrap();
-    let tcp = TcpListener::bind(address).await.unwrap();
+    // A port that is free for UDP may be taken for TCP.
+    let (udp, address, tcp) = loop {
+        let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = udp.local_addr().unwrap();
+        if let Ok(tcp) = TcpListener::bind(address).await {
+            break (udp, address, tcp);
+        }
+    };
     let asked = Arc::new(AtomicUsize::new(0));
     let reply = |bytes: &[u8], max: usize| {
         let query = wire::read_query(bytes).unwrap();
