@@ -3,6 +3,8 @@
 //! Deletion is decided as a pure step on the current state ([`plan`]) and then carried out: either the object is
 //! marked and stays for whoever must still act on it, or it goes.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use admission::{NoCodec, Operation, Options, Review};
 use call::{DeleteOptions, DryRun, ListOptions};
 use futures::StreamExt as _;
@@ -164,7 +166,9 @@ impl Registry {
         let (authorized, served, notes, whole) =
             (request.authorized, request.served, request.notes, request.target);
         let options = &options;
-        let each = found.items.into_iter().map(|item| async move {
+        let failed = AtomicBool::new(false);
+        let begun = found.items.into_iter().take_while(|_| !failed.load(Ordering::Relaxed));
+        let each = begun.map(|item| async move {
             let mut target = whole.clone();
             target.name = item.object().meta().name.clone();
             target.namespace = item.object().meta().namespace.clone();
@@ -175,14 +179,21 @@ impl Registry {
         });
         // Several at once share the store's syncs.
         let mut each = std::pin::pin!(futures::stream::iter(each).buffered(COLLECTION_AT_ONCE));
-        let mut items = Vec::new();
+        let (mut items, mut refused) = (Vec::new(), None);
         while let Some((item, done, warnings)) = each.next().await {
             request.warnings.extend(warnings);
             match done {
                 Ok(_) => items.push(item),
                 Err(status) if status.is_not_found() => {}
-                Err(status) => return Err(status),
+                // What has begun is finished: a marked object must not be left for want of its removal.
+                Err(status) => {
+                    failed.store(true, Ordering::Relaxed);
+                    refused.get_or_insert(status);
+                }
             }
+        }
+        if let Some(status) = refused {
+            return Err(status);
         }
         Ok(Outcome::List(Listing {
             served: found.served,
