@@ -1,7 +1,11 @@
 //! Watch streams: events as JSON lines or length-delimited protobuf frames, also over WebSocket.
 //!
 //! An event's line is made once and shared by every watcher of the object; a batch of events is one frame of the body,
-//! so that a burst costs few writes.
+//! so that a burst costs few writes. Where many watch the same, a stream that was just written to rests for some
+//! milliseconds: what comes meanwhile goes out together.
+
+use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use call::EventType;
@@ -11,6 +15,7 @@ use http::header::{self, HeaderValue};
 use meta::{Codec as _, Status};
 use registry::{Change, Changes, Served, Stored, Watching};
 use serde_json::json;
+use tokio::time::{Instant, Sleep};
 
 use crate::answer::proto_envelope;
 use crate::encode;
@@ -24,6 +29,14 @@ use crate::table::{self, Include};
 const LINE_IDS: [(EventType, u64); 3] =
     [(EventType::Added, 0x6c_01), (EventType::Modified, 0x6c_02), (EventType::Deleted, 0x6c_03)];
 
+/// Rest after a write to one of many streams with the same events, for each of them: about twice the CPU time that waking
+/// and writing to a stream takes.
+const REST_PER_LISTENER: Duration = Duration::from_micros(20);
+/// Shortest rest: below it a timer costs more than it saves, so fifty watchers are told at once.
+const REST_MIN: Duration = Duration::from_millis(1);
+/// Longest rest.
+const REST_MAX: Duration = Duration::from_millis(10);
+
 /// Answers a watch with its stream.
 pub(crate) fn respond(
     watching: Watching,
@@ -32,7 +45,8 @@ pub(crate) fn respond(
     shared: &Shared,
 ) -> Response<Body> {
     let stop = shared.stopping.clone();
-    let state = State { changes: watching.changes, accepted, include, first: true, done: false, stop };
+    let changes = watching.changes;
+    let state = State { changes, accepted, include, first: true, done: false, rest: None, stop };
     let body = Body::stream(stream::unfold(state, step));
     let mut response = Response::new(body);
     let kind = match accepted.format {
@@ -50,6 +64,8 @@ struct State {
     /// The first row of a Table carries the columns.
     first: bool,
     done: bool,
+    /// Until then nothing is written.
+    rest: Option<Pin<Box<Sleep>>>,
     stop: tokio::sync::watch::Receiver<bool>,
 }
 
@@ -57,10 +73,17 @@ async fn step(mut state: State) -> Option<(Bytes, State)> {
     if state.done {
         return None;
     }
+    let next = async {
+        if let Some(rest) = state.rest.as_mut().filter(|rest| !rest.is_elapsed()) {
+            rest.await;
+        }
+        state.changes.next().await
+    };
     let next = tokio::select! {
-        next = state.changes.next() => next,
+        next = next => next,
         () = stopped(&mut state.stop) => None,
     };
+    state.rest();
     let mut frame = BytesMut::new();
     match next {
         None => return None,
@@ -81,6 +104,24 @@ async fn step(mut state: State) -> Option<(Bytes, State)> {
         }
     }
     Some((frame.freeze(), state))
+}
+
+impl State {
+    /// Begins the rest after a write.
+    fn rest(&mut self) {
+        let Some(pause) = rest_among(self.changes.listeners()) else { return };
+        let until = Instant::now() + pause;
+        match &mut self.rest {
+            Some(rest) => rest.as_mut().reset(until),
+            None => self.rest = Some(Box::pin(tokio::time::sleep_until(until))),
+        }
+    }
+}
+
+/// How long a stream rests after a write, when so many get the same events.
+fn rest_among(listeners: usize) -> Option<Duration> {
+    let rest = REST_PER_LISTENER.saturating_mul(u32::try_from(listeners).unwrap_or(u32::MAX)).min(REST_MAX);
+    (rest >= REST_MIN).then_some(rest)
 }
 
 fn plain() -> Accepted {
@@ -223,4 +264,23 @@ fn error_event(frame: &mut BytesMut, status: &Status, format: Format) {
     frame.put_slice(b"{\"type\":\"ERROR\",\"object\":");
     frame.put_slice(&status.to_json());
     frame.put_slice(b"}\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_crowd_waits() {
+        let waits = |listeners, millis| {
+            assert_eq!(rest_among(listeners), Some(Duration::from_millis(millis)), "{listeners}");
+        };
+        assert_eq!(rest_among(1), None);
+        assert_eq!(rest_among(49), None);
+        waits(50, 1);
+        waits(250, 5);
+        waits(500, 10);
+        waits(100_000, 10);
+        waits(usize::MAX, 10);
+    }
 }

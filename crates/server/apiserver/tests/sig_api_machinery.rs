@@ -224,6 +224,31 @@ async fn definitions_are_published_in_openapi() {
     until(&machine, "GET", path, &Json::Null, |status, _| status == 404).await;
 }
 
+/// Streams of a crowd rest between their writes, and still each gets everything, in order.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_of_watchers_misses_nothing() {
+    const CROWD: usize = 80;
+    let machine = Machine::start().await;
+    let version = machine.admin("GET", CONFIG_MAPS, &Json::Null).await["metadata"]["resourceVersion"].clone();
+    let path =
+        format!("{CONFIG_MAPS}?watch=1&timeoutSeconds=3&resourceVersion={}", version.as_str().unwrap());
+    let watches = (0..CROWD).map(|_| machine.with_token("admin", "GET", &path, &Json::Null));
+    let names: Vec<String> = (0..40).map(|number| format!("m-{number}")).collect();
+    let writes = async {
+        for name in &names {
+            machine.admin("POST", CONFIG_MAPS, &json!({ "metadata": { "name": name } })).await;
+        }
+    };
+    let (seen, ()) = tokio::join!(futures::future::join_all(watches), writes);
+    for (status, events) in seen {
+        assert_eq!(status, 200);
+        let events = events.as_str().unwrap().lines().map(|line| serde_json::from_str::<Json>(line).unwrap());
+        let seen: Vec<String> =
+            events.map(|event| event["object"]["metadata"]["name"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(seen, names);
+    }
+}
+
 /// A watch from a version sees what entered and left its selector since; pages tell how much is left.
 #[tokio::test(flavor = "multi_thread")]
 async fn watches_and_pages_start_where_they_are_told() {

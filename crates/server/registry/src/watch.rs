@@ -117,6 +117,11 @@ impl Changes {
         &self.served
     }
 
+    /// How many watchers, this one included, were told of the latest events.
+    pub fn listeners(&self) -> usize {
+        self.source.as_ref().map_or(1, Watcher::listeners)
+    }
+
     fn translate(&self, item: &Item<dyn Object>) -> Option<Change> {
         let selects = |object: &dyn Object| self.selection.matches(&self.served, object);
         match item {

@@ -94,8 +94,9 @@ impl<T: ?Sized + Send + Sync + 'static> Audience<T> {
     pub(crate) fn tell(&mut self, prefix: &[u8], events: &[Arc<Event<T>>]) -> usize {
         let mut cut = 0;
         let mut keep = |queues: &mut Queues<T>, events: &[Arc<Event<T>>]| {
+            let listeners = queues.len();
             queues.retain(|queue| {
-                let open = queue.push(events);
+                let open = queue.push(events, listeners);
                 cut += usize::from(!open);
                 open
             });

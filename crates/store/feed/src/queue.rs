@@ -6,6 +6,7 @@ use mvcc::Revision;
 use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
 /// What a watcher receives.
@@ -54,6 +55,8 @@ pub(crate) struct Queue<T: ?Sized> {
     capacity: usize,
     /// Events up to this revision are not wanted: a watch may start after a revision that is still to come.
     after: Revision,
+    /// How many watchers got the latest events.
+    listeners: AtomicUsize,
 }
 
 struct State<T: ?Sized> {
@@ -65,11 +68,14 @@ impl<T: ?Sized + Send + Sync + 'static> Queue<T> {
     /// A queue that begins with `items`, which do not count towards its capacity.
     pub(crate) fn new(items: Vec<Item<T>>, capacity: usize, after: Revision) -> Queue<T> {
         let capacity = capacity + items.len();
-        Queue { state: Mutex::new(State { items, end: None }), filled: Notify::new(), capacity, after }
+        let state = Mutex::new(State { items, end: None });
+        Queue { state, filled: Notify::new(), capacity, after, listeners: AtomicUsize::new(1) }
     }
 
-    /// Adds events, which come in order; false when the queue is at its end and wants no more.
-    pub(crate) fn push(&self, events: &[Arc<Event<T>>]) -> bool {
+    /// Adds events, which come in order and of which so many watchers are told; false when the queue is at its end and
+    /// wants no more.
+    pub(crate) fn push(&self, events: &[Arc<Event<T>>], listeners: usize) -> bool {
+        self.listeners.store(listeners, Ordering::Relaxed);
         let events = &events[events.partition_point(|event| event.revision() <= self.after)..];
         let open = {
             let mut state = self.state.lock();
@@ -114,6 +120,11 @@ impl<T: ?Sized + Send + Sync + 'static> Queue<T> {
             return Some(Ok(std::mem::take(&mut state.items)));
         }
         state.end.clone().map(Err)
+    }
+
+    /// How many watchers, this one included, were told of the latest events.
+    pub(crate) fn listeners(&self) -> usize {
+        self.listeners.load(Ordering::Relaxed)
     }
 
     /// Completes when something has been added since the last [`Queue::take`].

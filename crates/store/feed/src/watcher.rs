@@ -79,6 +79,11 @@ impl<T: ?Sized + Send + Sync + 'static> Watcher<T> {
         self.take_initial().map(Ok).or_else(|| self.queue.take())
     }
 
+    /// How many watchers, this one included, were told of the latest events.
+    pub fn listeners(&self) -> usize {
+        self.queue.listeners()
+    }
+
     fn take_initial(&mut self) -> Option<Vec<Item<T>>> {
         let initial = self.initial.as_mut()?;
         let prefix = self.core.prefix.clone();

@@ -179,6 +179,28 @@ async fn scopes_find_exactly_their_events() {
 }
 
 #[tokio::test]
+async fn a_watcher_knows_how_many_hear_the_same() {
+    let (store, env, _) = open_store(&Options::default());
+    let feed = open_feed(&store, &env).await;
+    let mut one = feed.watch(follow(Scope::Key(key("ns/a")), 1)).await.unwrap();
+    let mut crowd = Vec::new();
+    for _ in 0..3 {
+        crowd.push(feed.watch(follow(Scope::Namespace("ns".into()), 1)).await.unwrap());
+    }
+    put(&*store, "ns/a", "", "1").await;
+    take(&mut one, 1).await;
+    assert_eq!(one.listeners(), 1);
+    for watcher in &mut crowd {
+        take(watcher, 1).await;
+        assert_eq!(watcher.listeners(), 3);
+    }
+    crowd.pop();
+    put(&*store, "ns/b", "", "2").await;
+    take(&mut crowd[0], 1).await;
+    assert_eq!(crowd[0].listeners(), 2);
+}
+
+#[tokio::test]
 async fn a_slow_watcher_is_cut_off_and_holds_up_nobody() {
     let (store, env, _) = open_store(&Options::default());
     let feed = open_feed(&store, &env).await;
