@@ -6,6 +6,7 @@
 mod clock;
 mod dir_watch;
 mod files;
+mod host;
 mod lock;
 mod memory;
 mod random;
@@ -15,6 +16,7 @@ mod watch;
 pub use clock::{Clock, ManualClock, RealClock, Sleep};
 pub use dir_watch::DirWatch;
 pub use files::{create_private_dir, read_optional, remove_optional, sync_dir, write_atomic};
+pub use host::hostname;
 pub use lock::{LockError, LockFile};
 pub use memory::prepare_for_caches;
 pub use random::Random;

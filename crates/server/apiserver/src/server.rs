@@ -131,6 +131,7 @@ pub struct Server {
     pub(crate) kubelet_client: Option<KubeletClient>,
     pub(crate) audit: Option<Arc<audit::Auditor>>,
     pub(crate) checks: Vec<HealthCheck>,
+    pub(crate) hooks: start::Hooks,
     pub(crate) address: SocketAddr,
     pub(crate) ready: AtomicBool,
     audit_ids: AtomicU64,
@@ -239,10 +240,12 @@ impl ApiServer {
             kubelet_client: config.kubelet_client,
             audit: config.audit,
             checks: config.checks,
+            hooks: start::Hooks::default(),
             address,
             ready: AtomicBool::new(false),
             audit_ids: AtomicU64::new(1),
         });
+        server.hooks.done(start::hooks::STORAGE);
         let mut tasks = start::follow_policy(&server).await.map_err(failed)?;
         let files = [
             authentication.file.map(start::Followed::Authentication),
@@ -254,6 +257,8 @@ impl ApiServer {
         tasks.extend(files.into_iter().flatten().map(|file| start::follow_file(&server, file)));
         tasks.push(start::note_used_tokens(&server, used));
         start::write_first_objects(&server).await.map_err(failed)?;
+        start::count_objects(&server);
+        tasks.extend(start::keep_first_objects(&server));
         tasks.extend(start::follow_keys(&server, followed, config.tls, config.proxy_client));
         tasks.push(start::follow_token_keys(&server, followed_keys, keys));
         tasks.extend(start::follow_definitions(&server).await.map_err(failed)?);
@@ -261,6 +266,7 @@ impl ApiServer {
         tasks.push(start::aggregate_roles(&server));
         tasks.push(start::follow_flow(&server));
         tasks.extend(start::follow_addresses(&server));
+        tasks.extend(start::keep_leases(&server));
         tasks.push(tokio::spawn(listen(config.listener, tls, server.clone(), stopping)));
         server.ready.store(true, Ordering::Release);
         Ok(ApiServerHandle { server, stop, tasks })

@@ -283,3 +283,50 @@ async fn watches_and_pages_start_where_they_are_told() {
     }
     assert_eq!(seen, 5);
 }
+
+/// Each health check is found by its name, and what every cluster has comes back when it is taken away.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_every_cluster_has_is_kept() {
+    let machine = Machine::start().await;
+    let null = Json::Null;
+    let healthy = |status: u16, _: &Json| status == 200;
+    let told = until(&machine, "GET", "/readyz?verbose", &null, healthy).await;
+    let told = told.as_str().unwrap();
+    let names: Vec<&str> =
+        told.lines().filter_map(|line| line.strip_prefix("[+]")?.strip_suffix(" ok")).collect();
+    assert_eq!(names.len(), 38, "{told}");
+    let index = machine.admin("GET", "/", &null).await;
+    for name in names {
+        let path = format!("/readyz/{name}");
+        assert_eq!(machine.admin("GET", &path, &null).await, json!("ok"), "{path}");
+        assert!(index["paths"].as_array().unwrap().contains(&json!(path)), "{path}");
+    }
+    assert_eq!(machine.with_token("admin", "GET", "/readyz/nothing", &null).await.0, 404);
+    machine.admin("GET", "/livez/loopback-serving-certificate", &null).await;
+    assert_eq!(
+        machine.with_token("admin", "GET", "/readyz/loopback-serving-certificate", &null).await.0,
+        404
+    );
+
+    for path in [
+        "/api/v1/namespaces/default/services/kubernetes",
+        "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication",
+        "/api/v1/namespaces/kube-system/configmaps/kube-apiserver-legacy-service-account-token-tracking",
+    ] {
+        let there = |status: u16, _: &Json| status == 200;
+        let before = until(&machine, "GET", path, &null, there).await["metadata"]["uid"].clone();
+        machine.admin("DELETE", path, &null).await;
+        let again = |status: u16, found: &Json| status == 200 && found["metadata"]["uid"] != before;
+        until(&machine, "GET", path, &null, again).await;
+    }
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
+    let of_servers = format!("{leases}?labelSelector=apiserver.kubernetes.io/identity%3Dkube-apiserver");
+    let one = |_: u16, found: &Json| found["items"].as_array().is_some_and(|items| items.len() == 1);
+    let lease = until(&machine, "GET", &of_servers, &null, one).await["items"][0].clone();
+    let name = lease["metadata"]["name"].as_str().unwrap();
+    assert!(lease["spec"]["holderIdentity"].as_str().unwrap().starts_with(name), "{lease}");
+
+    let metrics = machine.admin("GET", "/metrics", &null).await;
+    let namespaces = "apiserver_resource_objects{group=\"\",resource=\"namespaces\"} 5";
+    assert!(metrics.as_str().unwrap().contains(namespaces), "{metrics}");
+}

@@ -45,6 +45,11 @@ impl Feeds {
         self.by_prefix.get(prefix).ok_or_else(|| errors::internal(format!("there is no feed of {prefix}")))
     }
 
+    /// How many objects each stored resource has, by the prefix of its keys.
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        self.by_prefix.iter().map(|(prefix, feed)| (*prefix, feed.snapshot_now().len()))
+    }
+
     /// What is known now, without waiting.
     pub fn now(&self, resource: &Resource) -> Option<Snapshot<dyn Object>> {
         self.by_prefix.get(&*resource.key_prefix).map(|feed| feed.snapshot_now())

@@ -111,6 +111,26 @@ impl Registry {
         self.feeds.of(served)
     }
 
+    /// How many objects are stored of each resource, by group and plural.
+    pub fn counts(&self) -> Vec<(meta::Str, meta::Str, usize)> {
+        let built_in =
+            scheme::RESOURCES.iter().filter(|r| !r.key_prefix.is_empty() && r.is_storage_version());
+        let known: std::collections::HashMap<&str, usize> = self.feeds.counts().collect();
+        let built_in = built_in.filter_map(|resource| {
+            let count = *known.get(&*resource.key_prefix)?;
+            Some(((*resource.group).into(), (*resource.plural).into(), count))
+        });
+        let definitions = self.definitions();
+        let custom = definitions.all().filter_map(|served| {
+            let (resource, definition) = (served.resource(), &served.custom()?.definition);
+            let count = || definition.feed.snapshot_now().len();
+            resource
+                .is_storage_version()
+                .then(|| ((*resource.group).into(), (*resource.plural).into(), count()))
+        });
+        built_in.chain(custom).collect()
+    }
+
     /// The policies and webhooks that apply, for whoever follows their objects.
     pub fn dynamic(&self) -> &Arc<admission::Dynamic> {
         self.chain.dynamic()

@@ -9,32 +9,58 @@ use super::plain::{TEXT, page_not_found};
 use crate::answer::Answer;
 use crate::pipeline::Decoded;
 use crate::server::Server;
+use crate::start::hooks;
 
-/// Checks by name; `/readyz` makes all, the others all but the last two.
-const CHECKS: [&str; 5] = ["ping", "log", "etcd", "informer-sync", "shutdown"];
+/// The three lists.
+pub(super) const ROOTS: [&str; 3] = ["healthz", "livez", "readyz"];
+
+/// The checks of one list, in order. Readiness waits for the store and its caches and ends with the server; that a
+/// certificate has expired, which a restart mends, is a matter of life.
+pub(super) fn names(server: &Server, root: &str) -> Vec<&'static str> {
+    let ready = root == "readyz";
+    let first: &[_] = match ready {
+        true => &["ping", "log", "etcd", "etcd-readiness", "informer-sync"],
+        false => &["ping", "log", "loopback-serving-certificate", "etcd"],
+    };
+    let more = server.checks.iter().map(|(name, _)| *name);
+    let last = ready.then_some("shutdown");
+    first.iter().copied().chain(more).chain(hooks::ALL).chain(last).collect()
+}
 
 async fn check(server: &Server, name: &str) -> Result<(), String> {
     match name {
-        // The store behind the API, whatever it is; the name is upstream's.
-        "etcd" => server.registry.store().revision().await.map(drop).map_err(|e| e.to_string()),
-        "informer-sync" if !server.ready.load(Ordering::Acquire) => Err("not started".into()),
+        // A process that answers; and what it logs is written by the thread that logs.
+        "ping" | "log" => Ok(()),
+        // The store behind the API, whatever it is; the names are upstream's.
+        "etcd" | "etcd-readiness" => {
+            server.registry.store().revision().await.map(drop).map_err(|e| e.to_string())
+        }
+        "informer-sync" if server.ready.load(Ordering::Acquire) => Ok(()),
+        "informer-sync" => Err("not started".into()),
+        // Clients of this machine use the certificate that everybody gets.
+        "loopback-serving-certificate" if server.tls.load().ends_s() > server.now_s() => Ok(()),
+        "loopback-serving-certificate" => Err("the serving certificate is expired".into()),
         "shutdown" if *server.shared.stopping.borrow() => Err("process is shutting down".into()),
+        "shutdown" => Ok(()),
+        hooks::FLOW_LEVELS if !["exempt", "catch-all"].iter().all(|level| server.flow.has_level(level)) => {
+            Err("not configured".into())
+        }
+        hooks::FLOW_LEVELS => Ok(()),
         name => match server.checks.iter().find(|(known, _)| *known == name) {
             Some((_, check)) => check(),
-            None => Ok(()),
+            // Tasks end with the server, which is no fault of theirs.
+            None if *server.shared.stopping.borrow() => Ok(()),
+            None => server.hooks.check(name),
         },
     }
 }
 
 /// Serves `/healthz`, `/healthz/<check>` and the like.
 pub(super) async fn serve(server: &Server, decoded: &Decoded, path: &str) -> Answer {
-    let mut parts = path.split('/').skip(1);
-    let root = parts.next().unwrap_or_default();
-    let (own, last) = CHECKS.split_at(3);
-    let last = if root == "readyz" { last } else { &[] };
-    let more = server.checks.iter().map(|(name, _)| *name);
-    let names: Vec<&str> = own.iter().copied().chain(more).chain(last.iter().copied()).collect();
-    if let Some(one) = parts.next() {
+    let path = path.trim_start_matches('/');
+    let (root, one) = path.split_once('/').map_or((path, None), |(root, one)| (root, Some(one)));
+    let names = names(server, root);
+    if let Some(one) = one {
         let Some(name) = names.iter().find(|n| **n == one) else { return page_not_found() };
         return match check(server, name).await {
             Ok(()) => text(StatusCode::OK, "ok".into()),
@@ -67,6 +93,7 @@ pub(super) async fn serve(server: &Server, decoded: &Decoded, path: &str) -> Ans
         ));
     }
     if !failed.is_empty() {
+        tracing::info!(root, failed = failed.join(","), "health checks failed");
         return text(StatusCode::INTERNAL_SERVER_ERROR, format!("{lines}{root} check failed\n"));
     }
     if decoded.query.has("verbose") {

@@ -29,7 +29,9 @@ pub(crate) async fn serve(server: &Server, decoded: &Decoded) -> Answer {
         "openapi" => openapi::serve(server, decoded, trimmed).await,
         ".well-known" if trimmed == "/.well-known/openid-configuration" => openid(server, decoded),
         "openid" if trimmed == "/openid/v1/jwks" => jwks(server, decoded),
-        "" if trimmed.is_empty() && reads => Answer::Document(json!({ "paths": paths() }).to_string().into()),
+        "" if trimmed.is_empty() && reads => {
+            Answer::Document(json!({ "paths": paths(server) }).to_string().into())
+        }
         _ => page_not_found(),
     }
 }
@@ -135,35 +137,29 @@ fn typed(kind: &'static str, body: Bytes, cached: bool) -> Answer {
 }
 
 /// Every path of the index, sorted.
-fn paths() -> Vec<String> {
+fn paths(server: &Server) -> Vec<String> {
     let mut paths: Vec<String> = [
         "/.well-known/openid-configuration",
         "/api",
         "/api/v1",
         "/apis",
-        "/healthz",
-        "/healthz/etcd",
-        "/healthz/log",
-        "/healthz/ping",
-        "/livez",
-        "/livez/etcd",
-        "/livez/log",
-        "/livez/ping",
+        "/apis/",
         "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openapi/v3/",
         "/openid/v1/jwks",
-        "/readyz",
-        "/readyz/etcd",
-        "/readyz/informer-sync",
-        "/readyz/log",
-        "/readyz/ping",
-        "/readyz/shutdown",
         "/version",
     ]
     .map(str::to_owned)
     .to_vec();
-    for resource in scheme::RESOURCES.iter().filter(|r| !r.group.is_empty()) {
-        paths.push(format!("/apis/{}", resource.group));
-        paths.push(format!("/apis/{}/{}", resource.group, resource.version));
+    for root in health::ROOTS {
+        paths.push(format!("/{root}"));
+        paths.extend(health::names(server, root).into_iter().map(|name| format!("/{root}/{name}")));
+    }
+    for api in server.aggregator.all().iter().filter(|api| !api.spec.group.is_empty()) {
+        paths.push(format!("/apis/{}", api.spec.group));
+        paths.push(format!("/apis/{}/{}", api.spec.group, api.spec.version));
     }
     paths.sort();
     paths.dedup();

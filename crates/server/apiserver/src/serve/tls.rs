@@ -37,6 +37,8 @@ pub(crate) struct Tls {
     chosen: Chosen,
     client_authority: Option<CertificateAuthority>,
     request_header: RequestHeader,
+    /// When the certificate that is served ends, in seconds since 1970.
+    ends_s: u64,
     /// What the files of the authorities hold.
     pub client_ca: Vec<u8>,
     /// The same of proxies.
@@ -62,11 +64,13 @@ impl Tls {
         // Clients choose their certificate by what is welcome.
         let mut welcome = clients.clone();
         welcome.extend(proxies.roots.iter().cloned());
+        let served = serving::certificates("serving certificate", &files.serving.pair.certificate.read()?)?;
         let chosen = files.serving.load(Some(Arc::new(AnyClientCertificate::new(&welcome))))?;
         Ok(Tls {
             chosen,
             client_authority: CertificateAuthority::new(clients),
             request_header: RequestHeader::new(CertificateAuthority::new(proxies), names),
+            ends_s: authn::ends_s(&served),
             client_ca,
             proxy_ca,
         })
@@ -82,6 +86,11 @@ impl Tls {
         emptied(self.client_authority.is_some(), new.client_authority.is_some(), "client CA")?;
         emptied(!self.proxy_ca.is_empty(), !new.proxy_ca.is_empty(), "CA of proxies")?;
         Ok(new)
+    }
+
+    /// When the certificate that is served ends, in seconds since 1970.
+    pub fn ends_s(&self) -> i64 {
+        i64::try_from(self.ends_s).unwrap_or(i64::MAX)
     }
 
     /// For the handshake of a connection that reached this address of ours.

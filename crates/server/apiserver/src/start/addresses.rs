@@ -15,6 +15,7 @@ use types::core::v1::Service;
 use types::networking::v1::{IPAddress, ParentReference, ServiceCIDR};
 
 use super::first::Writer;
+use super::hooks;
 use crate::serve::listen::stopped;
 use crate::server::Server;
 
@@ -32,7 +33,10 @@ pub(crate) fn follow_addresses(server: &Arc<Server>) -> Vec<JoinHandle<()>> {
             () = stopped(&mut stopping) => {}
         }
     };
-    [true, false].map(|of_services| tokio::spawn(run(server.clone(), of_services))).into()
+    let tasks = [true, false].map(|of_services| tokio::spawn(run(server.clone(), of_services)));
+    server.hooks.lives(hooks::ADDRESSES, &tasks[0]);
+    server.hooks.lives(hooks::RANGES, &tasks[1]);
+    tasks.into()
 }
 
 async fn follow(server: &Arc<Server>, of_services: bool) {

@@ -25,6 +25,7 @@ use types::discovery::v1::EndpointSlice;
 
 use super::feeds::each_change;
 use super::first::Writer;
+use super::hooks;
 use crate::serve::listen::stopped;
 use crate::server::Server;
 
@@ -51,10 +52,13 @@ pub(crate) async fn follow_aggregation(server: &Arc<Server>) -> Result<Vec<JoinH
     let Some(served) = Served::stored_version(GROUP, "apiservices") else { return Ok(Vec::new()) };
     let writer = Writer::new(server, MANAGER);
     try_join_all(groups::built_in().map(|api| writer.ensure(api))).await?;
+    server.hooks.done(hooks::SERVERS_LOCAL);
+    server.hooks.done(hooks::REGISTERED);
     let registrar = Arc::new(Registrar::default());
-    for stored in server.registry.all(&served, "").await? {
-        see(server, &registrar, stored.object(), false);
-    }
+    let known = server.registry.all(&served, "").await?;
+    server.hooks.done(hooks::SERVERS);
+    known.iter().for_each(|stored| see(server, &registrar, stored.object(), false));
+    server.hooks.done(hooks::SERVERS_SYNCED);
     let followed = server.clone();
     let (told, defining) = (registrar.clone(), registrar.clone());
     let apis = async move {
@@ -95,13 +99,21 @@ pub(crate) async fn follow_aggregation(server: &Arc<Server>) -> Result<Vec<JoinH
         Some(slice.metadata.label("kubernetes.io/service-name").into())
     });
     let register = registrar.run(server.clone());
-    Ok(vec![
+    let tasks = vec![
         until_stopped(server, apis),
         until_stopped(server, definitions),
         until_stopped(server, services),
         until_stopped(server, slices),
         until_stopped(server, register),
-    ])
+    ];
+    // Each server is checked and its documents are read by tasks that begin when its APIService is seen.
+    for part in [hooks::SERVERS_FOLLOWED, hooks::SERVERS_DISCOVERY, hooks::SERVERS_V2, hooks::SERVERS_V3] {
+        server.hooks.lives(part, &tasks[0]);
+    }
+    tasks[2..4].iter().for_each(|task| server.hooks.lives(hooks::SERVERS_REMOTE, task));
+    server.hooks.lives(hooks::REGISTRATION, &tasks[1]);
+    server.hooks.lives(hooks::REGISTRATION, &tasks[4]);
+    Ok(tasks)
 }
 
 fn until_stopped(server: &Arc<Server>, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use types::apiextensions::v1::{CustomResourceDefinition, CustomResourceDefinitionCondition};
 
 use super::first::Writer;
+use super::hooks;
 use crate::serve::listen::stopped;
 use crate::server::Server;
 
@@ -30,7 +31,9 @@ pub(crate) async fn follow_definitions(server: &Arc<Server>) -> Result<Vec<JoinH
     let Some(served) = Served::stored_version("apiextensions.k8s.io", "customresourcedefinitions") else {
         return Ok(Vec::new());
     };
-    for crd in all(server, &served).await? {
+    let known = all(server, &served).await?;
+    server.hooks.done(hooks::DEFINITIONS);
+    for crd in known {
         if definition::is_true(&crd, "Established") {
             // One that cannot be served keeps nobody else's from being served.
             if let Err(error) = server.registry.define(&crd).await {
@@ -38,14 +41,16 @@ pub(crate) async fn follow_definitions(server: &Arc<Server>) -> Result<Vec<JoinH
             }
         }
     }
-    let server = server.clone();
+    server.hooks.done(hooks::DEFINITIONS_SERVED);
+    let following = server.clone();
     let task = tokio::spawn(async move {
-        let mut stopping = server.shared.stopping.clone();
+        let mut stopping = following.shared.stopping.clone();
         tokio::select! {
-            () = follow(&server, &served) => {}
+            () = follow(&following, &served) => {}
             () = stopped(&mut stopping) => {}
         }
     });
+    server.hooks.lives(hooks::DEFINED, &task);
     Ok(vec![task])
 }
 

@@ -24,13 +24,25 @@ pub(super) async fn each_change(
     begin: impl Fn(&Arc<Server>, &BTreeSet<Str>) + Send,
     see: impl Fn(&Arc<Server>, &Arc<dyn Object>, bool) + Send,
 ) {
+    each_change_in(server, group, plural, |_| Scope::All, begin, see).await;
+}
+
+/// The same of some objects only.
+pub(super) async fn each_change_in(
+    server: &Arc<Server>,
+    group: &str,
+    plural: &str,
+    scope: impl Fn(&Served) -> Scope + Send,
+    begin: impl Fn(&Arc<Server>, &BTreeSet<Str>) + Send,
+    see: impl Fn(&Arc<Server>, &Arc<dyn Object>, bool) + Send,
+) {
     let Some(served) = Served::stored_version(group, plural) else { return };
     loop {
         let watcher = async {
             let there = server.registry.all(&served, "").await?;
             begin(server, &there.iter().map(|stored| stored.object().meta().name.clone()).collect());
             let start = Start::State { at: ReadAt::Any, end_bookmark: false };
-            let options = WatchOptions { capacity: CAPACITY, ..WatchOptions::new(Scope::All, start) };
+            let options = WatchOptions { capacity: CAPACITY, ..WatchOptions::new(scope(&served), start) };
             server.registry.feed(&served)?.watch(options).await.map_err(meta::Status::internal_error)
         };
         let mut watcher = match watcher.await {

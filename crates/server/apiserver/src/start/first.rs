@@ -1,20 +1,19 @@
 //! The objects of a new cluster: system namespaces, priority classes, the `kubernetes` Service with its endpoints, the
 //! trust configuration for extension servers, and the bootstrap policy.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use authn::{Identified, MASTERS, User};
 use authz::{Attributes, Authorized};
 use call::{Action, Call, Target, WriteOptions};
-use meta::{Codec, Kind, Object, Status};
+use meta::{Codec, Kind, Object, Status, Time};
 use registry::{Outcome, Served};
 use types::core::v1::{ConfigMap, Endpoints, Namespace, Service};
 use types::discovery::v1::EndpointSlice;
 use types::networking::v1::ServiceCIDR;
 use types::scheduling::v1::PriorityClass;
 
-use super::policy;
+use super::{hooks, policy};
 use crate::server::Server;
 
 /// Namespaces of every cluster.
@@ -33,6 +32,12 @@ const PRIORITY_CLASSES: [(&str, i32, &str); 2] = [
     ),
 ];
 
+/// The ConfigMap that tells since when the use of tokens is noted.
+pub(super) const TRACKING: &str = "kube-apiserver-legacy-service-account-token-tracking";
+
+/// The ConfigMap that tells extension API servers whom to trust.
+pub(super) const TRUST: &str = "extension-apiserver-authentication";
+
 /// Writes as the server itself, through the same pipeline as everybody.
 pub(super) struct Writer<'a> {
     server: &'a Arc<Server>,
@@ -43,18 +48,19 @@ pub(super) struct Writer<'a> {
 /// Writes everything that is missing.
 pub(crate) async fn write_first_objects(server: &Arc<Server>) -> Result<(), Status> {
     let writer = Writer::new(server, "kube-apiserver");
-    for name in NAMESPACES {
-        writer.ensure(document::<Namespace>(&format!("metadata: {{name: {name}}}"))?).await?;
-    }
+    writer.namespaces().await?;
     let policies = policy::reconcile(&writer);
     policies.await?;
+    server.hooks.done(hooks::ROLES);
     for (name, value, description) in PRIORITY_CLASSES {
         let mut class = PriorityClass { value, description: description.into(), ..Default::default() };
         class.metadata.name = name.into();
         writer.ensure(class).await?;
     }
+    server.hooks.done(hooks::PRIORITIES);
     writer.trust().await?;
-    writer.service().await
+    writer.service().await?;
+    writer.endpoints().await
 }
 
 /// A kind from a short YAML text.
@@ -216,9 +222,7 @@ impl<'a> Writer<'a> {
     /// What extension servers need to know whom to trust.
     pub(super) async fn trust(&self) -> Result<(), Status> {
         let files = self.server.tls.load_full();
-        let mut map = document::<ConfigMap>(
-            "metadata: {name: extension-apiserver-authentication, namespace: kube-system}",
-        )?;
+        let mut map = document::<ConfigMap>(&format!("metadata: {{name: {TRUST}, namespace: kube-system}}"))?;
         let pem = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if !files.client_ca.is_empty() {
             map.data.insert("client-ca-file", pem(&files.client_ca).into());
@@ -247,8 +251,35 @@ impl<'a> Writer<'a> {
         .await
     }
 
+    /// The namespaces of every cluster.
+    pub(super) async fn namespaces(&self) -> Result<(), Status> {
+        for name in NAMESPACES {
+            self.ensure(document::<Namespace>(&format!("metadata: {{name: {name}}}"))?).await?;
+        }
+        Ok(())
+    }
+
+    /// Since when the use of tokens in secrets is noted, in the cluster's own words: who cleans up asks there.
+    pub(super) async fn tracking(&self) -> Result<(), Status> {
+        let today = Time::from_unix(self.server.now_s()).to_string();
+        let today = today.get(..10).unwrap_or_default().to_owned();
+        let mut map =
+            document::<ConfigMap>(&format!("metadata: {{name: {TRACKING}, namespace: kube-system}}"))?;
+        map.data.insert("since", today.as_str().into());
+        self.reconcile(map, |old, new| {
+            // What is no day, or has not come yet, was not written by a server.
+            let is_day = |day: &str| Time::parse(&format!("{day}T00:00:00Z")).is_ok() && *day <= *today;
+            let wrong = !old.data.get("since").is_some_and(|day| is_day(day));
+            if wrong {
+                old.data.clone_from(&new.data);
+            }
+            wrong
+        })
+        .await
+    }
+
     /// The Service by which pods reach this server.
-    async fn service(&self) -> Result<(), Status> {
+    pub(super) async fn service(&self) -> Result<(), Status> {
         let address = self.server.registry.api_service_address();
         let port = self.server.address.port();
         let ranges = self.server.registry.service_ranges();
@@ -268,11 +299,12 @@ impl<'a> Writer<'a> {
             old.spec.ports.iter_mut().for_each(|p| p.target_port = wanted.clone());
             changed
         })
-        .await?;
-        self.endpoints(self.server.address.ip(), port).await
+        .await
     }
 
-    async fn endpoints(&self, ip: IpAddr, port: u16) -> Result<(), Status> {
+    /// Where that Service leads.
+    pub(super) async fn endpoints(&self) -> Result<(), Status> {
+        let (ip, port) = (self.server.address.ip(), self.server.address.port());
         // Nobody can reach an address that means "every address"; the node that registers knows a better one.
         if ip.is_unspecified() || ip.is_loopback() {
             return Ok(());

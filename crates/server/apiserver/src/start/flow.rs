@@ -13,28 +13,35 @@ use tokio::task::JoinHandle;
 use types::flowcontrol::v1::{FlowSchema, FlowSchemaCondition, PriorityLevelConfiguration};
 
 use super::first::Writer;
+use super::hooks;
 use crate::serve::listen::stopped;
 use crate::server::Server;
 
 const GROUP: &str = "flowcontrol.apiserver.k8s.io";
+/// Pause before objects that could not be written are written again.
+const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
 const DANGLING: &str = "Dangling";
 
 /// Starts to configure, and keeps at it until the server stops.
 pub(crate) fn follow_flow(server: &Arc<Server>) -> JoinHandle<()> {
-    let server = server.clone();
-    tokio::spawn(async move {
-        let mut stopping = server.shared.stopping.clone();
+    let running = server.clone();
+    let task = tokio::spawn(async move {
+        let mut stopping = running.shared.stopping.clone();
         tokio::select! {
-            () = run(&server) => {}
+            () = run(&running) => {}
             () = stopped(&mut stopping) => {}
         }
-    })
+    });
+    server.hooks.lives(hooks::FLOW, &task);
+    task
 }
 
 async fn run(server: &Arc<Server>) {
-    if let Err(error) = write_objects(server).await {
+    while let Err(error) = write_objects(server).await {
         tracing::warn!(%error, "objects of priority and fairness could not be written");
+        tokio::time::sleep(RETRY).await;
     }
+    server.hooks.done(hooks::FLOW_OBJECTS);
     let kinds = ["flowschemas", "prioritylevelconfigurations"];
     let served = kinds.map(|plural| Served::stored_version(GROUP, plural));
     let [Some(schemas), Some(levels)] = served else { return };

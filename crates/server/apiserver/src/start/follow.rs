@@ -16,6 +16,7 @@ use types::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use types::resource::v1::ResourceSlice;
 use types::storage::v1::VolumeAttachment;
 
+use super::hooks;
 use crate::serve::listen::stopped;
 use crate::server::Server;
 
@@ -43,14 +44,16 @@ pub(crate) async fn follow_policy(server: &Arc<Server>) -> Result<Vec<JoinHandle
         for stored in server.registry.all(&served, "").await? {
             apply(server, &**stored.object(), false);
         }
-        let server = server.clone();
-        tasks.push(tokio::spawn(async move {
-            let mut stopping = server.shared.stopping.clone();
+        let following = server.clone();
+        let task = tokio::spawn(async move {
+            let mut stopping = following.shared.stopping.clone();
             tokio::select! {
-                () = follow(&server, served) => {}
+                () = follow(&following, served) => {}
                 () = stopped(&mut stopping) => {}
             }
-        }));
+        });
+        server.hooks.lives(if group == registration { hooks::ADMISSION } else { hooks::POLICY }, &task);
+        tasks.push(task);
     }
     Ok(tasks)
 }

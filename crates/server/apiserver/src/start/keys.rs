@@ -8,6 +8,7 @@ use serving::{Followed, Pair, TlsError};
 use tokio::task::JoinHandle;
 
 use super::first::Writer;
+use super::hooks;
 use crate::identity::TokenKeys;
 use crate::serve::listen::stopped;
 use crate::serve::tls::TlsFiles;
@@ -75,7 +76,10 @@ pub(crate) fn follow_keys(
             }
         }
     };
-    [until_stop(server, serving), until_stop(server, kubelets), until_stop(server, proxies)]
+    let tasks = [until_stop(server, serving), until_stop(server, kubelets), until_stop(server, proxies)];
+    server.hooks.lives(hooks::TRUST, &tasks[0]);
+    server.hooks.lives(hooks::PROXY_KEYS, &tasks[2]);
+    tasks
 }
 
 /// Follows the keys of ServiceAccount tokens until the server stops.

@@ -8,25 +8,28 @@ use tokio::task::JoinHandle;
 use types::core::v1::Secret;
 
 use super::first::Writer;
+use super::hooks;
 use crate::directory::{LAST_USED, Used};
 use crate::serve::listen::stopped;
 use crate::server::Server;
 
 /// Notes every use until the server stops.
 pub(crate) fn note_used_tokens(server: &Arc<Server>, mut uses: mpsc::Receiver<Used>) -> JoinHandle<()> {
-    let server = server.clone();
-    tokio::spawn(async move {
-        let mut stopping = server.shared.stopping.clone();
+    let noted = server.clone();
+    let task = tokio::spawn(async move {
+        let mut stopping = noted.shared.stopping.clone();
         let noting = async {
             while let Some(used) = uses.recv().await {
-                note(&server, &used).await;
+                note(&noted, &used).await;
             }
         };
         tokio::select! {
             () = noting => {}
             () = stopped(&mut stopping) => {}
         }
-    })
+    });
+    server.hooks.lives(hooks::USED_TOKENS, &task);
+    task
 }
 
 async fn note(server: &Arc<Server>, used: &Used) {
