@@ -68,6 +68,7 @@ pub const SAME_LAYER: &[(&str, &str)] = &[
     ("apiserver", "registry"),
     ("cni", "netlink"),
     ("proxy", "netlink"),
+    ("delegated", "client"),
     ("informer", "client"),
     ("reconcile", "client"),
     ("reconcile", "informer"),

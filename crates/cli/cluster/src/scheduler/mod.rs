@@ -1,7 +1,6 @@
 //! `ferrokube scheduler`: the scheduler as a process of its own, for any API server; and its HTTPS endpoint, which the
 //! scheduler inside of `ferrokube up` can have too.
 
-mod access;
 mod questions;
 mod serve;
 
@@ -15,6 +14,7 @@ use ::scheduler::config::{LeaderElection, SchedulerConfig, go_duration, parse};
 use ::scheduler::service;
 use anyhow::{Context, Result};
 use client::{Client, remote};
+use delegated::{Access, Freshness};
 use env::Env;
 use informer::Informers;
 use reconcile::{Election, elect};
@@ -22,13 +22,18 @@ use serving::Pem;
 use tokio::net::TcpListener;
 use types::core::v1::{ConfigMap, Node, Pod};
 
-use self::access::Access;
 use self::questions::Questions;
 use self::serve::Endpoint;
 use crate::control_plane::client_ca;
 use crate::options::Settings;
 use crate::pki::Pki;
 use crate::tls::TlsOptions;
+
+/// How long upstream's scheduler uses an answer about tokens and access again.
+const FRESH: Freshness = {
+    let hold = Duration::from_secs(10);
+    Freshness { token: hold, allowed: hold, denied: hold }
+};
 
 /// Options of `ferrokube scheduler`.
 #[derive(Clone, Debug, clap::Args)]
@@ -191,7 +196,7 @@ async fn serve(
         .await
         .with_context(|| format!("cannot listen on {}:{}", options.bind_address, options.secure_port))?;
     let questions = Questions::new(informers.clone(), config.profiles.clone());
-    let access = Access::new(reviewer, authorizer, env);
+    let access = Access::new(reviewer, authorizer, env, FRESH, true);
     // A replica that stands by is ready; one at work is as soon as it knows the cluster.
     let knows = knows(informers.clone());
     let ready = move || !at_work.load(Ordering::Relaxed) || knows();
@@ -243,7 +248,7 @@ impl InProcess {
                     .await
                     .with_context(|| format!("cannot listen on 127.0.0.1:{port}"))?;
                 let questions = Questions::new(informers.clone(), config.profiles.clone());
-                let access = Access::new(client.clone(), client.clone(), env.clone());
+                let access = Access::new(client.clone(), client.clone(), env.clone(), FRESH, true);
                 let endpoint = Endpoint::new(access, questions, knows(informers.clone()));
                 let material = options.tls.material(serve::self_signed()?)?;
                 Some(endpoint.listen(listener, material, client_ca(settings, pki))?)

@@ -1,6 +1,6 @@
 //! The scheduler's own HTTPS endpoint: health, metrics, its configuration, and questions ([`super::questions`]).
 //!
-//! Everyone may ask for the health; anything else takes an identity and the API server's consent ([`super::access`]).
+//! Everyone may ask for the health; anything else takes an identity and the API server's consent ([`delegated`]).
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use delegated::{Access, Refused, Wanted};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -20,7 +21,6 @@ use serving::{Live, Material, Pair, Pem};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use super::access::Access;
 use super::questions::{Questions, Refusal, parameter, what_if_of};
 
 /// Connections that are served at once; further ones wait.
@@ -129,13 +129,19 @@ impl Endpoint {
         let path = request.uri().path().to_owned();
         if !OPEN.contains(&path.as_str()) {
             let token = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-            let Some(user) = self.access.identify(certificates, token).await else {
-                return text(StatusCode::UNAUTHORIZED, "Unauthorized");
+            let user = match self.access.identify(certificates, token).await {
+                Ok(user) => user,
+                Err(Refused::Unauthenticated) => return text(StatusCode::UNAUTHORIZED, "Unauthorized"),
+                Err(Refused::Unanswered(_)) => return internal(),
             };
-            let verb = request.method().as_str().to_lowercase();
-            if !self.access.allows(&user, &verb, &path).await {
-                let why = format!("User \"{}\" cannot {verb} path \"{path}\"", user.name);
-                return text(StatusCode::FORBIDDEN, &format!("forbidden: {why}"));
+            let verb = delegated::verb(request.method().as_str());
+            match self.access.allows(&user, verb, Wanted::Path(path.clone())).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    let why = format!("User \"{}\" cannot {verb} path \"{path}\"", user.name);
+                    return text(StatusCode::FORBIDDEN, &format!("forbidden: {why}"));
+                }
+                Err(_) => return internal(),
             }
         }
         match (request.method(), path.as_str()) {
@@ -187,6 +193,11 @@ fn said(outcome: Result<serde_json::Value, Refusal>) -> Response<Full<Bytes>> {
         Err(Refusal::NotFound(message)) => failed(StatusCode::NOT_FOUND, message),
         Err(Refusal::Bad(message)) => failed(StatusCode::BAD_REQUEST, message),
     }
+}
+
+/// The API server was asked and did not answer.
+fn internal() -> Response<Full<Bytes>> {
+    text(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
 }
 
 fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
