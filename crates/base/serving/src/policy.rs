@@ -1,12 +1,13 @@
-//! Which TLS versions and cipher suites are spoken, under Go's names (`--tls-min-version`, `--tls-cipher-suites`).
+//! Which TLS versions, cipher suites and key exchanges are spoken, under Go's names and numbers (`--tls-min-version`,
+//! `--tls-cipher-suites`, `--tls-curve-preferences`).
 //!
 //! As with Go, the list of suites is about TLS 1.2 alone: those of TLS 1.3 are always there. What Go knows and rustls does
-//! not have (CBC, RC4, 3DES, key exchange by RSA, TLS before 1.2) is refused by name and not passed over, since whoever
-//! asks for it would count on it.
+//! not have (CBC, RC4, 3DES, key exchange by RSA, TLS before 1.2; P-521 and the hybrids with ML-KEM) is refused by name
+//! and not passed over, since whoever asks for it would count on it.
 
 use std::sync::Arc;
 
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
 use rustls::{ProtocolVersion, SupportedCipherSuite, SupportedProtocolVersion};
 
 /// Go's names of the suites that are spoken, the older ones of the same suite too.
@@ -47,6 +48,15 @@ const MISSING: [&str; 16] = [
     "TLS_RSA_WITH_RC4_128_SHA",
 ];
 
+/// Key exchanges that are spoken, by Go's CurveID, which is that of TLS.
+const CURVES: [(i32, &dyn SupportedKxGroup); 3] = {
+    use ring::kx_group::{SECP256R1, SECP384R1, X25519};
+    [(23, SECP256R1), (24, SECP384R1), (29, X25519)]
+};
+
+/// Key exchanges that Go knows and rustls does not have here: P-521, and the hybrids with ML-KEM.
+const MISSING_CURVES: [i32; 4] = [25, 4587, 4588, 4589];
+
 static TLS13_ONLY: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
 
 /// One of these must be there for HTTP/2 over TLS 1.2 (RFC 9113, section 9.2.2).
@@ -76,21 +86,30 @@ pub enum BadPolicy {
         HTTP2[1]
     )]
     NoHttp2,
+    /// No number of a curve.
+    #[error("curve preference {0} is out of range (must be 1-65535)")]
+    CurveOutOfRange(i32),
+    /// A curve is named twice.
+    #[error("duplicate curve preference {0}")]
+    DuplicateCurve(i32),
+    /// No such curve.
+    #[error("curve preference {0} is not supported by the current Go version")]
+    UnknownCurve(i32),
+    /// A curve that Go knows.
+    #[error(
+        "curve preference {0} is not supported by this server: it has 23 (P-256), 24 (P-384) and 29 (X25519)"
+    )]
+    MissingCurve(i32),
 }
 
-/// Versions and suites.
-#[derive(Clone, Debug)]
+/// Versions, suites and key exchanges. By default TLS 1.2 and 1.3 with everything that rustls has.
+#[derive(Clone, Debug, Default)]
 pub struct Policy {
     tls13_only: bool,
     /// `None` for all that rustls has.
     suites: Option<Vec<SupportedCipherSuite>>,
-}
-
-impl Default for Policy {
-    /// TLS 1.2 and 1.3 with every suite that rustls has.
-    fn default() -> Self {
-        Policy { tls13_only: false, suites: None }
-    }
+    /// The same.
+    curves: Option<Vec<i32>>,
 }
 
 impl Policy {
@@ -114,7 +133,27 @@ impl Policy {
         if !named.is_empty() && !tls13_only && !HTTP2.iter().any(|name| suites.iter().any(|s| s == name)) {
             return Err(BadPolicy::NoHttp2);
         }
-        Ok(Policy { tls13_only, suites: (!named.is_empty()).then_some(named) })
+        Ok(Policy { tls13_only, suites: (!named.is_empty()).then_some(named), curves: None })
+    }
+
+    /// The same with these key exchanges alone, by Go's numbers; their order says nothing, and an empty list means all.
+    ///
+    /// # Errors
+    /// A number that is unknown, not spoken here, or there twice.
+    pub fn with_curves(self, curves: &[i32]) -> Result<Policy, BadPolicy> {
+        for (index, id) in curves.iter().copied().enumerate() {
+            if !(1..=i32::from(u16::MAX)).contains(&id) {
+                return Err(BadPolicy::CurveOutOfRange(id));
+            }
+            if curves[..index].contains(&id) {
+                return Err(BadPolicy::DuplicateCurve(id));
+            }
+            if !CURVES.iter().any(|(known, _)| *known == id) {
+                let is_gos = MISSING_CURVES.contains(&id);
+                return Err(if is_gos { BadPolicy::MissingCurve(id) } else { BadPolicy::UnknownCurve(id) });
+            }
+        }
+        Ok(Policy { curves: (!curves.is_empty()).then(|| curves.to_vec()), ..self })
     }
 
     /// Whether a suite may be used.
@@ -126,6 +165,11 @@ impl Policy {
     pub(crate) fn provider(&self) -> Arc<CryptoProvider> {
         let mut provider = ring::default_provider();
         provider.cipher_suites.retain(|suite| self.allows(suite));
+        if let Some(wanted) = &self.curves {
+            let chosen = CURVES.iter().filter(|(id, _)| wanted.contains(id)).map(|(_, group)| group.name());
+            let chosen: Vec<_> = chosen.collect();
+            provider.kx_groups.retain(|group| chosen.contains(&group.name()));
+        }
         Arc::new(provider)
     }
 
@@ -176,6 +220,31 @@ mod tests {
             ),
         ] {
             assert_eq!(parse(version, list).unwrap_err(), said);
+        }
+    }
+
+    #[test]
+    fn curves_are_gos_numbers() {
+        let with = |curves: &[i32]| Policy::default().with_curves(curves).map_err(|e| e.to_string());
+        let offered = |policy: Policy| {
+            policy.provider().kx_groups.iter().map(|group| u16::from(group.name())).collect::<Vec<_>>()
+        };
+        // The server's own order of preference counts, not that of the list.
+        assert_eq!(offered(with(&[]).unwrap()), [29, 23, 24]);
+        assert_eq!(offered(with(&[24, 29]).unwrap()), [29, 24]);
+        assert_eq!(offered(with(&[23]).unwrap()), [23]);
+        for (list, said) in [
+            (&[0][..], "curve preference 0 is out of range (must be 1-65535)"),
+            (&[-1], "curve preference -1 is out of range (must be 1-65535)"),
+            (&[70_000], "curve preference 70000 is out of range (must be 1-65535)"),
+            (&[23, 29, 23], "duplicate curve preference 23"),
+            (&[9999], "curve preference 9999 is not supported by the current Go version"),
+            (
+                &[29, 4588],
+                "curve preference 4588 is not supported by this server: it has 23 (P-256), 24 (P-384) and 29 (X25519)",
+            ),
+        ] {
+            assert_eq!(with(list).unwrap_err(), said);
         }
     }
 }

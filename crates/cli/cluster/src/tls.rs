@@ -27,6 +27,9 @@ pub struct TlsOptions {
     /// there [default: all with forward secrecy and authenticated encryption]
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     pub tls_cipher_suites: Vec<String>,
+    /// Key exchanges by Go's CurveID: 23 (P-256), 24 (P-384), 29 (X25519); the order says nothing [default: all]
+    #[arg(long, value_delimiter = ',', value_name = "LIST", allow_hyphen_values = true)]
+    pub tls_curve_preferences: Vec<i32>,
 }
 
 impl TlsOptions {
@@ -50,7 +53,8 @@ impl TlsOptions {
         });
         Ok(Material {
             named: named.collect::<Result<_>>()?,
-            policy: Policy::parse(&self.tls_min_version, &self.tls_cipher_suites)?,
+            policy: Policy::parse(&self.tls_min_version, &self.tls_cipher_suites)?
+                .with_curves(&self.tls_curve_preferences)?,
             ..Material::new(self.given().unwrap_or(own))
         })
     }
