@@ -16,7 +16,8 @@ use client::{Client, TypedEvent, remote};
 use futures::StreamExt;
 use http_body_util::BodyExt;
 use types::apps::v1::Deployment;
-use types::core::v1::{ConfigMap, Container, Namespace, Pod};
+use types::core::v1::{ConfigMap, Container, Namespace, Pod, ServiceAccount};
+use types::rbac::v1::ClusterRoleBinding;
 
 const JSON: &str = "application/json";
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
@@ -41,6 +42,9 @@ struct Cli {
 
 #[derive(Subcommand, Clone, Copy)]
 enum Load {
+    /// Let in another load, such as wrk: print the server's address and a token that may do everything, after the
+    /// namespace has been made, and remove it with all it then holds once the standard input ends
+    LetIn,
     /// Create ConfigMaps of 1 kB
     CreateConfigmaps,
     /// Create Pods that no scheduler takes
@@ -225,6 +229,7 @@ async fn remove(client: &Client, name: &str) -> Result<()> {
 async fn measure(cli: &Cli, client: &Client) -> Result<()> {
     let space = cli.namespace.clone();
     match cli.load {
+        Load::LetIn => let_in(cli, client).await,
         Load::CreateConfigmaps => {
             repeat(cli, "create ConfigMap", move |client, number| {
                 let api = client.namespaced::<ConfigMap>(&space);
@@ -258,6 +263,32 @@ async fn measure(cli: &Cli, client: &Client) -> Result<()> {
         }
         Load::Watch { watchers } => watch(cli, client, watchers).await,
     }
+}
+
+/// Gives a ServiceAccount of the namespace every right, prints how to use it, and waits for the end of the input.
+async fn let_in(cli: &Cli, client: &Client) -> Result<()> {
+    let space = &cli.namespace;
+    let config = remote::Config::from_kubeconfig(&cli.kubeconfig, None)?;
+    let named = serde_json::json!({"metadata": {"name": "load"}});
+    client.namespaced::<ServiceAccount>(space).create(meta::from_value(named)?).await?;
+    client.namespaced::<ConfigMap>(space).create(config_map("one".into(), 1000)).await?;
+    let binding = serde_json::json!({
+        "metadata": {"name": space},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "ServiceAccount", "name": "load", "namespace": space}],
+    });
+    let bindings = client.all::<ClusterRoleBinding>();
+    bindings.create(meta::from_value(binding)?).await?;
+    let path = format!("/api/v1/namespaces/{space}/serviceaccounts/load/token");
+    let request = http::Request::post(path).header("content-type", JSON).header("accept", JSON);
+    let answer = remote::Remote::new(config.clone())?.send(request.body(Bytes::from("{}"))?).await?;
+    let answer = answer.into_body().collect().await?.to_bytes();
+    let answer: serde_json::Value = serde_json::from_slice(&answer)?;
+    let token = answer["status"]["token"].as_str().context("no token was given")?;
+    println!("{} {token}", config.server);
+    tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await??;
+    bindings.delete(space, &call::DeleteOptions::default()).await?;
+    Ok(())
 }
 
 /// Creates pods over raw HTTP: the library's own requests are protobuf.

@@ -155,9 +155,13 @@ impl Committer {
 
     /// Serves commands until the store is closed.
     pub(crate) fn run(mut self, commands: &mpsc::Receiver<Command>) {
+        let mut crowded = false;
         while let Ok(first) = commands.recv() {
             let mut next = Some(first);
             let mut taken = 0;
+            // Making a batch durable costs more than all else about it: where several write at a time, those who are
+            // about to are let go first, once. On an idle machine that takes no time.
+            let mut waits = crowded;
             while let Some(command) = next.take() {
                 match command {
                     Command::Txn { txn, reply } => self.stage_txn(txn, reply),
@@ -186,8 +190,13 @@ impl Committer {
                 taken += 1;
                 if taken < BATCH_COMMANDS && self.staged.bytes.bytes() < BATCH_BYTES {
                     next = commands.try_recv().ok();
+                    if next.is_none() && std::mem::take(&mut waits) {
+                        std::thread::yield_now();
+                        next = commands.try_recv().ok();
+                    }
                 }
             }
+            crowded = taken > 1;
             self.flush();
         }
     }

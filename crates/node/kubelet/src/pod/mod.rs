@@ -6,6 +6,7 @@ pub mod backoff;
 pub mod conditions;
 pub mod config;
 pub mod container_status;
+pub(crate) mod ending;
 pub mod env;
 pub mod expand;
 pub mod hosts;

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream::{SplitSink, SplitStream};
-use futures::{SinkExt, StreamExt};
+use futures::stream::SplitSink;
+use futures::{SinkExt, Stream, StreamExt};
 use http::{Response, StatusCode};
 use runtime::{AttachRequest, ExecRequest, Session, TermSize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::Error as Broken;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, frame::coding::CloseCode};
 
 use super::channel::{self, Protocol, STREAMS, Socket};
@@ -213,7 +214,7 @@ async fn over_websocket(socket: Socket, protocol: Protocol, job: Job) {
     // Tells the client that the connection stands.
     let _ = out.send(protocol.encode(lowest, &[])).await;
     let result = match job.open().await {
-        Ok(session) => converse(session, messages, protocol, &out, job.attach).await,
+        Ok(session) => converse(session, messages, protocol, &out).await,
         Err(error) => Err(error.to_string()),
     };
     let last = match (protocol.status, &result) {
@@ -239,13 +240,13 @@ async fn write(mut sink: SplitSink<Socket, Message>, mut queue: mpsc::Receiver<M
     let _ = sink.close().await;
 }
 
-/// Carries bytes until the command has ended and all its output is on its way.
+/// Carries bytes until the command (or the attached container) has ended and all its output is on its way: who tells of an
+/// end first says nothing about what is still in the pipes.
 async fn converse(
     mut session: Session,
-    messages: SplitStream<Socket>,
+    messages: impl Stream<Item = Result<Message, Broken>> + Unpin,
     protocol: Protocol,
     out: &mpsc::Sender<Message>,
-    attach: bool,
 ) -> Result<i32, String> {
     let pumps = [(STDOUT, session.stdout.take()), (STDERR, session.stderr.take())];
     let pumps = pumps.into_iter().filter_map(|(channel, from)| {
@@ -270,7 +271,7 @@ async fn converse(
         tokio::select! {
             result = &mut wait, if code.is_none() => {
                 code = Some(result.map_err(|e| e.to_string()));
-                if drained || attach {
+                if drained {
                     break;
                 }
             }
@@ -290,7 +291,7 @@ async fn converse(
 
 /// Takes the client's messages; returns when the client is gone.
 async fn take_input(
-    mut messages: SplitStream<Socket>,
+    mut messages: impl Stream<Item = Result<Message, Broken>> + Unpin,
     protocol: Protocol,
     mut stdin: Option<runtime::Input>,
     resize: mpsc::Sender<TermSize>,
@@ -349,6 +350,27 @@ mod tests {
         assert_eq!(got.command, ["ls", "-l"]);
         assert!(got.stdin && got.stdout && got.tty && !got.stderr);
         assert!(wish(pairs(&[("stderr", "true")])).stderr);
+    }
+
+    #[tokio::test]
+    async fn what_was_written_before_the_end_arrives_although_the_end_is_told_first() {
+        let (mut container, ours) = tokio::io::duplex(64);
+        let session = Session {
+            stdin: None,
+            stdout: Some(Box::pin(ours)),
+            stderr: None,
+            resize: mpsc::channel(1).0,
+            wait: Box::pin(std::future::ready(Ok(7))),
+        };
+        let (out, mut told) = mpsc::channel(4);
+        let late = async move {
+            tokio::task::yield_now().await;
+            container.write_all(b"last words").await.unwrap();
+        };
+        let carried = converse(session, futures::stream::pending(), channel::STREAMS[0], &out);
+        let (result, ()) = tokio::join!(carried, late);
+        assert_eq!(result, Ok(7));
+        assert_eq!(told.try_recv().unwrap(), channel::STREAMS[0].encode(STDOUT, b"last words"));
     }
 
     #[test]

@@ -7,11 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use call::{DeleteOptions, PatchKind, Precondition, WriteOptions};
 use meta::Status;
-use types::core::v1::{ContainerStateTerminated, Pod, PodStatus};
+use types::core::v1::{Pod, PodStatus};
 
 use super::steps::Wake;
 use super::{Done, Life, Worker};
 use crate::pod::container_status::Facts;
+use crate::pod::ending::finish;
 use crate::pod::patch::patch;
 use crate::pod::status::{Surroundings, pod_status, rejected};
 use crate::telemetry_names::POD_START;
@@ -107,7 +108,7 @@ impl Worker {
         };
         let mut status = pod_status(&facts, &around);
         if ended {
-            finish(&mut status, self.is_static);
+            finish(&mut status, &self.pod.spec, self.is_static);
         }
         status
     }
@@ -141,37 +142,5 @@ impl Worker {
                 self.send_rests = Some(self.now() + Duration::from_secs(1));
             }
         }
-    }
-}
-
-/// A pod that has ended has a final phase, and no container of it can be said to run or to wait any more once it had
-/// been running.
-fn finish(status: &mut PodStatus, is_static: bool) {
-    let lists = [
-        &mut status.init_container_statuses,
-        &mut status.container_statuses,
-        &mut status.ephemeral_container_statuses,
-    ];
-    let ran = status.phase == "Running" || status.phase == "Succeeded" || status.phase == "Failed";
-    for container in lists.into_iter().flat_map(|l| l.iter_mut()) {
-        container.ready &= container.state.terminated.is_some();
-        if container.state.terminated.is_some() || (!ran && container.state.running.is_none()) {
-            continue;
-        }
-        if let Some(last) = container.last_state.terminated.take() {
-            container.state = Default::default();
-            container.state.terminated = Some(last);
-            continue;
-        }
-        container.state = Default::default();
-        container.state.terminated = Some(Box::new(ContainerStateTerminated {
-            reason: "ContainerStatusUnknown".into(),
-            message: "The container could not be located when the pod was terminated".into(),
-            exit_code: 137,
-            ..Default::default()
-        }));
-    }
-    if !is_static && !matches!(status.phase.as_str(), "Succeeded" | "Failed") {
-        status.phase = "Failed".into();
     }
 }
