@@ -12,9 +12,11 @@ use cluster::certs::CertsCommand;
 use cluster::down::Workloads;
 use cluster::explain::{WhatIfOptions, WhyOptions};
 use cluster::images::ImagesCommand;
+use cluster::kubelet::KubeletOptions;
 use cluster::options::{Settings, UpOptions};
 use cluster::paths::Paths;
 use cluster::scheduler::SchedulerOptions;
+use cluster::token::TokenCommand;
 
 /// Kubernetes as one binary
 #[derive(Parser)]
@@ -59,6 +61,11 @@ enum Command {
     /// Schedule for any API server, as a process of its own
     #[command(alias = "kube-scheduler")]
     Scheduler(Box<SchedulerOptions>),
+    /// Run a node for any API server, as a process of its own
+    Kubelet(Box<KubeletOptions>),
+    /// Make, list and delete bootstrap tokens, with which machines join
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// See how long the cluster's certificates hold, and make new ones
     #[command(subcommand)]
     Certs(CertsCommand),
@@ -86,7 +93,10 @@ fn run() -> Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let data_dir = std::path::absolute(&cli.data_dir)?;
     let paths = Paths::new(&data_dir);
-    if matches!(cli.command, Command::Up { foreground: true, .. } | Command::Scheduler(_)) {
+    if matches!(
+        cli.command,
+        Command::Up { foreground: true, .. } | Command::Scheduler(_) | Command::Kubelet(_)
+    ) {
         env::prepare_for_caches();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -117,6 +127,11 @@ fn run() -> Result<()> {
             telemetry::init_logs("info")?;
             runtime.block_on(cluster::scheduler::run(*options))
         }
+        Command::Kubelet(options) => {
+            telemetry::init_logs("info")?;
+            runtime.block_on(cluster::kubelet::run(*options, &paths))
+        }
+        Command::Token(command) => runtime.block_on(cluster::token::run(command, &paths)),
         Command::Certs(command) => cluster::certs::run(&command, &paths),
         Command::Images(command) => runtime.block_on(cluster::images::run(command, &paths)),
     }

@@ -3,12 +3,11 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use images::{Store, StoreConfig};
 use runtime::Runtime;
 
 use crate::admin::{self, Request};
-use crate::node::{network_config, proxy_node, runtime_config};
-use crate::options::Settings;
+use crate::node::{Site, local};
+use crate::options::{Settings, instance};
 use crate::paths::Paths;
 use crate::progress::print_line;
 use crate::{kubeconfig, preflight, process, up};
@@ -31,8 +30,7 @@ pub async fn down(paths: &Paths, workloads: Workloads) -> Result<()> {
     }
     if workloads == Workloads::Stop {
         // After the server, or its kubelet would start them again.
-        let settings = settings(paths)?;
-        let runtime = open_runtime(&settings)?;
+        let runtime = open_runtime(&installed(paths)?.site)?;
         let count = runtime.containers().len();
         runtime.cleanup_all().await.context("cannot stop the containers")?;
         print_line(&format!("stopped {count} containers"));
@@ -40,30 +38,39 @@ pub async fn down(paths: &Paths, workloads: Workloads) -> Result<()> {
     Ok(())
 }
 
-fn open_runtime(settings: &Settings) -> Result<Runtime> {
-    let images = Store::open(settings.paths.images(), StoreConfig::default())?;
-    Ok(Runtime::open(runtime_config(settings, images)?)?)
+fn open_runtime(site: &Site) -> Result<Runtime> {
+    Ok(Runtime::open(site.runtime_config(site.image_store()?)?)?)
 }
 
-fn settings(paths: &Paths) -> Result<Settings> {
-    let options = up::remembered(paths)?.with_context(|| {
+/// What a data directory belongs to.
+struct Installed {
+    site: Site,
+    has_node: bool,
+}
+
+fn installed(paths: &Paths) -> Result<Installed> {
+    if let Some(options) = up::remembered(paths)? {
+        let settings = Settings::resolve(options, paths.data())?;
+        return Ok(Installed { site: local::site(&settings)?, has_node: !settings.options.no_node });
+    }
+    let site = crate::kubelet::remembered(paths)?.with_context(|| {
         format!("there is no cluster in {}; start one with: ferrokube up", paths.data().display())
     })?;
-    Settings::resolve(options, paths.data())
+    Ok(Installed { site, has_node: true })
 }
 
 /// Stops the server and removes everything that this cluster made on the machine.
 pub async fn reset(paths: &Paths) -> Result<()> {
     preflight::require_root()?;
-    let settings = settings(paths)?;
+    let Installed { site, has_node } = installed(paths)?;
     process::stop(paths)?;
-    if !settings.options.no_node {
-        open_runtime(&settings)?.cleanup_all().await.context("cannot remove the containers")?;
+    if has_node {
+        open_runtime(&site)?.cleanup_all().await.context("cannot remove the containers")?;
         print_line("  ✓ containers, mounts, namespaces and cgroups");
-        unmount_below(settings.paths.data())?;
-        unmount_below(settings.paths.state())?;
-        let network = network_config(&settings, Vec::new())?;
-        let node = proxy_node(&settings)?;
+        unmount_below(paths.data())?;
+        unmount_below(paths.state())?;
+        let network = site.network_config(Vec::new())?;
+        let node = site.proxy_node()?;
         tokio::task::spawn_blocking(move || -> Result<()> {
             cni::Network::reset(&network)?;
             proxy::Proxy::remove(&node)?;
@@ -73,9 +80,9 @@ pub async fn reset(paths: &Paths) -> Result<()> {
         print_line("  ✓ links, routes and nftables");
     }
     if let Some(path) = kubeconfig::default_path() {
-        kubeconfig::forget(settings.context(), &path)?;
+        kubeconfig::forget(&instance(paths.data()), &path)?;
     }
-    for dir in [settings.paths.data(), settings.paths.state()] {
+    for dir in [paths.data(), paths.state()] {
         match std::fs::remove_dir_all(dir) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(error).with_context(|| format!("cannot remove {}", dir.display()));
@@ -107,8 +114,9 @@ fn unmount_below(dir: &Path) -> Result<()> {
 pub async fn status(paths: &Paths) -> Result<()> {
     match process::running(paths) {
         Some(_) => admin::ask(paths, &Request::Status, print_line).await,
-        None if paths.settings().exists() => {
-            print_line("stopped; start it with: ferrokube up");
+        None if paths.settings().exists() || paths.site().exists() => {
+            let command = if paths.settings().exists() { "up" } else { "kubelet" };
+            print_line(&format!("stopped; start it with: ferrokube {command}"));
             Ok(())
         }
         None => {

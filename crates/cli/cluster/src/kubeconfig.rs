@@ -100,28 +100,50 @@ impl Access<'_> {
     }
 }
 
-/// Writes a kubeconfig whose user is in a file that changes, certificate and key together.
-///
-/// # Errors
-/// When it cannot be written.
-pub fn write_following(path: &Path, server: &str, ca_pem: &str, credentials: &Path) -> Result<()> {
-    let file = || Value::from(credentials.to_string_lossy().as_ref());
-    let cluster =
-        map([("server", server.into()), ("certificate-authority-data", STANDARD.encode(ca_pem).into())]);
-    let user = map([("client-certificate", file()), ("client-key", file())]);
-    let context = map([("cluster", "default".into()), ("user", "default".into())]);
-    let named = |what: &str, value| Value::Sequence(vec![map([("name", "default".into()), (what, value)])]);
-    let document = map([
-        ("apiVersion", "v1".into()),
-        ("kind", "Config".into()),
-        ("clusters", named("cluster", cluster)),
-        ("users", named("user", user)),
-        ("contexts", named("context", context)),
-        ("current-context", "default".into()),
-    ]);
-    match document {
-        Value::Mapping(document) => store(path, &document),
-        _ => Ok(()),
+/// A kubeconfig whose user is in a file that changes, certificate and key together.
+pub struct Following {
+    /// `https://host:port`.
+    pub server: String,
+    /// The authority of the server's certificate, PEM; the machine's own without.
+    pub ca_pem: Option<Vec<u8>>,
+    /// Name to expect in the server's certificate instead of its host.
+    pub tls_server_name: Option<String>,
+    /// Accept any server certificate.
+    pub insecure: bool,
+}
+
+impl Following {
+    /// Writes it; the user is in the file `credentials`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self, path: &Path, credentials: &Path) -> Result<()> {
+        let file = || Value::from(credentials.to_string_lossy().as_ref());
+        let mut cluster = Mapping::new();
+        cluster.insert("server".into(), self.server.as_str().into());
+        if let Some(pem) = &self.ca_pem {
+            cluster.insert("certificate-authority-data".into(), STANDARD.encode(pem).into());
+        }
+        if let Some(name) = &self.tls_server_name {
+            cluster.insert("tls-server-name".into(), name.as_str().into());
+        }
+        if self.insecure {
+            cluster.insert("insecure-skip-tls-verify".into(), true.into());
+        }
+        let user = map([("client-certificate", file()), ("client-key", file())]);
+        let context = map([("cluster", "default".into()), ("user", "default".into())]);
+        let named =
+            |what: &str, value| Value::Sequence(vec![map([("name", "default".into()), (what, value)])]);
+        let document = [
+            ("apiVersion", "v1".into()),
+            ("kind", "Config".into()),
+            ("clusters", named("cluster", Value::Mapping(cluster))),
+            ("users", named("user", user)),
+            ("contexts", named("context", context)),
+            ("current-context", "default".into()),
+        ];
+        let document = document.into_iter().map(|(key, value)| (Value::from(key), value));
+        store(path, &document.collect())
     }
 }
 
@@ -136,6 +158,24 @@ pub fn of_cluster(server: &str, ca_pem: &str) -> String {
         ("current-context", "".into()),
         ("kind", "Config".into()),
         ("users", Value::Null),
+    ]);
+    // A document of texts can always be printed.
+    serde_norway::to_string(&document).unwrap_or_default()
+}
+
+/// A kubeconfig with a bearer token, such as a bootstrap token.
+pub fn of_token(server: &str, ca_pem: &str, token: &str) -> String {
+    let cluster =
+        map([("certificate-authority-data", STANDARD.encode(ca_pem).into()), ("server", server.into())]);
+    let context = map([("cluster", "default".into()), ("user", "default".into())]);
+    let named = |what: &str, value| Value::Sequence(vec![map([("name", "default".into()), (what, value)])]);
+    let document = map([
+        ("apiVersion", "v1".into()),
+        ("kind", "Config".into()),
+        ("clusters", named("cluster", cluster)),
+        ("users", named("user", map([("token", token.into())]))),
+        ("contexts", named("context", context)),
+        ("current-context", "default".into()),
     ]);
     // A document of texts can always be printed.
     serde_norway::to_string(&document).unwrap_or_default()

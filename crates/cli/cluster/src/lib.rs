@@ -1,11 +1,12 @@
-//! up, down, reset, status, apply, images, certs, why, whatif: what a person does with a whole cluster; and the scheduler as a
-//! process of its own.
+//! up, down, reset, status, apply, images, certs, why, whatif, token: what a person does with a whole cluster; and the
+//! scheduler and the kubelet as processes of their own.
 //!
 //! [`up::run`] is the running process: it makes certificates ([`pki`]), starts the [`control_plane`] and the [`node`],
 //! writes the kubeconfig and answers the other commands over the [`admin`] socket. The other commands find the cluster
 //! by its data directory ([`paths`]).
 
 pub mod admin;
+mod answers;
 pub mod apply;
 mod audit;
 mod auth;
@@ -18,6 +19,7 @@ pub mod explain;
 mod front_proxy;
 pub mod images;
 pub mod kubeconfig;
+pub mod kubelet;
 pub mod node;
 pub mod options;
 pub mod paths;
@@ -28,6 +30,7 @@ pub mod progress;
 mod renewal;
 pub mod scheduler;
 pub mod tls;
+pub mod token;
 pub mod up;
 
 /// The version that this program shows: the API level, and whose it is.

@@ -176,19 +176,6 @@ impl Settings {
     pub fn context(&self) -> &str {
         &self.instance
     }
-
-    /// The parent of every cgroup that this cluster makes, from the root of each hierarchy.
-    pub fn cgroup_prefix(&self) -> PathBuf {
-        PathBuf::from(format!("/{}/kubepods", self.instance))
-    }
-
-    /// At most five characters, the beginning of every link's name.
-    pub fn link_prefix(&self) -> String {
-        match self.instance.strip_prefix("ferrokube-") {
-            Some(suffix) => format!("fk{}", &suffix[..3]),
-            None => "fk".to_owned(),
-        }
-    }
 }
 
 /// `ferrokube` for the default data directory, with a suffix that the path determines for every other.

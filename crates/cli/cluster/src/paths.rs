@@ -77,6 +77,11 @@ impl Paths {
         self.data.join("cluster.json")
     }
 
+    /// Where the node of a `ferrokube kubelet` lives, so that `reset` finds all that it made.
+    pub fn site(&self) -> PathBuf {
+        self.data.join("node.json")
+    }
+
     /// The process id of the running server. The server holds a lock on this file while it lives.
     pub fn pid_file(&self) -> PathBuf {
         self.state.join("ferrokube.pid")

@@ -1,18 +1,17 @@
 //! `ferrokube up`: checks the machine, starts everything in one process, and stays until it is told to stop.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use runtime::ContainerState;
 use time::OffsetDateTime;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::admin::{self, Handler, Request};
+use crate::admin;
+use crate::answers::Answers;
 use crate::control_plane::{ControlPlane, service_address};
 use crate::kubeconfig::{self, Access};
-use crate::node::Node;
+use crate::node::local;
 use crate::options::{Settings, UpOptions};
 use crate::paths::Paths;
 use crate::pki::{Names, Pki};
@@ -72,14 +71,12 @@ pub async fn run(settings: Settings, merge_kubeconfig: bool) -> Result<()> {
     progress.step(&format!("API server is ready at {}", settings.server_url()));
     let node = match settings.options.no_node {
         true => None,
-        false => Some(Arc::new(Node::start(&settings, &pki, &plane).await?)),
+        false => Some(Arc::new(local::start(&settings, &pki, &plane)?)),
     };
+    let _serving_nodes = local::serve_nodes(&settings, &pki, &plane)?;
     let _renewal = env::spawn("renewal", renewal::keep(settings.clone(), pki, plane.env().clone()));
-    let handler = Arc::new(Admin {
-        settings: settings.clone(),
-        node: node.clone(),
-        started: std::time::Instant::now(),
-    });
+    let site = local::site(&settings)?;
+    let handler = Arc::new(Answers::new(settings.server_url(), site, node.clone()));
     let serving = admin::serve(&settings.paths, handler);
     tokio::pin!(serving);
     if let Some(node) = &node {
@@ -143,64 +140,4 @@ pub(crate) fn refresh_kubeconfigs(settings: &Settings, pki: &Pki) -> Result<()> 
         access.write(&settings.paths.admin_kubeconfig())?;
         kubeconfig::default_path().map_or(Ok(()), |path| access.refresh(&path))
     })
-}
-
-/// What the admin socket can do.
-struct Admin {
-    settings: Settings,
-    node: Option<Arc<Node>>,
-    started: std::time::Instant,
-}
-
-#[async_trait::async_trait]
-impl Handler for Admin {
-    async fn handle(&self, request: Request, show: admin::Show<'_>) -> Result<()> {
-        match (request, &self.node) {
-            (Request::Status, node) => {
-                self.status(node.as_deref(), show);
-                Ok(())
-            }
-            (Request::Images(command), Some(node)) => {
-                crate::images::perform(node.images(), command, show).await
-            }
-            (Request::StopWorkloads, Some(node)) => {
-                let count = node.runtime().containers().len();
-                node.runtime().cleanup_all().await?;
-                show(&format!("stopped {count} containers"));
-                Ok(())
-            }
-            (_, None) => anyhow::bail!("this cluster runs without a node"),
-        }
-    }
-}
-
-impl Admin {
-    fn status(&self, node: Option<&Node>, show: admin::Show<'_>) {
-        let settings = &self.settings;
-        show(&format!(
-            "running   process {}, for {} s",
-            std::process::id(),
-            self.started.elapsed().as_secs()
-        ));
-        show(&format!("version   {}", crate::VERSION));
-        show(&format!("API       {}", settings.server_url()));
-        show(&format!("data      {}", settings.paths.data().display()));
-        show(&format!("memory    {} MB", resident_kb(Path::new("/proc/self/status")) / 1000));
-        if let Some(node) = node {
-            let containers = node.runtime().containers();
-            let running = containers
-                .iter()
-                .filter(|container| matches!(container.state, ContainerState::Running { .. }))
-                .count();
-            show(&format!("node      {} ({})", settings.node_name, settings.node_ip));
-            show(&format!("workloads {running} running containers, {} images", node.images().list().len()));
-        }
-    }
-}
-
-/// Resident memory as the kernel counts it, in kB.
-fn resident_kb(status: &Path) -> u64 {
-    let text = std::fs::read_to_string(status).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-    line.trim().trim_end_matches(" kB").parse().unwrap_or(0)
 }

@@ -45,7 +45,7 @@ impl Purpose {
 
 /// A certificate that is kept fresh.
 pub struct Rotation {
-    /// Asks, as the node.
+    /// Asks, as the node; for the first certificate, with a bootstrap token.
     pub client: Client,
     /// Clock and randomness.
     pub env: Env,
@@ -93,25 +93,26 @@ pub fn current(folder: &Path, purpose: &Purpose) -> PathBuf {
 impl Rotation {
     /// Keeps the certificate fresh until dropped.
     pub async fn run(self) {
-        let mut pause = PAUSES.0;
         loop {
             let kept = std::fs::read(current(&self.folder, &self.purpose)).ok();
             let fraction = 0.7 + 0.2 * self.env.random.fraction();
             let due_s = kept.and_then(|pem| due_s(&pem, self.issued_here(), fraction)).unwrap_or(i64::MIN);
             let now_s = self.env.unix_ms().div_euclid(1000);
-            if let Ok(left_s @ 1..) = u64::try_from(due_s.saturating_sub(now_s)) {
+            match u64::try_from(due_s.saturating_sub(now_s)) {
                 // A day at most: the time that a machine sleeps does not count for timers.
-                self.env.sleep(Duration::from_secs(left_s.min(24 * 3600))).await;
-                continue;
+                Ok(left_s @ 1..) => self.env.sleep(Duration::from_secs(left_s.min(24 * 3600))).await,
+                _ => self.obtain().await,
             }
-            match self.renew().await {
-                Ok(()) => pause = PAUSES.0,
-                Err(error) => {
-                    tracing::warn!(purpose = self.purpose.name(), %error, "the node has no new certificate");
-                    self.env.sleep(self.env.random.jitter(pause, 0.1)).await;
-                    pause = (pause * 2).min(PAUSES.1);
-                }
-            }
+        }
+    }
+
+    /// Asks for a certificate until there is one: the first, or the next.
+    pub async fn obtain(&self) {
+        let mut pause = PAUSES.0;
+        while let Err(error) = self.renew().await {
+            tracing::warn!(purpose = self.purpose.name(), %error, "the node has no new certificate");
+            self.env.sleep(self.env.random.jitter(pause, 0.1)).await;
+            pause = (pause * 2).min(PAUSES.1);
         }
     }
 
@@ -190,6 +191,11 @@ fn verdict(csr: &CertificateSigningRequest) -> Option<Result<Vec<u8>, String>> {
     }
     let issued = &csr.status.certificate.0;
     (!issued.is_empty()).then(|| Ok(issued.clone()))
+}
+
+/// Whether the first certificate of a PEM text says that it still holds, seconds since 1970.
+pub fn holds(pem: &[u8], now_s: i64) -> bool {
+    parsed(pem, |certificate| certificate.validity().not_after.timestamp() >= now_s).unwrap_or(false)
 }
 
 fn parsed<T>(pem: &[u8], read: impl FnOnce(&X509Certificate<'_>) -> T) -> Option<T> {
@@ -291,6 +297,8 @@ mod tests {
         assert_eq!(due_s(b"nonsense", true, 0.7), None);
         assert!(belongs(pem.as_bytes(), &key));
         assert!(!belongs(pem.as_bytes(), &made(1).1));
+        let ends = begins + 100 * 86_400;
+        assert!(holds(pem.as_bytes(), ends) && !holds(pem.as_bytes(), ends + 1) && !holds(b"nonsense", 0));
     }
 
     #[test]

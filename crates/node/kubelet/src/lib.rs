@@ -42,7 +42,7 @@ use types::core::v1::{Node, Pod, Service, Taint};
 
 pub use native::Native;
 pub use runtime::LogLimits;
-pub use server::Tls;
+pub use server::{Policy, Tls};
 pub use shared::DnsSettings;
 
 use backend::ContainerRuntime;

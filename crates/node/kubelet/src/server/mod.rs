@@ -23,6 +23,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls_pki_types::CertificateDer;
 use serving::{Followed, Live, Material};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
@@ -30,8 +31,8 @@ use tokio_rustls::TlsAcceptor;
 use crate::manager::Pods;
 use crate::shared::Shared;
 use crate::telemetry_names::HTTP_REQUESTS;
-pub use access::Tls;
-use access::User;
+use access::Guard;
+pub use access::{Policy, Tls};
 
 /// Longest time for a TLS handshake.
 const HANDSHAKE: std::time::Duration = std::time::Duration::from_secs(10);
@@ -50,6 +51,7 @@ pub struct Server {
     /// Most pods.
     pub max_pods: i64,
     tls: Arc<Live>,
+    guard: Guard,
 }
 
 impl Server {
@@ -65,8 +67,10 @@ impl Server {
     ) -> Result<(Server, Followed), String> {
         // Streams are upgraded, which HTTP/2 has no words for.
         let serving = Material { alpn: &[b"http/1.1"], ..tls.serving.clone() };
+        let policy = tls.policy;
         let (tls, followed) = Live::new(serving, tls.client_ca.clone()).map_err(|e| e.to_string())?;
-        Ok((Server { shared, pods, max_pods, tls }, followed))
+        let guard = Guard::new(&shared, policy);
+        Ok((Server { shared, pods, max_pods, tls, guard }, followed))
     }
 
     /// Serves until the task is dropped.
@@ -107,10 +111,15 @@ impl Server {
             Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake with the kubelet's API failed"),
             Err(_) => return tracing::debug!("TLS handshake with the kubelet's API took too long"),
         };
-        let user = Arc::new(access::user(stream.get_ref().1.peer_certificates()));
+        let certificates: Option<Vec<CertificateDer<'static>>> = stream
+            .get_ref()
+            .1
+            .peer_certificates()
+            .map(|all| all.iter().map(|one| one.clone().into_owned()).collect());
+        let certificates = Arc::new(certificates);
         let service = service_fn(move |request: Request| {
-            let (server, user) = (self.clone(), user.clone());
-            async move { Ok::<_, Infallible>(server.handle(request, user.as_ref().as_ref()).await) }
+            let (server, certificates) = (self.clone(), certificates.clone());
+            async move { Ok::<_, Infallible>(server.handle(request, certificates.as_deref()).await) }
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -121,17 +130,15 @@ impl Server {
         }
     }
 
-    async fn handle(self: Arc<Self>, request: Request, user: Option<&User>) -> Response<Body> {
+    async fn handle(
+        self: Arc<Self>,
+        request: Request,
+        certificates: Option<&[CertificateDer<'_>]>,
+    ) -> Response<Body> {
         let first = request.uri().path().split('/').nth(1).unwrap_or("").to_owned();
         HTTP_REQUESTS.with(&[request.method().as_str(), &first, "readwrite"]).inc();
-        let Some(user) = user else { return text(StatusCode::UNAUTHORIZED, "Unauthorized") };
-        if !user.may_use_kubelet() {
-            let message = format!(
-                "Forbidden (user={}, verb={}, resource=nodes, subresource(s)=[proxy])",
-                user.name,
-                request.method().as_str().to_lowercase()
-            );
-            return text(StatusCode::FORBIDDEN, &message);
+        if let Err(refusal) = self.guard.admit(&self.shared.node_name, &request, certificates).await {
+            return *refusal;
         }
         route::route(self, request).await
     }
