@@ -12,6 +12,7 @@ use cluster::certs::CertsCommand;
 use cluster::down::Workloads;
 use cluster::explain::{WhatIfOptions, WhyOptions};
 use cluster::images::ImagesCommand;
+use cluster::join::JoinOptions;
 use cluster::kubelet::KubeletOptions;
 use cluster::options::{Settings, UpOptions};
 use cluster::paths::Paths;
@@ -63,6 +64,8 @@ enum Command {
     Scheduler(Box<SchedulerOptions>),
     /// Run a node for any API server, as a process of its own
     Kubelet(Box<KubeletOptions>),
+    /// Make this machine a node of a cluster, by a bootstrap token, and run the node
+    Join(JoinOptions),
     /// Make, list and delete bootstrap tokens, with which machines join
     #[command(subcommand)]
     Token(TokenCommand),
@@ -130,6 +133,10 @@ fn run() -> Result<()> {
         Command::Kubelet(options) => {
             telemetry::init_logs("info")?;
             runtime.block_on(cluster::kubelet::run(*options, &paths))
+        }
+        Command::Join(options) => {
+            telemetry::init_logs("info")?;
+            runtime.block_on(cluster::join::run(options, &paths))
         }
         Command::Token(command) => runtime.block_on(cluster::token::run(command, &paths)),
         Command::Certs(command) => cluster::certs::run(&command, &paths),

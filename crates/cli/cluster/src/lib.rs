@@ -1,4 +1,4 @@
-//! up, down, reset, status, apply, images, certs, why, whatif, token: what a person does with a whole cluster; and the
+//! up, down, reset, status, apply, images, certs, why, whatif, token, join: what a person does with a whole cluster; and the
 //! scheduler and the kubelet as processes of their own.
 //!
 //! [`up::run`] is the running process: it makes certificates ([`pki`]), starts the [`control_plane`] and the [`node`],
@@ -18,6 +18,7 @@ mod encryption;
 pub mod explain;
 mod front_proxy;
 pub mod images;
+pub mod join;
 pub mod kubeconfig;
 pub mod kubelet;
 pub mod node;

@@ -41,6 +41,19 @@ fn remember(paths: &Paths, site: &Site) -> Result<()> {
     env::write_atomic(&paths.site(), &text, 0o600).context("cannot keep where the node lives")
 }
 
+/// Refuses a data directory that a whole cluster lives in.
+///
+/// # Errors
+/// When one does.
+pub(crate) fn check_vacant(paths: &Paths) -> Result<()> {
+    anyhow::ensure!(
+        !paths.settings().exists(),
+        "{} belongs to a cluster of `ferrokube up`, which has a node of its own; choose another --data-dir",
+        paths.data().display()
+    );
+    Ok(())
+}
+
 /// Runs the node until it is told to stop (SIGTERM or SIGINT).
 ///
 /// # Errors
@@ -48,11 +61,7 @@ fn remember(paths: &Paths, site: &Site) -> Result<()> {
 pub async fn run(options: KubeletOptions, paths: &Paths) -> Result<()> {
     let progress = Progress::new();
     preflight::require_root()?;
-    anyhow::ensure!(
-        !paths.settings().exists(),
-        "{} belongs to a cluster of `ferrokube up`, which has a node of its own; choose another --data-dir",
-        paths.data().display()
-    );
+    check_vacant(paths)?;
     let plan = options.plan(paths)?;
     let _claim = process::claim(paths)?;
     preflight::require_free(&[Port { purpose: "the kubelet", address: plan.listen, option: "--port" }])?;

@@ -19,7 +19,7 @@ use crate::tls::TlsOptions;
 const DNS_INDEX: u32 = 10;
 
 /// Options of `ferrokube kubelet`. They win over the configuration file.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct KubeletOptions {
     /// How to reach the API server, as this node; written when --bootstrap-kubeconfig is used [default:
     /// kubelet.kubeconfig in the data directory]
