@@ -330,3 +330,46 @@ async fn what_every_cluster_has_is_kept() {
     let namespaces = "apiserver_resource_objects{group=\"\",resource=\"namespaces\"} 5";
     assert!(metrics.as_str().unwrap().contains(namespaces), "{metrics}");
 }
+
+/// What a definition says of defaults holds for objects that were written before it said so, as they are read.
+#[tokio::test(flavor = "multi_thread")]
+async fn defaults_come_from_storage_too() {
+    let machine = Machine::start().await;
+    let null = Json::Null;
+    let schema = |fields: Json| json!({ "openAPIV3Schema": { "type": "object", "properties": fields } });
+    let version =
+        |fields: Json| json!([{ "name": "v1", "served": true, "storage": true, "schema": schema(fields) }]);
+    let text = |default: &str| json!({ "type": "string", "default": default });
+    let plain = json!({ "type": "string" });
+    let definition = json!({ "metadata": { "name": "foos.example.com" }, "spec": {
+        "group": "example.com", "scope": "Cluster", "names": { "plural": "foos", "kind": "Foo" },
+        "versions": version(json!({ "a": plain, "b": plain })),
+    } });
+    machine.admin("POST", DEFINITIONS, &definition).await;
+    let foos = "/apis/example.com/v1/foos";
+    let foo =
+        |name: &str| json!({ "apiVersion": "example.com/v1", "kind": "Foo", "metadata": { "name": name } });
+    let first = until(&machine, "POST", foos, &foo("first"), |status, _| status == 201).await;
+    assert_eq!(first["a"], Json::Null);
+
+    let change = |fields: Json| json!({ "spec": { "versions": version(fields) } });
+    let path = format!("{DEFINITIONS}/foos.example.com");
+    machine.admin("PATCH", &path, &change(json!({ "a": text("A"), "b": text("B") }))).await;
+    let read = until(&machine, "GET", &format!("{foos}/first"), &null, |_, read| read["a"] == "A").await;
+    assert_eq!(read["b"], "B");
+    let second = machine.admin("POST", foos, &foo("second")).await;
+    assert_eq!((&second["a"], &second["b"]), (&json!("A"), &json!("B")));
+
+    // What has been stored stays; what never was follows the definition.
+    machine.admin("PATCH", &path, &change(json!({ "a": text("C"), "b": plain }))).await;
+    let read = until(&machine, "GET", &format!("{foos}/first"), &null, |_, read| read["a"] == "C").await;
+    assert_eq!(read["b"], Json::Null);
+    let listed = machine.admin("GET", foos, &null).await;
+    assert_eq!((&listed["items"][1]["a"], &listed["items"][1]["b"]), (&json!("A"), &json!("B")));
+    // Fields that go from the schema go from what is read.
+    machine.admin("PATCH", &path, &change(json!({ "a": plain }))).await;
+    until(&machine, "GET", &format!("{foos}/second"), &null, |_, read| {
+        read["b"] == Json::Null && read["a"] == "A"
+    })
+    .await;
+}

@@ -76,7 +76,7 @@ impl Registry {
         };
         let mut kept = None;
         let mut put = if self.store.stamps_revisions() {
-            stamped(key.clone(), object)
+            stamped(key.clone(), object, served.custom().map_or(0, |custom| custom.definition.form))
         } else {
             object.meta_mut().resource_version = Str::new();
             let value = envelope(&*object);
@@ -93,7 +93,7 @@ impl Registry {
                     .pop()
                     .and_then(|r| r.kv)
                     .ok_or_else(|| errors::internal("a put answered no key"))?;
-                let carried = kv.payload.as_ref().and_then(|p| p.downcast_ref::<Arc<dyn Object>>().cloned());
+                let carried = kv.payload.as_ref().and_then(feed::carried::<dyn Object>);
                 let object = match (carried, kept) {
                     (Some(object), _) => object,
                     (None, Some(mut object)) => {
@@ -138,8 +138,8 @@ impl Registry {
     }
 }
 
-/// A put of the very JSON that will be served.
-fn stamped(key: Bytes, mut object: Box<dyn Object>) -> Put {
+/// A put of the very JSON that will be served; `form` is that of the object's definition.
+fn stamped(key: Bytes, mut object: Box<dyn Object>, form: u64) -> Put {
     object.meta_mut().resource_version = "0".into();
     let mut json = Vec::with_capacity(1024);
     object.encode_json(&mut json);
@@ -151,7 +151,7 @@ fn stamped(key: Bytes, mut object: Box<dyn Object>) -> Put {
     }
     let payload = PutPayload::Stamped(Box::new(move |revision| {
         object.meta_mut().resource_version = Str::from(revision.to_string());
-        feed::payload::<dyn Object>(Arc::from(object))
+        feed::payload_in::<dyn Object>(form, Arc::from(object))
     }));
     Put { key, value: json.into(), stamp_at, payload, ..Put::default() }
 }

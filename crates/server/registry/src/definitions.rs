@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use admission::Notes;
 use authz::Authorized;
@@ -22,6 +22,9 @@ use crate::errors;
 use crate::feeds::{CustomCodec, ObjectFeed};
 use crate::registry::{Registry, Request};
 use crate::served::Served;
+
+/// The numbers of definitions; 0 is that of built-in kinds.
+static FORMS: AtomicU64 = AtomicU64::new(1);
 
 /// How objects get from one version to another.
 pub enum Conversion {
@@ -42,6 +45,8 @@ pub struct Definition {
     /// Every version by its name.
     pub(crate) kinds: HashMap<Str, Arc<Kind>>,
     pub(crate) conversion: Conversion,
+    /// A number that no other definition has, nor this one in another state.
+    pub(crate) form: u64,
     terminating: AtomicBool,
     over: watch::Sender<bool>,
 }
@@ -175,7 +180,8 @@ impl Registry {
         };
         let options = FeedOptions::new(&*storage.resource().key_prefix);
         let converts = matches!(conversion, Conversion::None);
-        let codec = Arc::new(CustomCodec { storage: storage.clone(), converts });
+        let form = FORMS.fetch_add(1, Ordering::Relaxed);
+        let codec = Arc::new(CustomCodec { storage: storage.clone(), converts, form });
         let feed = ObjectFeed::open(self.store.clone(), codec, &self.env, options).await;
         let served = crd.spec.versions.iter().filter(|v| v.served);
         let served: Vec<Arc<Kind>> = served.filter_map(|v| kinds.get(&v.name).cloned()).collect();
@@ -186,6 +192,7 @@ impl Registry {
             feed: Arc::new(feed.map_err(errors::from_store)?),
             storage,
             conversion,
+            form,
             terminating: AtomicBool::new(terminating),
             over: watch::channel(false).0,
         });

@@ -85,9 +85,16 @@ pub(crate) struct CustomCodec {
     pub(crate) storage: Arc<Kind>,
     /// Whether objects in other versions become that version without asking anybody.
     pub(crate) converts: bool,
+    /// The number of the definition's state: an object that was written under another one is read anew, since defaults may
+    /// have come and fields may have gone.
+    pub(crate) form: u64,
 }
 
 impl Codec<dyn Object> for CustomCodec {
+    fn form(&self) -> u64 {
+        self.form
+    }
+
     fn decode(&self, kv: &KeyValue) -> Result<Arc<dyn Object>, String> {
         let mut object = Unstructured::from_json(&kv.value, &mut DecodeContext::lenient())
             .map_err(|error| error.to_string())?;

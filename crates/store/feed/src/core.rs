@@ -72,7 +72,8 @@ impl<T: ?Sized + Send + Sync + 'static> Core<T> {
 
     /// The entry of a version in the store; `None`, and a line in the log, when it cannot be decoded.
     pub(crate) fn entry(&self, kv: &KeyValue) -> Option<Arc<Entry<T>>> {
-        let carried = kv.payload.as_ref().and_then(codec::unwrap);
+        let form = self.codec.form();
+        let carried = kv.payload.as_ref().and_then(|payload| codec::unwrap(payload, form));
         let object = match carried.map_or_else(|| self.codec.decode(kv), Ok) {
             Ok(object) => object,
             Err(reason) => {

@@ -22,7 +22,7 @@ mod scope;
 mod snapshot;
 mod watcher;
 
-pub use codec::{Codec, payload};
+pub use codec::{Codec, carried, payload, payload_in};
 pub use entry::{Entry, Event, EventKind};
 pub use error::FeedError;
 pub use feed::{Feed, FeedOptions, ReadAt, Start, WatchOptions};
