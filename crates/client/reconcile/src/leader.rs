@@ -102,7 +102,14 @@ impl Candidate {
         let mut renewed = self.env.clock.monotonic();
         loop {
             self.env.sleep(self.election.retry_period).await;
-            match self.attempt().await {
+            let clock = self.env.clock.clone();
+            let left = self.election.renew_deadline.saturating_sub(clock.monotonic().saturating_sub(renewed));
+            // A server that does not answer must not keep this process leading while another one takes over.
+            let renewal = tokio::select! {
+                renewal = self.attempt() => renewal,
+                () = clock.sleep(left) => return,
+            };
+            match renewal {
                 Ok(()) => renewed = self.env.clock.monotonic(),
                 Err(status) => {
                     let age = self.env.clock.monotonic().saturating_sub(renewed);

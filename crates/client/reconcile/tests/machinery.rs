@@ -123,3 +123,43 @@ async fn one_leads_at_a_time_and_another_follows() {
     assert!(eventually(|| *second.borrow()).await);
     assert!(!*first.borrow());
 }
+
+/// A connection on which nothing comes back once it is cut.
+struct Cable {
+    inner: client::Client,
+    cut: Arc<std::sync::atomic::AtomicBool>,
+}
+
+#[async_trait::async_trait]
+impl call::Transport for Cable {
+    async fn call(&self, call: call::Call) -> Result<call::Reply, Status> {
+        if self.cut.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        self.inner.call(call).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_whose_server_falls_silent_stands_down_before_another_takes_over() {
+    let env = paused_env(1);
+    let server = Fake::new(env.clone());
+    let cut = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (leading, first) = tokio::sync::watch::channel(false);
+    let cable = client::Client::new(Arc::new(Cable { inner: server.client(), cut: cut.clone() }));
+    let election = |identity: &str| Election::new("kube-system", "test", identity);
+    tokio::spawn(elect(cable, election("one"), env.clone(), leading, std::future::pending::<()>()));
+    assert!(eventually(|| *first.borrow()).await);
+    let (leading, second) = tokio::sync::watch::channel(false);
+    tokio::spawn(elect(server.client(), election("two"), env.clone(), leading, std::future::pending::<()>()));
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    cut.store(true, Ordering::Relaxed);
+    assert!(
+        eventually(|| {
+            assert!(!(*first.borrow() && *second.borrow()), "two lead at once");
+            *second.borrow()
+        })
+        .await
+    );
+    assert!(!*first.borrow());
+}

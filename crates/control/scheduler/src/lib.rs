@@ -13,6 +13,7 @@ pub mod board;
 pub mod class;
 pub mod cluster;
 pub mod config;
+pub mod consumption;
 pub mod core;
 pub mod devices;
 pub mod explain;

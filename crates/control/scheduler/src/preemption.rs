@@ -288,6 +288,12 @@ struct Price {
 }
 
 impl Candidate {
+    /// The same node with the victims that an extender chose.
+    pub fn with_victims(&self, mut victims: Vec<Arc<PodInfo>>, pdb_violations: usize) -> Self {
+        victims.sort_by(|one, other| by_importance(one, other));
+        Candidate::new(self.node, victims, pdb_violations)
+    }
+
     /// `victims` are in order, the most important first.
     fn new(node: usize, victims: Vec<Arc<PodInfo>>, pdb_violations: usize) -> Self {
         let highest = victims.first().map_or(i32::MIN, |victim| victim.priority);

@@ -87,7 +87,7 @@ struct Unset {
 
 /// What the scheduler sets aside for the pod.
 pub fn pod_requests(pod: &Pod) -> Resources {
-    total(pod, Unset::default(), true)
+    requests(pod, Unset::default(), true)
 }
 
 /// The same with [`CPU_UNSET_MILLI`] and [`MEMORY_UNSET_BYTES`] for containers that ask for nothing, by which pods
@@ -99,13 +99,35 @@ pub fn pod_requests_nonzero(pod: &Pod, requests: &Resources) -> Resources {
         cpu_milli: if pod_level && requests.cpu_milli != 0 { 0 } else { CPU_UNSET_MILLI },
         memory_bytes: if pod_level && requests.memory_bytes != 0 { 0 } else { MEMORY_UNSET_BYTES },
     };
-    total(pod, unset, true)
+    self::requests(pod, unset, true)
 }
 
 /// What the pod itself counts as when use is scored: [`pod_requests_nonzero`] by its containers alone. Upstream's scorers
 /// leave the requests of the pod as a whole out, while the sums of nodes have them.
 pub fn pod_requests_scored(pod: &Pod) -> Resources {
-    total(pod, Unset { cpu_milli: CPU_UNSET_MILLI, memory_bytes: MEMORY_UNSET_BYTES }, false)
+    requests(pod, Unset { cpu_milli: CPU_UNSET_MILLI, memory_bytes: MEMORY_UNSET_BYTES }, false)
+}
+
+/// What the pod's spec asks for, whatever is granted at the moment.
+pub fn pod_requests_of_spec(pod: &Pod) -> Resources {
+    let level = pod.spec.resources.as_ref().map(|level| &level.requests);
+    let mut total = total(pod, |one| Resources::from_list(&one.resources.requests), level);
+    total.add(&Resources::from_list(&pod.spec.overhead));
+    total
+}
+
+/// The most that the pod's spec lets it use. Overhead counts where there is a limit.
+pub fn pod_limits_of_spec(pod: &Pod) -> Resources {
+    let level = pod.spec.resources.as_ref().map(|level| &level.limits);
+    let mut total = total(pod, |one| Resources::from_list(&one.resources.limits), level);
+    let mut overhead = Resources::from_list(&pod.spec.overhead);
+    let limited = |limit: i64, overhead: i64| if limit == 0 { 0 } else { overhead };
+    overhead.cpu_milli = limited(total.cpu_milli, overhead.cpu_milli);
+    overhead.memory_bytes = limited(total.memory_bytes, overhead.memory_bytes);
+    overhead.ephemeral_bytes = limited(total.ephemeral_bytes, overhead.ephemeral_bytes);
+    overhead.scalars.retain(|(name, _)| total.scalar(name) != 0);
+    total.add(&overhead);
+    total
 }
 
 /// What one container is counted with: its requests, and what it holds or was granted while a resize in place is under
@@ -145,15 +167,25 @@ fn resize_infeasible(pod: &Pod) -> bool {
         .any(|condition| condition.type_ == "PodResizePending" && condition.reason == "Infeasible")
 }
 
-fn total(pod: &Pod, unset: Unset, pod_level: bool) -> Resources {
+fn requests(pod: &Pod, unset: Unset, pod_level: bool) -> Resources {
+    let level = pod.spec.resources.as_ref().filter(|_| pod_level).map(|level| &level.requests);
+    let mut total = total(pod, |one| container(pod, one, unset), level);
+    if !pod.spec.overhead.is_empty() {
+        total.add(&Resources::from_list(&pod.spec.overhead));
+    }
+    total
+}
+
+/// The sum over the containers, of which each counts as `each` says; what the pod as a whole is given replaces it.
+fn total(pod: &Pod, each: impl Fn(&Container) -> Resources, level: Option<&Map<Quantity>>) -> Resources {
     let mut running = Resources::default();
     for one in pod.spec.containers.iter() {
-        running.add(&container(pod, one, unset));
+        running.add(&each(one));
     }
     let mut sidecars = Resources::default();
     let mut peak = Resources::default();
     for one in pod.spec.init_containers.iter() {
-        let mut step = container(pod, one, unset);
+        let mut step = each(one);
         if is_sidecar(one) {
             sidecars.add(&step);
             peak.raise(&sidecars);
@@ -164,12 +196,12 @@ fn total(pod: &Pod, unset: Unset, pod_level: bool) -> Resources {
     }
     running.add(&sidecars);
     running.raise(&peak);
-    if let Some(level) = pod.spec.resources.as_ref().filter(|_| pod_level) {
-        let given = Resources::from_list(&level.requests);
-        if level.requests.contains_key("cpu") {
+    if let Some(level) = level {
+        let given = Resources::from_list(level);
+        if level.contains_key("cpu") {
             running.cpu_milli = given.cpu_milli;
         }
-        if level.requests.contains_key("memory") {
+        if level.contains_key("memory") {
             running.memory_bytes = given.memory_bytes;
         }
         for (name, amount) in given.scalars {
@@ -178,9 +210,6 @@ fn total(pod: &Pod, unset: Unset, pod_level: bool) -> Resources {
                 Err(at) => running.scalars.insert(at, (name, amount)),
             }
         }
-    }
-    if !pod.spec.overhead.is_empty() {
-        running.add(&Resources::from_list(&pod.spec.overhead));
     }
     running
 }

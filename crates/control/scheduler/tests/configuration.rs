@@ -74,31 +74,185 @@ fn bad_configurations_are_refused_with_every_finding() {
         ),
         (
             "profiles:\n- schedulerName: a\n- schedulerName: a\n",
-            "profiles[1].schedulerName: Duplicate value: \"a\"",
+            "profiles[1].schedulerName: Duplicate value: profiles[0].schedulerName",
         ),
         (
-            "profiles:\n- schedulerName: a\n  plugins: {filter: {enabled: [{name: Nonsense}]}}\n",
-            "FilterPlugin \"Nonsense\" does not exist",
+            "profiles: [{schedulerName: a, plugins: {filter: {enabled: [{name: Nonsense}]}}}]\n",
+            "initializing profiles: creating profile for scheduler name a: FilterPlugin \"Nonsense\" does not exist",
         ),
         (
-            "profiles:\n- schedulerName: a\n  plugins: {filter: {enabled: [{name: ImageLocality}]}}\n",
-            "plugin \"ImageLocality\" does not extend FilterPlugin plugin",
+            "profiles: [{schedulerName: a, plugins: {multiPoint: {enabled: [{name: Nonsense}]}}}]\n",
+            "initializing profiles: creating profile for scheduler name a: PreFilterPlugin \"Nonsense\" does not exist",
         ),
         (
-            "profiles:\n- schedulerName: a\n  pluginConfig: [{name: InterPodAffinity, args: {hardPodAffinityWeight: 101}}]\n",
-            "profiles[0].pluginConfig[0].args.hardPodAffinityWeight: Invalid value: 101: not in valid range [0-100]",
+            "profiles: [{schedulerName: a, plugins: {filter: {enabled: [{name: ImageLocality}]}}}]\n",
+            "initializing profiles: creating profile for scheduler name a: plugin \"ImageLocality\" does not extend FilterPlugin plugin",
         ),
         (
-            "extenders: [{urlPrefix: 'http://x', prioritizeVerb: p}]\n",
-            "extenders[0].weight: Invalid value: 0: must have a positive weight applied to it",
+            "profiles: [{schedulerName: a, plugins: {score: {enabled: [{name: ImageLocality}, {name: ImageLocality}]}}}]\n",
+            "initializing profiles: creating profile for scheduler name a: plugin \"ImageLocality\" already registered as \"ScorePlugin\"",
+        ),
+        (
+            "profiles: [{schedulerName: a, plugins: {bind: {disabled: [{name: '*'}]}}}]\n",
+            "initializing profiles: creating profile for scheduler name a: at least one bind plugin is needed for profile with scheduler name \"a\"",
+        ),
+        (
+            "profiles: [{schedulerName: a, plugins: {queueSort: {disabled: [{name: '*'}]}}}]\n",
+            "initializing profiles: creating profile for scheduler name a: only one queue sort plugin required for profile with scheduler name \"a\", but got 0",
+        ),
+        (
+            "profiles: [{schedulerName: a, plugins: {filter: {enabled: [{name: EBSLimits}]}}}]\n",
+            "profiles[0].plugins.filter.enabled[0]: Invalid value: \"EBSLimits\": was invalid in version \"kubescheduler.config.k8s.io/v1\" (KubeSchedulerConfiguration is version \"kubescheduler.config.k8s.io/v1\")",
+        ),
+        (
+            "profiles: [{schedulerName: a}, {schedulerName: b, plugins: {queueSort: {enabled: [{name: PrioritySort}]}}}]\n",
+            "profiles[1].plugins.queueSort: Invalid value: config.PluginSet{Enabled:[]config.Plugin{config.Plugin{Name:\"PrioritySort\", Weight:0}}, Disabled:[]config.Plugin(nil)}: must be the same for all profiles",
+        ),
+        (
+            "profiles: [{schedulerName: a, pluginConfig: [{name: InterPodAffinity, args: {hardPodAffinityWeight: 101}}]}]\n",
+            "profiles[0].pluginConfig[0].args.hardPodAffinityWeight: Invalid value: 101: not in valid range [0, 100]",
+        ),
+        (
+            "profiles: [{schedulerName: a, pluginConfig: [{name: DefaultPreemption, args: {minCandidateNodesPercentage: 0, minCandidateNodesAbsolute: 0}}]}]\n",
+            "[profiles[0].pluginConfig[0].args.minCandidateNodesPercentage: Invalid value: 0: cannot be zero at the same time as minCandidateNodesAbsolute, profiles[0].pluginConfig[0].args.minCandidateNodesAbsolute: Invalid value: 0: cannot be zero at the same time as minCandidateNodesPercentage]",
+        ),
+        (
+            "profiles: [{schedulerName: a, pluginConfig: [{name: DefaultPreemption, args: {minCandidateNodesAbsolute: -1}}]}]\n",
+            "profiles[0].pluginConfig[0].args.minCandidateNodesAbsolute: Invalid value: -1: not in valid range [0, inf)",
+        ),
+        (
+            "profiles: [{schedulerName: a, pluginConfig: [{name: NodeResourcesBalancedAllocation, args: {resources: [{name: cpu, weight: 2}, {name: cpu}]}}]}]\n",
+            "[profiles[0].pluginConfig[0].args.resources[0].weight: Invalid value: 2: must be 1, profiles[0].pluginConfig[0].args.resources[1].name: Duplicate value: \"cpu\"]",
+        ),
+        (
+            "profiles: [{schedulerName: a, pluginConfig: [{name: VolumeBinding, args: {bindTimeoutSeconds: -1}}]}]\n",
+            "profiles[0].pluginConfig[0].args.bindTimeoutSeconds: Invalid value: -1: invalid BindTimeoutSeconds, should not be a negative value",
+        ),
+        (
+            "profiles: [{schedulerName: a, pluginConfig: [{name: VolumeBinding, args: {shape: [{utilization: 1, score: 2}]}}]}]\n",
+            "profiles[0].pluginConfig[0].args.shape: Invalid value: []config.UtilizationShapePoint{config.UtilizationShapePoint{Utilization:1, Score:2}}: unexpected field `shape`, remove it or turn on the feature gate StorageCapacityScoring",
+        ),
+        (
+            "profiles: [{schedulerName: a, pluginConfig: [{name: DynamicResources, args: {filterTimeout: -1s, bindingTimeout: 500ms}}]}]\n",
+            "[profiles[0].pluginConfig[0].args.filterTimeout: Invalid value: -1s: must be zero or positive, profiles[0].pluginConfig[0].args.bindingTimeout: Invalid value: 500ms: must be at least 1 second]",
+        ),
+        (
+            "profiles: [{schedulerName: a, pluginConfig: [{name: PodTopologySpread, args: {defaultConstraints: [{maxSkew: 1, topologyKey: k, whenUnsatisfiable: DoNotSchedule}]}}]}]\n",
+            "profiles[0].pluginConfig[0].args.defaultingType: Invalid value: \"System\": when .defaultConstraints are not empty",
+        ),
+        (
+            "profiles: [{schedulerName: a, pluginConfig: [{name: PodTopologySpread, args: {defaultingType: List, defaultConstraints: [{topologyKey: k, whenUnsatisfiable: x}, {maxSkew: 1, topologyKey: k, whenUnsatisfiable: x}]}}]}]\n",
+            "[profiles[0].pluginConfig[0].args.defaultConstraints[0].maxSkew: Invalid value: 0: not in valid range (0, inf), profiles[0].pluginConfig[0].args.defaultConstraints[0].whenUnsatisfiable: Unsupported value: \"x\": supported values: \"DoNotSchedule\", \"ScheduleAnyway\", profiles[0].pluginConfig[0].args.defaultConstraints[1].whenUnsatisfiable: Unsupported value: \"x\": supported values: \"DoNotSchedule\", \"ScheduleAnyway\", profiles[0].pluginConfig[0].args.defaultConstraints[1]: Duplicate value: \"{k, x}\"]",
+        ),
+        (
+            "profiles: [{schedulerName: a, pluginConfig: [{name: NodeResourcesFit, args: {scoringStrategy: {type: RequestedToCapacityRatio}}}]}]\n",
+            "initializing profiles: creating profile for scheduler name a: initializing plugin \"NodeResourcesFit\": scoringStrategy.requestedToCapacityRatio: Required value: must be specified when type is RequestedToCapacityRatio",
+        ),
+        (
+            "profiles: [{schedulerName: a, pluginConfig: [{name: NodeResourcesFit, args: {scoringStrategy: {type: RequestedToCapacityRatio, requestedToCapacityRatio: {shape: [{utilization: 5, score: 11}, {utilization: 5}]}}}}]}]\n",
+            "initializing profiles: creating profile for scheduler name a: initializing plugin \"NodeResourcesFit\": [scoringStrategy.requestedToCapacityRatio.shape[1].utilization: Invalid value: 5: values must be sorted in increasing order, scoringStrategy.requestedToCapacityRatio.shape[0].score: Invalid value: 11: not in valid range [0, 10]]",
+        ),
+        (
+            "profiles: [{schedulerName: a, pluginConfig: [{name: NodeResourcesFit, args: {scoringStrategy: {type: Tidy, resources: [{name: cpu, weight: 101}]}}}]}]\n",
+            "initializing profiles: creating profile for scheduler name a: initializing plugin \"NodeResourcesFit\": [scoringStrategy.type: Unsupported value: \"Tidy\": supported values: \"LeastAllocated\", \"MostAllocated\", \"RequestedToCapacityRatio\", scoringStrategy.resources[0].weight: Invalid value: 101: resource weight of cpu not in valid range (0, 100]]",
+        ),
+        (
+            "extenders: [{urlPrefix: 'http://x', prioritizeVerb: p, managedResources: [{name: cpu}, {name: cpu}]}]\n",
+            "[extenders[0].weight: Invalid value: 0: must have a positive weight applied to it, extenders[0].managedResources[0].name: Invalid value: \"cpu\": is an invalid extended resource name, extenders[0].managedResources[1].name: Invalid value: \"cpu\": is an invalid extended resource name, extenders[0].managedResources[1].name: Invalid value: \"cpu\": duplicate extender managed resource name]",
+        ),
+        (
+            "extenders: [{urlPrefix: 'http://x', bindVerb: b}, {urlPrefix: 'http://y', bindVerb: b}]\n",
+            "extenders: Invalid value: \"found 2 extenders implementing bind\": only one extender can implement bind",
         ),
         (
             "podInitialBackoffSeconds: 20\n",
             "podMaxBackoffSeconds: Invalid value: 10: must be greater than or equal to PodInitialBackoffSeconds",
+        ),
+        (
+            "leaderElection: {leaseDuration: 5s, resourceLock: endpoints}\n",
+            "[leaderElection.leaseDuration: Invalid value: 10s: must be greater than `RenewDeadline`, leaderElection.resourceLock: Invalid value: \"endpoints\": resourceLock value must be \"leases\"]",
+        ),
+        (
+            "clientConnection: {burst: -1}\n",
+            "clientConnection.burst: Invalid value: -1: must be non-negative",
         ),
     ] {
         assert_eq!(error(body), want, "{body}");
     }
     assert!(parse("kind: Pod\napiVersion: v1\n").is_err());
     assert!(parse("").is_err() && parse("[1, 2").is_err() && parse("7").is_err());
+}
+
+/// What upstream's process answers at `/configz` without any configuration of its own; recorded beside the repository.
+#[test]
+fn the_document_in_use_has_every_default() {
+    let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .map(|folder| folder.join("shared/golden/config/kube-scheduler-configz.json"))
+        .find(|file| file.is_file());
+    let Some(golden) = golden else {
+        println!("skipped: no recordings beside the repository");
+        return;
+    };
+    let recorded: serde_json::Value = serde_json::from_slice(&std::fs::read(golden).unwrap()).unwrap();
+    let mut config = SchedulerConfig::default();
+    config.leader_election.leader_elect = false;
+    config.kubeconfig = "/etc/kubernetes/sched.kubeconfig".into();
+    assert_eq!(config.document(), recorded["componentconfig"]);
+}
+
+#[test]
+fn the_document_in_use_has_what_was_given() {
+    let config = read(
+        r#"
+percentageOfNodesToScore: 30
+enableProfiling: false
+delayCacheUntilActive: true
+clientConnection: {kubeconfig: /k, qps: 7.5}
+leaderElection: {leaseDuration: 1m30s, renewDeadline: 20s}
+extenders: [{urlPrefix: 'http://x', filterVerb: f, managedResources: [{name: example.com/a, ignoredByScheduler: true}]}]
+profiles:
+- schedulerName: a
+  percentageOfNodesToScore: 5
+  plugins:
+    multiPoint:
+      disabled: [{name: ImageLocality}]
+      enabled: [{name: NodeAffinity, weight: 9}]
+    score:
+      disabled: [{name: '*'}]
+      enabled: [{name: NodeResourcesFit, weight: 3}]
+  pluginConfig:
+  - name: NodeResourcesFit
+    args: {ignoredResources: [example.com/b], scoringStrategy: {type: MostAllocated, resources: [{name: example.com/c}]}}
+"#,
+    )
+    .unwrap();
+    let document = config.document();
+    let at = |pointer: &str| document.pointer(pointer).map(ToString::to_string).unwrap_or_default();
+    for (pointer, want) in [
+        ("/percentageOfNodesToScore", "30"),
+        ("/parallelism", "16"),
+        ("/enableProfiling", "false"),
+        ("/enableContentionProfiling", "false"),
+        ("/delayCacheUntilActive", "true"),
+        ("/clientConnection/kubeconfig", r#""/k""#),
+        ("/clientConnection/qps", "7.5"),
+        ("/leaderElection/leaseDuration", r#""1m30s""#),
+        ("/extenders/0/httpTimeout", r#""0s""#),
+        ("/extenders/0/managedResources/0/ignoredByScheduler", "true"),
+        ("/profiles/0/percentageOfNodesToScore", "5"),
+        ("/profiles/0/plugins/multiPoint/disabled", r#"[{"name":"ImageLocality","weight":0}]"#),
+        ("/profiles/0/plugins/multiPoint/enabled/5", r#"{"name":"NodeAffinity","weight":9}"#),
+        ("/profiles/0/plugins/multiPoint/enabled/17", r#"{"name":"DefaultBinder","weight":0}"#),
+        ("/profiles/0/plugins/score/enabled", r#"[{"name":"NodeResourcesFit","weight":3}]"#),
+        ("/profiles/0/pluginConfig/0/name", r#""NodeResourcesFit""#),
+        (
+            "/profiles/0/pluginConfig/0/args/scoringStrategy",
+            r#"{"resources":[{"name":"example.com/c","weight":1}],"type":"MostAllocated"}"#,
+        ),
+        ("/profiles/0/pluginConfig/0/args/kind", r#""NodeResourcesFitArgs""#),
+        ("/profiles/0/pluginConfig/1/name", r#""DefaultPreemption""#),
+    ] {
+        assert_eq!(at(pointer), want, "{pointer}");
+    }
 }

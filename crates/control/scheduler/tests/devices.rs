@@ -1,5 +1,7 @@
 //! Devices: which node has them for a pod's claims, what the claims get, and that what is remembered changes no answer.
 
+#![expect(clippy::unwrap_used, reason = "what the helpers of these tests read is written here")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,6 +1,8 @@
 //! What must hold in any cluster: answers that are remembered and counted on equal answers computed from nothing, one by
 //! one; and preemption takes no more than it must.
 
+#![expect(clippy::unwrap_used, reason = "what the helpers of these tests read is written here")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! The scheduler at work against a small API server in memory: binding, refusal, preemption, volumes, extenders.
 
+#![expect(clippy::unwrap_used, reason = "what the helpers of these tests read is written here")]
+
 use std::sync::Arc;
 
 use call::Action;
@@ -175,17 +177,27 @@ async fn binds_volumes_before_the_pod() {
     assert!(eventually(|| cluster.node_of("p") == "n1").await);
 }
 
-/// An HTTP server that answers every request with `answer`, or never.
-async fn extender(answer: Option<&'static str>) -> String {
+/// What an extender does with a request.
+#[derive(Clone, Copy)]
+enum Conduct {
+    Says(&'static str),
+    /// Never answers.
+    Hangs,
+    /// Closes in the middle of its answer.
+    Breaks,
+    /// Goes on for ever.
+    Floods,
+    /// Sends the caller elsewhere.
+    Redirects,
+}
+
+/// An HTTP server that behaves like this.
+async fn extender(conduct: Conduct) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     env::spawn_detached("extender", async move {
         let mut open = Vec::new();
         while let Ok((mut stream, _)) = listener.accept().await {
-            let Some(body) = answer else {
-                open.push(stream);
-                continue;
-            };
             let mut request = Vec::new();
             while !request.ends_with(b"}") {
                 let mut buffer = [0; 4096];
@@ -194,19 +206,40 @@ async fn extender(answer: Option<&'static str>) -> String {
                     Ok(read) => request.extend_from_slice(&buffer[..read]),
                 }
             }
-            let head = format!(
-                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-                body.len()
-            );
-            let _ = stream.write_all(head.as_bytes()).await;
+            let answer = match conduct {
+                Conduct::Hangs => {
+                    open.push(stream);
+                    continue;
+                }
+                Conduct::Says(body) => {
+                    let length = body.len();
+                    format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}")
+                }
+                Conduct::Breaks => "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"NodeNames\":[".into(),
+                Conduct::Floods => "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".into(),
+                Conduct::Redirects => {
+                    "HTTP/1.1 307 Temporary Redirect\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".into()
+                }
+            };
+            let _ = stream.write_all(answer.as_bytes()).await;
+            if matches!(conduct, Conduct::Floods) {
+                while stream.write_all(&[b' '; 1 << 16]).await.is_ok() {}
+            }
         }
     });
     format!("http://{address}/s")
 }
 
 fn extended(url: &str, ignorable: bool) -> SchedulerConfig {
+    let patience = "200ms";
+    asking(&format!(
+        "{{urlPrefix: '{url}', filterVerb: f, nodeCacheCapable: true, httpTimeout: {patience}, ignorable: {ignorable}}}"
+    ))
+}
+
+fn asking(extender: &str) -> SchedulerConfig {
     let text = format!(
-        "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\nextenders:\n- {{urlPrefix: '{url}', filterVerb: f, nodeCacheCapable: true, httpTimeout: 200ms, ignorable: {ignorable}}}\n"
+        "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\nextenders:\n- {extender}\n"
     );
     parse(&text).unwrap()
 }
@@ -223,7 +256,7 @@ async fn soon(mut condition: impl FnMut() -> bool) -> bool {
 
 #[tokio::test]
 async fn extenders_have_a_say() {
-    let url = extender(Some(r#"{"nodenames":["n2"],"failedNodes":{"n1":"not this one"}}"#)).await;
+    let url = extender(Conduct::Says(r#"{"nodenames":["n2"],"failedNodes":{"n1":"not this one"}}"#)).await;
     let cluster = cluster(Env::real(), extended(&url, false));
     cluster.api.put(node("n1", "4"));
     cluster.api.put(node("n2", "1"));
@@ -234,7 +267,7 @@ async fn extenders_have_a_say() {
 
 #[tokio::test]
 async fn an_extender_that_hangs_is_ignored_when_it_may_be() {
-    let url = extender(None).await;
+    let url = extender(Conduct::Hangs).await;
     let cluster = cluster(Env::real(), extended(&url, true));
     cluster.api.put(node("n1", "4"));
     cluster.api.put(pod("p", "100m", 0, ""));
@@ -243,7 +276,7 @@ async fn an_extender_that_hangs_is_ignored_when_it_may_be() {
 
 #[tokio::test]
 async fn an_extender_that_lies_fails_the_attempt() {
-    let url = extender(Some(r#"{"NodeNames":["elsewhere"]}"#)).await;
+    let url = extender(Conduct::Says(r#"{"NodeNames":["elsewhere"]}"#)).await;
     let cluster = cluster(Env::real(), extended(&url, false));
     cluster.api.put(node("n1", "4"));
     cluster.api.put(pod("p", "100m", 0, ""));
@@ -252,8 +285,110 @@ async fn an_extender_that_lies_fails_the_attempt() {
     assert_eq!(reason, "SchedulerError");
     assert_eq!(
         message,
-        "extender claims a filtered node \"elsewhere\" which is not found in the input node list"
+        format!(
+            "extender {url:?} claims a filtered node \"elsewhere\" which is not found in the input node list"
+        )
     );
+}
+
+#[tokio::test]
+async fn an_extender_that_misbehaves_fails_the_attempt_and_nothing_else() {
+    for (conduct, complaint) in [
+        (Conduct::Hangs, "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"),
+        (Conduct::Breaks, ""),
+        (Conduct::Floods, "length limit exceeded"),
+        (Conduct::Redirects, ", code 307"),
+        (Conduct::Says("<html>"), "expected value at line 1"),
+        (Conduct::Says(r#"{"error":"not today"}"#), "not today"),
+    ] {
+        let url = extender(conduct).await;
+        for ignorable in [false, true] {
+            let patience = if matches!(conduct, Conduct::Hangs) { "200ms" } else { "30s" };
+            let config = format!(
+                "{{urlPrefix: '{url}', filterVerb: f, nodeCacheCapable: true, httpTimeout: {patience}, ignorable: {ignorable}}}"
+            );
+            let cluster = cluster(Env::real(), asking(&config));
+            cluster.api.put(node("n1", "4"));
+            cluster.api.put(pod("p", "100m", 0, ""));
+            if ignorable {
+                assert!(soon(|| cluster.node_of("p") == "n1").await, "{complaint}");
+                continue;
+            }
+            assert!(soon(|| cluster.condition("p").is_some()).await, "{complaint}");
+            let (reason, message) = cluster.condition("p").unwrap();
+            assert_eq!(reason, "SchedulerError");
+            assert!(!message.is_empty() && message.contains(complaint), "{message}");
+            assert_eq!(cluster.node_of("p"), "");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_an_extender_says_twice_or_about_strangers_does_no_harm() {
+    let url = extender(Conduct::Says(
+        r#"{"NodeNames":["n2","n2"],"FailedNodes":{"elsewhere":"?"},"FailedAndUnresolvableNodes":{"n1":"no"}}"#,
+    ))
+    .await;
+    let twice = cluster(Env::real(), extended(&url, false));
+    twice.api.put(node("n1", "4"));
+    twice.api.put(node("n2", "1"));
+    twice.api.put(pod("p", "100m", 0, ""));
+    assert!(soon(|| twice.node_of("p") == "n2").await);
+    let url = extender(Conduct::Says(
+        r#"[{"Host":"n1","Score":-9223372036854775808},{"host":"n2","score":9223372036854775807},{"Host":"elsewhere","Score":9},{"Host":7},8]"#,
+    ))
+    .await;
+    let config = asking(&format!("{{urlPrefix: '{url}', prioritizeVerb: p, weight: 9223372036854775807}}"));
+    let scored = cluster(Env::real(), config);
+    scored.api.put(node("n1", "64"));
+    scored.api.put(node("n2", "1"));
+    scored.api.put(pod("p", "100m", 0, ""));
+    assert!(soon(|| scored.node_of("p") == "n2").await);
+}
+
+/// A cluster where preemption must ask this extender, with a pod that needs the place of another.
+async fn preempting(answer: &'static str, names: bool) -> Cluster {
+    let url = extender(Conduct::Says(answer)).await;
+    let config = asking(&format!("{{urlPrefix: '{url}', preemptVerb: p, nodeCacheCapable: {names}}}"));
+    let cluster = cluster(Env::real(), config);
+    cluster.api.put(node("n1", "1"));
+    let mut low = pod("low", "900m", 0, "");
+    low.metadata.uid = "low-uid".into();
+    low.spec.node_name = "n1".into();
+    cluster.api.put(low);
+    cluster.api.put(pod("high", "800m", 100, ""));
+    cluster
+}
+
+#[tokio::test]
+async fn an_extender_chooses_victims_among_the_pods_that_are_there() {
+    let agreed = preempting(
+        r#"{"NodeNameToMetaVictims":{"n1":{"Pods":[{"UID":"low-uid"}],"NumPDBViolations":0}}}"#,
+        false,
+    )
+    .await;
+    assert!(soon(|| agreed.node_of("high") == "n1").await);
+    assert!(agreed.api.get::<Pod>("d", "low").is_none());
+    for (answer, why) in [
+        (
+            r#"{"NodeNameToMetaVictims":{"n7":{"Pods":[]}}}"#,
+            r#"preemption: nodeinfo not found for node name "n7""#,
+        ),
+        (
+            r#"{"NodeNameToMetaVictims":{"n1":{"Pods":[]}}}"#,
+            r#"preemption: expected at least one victim pod on node "n1""#,
+        ),
+        (
+            r#"{"NodeNameToMetaVictims":{"n1":{"Pods":[{"UID":"stranger"}]}}}"#,
+            "claims to preempt pod (UID: &{stranger}) on node: n1, but the pod is not found on that node",
+        ),
+    ] {
+        let cluster = preempting(answer, true).await;
+        assert!(soon(|| cluster.condition("high").is_some()).await, "{why}");
+        let (_, message) = cluster.condition("high").unwrap();
+        assert!(message.contains(why), "{message}");
+        assert!(cluster.api.get::<Pod>("d", "low").is_some());
+    }
 }
 
 /// Binds pods in groups.
@@ -382,6 +517,57 @@ async fn ten_thousand_pods_without_a_node_are_tried_once() {
     cluster.api.put(node("n2", "2"));
     assert!(eventually(|| !cluster.node_of("small").is_empty()).await);
     assert_eq!(attempts(), 10_000);
+}
+
+/// A machine whose administrator sets the wall clock back and forth by an hour, again and again.
+#[derive(Debug)]
+struct Jumping(Arc<dyn env::Clock>, std::sync::atomic::AtomicU64);
+
+impl env::Clock for Jumping {
+    fn now(&self) -> std::time::SystemTime {
+        let hour = std::time::Duration::from_secs(3600);
+        match self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 3 {
+            0 => self.0.now() - hour,
+            1 => self.0.now() + hour,
+            _ => self.0.now(),
+        }
+    }
+
+    fn monotonic(&self) -> std::time::Duration {
+        self.0.monotonic()
+    }
+
+    fn sleep(&self, duration: std::time::Duration) -> env::Sleep {
+        self.0.sleep(duration)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_jumps_loses_no_pod_and_keeps_nobody_busy() {
+    let mut env = paused_env(14);
+    env.clock = Arc::new(Jumping(env.clock.clone(), Default::default()));
+    let cluster = cluster(env, SchedulerConfig::default());
+    cluster.api.put(node("n1", "1"));
+    cluster.api.put(pod("small", "100m", 0, ""));
+    for number in 0..20 {
+        cluster.api.put(pod(&format!("large{number}"), "4", 0, ""));
+    }
+    assert!(eventually(|| cluster.node_of("small") == "n1").await);
+    assert!(
+        eventually(|| (0..20).all(|number| cluster.condition(&format!("large{number}")).is_some())).await
+    );
+    let attempts = || cluster.api.writes().iter().filter(|write| write.ends_with("/status")).count();
+    let before = attempts();
+    tokio::time::sleep(std::time::Duration::from_secs(120)).await;
+    assert_eq!(attempts(), before, "nothing happened, so nobody is tried again");
+    // Each node has room for two; back-offs end although the wall clock went back meanwhile.
+    for number in 2..12 {
+        cluster.api.put(node(&format!("n{number}"), "8"));
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
+    assert!(
+        eventually(|| (0..20).all(|number| !cluster.node_of(&format!("large{number}")).is_empty())).await
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ::scheduler::config::{LeaderElection, SchedulerConfig, go_duration, parse};
+use ::scheduler::config::{LeaderElection, SchedulerConfig, parse};
 use ::scheduler::service;
 use anyhow::{Context, Result};
 use client::{Client, remote};
@@ -20,10 +20,12 @@ use informer::Informers;
 use reconcile::{Election, elect};
 use serving::Pem;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 use types::core::v1::{ConfigMap, Node, Pod};
 
 use self::questions::Questions;
-use self::serve::Endpoint;
+use self::serve::{Endpoint, State};
 use crate::control_plane::client_ca;
 use crate::options::Settings;
 use crate::pki::Pki;
@@ -65,7 +67,7 @@ pub struct SchedulerOptions {
     /// Address of the HTTPS endpoint
     #[arg(long, default_value = "0.0.0.0", value_name = "IP")]
     pub bind_address: IpAddr,
-    /// Port of the HTTPS endpoint: /healthz, /livez, /readyz, /metrics, questions; 0 for none
+    /// Port of the HTTPS endpoint: /healthz, /livez, /readyz, /metrics, /configz, questions; 0 for none
     #[arg(long, default_value_t = 10259)]
     pub secure_port: u16,
     /// TLS of the endpoint.
@@ -103,10 +105,58 @@ pub async fn run(options: SchedulerOptions) -> Result<()> {
         plugins: Vec::new(),
         waiting: Default::default(),
     };
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let ended = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
     if !election.leader_elect {
         at_work.store(true, Ordering::Relaxed);
-        service::run(work).await;
+        tokio::select! {
+            () = service::run(work) => {}
+            () = ended => {}
+        }
         return Ok(());
+    }
+    let wanted = candidacy(&election, &env)?;
+    let (leading, led) = tokio::sync::watch::channel(false);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let candidate = env::spawn("scheduler-election", elect(client, wanted, env, leading, stopped));
+    let working = async {
+        let mut led = led;
+        led.wait_for(|leads| *leads).await.context("the election ended")?;
+        at_work.store(true, Ordering::Relaxed);
+        tokio::select! {
+            () = service::run(work) => Ok(()),
+            // Another replica may lead by now: this one must not go on.
+            _ = led.wait_for(|leads| !*leads) => anyhow::bail!("leaderelection lost"),
+        }
+    };
+    tokio::select! {
+        outcome = working => return outcome,
+        () = ended => {}
+    }
+    // This replica decides nothing any more: the next one need not wait for the end of the lease.
+    drop(stop);
+    candidate.join().await;
+    Ok(())
+}
+
+/// How this replica stands for election.
+///
+/// # Errors
+/// The times do not fit together, in client-go's words.
+fn candidacy(election: &LeaderElection, env: &Env) -> Result<Election> {
+    if election.lease_duration <= election.renew_deadline {
+        anyhow::bail!("couldn't create leader elector: leaseDuration must be greater than renewDeadline");
+    }
+    if election.renew_deadline <= election.retry_period.mul_f64(1.2) {
+        anyhow::bail!(
+            "couldn't create leader elector: renewDeadline must be greater than retryPeriod*JitterFactor"
+        );
     }
     let hostname = nix::unistd::gethostname().context("the host has no name")?;
     let identity = format!("{}_{}", hostname.to_string_lossy(), env.random.uuid());
@@ -114,18 +164,7 @@ pub async fn run(options: SchedulerOptions) -> Result<()> {
     wanted.lease_duration = election.lease_duration;
     wanted.renew_deadline = election.renew_deadline;
     wanted.retry_period = election.retry_period;
-    let (leading, mut led) = tokio::sync::watch::channel(false);
-    let candidate =
-        env::spawn("scheduler-election", elect(client, wanted, env, leading, std::future::pending::<()>()));
-    led.wait_for(|leads| *leads).await.context("the election ended")?;
-    at_work.store(true, Ordering::Relaxed);
-    tokio::select! {
-        () = service::run(work) => {}
-        // Another replica may lead by now: this one must not go on.
-        _ = led.wait_for(|leads| !*leads) => anyhow::bail!("leaderelection lost"),
-    }
-    candidate.abort();
-    Ok(())
+    Ok(wanted)
 }
 
 /// Reads a configuration; the defaults without a file.
@@ -140,7 +179,7 @@ pub(crate) fn read(path: Option<&Path>) -> Result<SchedulerConfig> {
 
 /// A duration such as `15s`, `1m30s` or `500ms`.
 fn seconds(text: &str) -> Result<Duration, String> {
-    go_duration(text).ok_or_else(|| format!("{text:?} is no duration"))
+    meta::Duration::parse(text).map(meta::Duration::to_std).map_err(|error| error.to_string())
 }
 
 impl SchedulerOptions {
@@ -198,9 +237,13 @@ async fn serve(
     let questions = Questions::new(informers.clone(), config.profiles.clone());
     let access = Access::new(reviewer, authorizer, env, FRESH, true);
     // A replica that stands by is ready; one at work is as soon as it knows the cluster.
-    let knows = knows(informers.clone());
-    let ready = move || !at_work.load(Ordering::Relaxed) || knows();
-    Endpoint::new(access, questions, ready).listen(listener, material, client_ca)
+    let (knows, working) = (knows(informers.clone()), at_work.clone());
+    let state = State {
+        ready: Box::new(move || !working.load(Ordering::Relaxed) || knows()),
+        leads: Box::new(move || at_work.load(Ordering::Relaxed)),
+        configuration: config.document(),
+    };
+    Endpoint::new(access, questions, state).listen(listener, material, client_ca)
 }
 
 /// The authority that the cluster publishes for client certificates; empty when it does not, or may not be asked.
@@ -249,7 +292,12 @@ impl InProcess {
                     .with_context(|| format!("cannot listen on 127.0.0.1:{port}"))?;
                 let questions = Questions::new(informers.clone(), config.profiles.clone());
                 let access = Access::new(client.clone(), client.clone(), env.clone(), FRESH, true);
-                let endpoint = Endpoint::new(access, questions, knows(informers.clone()));
+                let state = State {
+                    ready: Box::new(knows(informers.clone())),
+                    leads: Box::new(|| true),
+                    configuration: config.document(),
+                };
+                let endpoint = Endpoint::new(access, questions, state);
                 let material = options.tls.material(serve::self_signed()?)?;
                 Some(endpoint.listen(listener, material, client_ca(settings, pki))?)
             }

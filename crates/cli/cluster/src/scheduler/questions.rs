@@ -43,6 +43,11 @@ impl Questions {
         ::scheduler::live::load(&self.informers, profiles).await
     }
 
+    /// What the pods ask for, as metrics.
+    pub(super) fn consumption(&self) -> String {
+        ::scheduler::consumption::page(&self.informers.cache::<Pod>().list())
+    }
+
     /// Why a pod does not run.
     pub(super) async fn why(&self, namespace: &str, name: &str) -> Result<Value, Refusal> {
         let Ok(_turn) = self.turn.acquire().await else {

@@ -15,13 +15,14 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use meta::{Codec, GroupResource, Status};
 use rustls_pki_types::CertificateDer;
 use serde_json::json;
 use serving::{Live, Material, Pair, Pem};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use super::questions::{Questions, Refusal, parameter, what_if_of};
+use super::questions::{Questions, Refusal, pairs, parameter, what_if_of};
 
 /// Connections that are served at once; further ones wait.
 const CONNECTIONS_MAX: usize = 512;
@@ -40,8 +41,17 @@ const OPEN: [&str; 3] = ["/healthz", "/readyz", "/livez"];
 pub(super) struct Endpoint {
     access: Arc<Access>,
     questions: Questions,
-    /// Whether the scheduler is at work or stands by: what /readyz says.
-    ready: Box<dyn Fn() -> bool + Send + Sync>,
+    state: State,
+}
+
+/// What the endpoint tells of the scheduler.
+pub(super) struct State {
+    /// Whether it knows the cluster: what /readyz says.
+    pub(super) ready: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Whether it decides, rather than standing by: only then /metrics/resources has something to say.
+    pub(super) leads: Box<dyn Fn() -> bool + Send + Sync>,
+    /// The configuration in use.
+    pub(super) configuration: serde_json::Value,
 }
 
 /// A certificate of its own making, for as long as the process lives.
@@ -58,12 +68,8 @@ pub(super) fn self_signed() -> Result<Pair> {
 
 impl Endpoint {
     /// Serves these questions to those whom `access` lets in.
-    pub(super) fn new(
-        access: Arc<Access>,
-        questions: Questions,
-        ready: impl Fn() -> bool + Send + Sync + 'static,
-    ) -> Arc<Self> {
-        Arc::new(Endpoint { access, questions, ready: Box::new(ready) })
+    pub(super) fn new(access: Arc<Access>, questions: Questions, state: State) -> Arc<Self> {
+        Arc::new(Endpoint { access, questions, state })
     }
 
     /// Serves until the task is dropped.
@@ -131,32 +137,41 @@ impl Endpoint {
             let token = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
             let user = match self.access.identify(certificates, token).await {
                 Ok(user) => user,
-                Err(Refused::Unauthenticated) => return text(StatusCode::UNAUTHORIZED, "Unauthorized"),
+                Err(Refused::Unauthenticated) => {
+                    return refused(StatusCode::UNAUTHORIZED, &Status::unauthorized("Unauthorized"));
+                }
                 Err(Refused::Unanswered(_)) => return internal(),
             };
             let verb = delegated::verb(request.method().as_str());
             match self.access.allows(&user, verb, Wanted::Path(path.clone())).await {
                 Ok(true) => {}
                 Ok(false) => {
-                    let why = format!("User \"{}\" cannot {verb} path \"{path}\"", user.name);
-                    return text(StatusCode::FORBIDDEN, &format!("forbidden: {why}"));
+                    let why = format!("User {} cannot {verb} path {}", quoted(&user.name), quoted(&path));
+                    let status = Status::forbidden(&GroupResource::default(), "", why);
+                    return refused(StatusCode::FORBIDDEN, &status);
                 }
                 Err(_) => return internal(),
             }
         }
+        let query = request.uri().query().unwrap_or("");
         match (request.method(), path.as_str()) {
-            (&Method::GET | &Method::HEAD, "/healthz" | "/livez") => text(StatusCode::OK, "ok"),
-            (&Method::GET | &Method::HEAD, "/readyz") => match (self.ready)() {
-                true => text(StatusCode::OK, "ok"),
-                false => {
-                    text(StatusCode::INTERNAL_SERVER_ERROR, "[-]informer-sync failed: reason withheld\n")
-                }
-            },
-            (&Method::GET, "/metrics" | "/metrics/resources") => {
-                let body = telemetry::render();
-                answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body)
+            (&Method::GET | &Method::HEAD, "/healthz" | "/livez") => health(&path, query, &[("ping", true)]),
+            (&Method::GET | &Method::HEAD, "/readyz") => {
+                let checks = [("shutdown", true), ("sched-handler-sync", (self.state.ready)())];
+                health(&path, query, &checks)
             }
-            (&Method::GET, "/ferrokube/scheduler/why") => self.why(request.uri().query().unwrap_or("")).await,
+            (&Method::GET, "/metrics") => {
+                answer(StatusCode::OK, telemetry::CONTENT_TYPE, telemetry::render())
+            }
+            (&Method::GET, "/metrics/resources") => {
+                let page = if (self.state.leads)() { self.questions.consumption() } else { String::new() };
+                answer(StatusCode::OK, telemetry::CONTENT_TYPE, page)
+            }
+            (&Method::GET, "/configz") => {
+                let all = json!({"componentconfig": self.state.configuration});
+                answer(StatusCode::OK, "application/json", all.to_string())
+            }
+            (&Method::GET, "/ferrokube/scheduler/why") => self.why(query).await,
             (&Method::POST, "/ferrokube/scheduler/whatif") => self.what_if(request).await,
             _ => text(StatusCode::NOT_FOUND, "404 page not found\n"),
         }
@@ -200,6 +215,36 @@ fn internal() -> Response<Full<Bytes>> {
     text(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
 }
 
+/// What a health check says: `ok` alone, unless something is wrong or everything is asked for.
+fn health(path: &str, query: &str, checks: &[(&str, bool)]) -> Response<Full<Bytes>> {
+    let good = checks.iter().all(|(_, good)| *good);
+    if good && pairs(query).all(|(name, _)| name != "verbose") {
+        return text(StatusCode::OK, "ok");
+    }
+    let mut lines = String::new();
+    for (name, good) in checks {
+        match good {
+            true => lines.push_str(&format!("[+]{name} ok\n")),
+            false => lines.push_str(&format!("[-]{name} failed: reason withheld\n")),
+        }
+    }
+    let (status, verdict) = match good {
+        true => (StatusCode::OK, "passed"),
+        false => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
+    };
+    text(status, &format!("{lines}{} check {verdict}\n", path.trim_start_matches('/')))
+}
+
+fn refused(code: StatusCode, status: &Status) -> Response<Full<Bytes>> {
+    let mut body = status.to_json();
+    body.push(b'\n');
+    answer(code, "application/json", String::from_utf8_lossy(&body).into_owned())
+}
+
+fn quoted(text: &str) -> String {
+    meta::go_quote(text)
+}
+
 fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
     answer(status, "text/plain; charset=utf-8", body.to_owned())
 }
@@ -210,5 +255,6 @@ fn answer(status: StatusCode, content_type: &'static str, body: String) -> Respo
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
     headers.insert("x-content-type-options", header::HeaderValue::from_static("nosniff"));
+    headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-cache, private"));
     response
 }

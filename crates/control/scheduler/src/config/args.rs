@@ -131,7 +131,9 @@ impl PluginArgs {
     /// DynamicResourcesArgs.
     pub fn dynamic_resources(&self) -> DynamicResources {
         let args = self.get("DynamicResources");
-        let given = |name: &str| args[name].as_str().and_then(super::go_duration);
+        let given = |name: &str| {
+            args[name].as_str().and_then(|text| Some(meta::Duration::parse(text).ok()?.to_std()))
+        };
         let filter_timeout = given("filterTimeout").unwrap_or(std::time::Duration::from_secs(10));
         DynamicResources {
             filter_timeout: (!filter_timeout.is_zero()).then_some(filter_timeout),

@@ -7,7 +7,11 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::validate::validate;
-use super::{ExtenderConfig, LeaderElection, POINTS, PluginSet, Plugins, ProfileConfig, SchedulerConfig};
+use super::validate_profiles::first_finding;
+use super::{
+    ExtenderConfig, ExtenderTls, LeaderElection, POINTS, Pem, PluginSet, Plugins, ProfileConfig,
+    SchedulerConfig,
+};
 
 /// A configuration that cannot be used. Trying again does not help.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -21,9 +25,13 @@ pub enum ConfigError {
     /// Values that make no sense.
     #[error("{}", meta::aggregate_message(.0))]
     Invalid(Vec<String>),
+    /// A profile that cannot be made.
+    #[error("{0}")]
+    Profile(String),
 }
 
-const API_VERSION: &str = "kubescheduler.config.k8s.io/v1";
+/// Group and version of the document.
+pub(super) const API_VERSION: &str = "kubescheduler.config.k8s.io/v1";
 
 /// Reads a KubeSchedulerConfiguration in YAML or JSON.
 ///
@@ -52,7 +60,8 @@ pub fn from_value(value: &Value) -> Result<SchedulerConfig, ConfigError> {
         )));
     }
     let mut reader = Reader { unknown: Vec::new(), wrong: None };
-    let config = reader.config(value);
+    let mut config = reader.config(value);
+    config.given = std::sync::Arc::new(value.clone());
     if let Some(wrong) = reader.wrong {
         return Err(ConfigError::Malformed(wrong));
     }
@@ -60,7 +69,13 @@ pub fn from_value(value: &Value) -> Result<SchedulerConfig, ConfigError> {
         return Err(ConfigError::Strict(reader.unknown));
     }
     let findings = validate(value, &config);
-    if findings.is_empty() { Ok(config) } else { Err(ConfigError::Invalid(findings)) }
+    if !findings.is_empty() {
+        return Err(ConfigError::Invalid(findings));
+    }
+    match first_finding(value, &config) {
+        None => Ok(config),
+        Some(finding) => Err(ConfigError::Profile(finding)),
+    }
 }
 
 struct Reader {
@@ -129,10 +144,11 @@ impl Reader {
         if text.is_empty() {
             return default;
         }
-        match go_duration(&text) {
-            Some(duration) => duration,
-            None => {
-                self.wrong.get_or_insert_with(|| format!("time: invalid duration {}", meta::go_quote(&text)));
+        match meta::Duration::parse(&text) {
+            Ok(duration) if duration.nanos == 0 => default,
+            Ok(duration) => duration.to_std(),
+            Err(error) => {
+                self.wrong.get_or_insert_with(|| error.to_string());
                 default
             }
         }
@@ -305,7 +321,11 @@ impl Reader {
 
     fn plugins(&mut self, value: &Value, path: &str) -> Plugins {
         let mut plugins = Plugins::default();
-        let known: Vec<&str> = POINTS.iter().map(|(name, _)| *name).chain(["multiPoint"]).collect();
+        let known: Vec<&str> = POINTS
+            .iter()
+            .map(|(name, _)| *name)
+            .chain(["multiPoint", "placementGenerate", "placementScore"])
+            .collect();
         self.object(value, path, &known);
         plugins.set_multi_point(self.plugin_set(&value["multiPoint"], &format!("{path}.multiPoint")));
         for (name, point) in POINTS {
@@ -365,33 +385,32 @@ impl Reader {
             node_cache_capable: self.flag(&value["nodeCacheCapable"], &path).unwrap_or(false),
             managed_resources,
             ignorable: self.flag(&value["ignorable"], &path).unwrap_or(false),
+            enable_https: self.flag(&value["enableHTTPS"], &path).unwrap_or(false),
+            tls: self.extender_tls(&value["tlsConfig"], &format!("{path}.tlsConfig")),
         }
     }
-}
 
-/// A duration as Go writes it: `1h2m3.5s`, `100ms`.
-pub fn go_duration(text: &str) -> Option<Duration> {
-    let mut rest = text.strip_prefix('+').unwrap_or(text);
-    if rest == "0" {
-        return Some(Duration::ZERO);
+    fn extender_tls(&mut self, value: &Value, path: &str) -> ExtenderTls {
+        const KNOWN: [&str; 8] =
+            ["insecure", "serverName", "certFile", "keyFile", "caFile", "certData", "keyData", "caData"];
+        self.object(value, path, &KNOWN);
+        ExtenderTls {
+            insecure: self.flag(&value["insecure"], path).unwrap_or(false),
+            server_name: self.text(&value["serverName"], path),
+            certificate: self.pem(&value["certFile"], &value["certData"], path),
+            key: self.pem(&value["keyFile"], &value["keyData"], path),
+            authority: self.pem(&value["caFile"], &value["caData"], path),
+        }
     }
-    let mut total = 0.0;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').filter(|at| *at > 0)?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        let unit_length =
-            rest[digits..].find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len() - digits);
-        let seconds = match &rest[digits..digits + unit_length] {
-            "ns" => 1e-9,
-            "us" | "\u{b5}s" | "\u{3bc}s" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return None,
-        };
-        total += number * seconds;
-        rest = &rest[digits + unit_length..];
+
+    fn pem(&mut self, file: &Value, data: &Value, path: &str) -> Pem {
+        let (file, data) = (self.text(file, path), self.text(data, path));
+        match meta::ByteString::from_base64(&data) {
+            Ok(data) => Pem { file, data: data.0 },
+            Err(error) => {
+                self.wrong.get_or_insert_with(|| error.to_string());
+                Pem::default()
+            }
+        }
     }
-    Duration::try_from_secs_f64(total).ok()
 }

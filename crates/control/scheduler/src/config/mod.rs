@@ -2,16 +2,21 @@
 
 pub mod args;
 mod decode;
+mod document;
 mod validate;
+mod validate_args;
+mod validate_profiles;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use meta::Str;
+use serde_json::Value;
 
 use self::args::PluginArgs;
 use crate::plugins::{self, Point};
 
-pub use decode::{ConfigError, from_value, go_duration, parse};
+pub use decode::{ConfigError, from_value, parse};
 
 /// The configuration of a scheduler process.
 #[derive(Clone, Debug)]
@@ -30,6 +35,8 @@ pub struct SchedulerConfig {
     pub leader_election: LeaderElection,
     /// Path of a kubeconfig file; empty for the service account in the pod.
     pub kubeconfig: String,
+    /// The document that it was read from; null when it was not read.
+    given: Arc<Value>,
 }
 
 impl Default for SchedulerConfig {
@@ -42,6 +49,7 @@ impl Default for SchedulerConfig {
             extenders: Vec::new(),
             leader_election: LeaderElection::default(),
             kubeconfig: String::new(),
+            given: Arc::default(),
         }
     }
 }
@@ -123,6 +131,41 @@ pub struct ExtenderConfig {
     pub managed_resources: Vec<(Str, bool)>,
     /// Whether scheduling goes on when it does not answer.
     pub ignorable: bool,
+    /// Whether it is spoken to over TLS; without an authority in `tls` any certificate will do.
+    pub enable_https: bool,
+    /// How TLS is spoken.
+    pub tls: ExtenderTls,
+}
+
+/// TLS towards an extender. Data wins over files.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ExtenderTls {
+    /// Accept any certificate.
+    pub insecure: bool,
+    /// Name to expect in the certificate.
+    pub server_name: String,
+    /// Client certificate.
+    pub certificate: Pem,
+    /// Its key.
+    pub key: Pem,
+    /// Authority of the extender's certificate.
+    pub authority: Pem,
+}
+
+/// PEM as a configuration gives it.
+#[derive(Clone, Default, PartialEq)]
+pub struct Pem {
+    /// Path of a file; empty for none.
+    pub file: String,
+    /// The text itself; empty for none.
+    pub data: Vec<u8>,
+}
+
+/// Keys stay out of logs.
+impl std::fmt::Debug for Pem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pem").field("file", &self.file).finish_non_exhaustive()
+    }
 }
 
 /// What a profile says about one extension point.

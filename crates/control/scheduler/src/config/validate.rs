@@ -1,220 +1,218 @@
-//! What a configuration must keep to beyond its shape.
+//! What a configuration must keep to beyond its shape, in upstream's words. Arguments of plugins have
+//! [`super::validate_args`]; what only shows when profiles are made of it [`super::validate_profiles`].
 
+use meta::Duration;
 use serde_json::Value;
 
+use super::validate_args;
 use super::{POINTS, SchedulerConfig};
-use crate::plugins;
 
-/// All findings, in upstream's words.
-pub(super) fn validate(value: &Value, config: &SchedulerConfig) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut invalid = |path: &str, value: String, why: &str| {
-        found.push(format!("{path}: Invalid value: {value}: {why}"));
-    };
-    let number = |field: &str| value[field].as_i64();
-    if let Some(parallelism) = number("parallelism").filter(|number| *number <= 0) {
-        invalid("parallelism", parallelism.to_string(), "should be an integer value greater than zero");
+/// Plugins that the API knew once.
+const REMOVED: [&str; 4] = ["AzureDiskLimits", "CinderLimits", "EBSLimits", "GCEPDLimits"];
+
+/// Findings, one a line.
+#[derive(Default)]
+pub(super) struct Findings(pub(super) Vec<String>);
+
+impl Findings {
+    /// A value, as Go prints it, that is not allowed.
+    pub(super) fn invalid(&mut self, path: &str, value: impl std::fmt::Display, why: &str) {
+        self.0.push(format!("{path}: Invalid value: {value}: {why}"));
     }
-    let percentage = |invalid: &mut dyn FnMut(&str, String, &str), path: &str, given: Option<i64>| {
-        if let Some(percentage) = given.filter(|given| !(0..=100).contains(given)) {
-            invalid(path, percentage.to_string(), "not in valid range [0-100]");
-        }
-    };
-    percentage(&mut invalid, "percentageOfNodesToScore", number("percentageOfNodesToScore"));
-    if let Some(seconds) = number("podInitialBackoffSeconds").filter(|seconds| *seconds <= 0) {
-        invalid("podInitialBackoffSeconds", seconds.to_string(), "must be greater than 0");
+
+    pub(super) fn required(&mut self, path: &str, why: &str) {
+        let colon = if why.is_empty() { "" } else { ": " };
+        self.0.push(format!("{path}: Required value{colon}{why}"));
     }
-    if config.pod_max_backoff < config.pod_initial_backoff {
-        invalid(
-            "podMaxBackoffSeconds",
-            config.pod_max_backoff.as_secs().to_string(),
-            "must be greater than or equal to PodInitialBackoffSeconds",
-        );
+
+    pub(super) fn forbidden(&mut self, path: &str, why: &str) {
+        self.0.push(format!("{path}: Forbidden: {why}"));
     }
-    let election = &config.leader_election;
-    if election.leader_elect {
-        let go = |duration: std::time::Duration| meta::go_quote(&format!("{}s", duration.as_secs_f64()));
-        if election.lease_duration <= election.renew_deadline {
-            invalid(
-                "leaderElection.leaseDuration",
-                go(election.lease_duration),
-                "LeaseDuration must be greater than RenewDeadline",
-            );
-        }
-        if election.renew_deadline <= election.retry_period {
-            invalid(
-                "leaderElection.renewDeadline",
-                go(election.renew_deadline),
-                "RenewDeadline must be greater than RetryPeriod",
-            );
-        }
+
+    pub(super) fn duplicate(&mut self, path: &str, value: impl std::fmt::Display) {
+        self.0.push(format!("{path}: Duplicate value: {value}"));
     }
-    if config.profiles.is_empty() {
-        found.push("profiles: Required value".into());
+
+    pub(super) fn unsupported(&mut self, path: &str, value: &str, supported: &[&str]) {
+        let supported: Vec<String> = supported.iter().map(|one| meta::go_quote(one)).collect();
+        let (value, supported) = (meta::go_quote(value), supported.join(", "));
+        self.0.push(format!("{path}: Unsupported value: {value}: supported values: {supported}"));
     }
-    for at in 0..config.profiles.len() {
-        profile_findings(value, config, at, &mut found);
-        let path = format!("profiles[{at}].percentageOfNodesToScore");
-        let mut invalid = |path: &str, value: String, why: &str| {
-            found.push(format!("{path}: Invalid value: {value}: {why}"));
-        };
-        percentage(&mut invalid, &path, value["profiles"][at]["percentageOfNodesToScore"].as_i64());
-    }
-    let mut binders = 0;
-    for (at, extender) in config.extenders.iter().enumerate() {
-        if !extender.prioritize_verb.is_empty() && extender.weight <= 0 {
-            found.push(format!(
-                "extenders[{at}].weight: Invalid value: {}: must have a positive weight applied to it",
-                extender.weight
-            ));
-        }
-        binders += usize::from(!extender.bind_verb.is_empty());
-    }
-    if binders > 1 {
-        found.push(format!("extenders: Invalid value: \"found {binders} extenders implementing bind\": only one extender can implement bind"));
-    }
-    found
 }
 
-fn profile_findings(value: &Value, config: &SchedulerConfig, at: usize, found: &mut Vec<String>) {
-    let profile = &config.profiles[at];
-    let path = format!("profiles[{at}]");
-    if profile.scheduler_name.is_empty() {
-        found.push(format!("{path}.schedulerName: Required value"));
+/// A list, empty where there is none.
+pub(super) fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// All findings.
+pub(super) fn validate(value: &Value, config: &SchedulerConfig) -> Vec<String> {
+    let mut found = Findings::default();
+    if let Some(burst) = value["clientConnection"]["burst"].as_i64().filter(|burst| *burst < 0) {
+        found.invalid("clientConnection.burst", burst, "must be non-negative");
     }
-    let twin = config.profiles[..at].iter().any(|other| other.scheduler_name == profile.scheduler_name);
-    if twin {
-        let name = meta::go_quote(&profile.scheduler_name);
-        found.push(format!("{path}.schedulerName: Duplicate value: {name}"));
+    if config.leader_election.leader_elect {
+        election(&value["leaderElection"], &mut found);
     }
-    for (point, set) in profile.plugins.sets() {
-        let mut seen: Vec<&str> = Vec::new();
-        for (name, _) in &set.enabled {
-            let upper = point.chars().next().map(|first| first.to_ascii_uppercase()).into_iter();
-            let interface =
-                format!("{}{}Plugin", upper.collect::<String>(), point.get(1..).unwrap_or_default());
-            match plugins::find(name) {
-                None if point == "multiPoint" => {
-                    found.push(format!("MultiPoint plugin {} does not exist", meta::go_quote(name)));
-                }
-                None => found.push(format!("{interface} {} does not exist", meta::go_quote(name))),
-                Some(entry) => {
-                    let fits =
-                        POINTS.iter().any(|(other, kind)| *other == point && entry.points.contains(kind));
-                    if point != "multiPoint" && !fits {
-                        let name = meta::go_quote(name);
-                        found.push(format!("plugin {name} does not extend {interface} plugin"));
-                    }
-                }
-            }
-            if seen.contains(&name.as_str()) {
-                found.push(format!(
-                    "plugin {} already registered as {}",
-                    meta::go_quote(name),
-                    meta::go_quote(&interface)
-                ));
-            }
-            seen.push(name);
+    if let Some(parallelism) = value["parallelism"].as_i64().filter(|number| *number <= 0) {
+        found.invalid("parallelism", parallelism, "should be an integer value greater than zero");
+    }
+    profiles(value, config, &mut found);
+    percentage("percentageOfNodesToScore", &value["percentageOfNodesToScore"], &mut found);
+    let initial = value["podInitialBackoffSeconds"].as_i64().unwrap_or(1);
+    if initial <= 0 {
+        found.invalid("podInitialBackoffSeconds", initial, "must be greater than 0");
+    }
+    let max = value["podMaxBackoffSeconds"].as_i64().unwrap_or(10);
+    if max < initial {
+        let why = "must be greater than or equal to PodInitialBackoffSeconds";
+        found.invalid("podMaxBackoffSeconds", max, why);
+    }
+    extenders(value, &mut found);
+    found.0
+}
+
+fn percentage(path: &str, given: &Value, found: &mut Findings) {
+    if let Some(percentage) = given.as_i64().filter(|given| !(0..=100).contains(given)) {
+        found.invalid(path, percentage, "not in valid range [0-100]");
+    }
+}
+
+fn election(given: &Value, found: &mut Findings) {
+    let duration = |field: &str, default: i64| {
+        let text = given[field].as_str().unwrap_or_default();
+        let given = Duration::parse(text).unwrap_or(Duration { nanos: 0 });
+        if given.nanos == 0 { Duration::from_secs(default) } else { given }
+    };
+    let lease = duration("leaseDuration", 15);
+    let renew = duration("renewDeadline", 10);
+    let retry = duration("retryPeriod", 2);
+    for (field, given) in [("leaseDuration", lease), ("renewDeadline", renew), ("retryPeriod", retry)] {
+        if given.nanos <= 0 {
+            found.invalid(&format!("leaderElection.{field}"), given, "must be greater than zero");
         }
     }
-    let given = value["profiles"][at]["pluginConfig"].as_array();
+    if lease.nanos <= renew.nanos {
+        found.invalid("leaderElection.leaseDuration", renew, "must be greater than `RenewDeadline`");
+    }
+    let lock = given["resourceLock"].as_str().unwrap_or_default();
+    if !matches!(lock, "" | "leases") {
+        let why = r#"resourceLock value must be "leases""#;
+        found.invalid("leaderElection.resourceLock", meta::go_quote(lock), why);
+    }
+}
+
+fn profiles(value: &Value, config: &SchedulerConfig, found: &mut Findings) {
+    let given = list(&value["profiles"]);
+    for (at, profile) in config.profiles.iter().enumerate() {
+        let path = format!("profiles[{at}]");
+        let document = given.get(at).unwrap_or(&Value::Null);
+        if profile.scheduler_name.is_empty() {
+            found.required(&format!("{path}.schedulerName"), "");
+        }
+        let score = &document["percentageOfNodesToScore"];
+        percentage(&format!("{path}.percentageOfNodesToScore"), score, found);
+        for (point, _) in POINTS {
+            for (at, one) in list(&document["plugins"][point]["enabled"]).iter().enumerate() {
+                let path = format!("{path}.plugins.{point}.enabled[{at}]");
+                removed(&path, one["name"].as_str().unwrap_or_default(), found);
+            }
+        }
+        plugin_config(&path, list(&document["pluginConfig"]), found);
+        let twin =
+            config.profiles[..at].iter().rposition(|other| other.scheduler_name == profile.scheduler_name);
+        if let Some(twin) = twin {
+            found.duplicate(&format!("{path}.schedulerName"), format_args!("profiles[{twin}].schedulerName"));
+        }
+    }
+    let [first, others @ ..] = given else { return };
+    let sort = |profile: &Value| go_plugin_set(&profile["plugins"]["queueSort"]);
+    let enabled = list(&first["plugins"]["queueSort"]["enabled"]).len();
+    if enabled > 1 {
+        let path = "profiles[0].plugins.queueSort.Enabled";
+        found.invalid(path, enabled, "only one queue sort plugin can be enabled");
+    }
+    for (at, other) in others.iter().enumerate() {
+        if sort(other) != sort(first) {
+            let path = format!("profiles[{}].plugins.queueSort", at + 1);
+            found.invalid(&path, sort(other), "must be the same for all profiles");
+        }
+    }
+}
+
+/// A set of plugins as Go prints the struct.
+fn go_plugin_set(set: &Value) -> String {
+    let plugins = |list: &Value| match list.as_array() {
+        None => "[]config.Plugin(nil)".to_owned(),
+        Some(list) => {
+            let each = list.iter().map(|one| {
+                let name = meta::go_quote(one["name"].as_str().unwrap_or_default());
+                format!("config.Plugin{{Name:{name}, Weight:{}}}", one["weight"].as_i64().unwrap_or(0))
+            });
+            format!("[]config.Plugin{{{}}}", each.collect::<Vec<_>>().join(", "))
+        }
+    };
+    format!(
+        "config.PluginSet{{Enabled:{}, Disabled:{}}}",
+        plugins(&set["enabled"]),
+        plugins(&set["disabled"])
+    )
+}
+
+fn removed(path: &str, name: &str, found: &mut Findings) -> bool {
+    if !REMOVED.contains(&name) {
+        return false;
+    }
+    let why = r#"was invalid in version "kubescheduler.config.k8s.io/v1" (KubeSchedulerConfiguration is version "kubescheduler.config.k8s.io/v1")"#;
+    found.invalid(path, meta::go_quote(name), why);
+    true
+}
+
+fn plugin_config(path: &str, given: &[Value], found: &mut Findings) {
     let mut names: Vec<&str> = Vec::new();
-    for (index, one) in given.into_iter().flatten().enumerate() {
+    for (at, one) in given.iter().enumerate() {
         let name = one["name"].as_str().unwrap_or_default();
-        let path = format!("{path}.pluginConfig[{index}]");
+        let path = format!("{path}.pluginConfig[{at}]");
         if names.contains(&name) {
-            found.push(format!("{path}: Duplicate value: {}", meta::go_quote(name)));
+            found.duplicate(&path, meta::go_quote(name));
         }
         names.push(name);
-        args_findings(name, &one["args"], &format!("{path}.args"), found);
+        if !removed(&path, name, found) {
+            validate_args::findings(name, &one["args"], &format!("{path}.args"), found);
+        }
     }
 }
 
-fn args_findings(plugin: &str, args: &Value, path: &str, found: &mut Vec<String>) {
-    let mut range = |value: &Value, field: &str, low: i64, high: i64| {
-        if let Some(number) = value.as_i64().filter(|number| !(low..=high).contains(number)) {
-            found.push(format!("{path}.{field}: Invalid value: {number}: not in valid range [{low}-{high}]"));
+fn extenders(value: &Value, found: &mut Findings) {
+    let mut binders = 0;
+    let mut managed: Vec<&str> = Vec::new();
+    for (at, extender) in list(&value["extenders"]).iter().enumerate() {
+        let path = format!("extenders[{at}]");
+        let has = |verb: &str| extender[verb].as_str().is_some_and(|verb| !verb.is_empty());
+        let weight = extender["weight"].as_i64().unwrap_or(0);
+        if has("prioritizeVerb") && weight <= 0 {
+            found.invalid(&format!("{path}.weight"), weight, "must have a positive weight applied to it");
         }
-    };
-    match plugin {
-        "InterPodAffinity" => range(&args["hardPodAffinityWeight"], "hardPodAffinityWeight", 0, 100),
-        "DefaultPreemption" => {
-            range(&args["minCandidateNodesPercentage"], "minCandidateNodesPercentage", 0, 100);
-            if let Some(number) = args["minCandidateNodesAbsolute"].as_i64().filter(|number| *number < 0) {
-                found.push(format!(
-                    "{path}.minCandidateNodesAbsolute: Invalid value: {number}: not in valid range [0, inf)"
-                ));
+        binders += usize::from(has("bindVerb"));
+        for (at, resource) in list(&extender["managedResources"]).iter().enumerate() {
+            let path = format!("{path}.managedResources[{at}].name");
+            let name = resource["name"].as_str().unwrap_or_default();
+            let malformed = meta::names::qualified_name(name);
+            let quoted = meta::go_quote(name);
+            for why in &malformed {
+                found.invalid(&path, &quoted, why);
             }
-        }
-        "NodeResourcesFit" => {
-            let strategy = &args["scoringStrategy"];
-            for (at, one) in strategy["resources"].as_array().into_iter().flatten().enumerate() {
-                range(&one["weight"], &format!("scoringStrategy.resources[{at}].weight"), 0, 100);
+            if malformed.is_empty() && !crate::plugins::fit::is_extended(name) {
+                found.invalid(&path, &quoted, "is an invalid extended resource name");
             }
-            let kind = strategy["type"].as_str().unwrap_or("LeastAllocated");
-            if !["LeastAllocated", "MostAllocated", "RequestedToCapacityRatio"].contains(&kind) {
-                found.push(format!(
-                    "{path}.scoringStrategy.type: Unsupported value: {}: supported values: \"LeastAllocated\", \"MostAllocated\", \"RequestedToCapacityRatio\"",
-                    meta::go_quote(kind)
-                ));
+            if managed.contains(&name) {
+                found.invalid(&path, &quoted, "duplicate extender managed resource name");
             }
-            if kind == "RequestedToCapacityRatio" {
-                shape_findings(&strategy["requestedToCapacityRatio"]["shape"], path, found);
-            }
+            managed.push(name);
         }
-        "PodTopologySpread" => spread_findings(args, path, found),
-        _ => {}
     }
-}
-
-fn shape_findings(shape: &Value, path: &str, found: &mut Vec<String>) {
-    let path = format!("{path}.scoringStrategy.requestedToCapacityRatio.shape");
-    let points = shape.as_array().map_or(&[][..], Vec::as_slice);
-    if points.is_empty() {
-        found.push(format!("{path}: Required value: at least one point must be specified"));
-    }
-    let mut before = -1;
-    for (at, point) in points.iter().enumerate() {
-        let utilization = point["utilization"].as_i64().unwrap_or(0);
-        let score = point["score"].as_i64().unwrap_or(0);
-        if !(0..=100).contains(&utilization) {
-            found.push(format!(
-                "{path}[{at}].utilization: Invalid value: {utilization}: not in valid range [0-100]"
-            ));
-        } else if utilization <= before {
-            found.push(format!("{path}[{at}].utilization: Invalid value: {utilization}: utilization values must be sorted in increasing order"));
-        }
-        if !(0..=10).contains(&score) {
-            found.push(format!("{path}[{at}].score: Invalid value: {score}: not in valid range [0-10]"));
-        }
-        before = utilization;
-    }
-}
-
-fn spread_findings(args: &Value, path: &str, found: &mut Vec<String>) {
-    let kind = args["defaultingType"].as_str().unwrap_or("System");
-    let constraints = args["defaultConstraints"].as_array().map_or(&[][..], Vec::as_slice);
-    if !["List", "System"].contains(&kind) {
-        found.push(format!(
-            "{path}.defaultingType: Unsupported value: {}: supported values: \"System\", \"List\"",
-            meta::go_quote(kind)
-        ));
-    }
-    if kind == "System" && !constraints.is_empty() {
-        found.push(format!(
-            "{path}.defaultingType: Invalid value: \"System\": when .defaultConstraints are specified"
-        ));
-    }
-    for (at, one) in constraints.iter().enumerate() {
-        let path = format!("{path}.defaultConstraints[{at}]");
-        if let Some(skew) = one["maxSkew"].as_i64().filter(|skew| *skew <= 0) {
-            found.push(format!("{path}.maxSkew: Invalid value: {skew}: not in valid range (0, inf)"));
-        }
-        if one["topologyKey"].as_str().unwrap_or_default().is_empty() {
-            found.push(format!("{path}.topologyKey: Required value: can not be empty"));
-        }
-        if !one["labelSelector"].is_null() {
-            found.push(format!("{path}.labelSelector: Forbidden: constraint must not define a selector, as they deduced for each pod"));
-        }
+    if binders > 1 {
+        let value = format!("\"found {binders} extenders implementing bind\"");
+        found.invalid("extenders", value, "only one extender can implement bind");
     }
 }

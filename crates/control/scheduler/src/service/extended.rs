@@ -1,13 +1,13 @@
 //! A scheduling cycle in which extenders have a say: the state is locked between their answers, never during them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use meta::Str;
-use serde_json::json;
 use types::core::v1::Node;
 
-use super::extender::Extender;
+use super::extender::{Extender, Sacrifice};
 use super::{Next, Scheduler, metrics};
 use crate::core::best;
 use crate::failure::Failure;
@@ -71,7 +71,8 @@ impl Scheduler {
                             failure.refuse(*index, refusal);
                         }
                     }
-                    nodes.retain(|(_, node)| left.nodes.contains(&node.metadata.name));
+                    let kept: HashSet<Str> = left.nodes.into_iter().collect();
+                    nodes.retain(|(_, node)| kept.contains(&node.metadata.name));
                 }
                 Err(error) if extender.config.ignorable => {
                     tracing::warn!(extender = %extender.config.url_prefix, %error, "an extender was ignored");
@@ -103,26 +104,62 @@ impl Scheduler {
                 break;
             }
             let names = self.names(&candidates);
-            let victims = names.iter().zip(&candidates).map(|(name, candidate)| {
-                let uids = candidate.victims.iter().map(|victim| json!({"UID": victim.uid().as_str()}));
-                let victims = json!({
-                    "Pods": uids.collect::<Vec<_>>(),
-                    "NumPDBViolations": candidate.pdb_violations,
-                });
-                (name.to_string(), victims)
-            });
-            let asked = serde_json::Value::Object(victims.collect());
-            match extender.preempt(&popped.pod.pod, &asked).await {
-                Ok(agreed) => {
-                    let mut names = names.iter();
-                    candidates.retain(|_| names.next().is_some_and(|name| agreed.contains(name)));
+            let asked: Vec<(Str, Arc<Candidate>)> =
+                names.into_iter().zip(candidates.iter().cloned()).collect();
+            let ignorable = extender.config.ignorable;
+            let said = extender.preempt(&popped.pod.pod, &asked).await;
+            match said.and_then(|said| self.sacrifices(extender, &asked, said)) {
+                Ok(left) => candidates = left,
+                Err(error) if ignorable => {
+                    tracing::warn!(extender = %extender.config.url_prefix, %error, "an extender was ignored");
                 }
-                Err(_) if extender.config.ignorable => {}
-                Err(_) => candidates.clear(),
+                Err(error) => {
+                    failure.post_filter = format!("preemption: {error}");
+                    candidates.clear();
+                }
             }
         }
         let now = self.now();
         self.state.lock().fail(popped, failure, candidates, tie, now)
+    }
+
+    /// The candidates that an extender left, with the victims that it chose among the pods of their nodes.
+    fn sacrifices(
+        &self,
+        extender: &Extender,
+        asked: &[(Str, Arc<Candidate>)],
+        said: Vec<Sacrifice>,
+    ) -> Result<Vec<Arc<Candidate>>, String> {
+        let state = self.state.lock();
+        let snapshot = &state.core.snapshot;
+        let mut left = Vec::new();
+        for Sacrifice { node, pods, pdb_violations } in said {
+            let Some(index) = snapshot.index_of(&node) else {
+                return Err(format!("nodeinfo not found for node name {node:?}"));
+            };
+            let mut victims = Vec::new();
+            for uid in pods {
+                let victim = snapshot.pod(&uid).filter(|(_, place)| *place == index);
+                let Some((victim, _)) = victim else {
+                    let url = &extender.config.url_prefix;
+                    return Err(format!(
+                        "extender: {url} claims to preempt pod (UID: &{{{uid}}}) on node: {node}, but the pod is not found on that node"
+                    ));
+                };
+                victims.push(victim.clone());
+            }
+            if victims.is_empty() {
+                if extender.config.ignorable {
+                    continue;
+                }
+                return Err(format!("expected at least one victim pod on node {node:?}"));
+            }
+            // A node that was no candidate is none now.
+            if let Some((_, candidate)) = asked.iter().find(|(name, _)| *name == node) {
+                left.push(Arc::new(candidate.with_victims(victims, pdb_violations)));
+            }
+        }
+        Ok(left)
     }
 
     fn names(&self, candidates: &[Arc<Candidate>]) -> Vec<Str> {

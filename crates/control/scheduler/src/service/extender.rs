@@ -1,8 +1,10 @@
 //! Extenders: HTTP servers that filter, score, preempt and bind along (the v1 extender API).
 //!
-//! An extender is not trusted: what it answers about nodes that it was not asked about is ignored, an answer that takes too
-//! long or is too large is none, and one that is not ignorable fails the attempt instead of the scheduler.
+//! An extender is not trusted: a filtered node that it was not asked about makes its answer an error, scores and reasons for
+//! such nodes are ignored, an answer that takes too long or is too large is none, and one that is not ignorable fails the
+//! attempt instead of the scheduler.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,9 +15,10 @@ use meta::{Codec, Str};
 use serde_json::{Value, json};
 use types::core::v1::{Node, Pod};
 
-use crate::config::ExtenderConfig;
+use crate::config::{ExtenderConfig, Pem};
 use crate::plugin::SCORE_MAX;
 use crate::pod_info::PodInfo;
+use crate::preemption::Candidate;
 
 /// Largest answer.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -33,6 +36,22 @@ pub(super) struct Extender {
 pub(super) struct Left {
     pub(super) nodes: Vec<Str>,
     pub(super) failed: Vec<(Str, String, bool)>,
+}
+
+/// A node that an extender lets preemption take, with the pods that have to go.
+pub(super) struct Sacrifice {
+    pub(super) node: Str,
+    pub(super) pods: Vec<Str>,
+    pub(super) pdb_violations: usize,
+}
+
+/// PEM from where the configuration says; `None` when it says nothing.
+fn read(pem: &Pem) -> Result<Option<Vec<u8>>, String> {
+    match (&pem.data[..], pem.file.as_str()) {
+        ([], "") => Ok(None),
+        ([], file) => std::fs::read(file).map(Some).map_err(|error| format!("open {file}: {error}")),
+        (data, _) => Ok(Some(data.to_owned())),
+    }
 }
 
 /// A field by its Go name, in whatever case the extender writes it.
@@ -56,13 +75,17 @@ impl Extender {
             .url_prefix
             .parse()
             .map_err(|error| format!("extender {:?}: {error}", config.url_prefix))?;
+        let tls = &config.tls;
+        let scheme = if config.enable_https { "https" } else { uri.scheme_str().unwrap_or("http") };
+        let authority = read(&tls.authority)?;
+        let insecure = tls.insecure || config.enable_https && authority.is_none();
         let server = RemoteConfig {
-            server: format!(
-                "{}://{}",
-                uri.scheme_str().unwrap_or("http"),
-                uri.authority().map_or("", |authority| authority.as_str())
-            ),
+            server: format!("{scheme}://{}", uri.authority().map_or("", |authority| authority.as_str())),
             user_agent: "kube-scheduler".into(),
+            certificate_authority: authority.filter(|_| !insecure),
+            insecure_skip_tls_verify: insecure,
+            tls_server_name: (!tls.server_name.is_empty()).then(|| tls.server_name.clone()),
+            client_certificate: read(&tls.certificate)?.zip(read(&tls.key)?),
             ..RemoteConfig::default()
         };
         let remote = Remote::new(server).map_err(|error| error.to_string())?;
@@ -88,20 +111,24 @@ impl Extender {
             .header("content-type", "application/json")
             .body(Bytes::from(body.to_string()))
             .map_err(|error| error.to_string())?;
+        let url = format!("{}/{verb}", self.config.url_prefix.trim_end_matches('/'));
         let exchange = async {
-            let response = self.remote.send(request).await.map_err(|error| error.to_string())?;
+            let response =
+                self.remote.send(request).await.map_err(|error| format!("Post {url:?}: {error}"))?;
             let status = response.status();
-            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-            let body = body.map_err(|error| error.to_string())?.to_bytes();
-            if !status.is_success() {
-                let url = &self.config.url_prefix;
+            // Upstream takes nothing but 200. Where a redirect leads to was not configured, so nobody goes there.
+            if status != http::StatusCode::OK {
                 return Err(format!("failed {verb} with extender at URL {url}, code {}", status.as_u16()));
             }
+            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+            let body = body.map_err(|error| error.to_string())?.to_bytes();
             serde_json::from_slice(&body).map_err(|error| error.to_string())
         };
         match tokio::time::timeout(self.config.http_timeout, exchange).await {
             Ok(answer) => answer,
-            Err(_) => Err(format!("Post {:?}: context deadline exceeded", self.config.url_prefix)),
+            Err(_) => Err(format!(
+                "Post {url:?}: context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
+            )),
         }
     }
 
@@ -125,7 +152,8 @@ impl Extender {
         if !error.is_empty() {
             return Err(error.to_owned());
         }
-        let asked = |name: &str| nodes.iter().find(|node| node.metadata.name == *name);
+        let names: HashSet<&str> = nodes.iter().map(|node| node.metadata.name.as_str()).collect();
+        let asked = |name: &str| names.contains(name);
         let left: Vec<&str> = match field(&answer, "NodeNames").as_array() {
             Some(names) if self.config.node_cache_capable => names.iter().filter_map(Value::as_str).collect(),
             _ => field(field(&answer, "Nodes"), "items")
@@ -135,15 +163,16 @@ impl Extender {
                 .filter_map(|node| node["metadata"]["name"].as_str())
                 .collect(),
         };
-        if let Some(stranger) = left.iter().find(|name| asked(name).is_none()) {
+        if let Some(stranger) = left.iter().find(|name| !asked(name)) {
             return Err(format!(
-                "extender claims a filtered node {stranger:?} which is not found in the input node list"
+                "extender {:?} claims a filtered node {stranger:?} which is not found in the input node list",
+                self.config.url_prefix
             ));
         }
         let mut failed = Vec::new();
         for (name, resolvable) in [("FailedNodes", true), ("FailedAndUnresolvableNodes", false)] {
             for (node, reason) in field(&answer, name).as_object().into_iter().flatten() {
-                if asked(node).is_some() {
+                if asked(node) {
                     failed.push((
                         Str::from(node.as_str()),
                         reason.as_str().unwrap_or_default().to_owned(),
@@ -161,27 +190,59 @@ impl Extender {
             Ok(answer) => answer,
             Err(error) => return tracing::warn!(extender = %self.config.url_prefix, %error, "no scores"),
         };
+        let places: HashMap<&str, usize> =
+            nodes.iter().enumerate().map(|(at, node)| (node.metadata.name.as_str(), at)).collect();
         for one in answer.as_array().into_iter().flatten() {
             let host = field(one, "Host").as_str().unwrap_or_default();
-            let score = field(one, "Score").as_i64().unwrap_or(0).clamp(0, EXTENDER_SCORE_MAX);
-            if let Some(at) = nodes.iter().position(|node| node.metadata.name == host) {
-                sums[at] = sums[at].saturating_add(
-                    (score * (SCORE_MAX / EXTENDER_SCORE_MAX)).saturating_mul(self.config.weight),
-                );
+            let score = field(one, "Score").as_i64().unwrap_or(0);
+            if let Some(at) = places.get(host) {
+                let points = score.saturating_mul(self.config.weight);
+                let points = points.saturating_mul(SCORE_MAX / EXTENDER_SCORE_MAX);
+                sums[*at] = sums[*at].saturating_add(points);
             }
         }
     }
 
-    /// Which of the candidates it agrees to.
+    /// What it makes of the candidates: the nodes that it leaves, with the pods that have to go there.
     ///
     /// # Errors
     /// That it does not answer.
-    pub(super) async fn preempt(&self, pod: &Pod, candidates: &Value) -> Result<Vec<Str>, String> {
-        let args =
-            json!({"Pod": json_of(pod), "NodeNameToVictims": null, "NodeNameToMetaVictims": candidates});
+    pub(super) async fn preempt(
+        &self,
+        pod: &Pod,
+        candidates: &[(Str, Arc<Candidate>)],
+    ) -> Result<Vec<Sacrifice>, String> {
+        let victims = |candidate: &Candidate| -> Vec<Value> {
+            let each = candidate.victims.iter();
+            match self.config.node_cache_capable {
+                true => each.map(|victim| json!({"UID": victim.uid().as_str()})).collect(),
+                false => each.map(|victim| json_of(&*victim.pod)).collect(),
+            }
+        };
+        let by_node = candidates.iter().map(|(node, candidate)| {
+            let pods = victims(candidate);
+            (node.to_string(), json!({"Pods": pods, "NumPDBViolations": candidate.pdb_violations}))
+        });
+        let (mut full, mut names) = (Value::Null, Value::Null);
+        let given = match self.config.node_cache_capable {
+            true => &mut names,
+            false => &mut full,
+        };
+        *given = Value::Object(by_node.collect());
+        let args = json!({"Pod": json_of(pod), "NodeNameToVictims": full, "NodeNameToMetaVictims": names});
         let answer = self.send(&self.config.preempt_verb, &args).await?;
         let nodes = field(&answer, "NodeNameToMetaVictims").as_object().into_iter().flatten();
-        Ok(nodes.map(|(node, _)| Str::from(node.as_str())).collect())
+        let sacrifice = |(node, victims): (&String, &Value)| Sacrifice {
+            node: node.as_str().into(),
+            pods: field(victims, "Pods")
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|pod| field(pod, "UID").as_str().map(Str::from))
+                .collect(),
+            pdb_violations: field(victims, "NumPDBViolations").as_u64().unwrap_or(0) as usize,
+        };
+        Ok(nodes.map(sacrifice).collect())
     }
 
     /// Binds the pod.

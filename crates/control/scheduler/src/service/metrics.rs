@@ -23,6 +23,7 @@ struct Metrics {
     handling: HistogramFamily,
     flushed: CounterFamily,
     claims: CounterFamily,
+    permits: HistogramFamily,
 }
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(|| Metrics {
@@ -100,7 +101,18 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(|| Metrics {
         "[ALPHA] Number of ResourceClaims creation requests within scheduler",
         &["status"],
     ),
+    permits: telemetry::histogram(
+        "scheduler_permit_wait_duration_seconds",
+        "[ALPHA] Duration of waiting on permit.",
+        &["result"],
+        &exponential_buckets(0.001, 2.0, 15),
+    ),
 });
+
+/// A pod waited for the word of Permit plugins. The result is the code of what they said.
+pub(super) fn permit_awaited(result: &str, took: Duration) {
+    METRICS.permits.with(&[result]).observe_duration(took);
+}
 
 /// A claim for extended resources was to be created.
 pub(super) fn claim_created(good: bool) {

@@ -8,7 +8,7 @@ use meta::Str;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::{Reserved, Scheduler};
+use super::{Reserved, Scheduler, metrics};
 use crate::plugin::{Permit, Plugin};
 use crate::pod_info::PodInfo;
 
@@ -96,6 +96,7 @@ impl Scheduler {
             verdict: Some(sender),
         };
         let uid = reserved.pod.uid().clone();
+        let since = self.now();
         self.waiting.0.lock().insert(uid.clone(), waiting);
         // Those that the plugins wait for may have come before this one was known to wait.
         plugins.iter().for_each(|plugin| plugin.waits(&reserved.pod));
@@ -107,6 +108,8 @@ impl Scheduler {
             }
         };
         self.waiting.0.lock().remove(&uid);
+        let result = if outcome.is_ok() { "Success" } else { "Unschedulable" };
+        metrics::permit_awaited(result, self.now().saturating_sub(since));
         outcome
     }
 }
