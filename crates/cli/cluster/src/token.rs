@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::scheduler::config::go_duration;
 use anyhow::{Context, Result, ensure};
 use call::{DeleteOptions, ListOptions};
 use client::{Client, remote};
@@ -56,7 +55,8 @@ pub enum TokenCommand {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    go_duration(text).filter(|_| !text.is_empty()).ok_or_else(|| format!("{text:?} is no duration"))
+    let duration = meta::Duration::parse(text).ok().filter(|duration| duration.nanos >= 0);
+    Ok(duration.ok_or_else(|| format!("{text:?} is no duration"))?.to_std())
 }
 
 /// Runs the command as the cluster's administrator.

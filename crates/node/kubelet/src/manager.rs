@@ -42,6 +42,15 @@ impl Pods {
         self.workers.lock().values().map(|handle| handle.status.borrow().clone()).collect()
     }
 
+    /// Pods that count when another asks for room. One that the API has forgotten does not: it ends as fast as it can, and
+    /// the scheduler has given its place away.
+    pub fn active(&self) -> Vec<Arc<Pod>> {
+        let workers = self.workers.lock();
+        let pods =
+            workers.values().filter(|handle| !handle.gone).map(|handle| handle.status.borrow().clone());
+        pods.filter(|pod| !matches!(pod.status.phase.as_str(), "Succeeded" | "Failed")).collect()
+    }
+
     /// A pod by name.
     pub fn find(&self, namespace: &str, name: &str) -> Option<Arc<Pod>> {
         self.list().into_iter().find(|p| p.metadata.namespace == namespace && p.metadata.name == name)
@@ -54,7 +63,7 @@ impl Pods {
 
     /// Sends a pod's worker a message.
     pub fn send(&self, uid: &str, msg: Msg) {
-        if let Some(handle) = self.workers.lock().get(uid) {
+        if let Some(handle) = self.workers.lock().get_mut(uid) {
             handle.send(msg);
         }
     }
@@ -235,8 +244,7 @@ impl Manager {
         if ended || pod.status.start_time.is_some() || pod.metadata.deletion_timestamp.is_some() {
             return None;
         }
-        let alive = |p: &Arc<Pod>| !matches!(p.status.phase.as_str(), "Succeeded" | "Failed");
-        let others: Vec<_> = self.pods.list().into_iter().filter(alive).collect();
+        let others = self.pods.active();
         let node = self.shared.node.read().clone();
         let allocatable = with_extended(self.shared.allocatable.clone(), &node.status.allocatable);
         admission::admit(pod, &others, &node, &allocatable, self.max_pods).err()
@@ -269,7 +277,7 @@ impl Manager {
     }
 
     fn tell_all(&self, msg: impl Fn() -> Msg) {
-        for handle in self.pods.workers.lock().values() {
+        for handle in self.pods.workers.lock().values_mut() {
             handle.send(msg());
         }
     }

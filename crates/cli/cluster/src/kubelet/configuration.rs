@@ -6,7 +6,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ::scheduler::config::go_duration;
 use kubelet::{LogLimits, Policy};
 use meta::Quantity;
 use serde_json::{Map, Value};
@@ -330,10 +329,8 @@ impl Checked {
             Shape::Text => value.is_string(),
             Shape::Duration => {
                 let Some(text) = value.as_str() else { return self.wrong(value, path, "string") };
-                let unsigned = text.strip_prefix('-').unwrap_or(text);
-                if unsigned.is_empty() || go_duration(unsigned).is_none() {
-                    let said = format!("time: invalid duration {}", meta::go_quote(text));
-                    self.wrong.get_or_insert(said);
+                if let Err(error) = meta::Duration::parse(text) {
+                    self.wrong.get_or_insert_with(|| error.to_string());
                 }
                 true
             }
@@ -496,8 +493,9 @@ fn policy(value: &Value, mode: &str) -> Policy {
     let mut policy = Policy::default();
     let (authentication, authorization) = (&value["authentication"], &value["authorization"]["webhook"]);
     let take = |value: &Value, into: &mut Duration| {
-        if let Some(given) = value.as_str().and_then(go_duration).filter(|given| !given.is_zero()) {
-            *into = given;
+        let given = value.as_str().and_then(|text| meta::Duration::parse(text).ok());
+        if let Some(given) = given.filter(|given| given.nanos > 0) {
+            *into = given.to_std();
         }
     };
     policy.anonymous = authentication["anonymous"]["enabled"].as_bool().unwrap_or(policy.anonymous);

@@ -83,12 +83,15 @@ pub struct Handle {
     inbox: mpsc::UnboundedSender<Msg>,
     /// The status as last computed, for the kubelet's own API.
     pub status: watch::Receiver<Arc<Pod>>,
+    /// The API has the pod no more; what is left of it is about to end.
+    pub gone: bool,
     _task: env::Task,
 }
 
 impl Handle {
     /// Hands over news; a worker that has finished needs none.
-    pub fn send(&self, msg: Msg) {
+    pub fn send(&mut self, msg: Msg) {
+        self.gone |= matches!(msg, Msg::Gone(_));
         let _ = self.inbox.send(msg);
     }
 }
@@ -113,7 +116,7 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed, finished: mpsc::UnboundedSender<St
         worker.run(news).await;
         let _ = finished.send(uid);
     });
-    Handle { inbox, status, _task: task }
+    Handle { inbox, status, gone: false, _task: task }
 }
 
 /// The state of one pod's worker.

@@ -32,13 +32,6 @@ pub(super) fn mounts(e: &mut Errs, list: &Path<'_>, c: &View<'_>, scope: &Scope<
                 "must not already exist as a path in volumeDevices",
             );
         }
-        if volume.is_some_and(|v| v.image.is_some()) {
-            for (field, value) in [("subPath", &mount.sub_path), ("subPathExpr", &mount.sub_path_expr)] {
-                if !value.is_empty() {
-                    e.invalid(&at.child(field), value, "not allowed in image volume sources");
-                }
-            }
-        }
         if !mount.sub_path.is_empty() {
             descending_path(e, &list.child("subPath"), &mount.sub_path);
         }
