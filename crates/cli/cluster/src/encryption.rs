@@ -80,7 +80,10 @@ async fn follow(encryption: Arc<Encryption>, store: Arc<Embedded>, mut watch: Op
             }
         };
         tokio::select! {
-            () = encryption.rotated() => store.rewrite(),
+            () = encryption.rotated() => {
+                encryption::read_again(&encryption, &store).await;
+                store.rewrite();
+            }
             changed = changed => {
                 if let Err(error) = changed {
                     tracing::error!(%error, "the encryption configuration can no longer be watched");
@@ -95,6 +98,7 @@ async fn follow(encryption: Arc<Encryption>, store: Arc<Embedded>, mut watch: Op
                 match encryption.reload().await {
                     Ok(()) => {
                         tracing::info!("the encryption configuration has changed, everything is written anew");
+                        encryption::read_again(&encryption, &store).await;
                         store.rewrite();
                     }
                     Err(error) => tracing::error!(%error, "the changed encryption configuration is not used"),

@@ -5,6 +5,7 @@
 //! other can read: `k8s:enc:aescbc:v1:<key>:`, `aesgcm`, `secretbox`, and `k8s:enc:kms:v2:<name>:` with an envelope whose
 //! key a KMS plugin keeps. Whatever is written is encrypted by the first provider; the others are only read with.
 
+mod again;
 mod configuration;
 mod kms;
 mod provider;
@@ -12,5 +13,6 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
+pub use again::read_again;
 pub use configuration::{Configuration, ConfigurationError};
 pub use rules::{Encryption, EncryptionError};

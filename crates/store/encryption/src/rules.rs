@@ -73,6 +73,18 @@ impl Rules {
         Ok(rules)
     }
 
+    /// How the KMS plugins are; `None` where there are none.
+    fn health(&self) -> Option<Result<(), String>> {
+        if self.kms.is_empty() {
+            return None;
+        }
+        let unwell = self.kms.iter().filter_map(|provider| match &**provider {
+            Provider::Kms(kms) => kms.health().err(),
+            _ => None,
+        });
+        Some(joined(unwell.collect()).map_or(Ok(()), Err))
+    }
+
     fn of(&self, group: &str, resource: &str) -> &[Arc<Provider>] {
         let rule =
             |group: &str, resource: &str| self.by_resource.get(&(group.to_owned(), resource.to_owned()));
@@ -116,10 +128,11 @@ impl std::fmt::Debug for Encryption {
 }
 
 impl Encryption {
-    /// As a file says. Waits for KMS plugins that are not there yet, for half a minute.
+    /// As a file says. KMS plugins that are not there yet may come later, see [`Encryption::health`] and
+    /// [`Encryption::rotated`].
     ///
     /// # Errors
-    /// When the file is unusable or a plugin does not come.
+    /// When the file is unusable.
     pub async fn load(path: &Path, env: &Env) -> Result<Arc<Self>, EncryptionError> {
         let rotated = Arc::new(Notify::new());
         let rules = Rules::build(&Configuration::load(path)?, env, &rotated).await?;
@@ -139,9 +152,10 @@ impl Encryption {
     /// Takes over what the file says now. What is wrong with it leaves everything as it was.
     ///
     /// # Errors
-    /// As [`Encryption::load`].
+    /// As [`Encryption::load`], and when a KMS plugin is not well: what is in use goes on then.
     pub async fn reload(&self) -> Result<(), EncryptionError> {
         let rules = Rules::build(&Configuration::load(&self.path)?, &self.env, &self.rotated).await?;
+        rules.health().map_or(Ok(()), |health| health.map_err(EncryptionError::Build))?;
         self.rules.store(Arc::new(rules));
         Ok(())
     }
@@ -151,22 +165,14 @@ impl Encryption {
         &self.path
     }
 
-    /// Waits until a KMS plugin has another key, so that everything should be written anew.
+    /// Waits until a KMS plugin has another key, or is well for the first time, so that everything should be written anew.
     pub async fn rotated(&self) {
         self.rotated.notified().await;
     }
 
     /// How the KMS plugins are; `None` where there are none.
     pub fn health(&self) -> Option<Result<(), String>> {
-        let rules = self.rules.load();
-        if rules.kms.is_empty() {
-            return None;
-        }
-        let unwell = rules.kms.iter().filter_map(|provider| match &**provider {
-            Provider::Kms(kms) => kms.health().err(),
-            _ => None,
-        });
-        Some(joined(unwell.collect()).map_or(Ok(()), Err))
+        self.rules.load().health()
     }
 
     /// Group and resource of a key of the store.

@@ -453,3 +453,51 @@ async fn a_plugin_that_is_unwell_stops_writes_in_time() {
     let refused = encryption.seal(PLACE, b"v").expect_err("expired");
     assert!(refused.starts_with("encryptedDEKSource with keyID hash \"sha256:"), "{refused}");
 }
+
+/// A plugin comes later than the server, on whose disk there are values of its key.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_may_come_later_than_the_server() {
+    use mvcc::{Embedded, Options, Put, Store};
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let (socket, disk) = (folder.path().join("kms.sock"), folder.path().join("store"));
+    let plugin = format!("- kms: {{apiVersion: v2, name: v, endpoint: 'unix://{}'}}", socket.display());
+    let file = write(folder.path(), &of("secrets", &[plugin]));
+    let text = |revision: &str| format!(r#"{{"metadata":{{"name":"a","resourceVersion":"{revision}"}}}}"#);
+    let open = async |encryption: Arc<Encryption>| {
+        let (disk, env) = (disk.clone(), Env::real());
+        let opened = move || Embedded::open_sealed(&disk, &env, &Options::default(), encryption);
+        Arc::new(tokio::task::spawn_blocking(opened).await.expect("no panic").expect("a store"))
+    };
+    {
+        let _mock = serve(&socket);
+        let store = open(Encryption::load(&file, &Env::real()).await.expect("a usable file")).await;
+        let (key, value) = (PLACE.to_vec(), text(""));
+        let stamp_at = value.find("\"}}");
+        store.create(Put { stamp_at, ..Put::new(key, value) }).await.expect("stored");
+    }
+    std::fs::remove_file(&socket).expect("removed");
+
+    let encryption = Encryption::load(&file, &Env::real()).await.expect("the plugin is not waited for");
+    let why = encryption.health().and_then(Result::err).expect("unwell");
+    assert!(
+        why.starts_with("failed to perform status section of the healthz check for KMS Provider v"),
+        "{why}"
+    );
+    assert_eq!(encryption.seal(PLACE, b"v").expect_err("no key"), "got unexpected nil transformer");
+    assert!(encryption.reload().await.is_err(), "what is not there is not taken over");
+    let store = open(encryption.clone()).await;
+    let before = store.get_now(PLACE, None).expect("a version").kv.expect("kept");
+    assert!(before.payload.is_some() && before.value.starts_with(b"k8s:enc:kms:v2:v:"));
+    let why = opened(&encryption, PLACE, &before.value);
+    assert!(why.starts_with("failed to decrypt DEK, error: failed to perform status section"), "{why}");
+
+    std::fs::remove_file(&socket).unwrap_or_default();
+    let _mock = serve(&socket);
+    encryption.rotated().await;
+    assert_eq!(encryption.health(), Some(Ok(())));
+    crate::read_again(&encryption, &store).await;
+    let after = store.get_now(PLACE, None).expect("a version").kv.expect("kept");
+    assert!(after.payload.is_none() && after.mod_revision > before.mod_revision);
+    assert_eq!(after.value, text(&after.mod_revision.to_string()), "the object knows its new revision");
+}

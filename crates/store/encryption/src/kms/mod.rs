@@ -29,9 +29,9 @@ const WELL: Duration = Duration::from_secs(60);
 const UNWELL: Duration = Duration::from_secs(10);
 /// How long a seed is written with after the plugin was last well.
 const WRITES: Duration = Duration::from_secs(180);
-/// How often a plugin is asked when the server starts, before that fails.
-const FIRST_ATTEMPTS: u32 = 30;
-/// Between these.
+/// How often a plugin is asked at first, before the server goes on without it.
+const FIRST_ATTEMPTS: u32 = 3;
+/// Between these, and until the plugin was well once.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Seeds that are remembered; each restart and each change of the key adds one until everything is rewritten.
 const SEEDS_MAX: usize = 4096;
@@ -64,7 +64,8 @@ pub(crate) struct KmsProvider {
 }
 
 impl KmsProvider {
-    /// Asks a plugin for its state, again and again if it is not there yet; `rotated` is told when its key changes.
+    /// Asks a plugin for its state, more than once if it is not there yet; `rotated` is told when its key changes, and when
+    /// it is well for the first time. Whether it is well already, [`KmsProvider::health`] tells.
     pub(crate) async fn start(kms: &Kms, env: &Env, rotated: Arc<Notify>) -> Result<Self, String> {
         let (Some(socket), Some(timeout)) = (kms.socket(), kms.timeout()) else {
             return Err("endpoint and timeout must be valid".to_owned());
@@ -81,13 +82,15 @@ impl KmsProvider {
         for attempt in 1.. {
             match inner.look().await {
                 Ok(_) => break,
-                Err(why) if attempt == FIRST_ATTEMPTS => return Err(why),
-                Err(why) => {
-                    if attempt == 1 {
-                        tracing::warn!(kms = inner.name, why, "a KMS plugin is not ready, waiting for it");
-                    }
-                    env.sleep(FIRST_PAUSE).await;
+                Err(why) if attempt == FIRST_ATTEMPTS => {
+                    tracing::warn!(
+                        kms = inner.name,
+                        why,
+                        "a KMS plugin is not ready; the server is not until it is"
+                    );
+                    break;
                 }
+                Err(_) => env.sleep(FIRST_PAUSE).await,
             }
         }
         let watching = env::spawn("kms", inner.clone().watch(rotated));
@@ -123,6 +126,13 @@ impl KmsProvider {
     pub(crate) fn open(&self, place: &[u8], stored: &[u8]) -> Result<(Vec<u8>, bool), String> {
         let envelope = Envelope::parse(stored)?;
         let known = self.inner.seeds.lock().get(&envelope.source).cloned();
+        // A plugin that was never well is not asked for each of the values that it keeps from being read.
+        if known.is_none()
+            && self.inner.state.load().is_none()
+            && let Err(why) = self.health()
+        {
+            return Err(format!("failed to decrypt DEK, error: {why}"));
+        }
         let source = match known {
             Some(source) => source,
             None => {
@@ -151,7 +161,7 @@ impl Inner {
         seeds.insert(encrypted, source);
     }
 
-    /// Looks at the plugin, and makes a new seed if its key is another one: whether it did.
+    /// Looks at the plugin, and makes a new seed if its key is another one, or the first: whether it did.
     async fn look(&self) -> Result<bool, String> {
         let result = self.try_look().await;
         *self.health.lock() = result.as_ref().map(drop).map_err(Clone::clone);
@@ -180,16 +190,20 @@ impl Inner {
         let source = source.map_err(|why| failed(format!("failed to encrypt DEK, error: {why}")))?;
         check(&source).map_err(failed)?;
         self.remember(source.clone(), Arc::new(Source::new(seed.to_vec(), true)?));
-        let rotated = current.is_some();
         self.state.store(Some(Arc::new(State { seed, source })));
         *self.expires.lock() = expires;
-        Ok(rotated)
+        Ok(true)
     }
 
     async fn watch(self: Arc<Self>, rotated: Arc<Notify>) {
         loop {
             let well = self.health.lock().is_ok();
-            self.env.sleep(if well { WELL } else { UNWELL }).await;
+            let pause = match self.state.load().is_none() {
+                true => FIRST_PAUSE,
+                false if well => WELL,
+                false => UNWELL,
+            };
+            self.env.sleep(pause).await;
             match self.look().await {
                 Ok(true) => {
                     tracing::info!(kms = self.name, "the KMS plugin has a new key");
