@@ -177,6 +177,17 @@ fn run_controllers(
     };
     let authority = controllers::Authority::new(&pki.ca.certificate_pem, &pki.ca.key_pem)
         .context("the cluster's certificate authority cannot sign")?;
+    let extensions = server.extensions();
+    let extensions = move || {
+        let found = extensions();
+        let resources = found.resources.iter();
+        controllers::Extensions {
+            resources: resources
+                .map(|(group, version, plural)| client::Resource::new(group, version, plural))
+                .collect(),
+            stale: found.stale.iter().map(|(group, version)| format!("{group}/{version}")).collect(),
+        }
+    };
     let config = controllers::Config {
         transports: Box::new(transports),
         env,
@@ -184,6 +195,7 @@ fn run_controllers(
         root_ca: pki.ca.certificate_pem.as_str().into(),
         signing: Some(Arc::new(authority)),
         legacy_tokens: Some(Arc::new(sign)),
+        extensions: Arc::new(extensions),
         enabled: Box::new(move |name| controllers::enabled(&chosen, name)),
     };
     Ok(controllers::run_on(&config, informers.clone()))

@@ -44,6 +44,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         root_ca: root_ca.into(),
         signing: None,
         legacy_tokens: None,
+        extensions: Arc::new(controllers::Extensions::default),
         enabled: Box::new(|_| true),
     });
     running.synced().await;

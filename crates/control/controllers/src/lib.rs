@@ -31,4 +31,4 @@ mod volumes;
 
 pub use certificates::{Authority, SignError};
 pub use serviceaccount::{LegacyToken, SignLegacy};
-pub use table::{Config, Entry, Handle, TABLE, Transports, enabled, run, run_on};
+pub use table::{Config, Entry, Extend, Extensions, Handle, TABLE, Transports, enabled, run, run_on};

@@ -19,6 +19,18 @@ use crate::{
 /// The user that reads for all controllers.
 const READER: &str = "system:kube-controller-manager";
 
+/// What extension API servers have in namespaces.
+#[derive(Clone, Debug, Default)]
+pub struct Extensions {
+    /// Resources that can be listed and deleted as a whole.
+    pub resources: Vec<client::Resource>,
+    /// Groups and versions (`group/version`) of which is not known what they have.
+    pub stale: Vec<String>,
+}
+
+/// Tells what extension API servers have, as it is when that is asked.
+pub type Extend = Arc<dyn Fn() -> Extensions + Send + Sync>;
+
 /// Finds the transport of a user.
 pub type Transports = Box<dyn Fn(&str) -> Arc<dyn Transport> + Send + Sync>;
 
@@ -37,6 +49,8 @@ pub struct Config {
     pub signing: Option<Arc<Authority>>,
     /// Signs the tokens of secrets for ServiceAccounts; `None` leaves those secrets empty.
     pub legacy_tokens: Option<SignLegacy>,
+    /// What extension API servers have in namespaces.
+    pub extensions: Extend,
     /// Whether the controller of this name (as in `--controllers`) is to run.
     pub enabled: Box<dyn Fn(&str) -> bool + Send + Sync>,
 }
@@ -107,7 +121,7 @@ pub static TABLE: &[Entry] = &[
     Entry {
         name: "namespace-controller",
         account: "namespace-controller",
-        start: |c, _| started(namespace::start(c)),
+        start: |c, config| started(namespace::start(c, config.extensions.clone())),
     },
     Entry {
         name: "serviceaccount-controller",

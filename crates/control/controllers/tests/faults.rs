@@ -20,6 +20,7 @@ fn start(server: &Arc<Fake>, env: &Env) -> Handle {
         root_ca: "-----BEGIN CERTIFICATE-----".into(),
         signing: None,
         legacy_tokens: None,
+        extensions: Arc::new(controllers::Extensions::default),
         enabled: Box::new(|_| true),
     })
 }

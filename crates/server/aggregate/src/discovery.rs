@@ -89,6 +89,17 @@ pub fn entry_from_list(list: &Value, version: &str) -> Option<Value> {
     Some(json!({ "version": version, "resources": resources }))
 }
 
+/// The namespaced resources of an entry that can be listed and deleted as a whole, by plural.
+pub fn sweepable(entry: &Value) -> Vec<&str> {
+    let resources = entry["resources"].as_array().into_iter().flatten();
+    let fits = |resource: &&Value| {
+        let verbs = resource["verbs"].as_array();
+        let has = |wanted: &str| verbs.is_some_and(|verbs| verbs.iter().any(|verb| verb == wanted));
+        resource["scope"] == "Namespaced" && ["list", "delete", "deletecollection"].into_iter().all(has)
+    };
+    resources.filter(fits).filter_map(|resource| resource["resource"].as_str()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

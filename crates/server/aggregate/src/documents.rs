@@ -78,7 +78,7 @@ async fn attempt(link: &Link, address: &Address, path: &str) -> Result<(), Strin
     let channel = link.channel().map_err(|why| why.to_string())?;
     let head = head("system:kube-aggregator", &[MASTERS]).map_err(failed)?;
     // Only the status counts, so the document may be as long as it likes.
-    let mut request = http::Request::new(http_body_util::Either::Right(http_body_util::Empty::new()));
+    let mut request = http::Request::new(http_body_util::Either::Right(http_body_util::Full::default()));
     *request.headers_mut() = head;
     let got = timeout(SHORT, channel.send(address, path, request)).await;
     let late = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)";

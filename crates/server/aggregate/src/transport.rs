@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use http::{Request, Response, Uri, Version};
-use http_body_util::{BodyExt, Either, Empty};
+use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::Client;
@@ -46,8 +46,8 @@ pub struct Channel {
     server_name: String,
 }
 
-/// A body that is sent on, or none.
-pub type Outgoing = Either<Incoming, Empty<Bytes>>;
+/// A body that is sent on, or one of our own.
+pub type Outgoing = Either<Incoming, Full<Bytes>>;
 
 impl Channel {
     /// What the APIService's spec asks for. Without `identity` no client certificate is shown.
@@ -104,8 +104,23 @@ impl Channel {
         head: http::HeaderMap,
         bytes_max: usize,
     ) -> Result<Response<Bytes>, String> {
-        let mut request = Request::new(Either::Right(Empty::new()));
+        let mut request = Request::new(Bytes::new());
         *request.headers_mut() = head;
+        self.ask(address, path, request, bytes_max).await
+    }
+
+    /// Sends a request of our own and reads an answer of at most `bytes_max` bytes. The status is not looked at.
+    ///
+    /// # Errors
+    /// Why it did not come.
+    pub async fn ask(
+        &self,
+        address: &Address,
+        path: &str,
+        request: Request<Bytes>,
+        bytes_max: usize,
+    ) -> Result<Response<Bytes>, String> {
+        let request = request.map(|body| Either::Right(Full::new(body)));
         let (parts, body) = self.send(address, path, request).await?.into_parts();
         let mut chunks = body.into_data_stream();
         let mut document = BytesMut::new();

@@ -215,6 +215,14 @@ pub(crate) fn answered(record: Option<&Record>, result: Result<&Outcome, &Status
     }
 }
 
+/// What came of a call inside this process that an extension API server answered.
+pub(crate) fn relayed(record: Option<&Record>, refused: Option<&Status>) {
+    let code = refused.map_or(200, |status| u16::try_from(status.code).unwrap_or(500));
+    if let Some(record) = record {
+        record.status(code, refused);
+    }
+}
+
 /// Tells the end of a call inside this process.
 pub(crate) async fn end_inside(record: Option<&Record>) {
     if let Some(record) = record {

@@ -104,6 +104,15 @@ pub struct Config {
     pub checks: Vec<HealthCheck>,
 }
 
+/// What extension API servers have in namespaces.
+#[derive(Clone, Debug, Default)]
+pub struct Extensions {
+    /// Group, version and plural of each resource that can be listed and deleted as a whole.
+    pub resources: Vec<(Str, Str, Str)>,
+    /// Groups and versions of which is not known what they have.
+    pub stale: Vec<(Str, Str)>,
+}
+
 /// A health check: its name, and what is wrong.
 pub type HealthCheck = (&'static str, Arc<dyn Fn() -> Result<(), String> + Send + Sync>);
 
@@ -283,6 +292,28 @@ impl ApiServerHandle {
     /// Where the server is reached.
     pub fn address(&self) -> SocketAddr {
         self.server.address
+    }
+
+    /// What extension API servers have in namespaces, as it is whenever that is asked.
+    pub fn extensions(&self) -> impl Fn() -> Extensions + Send + Sync + 'static {
+        let server = self.server.clone();
+        move || {
+            let mut found = Extensions::default();
+            for remote in server.aggregator.remotes() {
+                let documents = remote.documents();
+                match &documents.discovery {
+                    Some(entry) if documents.fresh => {
+                        let plurals = aggregate::discovery::sweepable(entry).into_iter();
+                        found.resources.extend(
+                            plurals
+                                .map(|plural| (remote.group.clone(), remote.version.clone(), plural.into())),
+                        );
+                    }
+                    _ => found.stale.push((remote.group.clone(), remote.version.clone())),
+                }
+            }
+            found
+        }
     }
 
     /// Issues ServiceAccount tokens.

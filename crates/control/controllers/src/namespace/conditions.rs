@@ -18,6 +18,8 @@ pub(super) struct Findings {
     /// How many of them carry each finalizer.
     finalizers: BTreeMap<Str, usize>,
     errors: Vec<Status>,
+    /// Groups and versions of extension API servers that do not say what they have.
+    pub(super) stale: Vec<String>,
     /// Longest grace period of a pod that is left.
     grace_seconds: u64,
 }
@@ -50,16 +52,27 @@ impl Findings {
     }
 
     pub(super) fn is_clean(&self) -> bool {
-        self.remaining.is_empty() && self.errors.is_empty()
+        self.remaining.is_empty() && !self.failed()
     }
 
     pub(super) fn failed(&self) -> bool {
-        !self.errors.is_empty()
+        !self.errors.is_empty() || !self.stale.is_empty()
     }
 
     /// Half the time that pods may take to end, so that two looks cover it.
     pub(super) fn seconds_to_wait(&self) -> u64 {
         self.grace_seconds / 2 + 1
+    }
+
+    /// Which servers did not say what they have, in the words of upstream's discovery.
+    fn undiscovered(&self) -> String {
+        let each = |version: &String| format!("{version}: stale GroupVersion discovery: {version}");
+        let each: Vec<String> = self.stale.iter().map(each).collect();
+        format!(
+            "Discovery failed for some groups, {} failing: unable to retrieve the complete list of server APIs: {}",
+            each.len(),
+            each.join(", ")
+        )
     }
 
     /// Writes the conditions. One that would be news only in its text keeps its time.
@@ -82,7 +95,7 @@ impl Findings {
         let conditions = [
             (
                 "NamespaceDeletionDiscoveryFailure",
-                None,
+                (!self.stale.is_empty()).then(|| ("DiscoveryFailed", self.undiscovered())),
                 ("ResourcesDiscovered", "All resources successfully discovered"),
             ),
             (
@@ -92,7 +105,7 @@ impl Findings {
             ),
             (
                 "NamespaceDeletionContentFailure",
-                self.failed().then(|| {
+                (!self.errors.is_empty()).then(|| {
                     (
                         "ContentDeletionFailed",
                         format!("Failed to delete all resource types, {left} remaining: {errors}"),
@@ -147,5 +160,29 @@ fn put(status: &mut NamespaceStatus, condition: NamespaceCondition) {
         || known.reason != condition.reason
     {
         *known = condition;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_does_not_say_what_it_has_keeps_the_namespace() {
+        let findings = Findings { stale: vec!["g.io/v1".to_owned()], ..Findings::default() };
+        assert!(!findings.is_clean() && findings.failed());
+        let mut status = NamespaceStatus::default();
+        findings.tell(&mut status, Time::from_unix(0));
+        let told: Vec<_> = status.conditions.iter().filter(|condition| condition.status == "True").collect();
+        assert_eq!(told.len(), 1);
+        assert_eq!(
+            (&*told[0].type_, &*told[0].reason),
+            ("NamespaceDeletionDiscoveryFailure", "DiscoveryFailed")
+        );
+        assert_eq!(
+            told[0].message,
+            "Discovery failed for some groups, 1 failing: unable to retrieve the complete list of server APIs: \
+             g.io/v1: stale GroupVersion discovery: g.io/v1"
+        );
     }
 }

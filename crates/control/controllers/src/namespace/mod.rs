@@ -18,13 +18,14 @@ use reconcile::{Answer, Context, Controller, Next, Outcome, Plan, Reconciler, Ru
 use types::apiextensions::v1::CustomResourceDefinition;
 use types::core::v1::{Namespace, Pod};
 
+use crate::table::Extend;
 use conditions::Findings;
 
 const FINALIZER: &str = "kubernetes";
 
 /// Starts the controller.
-pub(crate) fn start(context: &Context) -> Running {
-    Controller::new("namespace", "namespace-controller", context.clone(), Namespaces)
+pub(crate) fn start(context: &Context, extensions: Extend) -> Running {
+    Controller::new("namespace", "namespace-controller", context.clone(), Namespaces { extensions })
         .reads::<CustomResourceDefinition>()
         .on::<Namespace>(|namespace, _| match namespace.metadata.deletion_timestamp {
             Some(_) => vec![Key::of(namespace)],
@@ -34,7 +35,10 @@ pub(crate) fn start(context: &Context) -> Running {
         .start()
 }
 
-pub(crate) struct Namespaces;
+pub(crate) struct Namespaces {
+    /// What extension API servers have.
+    extensions: Extend,
+}
 
 impl Reconciler for Namespaces {
     fn reconcile(&self, key: &Key, world: &World, plan: &mut Plan) -> Next {
@@ -51,7 +55,9 @@ impl Reconciler for Namespaces {
         if namespace.spec.finalizers.is_empty() {
             return Next::Done;
         }
-        let resources = resources(world);
+        let extensions = (self.extensions)();
+        let resources = resources(world, extensions.resources);
+        let stale = extensions.stale;
         let now = world.now();
         sweep(&[Resource::of::<Pod>()], &namespace, plan);
         plan.then(move |outcome, plan| {
@@ -61,6 +67,7 @@ impl Reconciler for Namespaces {
                 sweep(&resources, &namespace, plan);
                 plan.then(move |outcome, plan| {
                     findings.take(&resources, outcome);
+                    findings.stale = stale;
                     conclude(namespace, findings, now, plan)
                 });
                 return Next::Done;
@@ -72,7 +79,7 @@ impl Reconciler for Namespaces {
 }
 
 /// Every namespaced resource that can be deleted, each once.
-fn resources(world: &World) -> Vec<Resource> {
+fn resources(world: &World, extensions: Vec<Resource>) -> Vec<Resource> {
     let mut known: BTreeMap<(String, String), Resource> = BTreeMap::new();
     let whole =
         |verbs: &[&str]| ["list", "delete", "deletecollection"].iter().all(|verb| verbs.contains(verb));
@@ -94,6 +101,9 @@ fn resources(world: &World) -> Vec<Resource> {
                 Resource::new(&spec.group, &version.name, &spec.names.plural),
             );
         }
+    }
+    for resource in extensions {
+        known.entry((resource.group.to_string(), resource.plural.to_string())).or_insert(resource);
     }
     known.into_values().collect()
 }

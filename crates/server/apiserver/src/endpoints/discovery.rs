@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::groups::{self, Group};
 use super::plain::{page_not_found, unavailable_representation};
-use crate::answer::Answer;
+use crate::answer::{Answer, not_acceptable};
 use crate::http::body::Body;
 use crate::http::media::{Offer, accept};
 use crate::pipeline::Decoded;
@@ -66,6 +66,11 @@ pub(super) fn serve(server: &Server, decoded: &Decoded, path: &str) -> Answer {
     if decoded.method != Method::GET {
         return Answer::Refused(errors::method_not_allowed());
     }
+    // A client that asks for a form that is served no more gets no other one in its place.
+    let transformed = decoded.header(header::ACCEPT).contains("as=APIGroupDiscoveryList");
+    if transformed && accept(decoded.header(header::ACCEPT), Offer::PLAIN, false).is_none() {
+        return Answer::Refused(not_acceptable(Offer::PLAIN));
+    }
     let routed = !matches!(parts[..], ["api"] | ["apis"] | ["apis", _]);
     if routed && accept(decoded.header(header::ACCEPT), Offer::PLAIN, false).is_none() {
         let available = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
@@ -86,7 +91,7 @@ fn wants_aggregated(decoded: &Decoded) -> bool {
         let parameters: Vec<&str> = parts.collect();
         let has = |p: &str| parameters.contains(&p);
         if has("as=APIGroupDiscoveryList") {
-            if has("g=apidiscovery.k8s.io") && (has("v=v2") || has("v=v2beta1")) {
+            if has("g=apidiscovery.k8s.io") && has("v=v2") {
                 return true;
             }
             continue;
