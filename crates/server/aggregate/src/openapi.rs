@@ -1,10 +1,14 @@
 //! What extension API servers say of their types: their part of the OpenAPI v2 document and their addresses in the index of
 //! v3. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{Hash as _, Hasher as _};
 
 use serde_json::{Map, Value, json};
 
+/// The sections of a document that parts add to.
+pub const SECTIONS: [&str; 3] = ["parameters", "definitions", "paths"];
 const SHARED: [&str; 2] = ["definitions", "parameters"];
 
 /// The part of a version 2 document about one group and version: its paths and whatever these refer to.
@@ -34,33 +38,75 @@ pub fn part_of(spec: &Value, group: &str, version: &str) -> Value {
     part
 }
 
-/// Adds such a part to a document. Paths that are there stay; types and parameters of the same name that differ get
-/// another name.
-pub fn merge(document: &mut Value, part: &Value) {
-    let mut names: BTreeMap<(&'static str, String), String> = BTreeMap::new();
-    for section in SHARED {
-        let there = document.get(section).and_then(Value::as_object);
-        for (name, item) in part[section].as_object().into_iter().flatten() {
-            let fits = |name: &str| there.and_then(|all| all.get(name)).is_none_or(|known| known == item);
-            if !fits(name) {
-                let other = (2_u32..).map(|n| format!("{name}_v{n}")).find(|other| fits(other));
-                names.insert((section, name.clone()), other.unwrap_or_else(|| name.clone()));
-            }
+/// What a document of version 2 holds, by section and name: enough to see whether something else of that name is the same.
+#[derive(Clone, Default)]
+pub struct Known {
+    digests: HashMap<(&'static str, String), u64>,
+}
+
+impl Known {
+    /// Takes note of what a document holds.
+    pub fn add(&mut self, document: &Value) {
+        for section in SECTIONS {
+            let members = document.get(section).and_then(Value::as_object);
+            let members = members.into_iter().flatten();
+            self.digests.extend(members.map(|(name, item)| ((section, name.clone()), digest(item))));
         }
     }
-    let Some(document) = document.as_object_mut() else { return };
-    for section in SHARED.into_iter().chain(["paths"]) {
-        let all = document.entry(section).or_insert_with(|| json!({}));
-        let Some(all) = all.as_object_mut() else { continue };
-        for (name, item) in part[section].as_object().into_iter().flatten() {
-            let name = names.get(&(section, name.clone())).unwrap_or(name);
-            if !all.contains_key(name) {
-                let mut item = item.clone();
-                rename(&mut item, &names);
-                all.insert(name.clone(), item);
+
+    /// Takes over what another one knows.
+    pub fn join(&mut self, other: &Known) {
+        self.digests.extend(other.digests.iter().map(|(key, digest)| (key.clone(), *digest)));
+    }
+
+    /// What a part adds. Paths that are there stay; types and parameters of the same name that differ get another name.
+    pub fn fit(&mut self, part: &Value) -> Value {
+        let mut names: BTreeMap<(&'static str, String), String> = BTreeMap::new();
+        for section in SHARED {
+            for (name, item) in part[section].as_object().into_iter().flatten() {
+                let item = digest(item);
+                let known = |name: &str| self.digests.get(&(section, name.to_owned()));
+                let fits = |name: &str| known(name).is_none_or(|known| *known == item);
+                if !fits(name) {
+                    let other = (2_u32..).map(|n| format!("{name}_v{n}")).find(|other| fits(other));
+                    names.insert((section, name.clone()), other.unwrap_or_else(|| name.clone()));
+                }
             }
         }
+        let mut added = json!({ "paths": {}, "definitions": {}, "parameters": {} });
+        for section in SECTIONS {
+            for (name, item) in part[section].as_object().into_iter().flatten() {
+                let key = (section, names.get(&(section, name.clone())).unwrap_or(name).clone());
+                if !self.digests.contains_key(&key) {
+                    // What it is compared with are parts as their servers wrote them.
+                    self.digests.insert(key.clone(), digest(item));
+                    let mut item = item.clone();
+                    rename(&mut item, &names);
+                    added[section][key.1] = item;
+                }
+            }
+        }
+        added
     }
+}
+
+/// Equal values have equal digests, in whatever order their members are.
+fn digest(value: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    match value {
+        Value::Object(members) => {
+            // The order does not count, so neither may that of adding up.
+            let one = |(name, item): (&String, &Value)| {
+                let mut hasher = DefaultHasher::new();
+                (name, digest(item)).hash(&mut hasher);
+                hasher.finish()
+            };
+            (1, members.len(), members.iter().map(one).fold(0_u64, u64::wrapping_add)).hash(&mut hasher);
+        }
+        Value::Array(items) => (2, items.iter().map(digest).collect::<Vec<_>>()).hash(&mut hasher),
+        other => (3, other.to_string()).hash(&mut hasher),
+    }
+    hasher.finish()
 }
 
 /// Everything that a value refers to.
@@ -161,20 +207,29 @@ mod tests {
 
     #[test]
     fn names_that_clash_change() {
-        let mut document = json!({
+        let mut known = Known::default();
+        known.add(&json!({
             "paths": { "/apis/g/v1/as": "ours" },
             "definitions": { "Meta": { "type": "other" }, "A": {} },
             "parameters": { "limit": { "in": "query" } },
-        });
+        }));
         let mut part = part_of(&spec(), "g", "v1");
         part["paths"]["/apis/g/v1/bs"] = part["paths"]["/apis/g/v1/as"].clone();
-        merge(&mut document, &part);
-        assert_eq!(document["paths"]["/apis/g/v1/as"], "ours");
-        assert_eq!(document["paths"]["/apis/g/v1/bs"]["get"]["schema"]["$ref"], "#/definitions/A_v2");
-        assert_eq!(document["definitions"]["A_v2"]["x"]["$ref"], "#/definitions/Meta_v2");
-        assert_eq!(document["definitions"]["Meta_v2"]["again"]["$ref"], "#/definitions/A_v2");
-        assert_eq!(document["definitions"]["Meta"], json!({ "type": "other" }));
-        assert_eq!(document["parameters"].as_object().unwrap().len(), 1, "what is the same is shared");
+        let added = known.fit(&part);
+        assert_eq!(added["paths"]["/apis/g/v1/bs"]["get"]["schema"]["$ref"], "#/definitions/A_v2");
+        assert_eq!(added["paths"].as_object().unwrap().len(), 1, "what is there stays");
+        assert_eq!(added["definitions"]["A_v2"]["x"]["$ref"], "#/definitions/Meta_v2");
+        assert_eq!(added["definitions"]["Meta_v2"]["again"]["$ref"], "#/definitions/A_v2");
+        assert_eq!(added["definitions"].as_object().unwrap().len(), 2);
+        assert_eq!(added["parameters"], json!({}), "what is the same is shared");
+        // Another server of the same kind shares what the first one added.
+        let mut other = part.clone();
+        other["paths"] = json!({ "/apis/g/v1/cs": { "$ref": "#/definitions/A" } });
+        let added = known.fit(&other);
+        assert_eq!(added["paths"]["/apis/g/v1/cs"]["$ref"], "#/definitions/A_v2");
+        assert_eq!(added["definitions"], json!({}));
+        assert_eq!(digest(&json!({ "a": 1, "b": [2] })), digest(&json!({ "b": [2], "a": 1 })));
+        assert_ne!(digest(&json!({ "a": 1, "b": 2 })), digest(&json!({ "a": 2, "b": 1 })));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use descriptions::Descriptions;
 use scheme::Resource;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use types::apiextensions::v1::JSONSchemaProps;
 
 use super::operation::Path;
@@ -68,32 +68,20 @@ pub fn document(kinds: &[Custom<'_>], about: &Descriptions) -> Value {
     document
 }
 
-/// Adds custom kinds to the document of version 2.
-pub fn add_to_swagger(document: &mut Value, kinds: &[Custom<'_>], about: &Descriptions) {
+/// What custom kinds add to the document of version 2: their paths and their own types. What these refer to besides is in the
+/// document of the built-in kinds.
+pub fn swagger_part(kinds: &[Custom<'_>], about: &Descriptions) -> Value {
     let mut schemas = Schemas::new(Dialect::V2, about, &[]);
     let all = described(kinds, &mut schemas, Dialect::V2);
-    let added = v2::document(&all, schemas.finish());
-    let Value::Object(added) = added else { return };
-    for (part, members) in added {
-        let (Some(Value::Object(into)), Value::Object(members)) = (document.get_mut(&part), members) else {
-            continue;
-        };
-        if matches!(part.as_str(), "paths" | "definitions") {
-            for (name, member) in members {
-                into.entry(name).or_insert(member);
-            }
-        }
-    }
-    inline_parameters(document, &all);
-}
-
-/// The shared parameters of the whole document have other names than those of a part, so a part tells its own in place.
-fn inline_parameters(document: &mut Value, all: &[Path]) {
-    let shared = v2::document(all, Map::new())["parameters"].clone();
-    for path in all {
-        let Some(item) = document["paths"].get_mut(&path.path) else { continue };
-        resolve(item, &shared);
-    }
+    let own: BTreeSet<String> =
+        kinds.iter().flat_map(|kind| [model(kind.resource), list_model(kind.resource)]).collect();
+    let mut definitions = schemas.finish();
+    definitions.retain(|name, _| own.contains(name));
+    let mut part = v2::document(&all, definitions);
+    // The shared parameters of the whole document have other names than those of a part, so a part tells its own in place.
+    let shared = part["parameters"].take();
+    resolve(&mut part["paths"], &shared);
+    json!({ "paths": part["paths"], "definitions": part["definitions"] })
 }
 
 fn resolve(value: &mut Value, shared: &Value) {
@@ -113,8 +101,16 @@ fn resolve(value: &mut Value, shared: &Value) {
 
 /// `com.example.v1.Widget`
 fn model(resource: &Resource) -> String {
+    model_of(resource, &resource.kind)
+}
+
+fn list_model(resource: &Resource) -> String {
+    model_of(resource, &resource.list_kind)
+}
+
+fn model_of(resource: &Resource, kind: &str) -> String {
     let group: Vec<&str> = resource.group.rsplit('.').collect();
-    format!("{}.{}.{}", group.join("."), resource.version, resource.kind)
+    format!("{}.{}.{kind}", group.join("."), resource.version)
 }
 
 fn described(kinds: &[Custom<'_>], schemas: &mut Schemas<'_>, dialect: Dialect) -> Vec<Path> {
@@ -123,10 +119,7 @@ fn described(kinds: &[Custom<'_>], schemas: &mut Schemas<'_>, dialect: Dialect) 
     for kind in kinds {
         let resource = kind.resource;
         let model = model(resource);
-        let list_model = {
-            let group: Vec<&str> = resource.group.rsplit('.').collect();
-            format!("{}.{}.{}", group.join("."), resource.version, resource.list_kind)
-        };
+        let list_model = list_model(resource);
         let subresources = resource.subresources.iter().map(|sub| DescribedSub {
             name: sub.name,
             kind: (&sub.group, &sub.version, &sub.kind),
@@ -296,13 +289,17 @@ mod tests {
         for name in references(&document) {
             assert!(held.get(&name).is_some(), "{name}");
         }
-        let mut swagger = super::super::swagger(&about);
-        add_to_swagger(&mut swagger, &kinds, &about);
-        let spec = &swagger["definitions"]["com.example.v1.Widget"]["properties"]["spec"];
+        let part = swagger_part(&kinds, &about);
+        let spec = &part["definitions"]["com.example.v1.Widget"]["properties"]["spec"];
         assert_eq!(spec["required"], json!(["b"]));
         assert_eq!(spec["properties"]["b"], json!({ "type": "integer" }));
         let path = "/apis/example.com/v1/namespaces/{namespace}/widgets";
-        assert!(swagger["paths"][path]["get"]["parameters"].is_array());
-        assert!(!swagger["paths"][path].to_string().contains("#/parameters/"));
+        assert!(part["paths"][path]["get"]["parameters"].is_array());
+        assert!(!part["paths"].to_string().contains("#/parameters/"));
+        let built_in = super::super::swagger(&about);
+        for name in references(&part) {
+            let held = [&part, &built_in].iter().any(|document| document["definitions"].get(&name).is_some());
+            assert!(held, "{name}");
+        }
     }
 }

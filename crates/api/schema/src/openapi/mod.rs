@@ -23,7 +23,7 @@ use operation::Path;
 use paths::{Described, DescribedSub};
 use schemas::{Dialect, Schemas};
 
-pub use custom::{Custom, add_to_swagger, document as custom_document};
+pub use custom::{Custom, document as custom_document, swagger_part};
 pub use gnostic::encode as swagger_proto;
 
 /// The paths below `/openapi/v3/` of all built-in documents, sorted.

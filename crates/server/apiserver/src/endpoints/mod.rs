@@ -12,6 +12,7 @@ mod plain;
 mod resources;
 pub(crate) mod reviews;
 mod selectors;
+mod swagger;
 
 pub(crate) use discovery::Discovery;
 pub(crate) use openapi::CustomDocuments;

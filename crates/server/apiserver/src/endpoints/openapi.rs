@@ -21,6 +21,7 @@ use sha2::{Digest, Sha512};
 
 use super::groups;
 use super::plain::{TEXT, page_not_found, unavailable_representation};
+use super::swagger::{Base, Part};
 use crate::answer::Answer;
 use crate::encode::gzip;
 use crate::http::body::Body;
@@ -33,9 +34,9 @@ const SWAGGER_PROTO_OLD: &str = "application/com.github.proto-openapi.spec.v2@v1
 const JSON: &str = "application/json";
 
 /// A document, compressed, with the hash of its text.
-struct Packed {
-    gzip: Bytes,
-    hash: String,
+pub(super) struct Packed {
+    pub(super) gzip: Bytes,
+    pub(super) hash: String,
 }
 
 impl Packed {
@@ -44,7 +45,7 @@ impl Packed {
         Packed { gzip: gzip(Body::full(text)), hash }
     }
 
-    fn unpacked(&self) -> Bytes {
+    pub(super) fn unpacked(&self) -> Bytes {
         let mut text = Vec::with_capacity(self.gzip.len() * 16);
         // What was packed here unpacks.
         let _ = GzDecoder::new(&self.gzip[..]).read_to_end(&mut text);
@@ -95,6 +96,7 @@ fn index(
 #[derive(Default)]
 pub(crate) struct CustomDocuments {
     by_path: Mutex<HashMap<String, Kept<Arc<Packed>>>>,
+    parts: Mutex<HashMap<String, Kept<Arc<Part>>>>,
     swagger: Mutex<Option<Merged>>,
 }
 
@@ -202,27 +204,52 @@ impl CustomDocuments {
         if let Some(merged) = self.swagger.lock().as_ref().filter(|merged| merged.is_of(&served, &parts)) {
             return Some(merged.kept.made.clone());
         }
-        let of = definitions_of(&served);
+        let mut by_version: BTreeMap<String, Vec<Served>> = BTreeMap::new();
+        for served in &served {
+            let resource = served.resource();
+            by_version
+                .entry(format!("{}/{}", resource.group, resource.version))
+                .or_default()
+                .push(served.clone());
+        }
+        self.parts.lock().retain(|version, _| by_version.contains_key(version));
+        let mut known = Vec::with_capacity(by_version.len());
+        for (version, served) in by_version {
+            let kept = self
+                .parts
+                .lock()
+                .get(&version)
+                .filter(|kept| kept.is_of(&served))
+                .map(|kept| kept.made.clone());
+            known.push((version, served, kept));
+        }
         let merging = parts.clone();
         let build = move || {
-            let about = Descriptions::load();
-            let mut document = openapi::swagger(&about);
-            openapi::add_to_swagger(&mut document, &kinds(&served), &about);
-            merging.iter().for_each(|part| aggregate::openapi::merge(&mut document, part));
-            let proto = openapi::swagger_proto(&document);
-            Arc::new((Packed::new(text(&document)), Packed::new(proto)))
+            let about = LazyLock::<Descriptions>::new(Descriptions::load);
+            let mut fresh = Vec::new();
+            let all: Vec<Arc<Part>> = known
+                .into_iter()
+                .map(|(version, served, kept)| {
+                    kept.unwrap_or_else(|| {
+                        let part = Arc::new(Part::new(&openapi::swagger_part(&kinds(&served), &about)));
+                        fresh.push((version, Kept { of: definitions_of(&served), made: part.clone() }));
+                        part
+                    })
+                })
+                .collect();
+            (fresh, Arc::new(BASE.with(&all, &merging)))
         };
-        let made = tokio::task::spawn_blocking(build).await.ok()?;
+        let (fresh, made) = tokio::task::spawn_blocking(build).await.ok()?;
+        self.parts.lock().extend(fresh);
+        let of = definitions_of(&served);
         *self.swagger.lock() = Some(Merged { kept: Kept { of, made: made.clone() }, parts });
         Some(made)
     }
 }
 
-static V2: LazyLock<(Packed, Packed)> = LazyLock::new(|| {
-    let document = openapi::swagger(&Descriptions::load());
-    let proto = openapi::swagger_proto(&document);
-    (Packed::new(text(&document)), Packed::new(proto))
-});
+static BASE: LazyLock<Base> = LazyLock::new(|| Base::new(&openapi::swagger(&Descriptions::load())));
+
+static V2: LazyLock<(Packed, Packed)> = LazyLock::new(|| BASE.with(&[], &[]));
 
 fn text(document: &Value) -> Vec<u8> {
     // A value's keys are strings: writing it cannot fail.
