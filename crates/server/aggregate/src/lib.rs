@@ -3,7 +3,7 @@
 //!
 //! [`Aggregator`] is the table of them. [`availability`] judges whether one can be used, [`address`] finds where it is,
 //! [`transport`] is the way to it, [`documents`] reads what it says about itself, and [`groups`] orders all groups for
-//! discovery. Nothing here reads the store: the API server tells of changes and writes the conditions.
+//! discovery; [`upgrade`] says OpenAPI v2 anew as v3. Nothing here reads the store: the API server tells of changes and writes the conditions.
 
 pub mod address;
 mod aggregator;
@@ -15,6 +15,7 @@ pub mod identity;
 pub mod openapi;
 mod remote;
 pub mod transport;
+pub mod upgrade;
 
 pub use aggregator::Aggregator;
 pub use remote::{Link, Remote, Unroutable};

@@ -112,9 +112,13 @@ async fn answer(flunders: &Mutex<Flunders>, mut request: Request<Incoming>) -> R
             "resources": [{ "name": "flunders", "singularName": "flunder", "kind": "Flunder", "namespaced": true,
                 "verbs": ["create", "delete", "deletecollection", "get", "list"] }] }),
         ),
-        (Method::GET, "/openapi/v2") => {
-            reply(200, &json!({ "swagger": "2.0", "paths": { collection: {} }, "definitions": {} }))
-        }
+        (Method::GET, "/openapi/v2") => reply(
+            200,
+            &json!({ "swagger": "2.0",
+            "paths": { collection: { "get": { "produces": ["application/json"], "responses": {
+                "200": { "description": "OK", "schema": { "$ref": "#/definitions/Flunder" } } } } } },
+            "definitions": { "Flunder": { "type": "object" } } }),
+        ),
         (Method::GET, "/whoami") => reply(200, &json!(flunders.user)),
         (Method::GET, path) if path == collection => reply(200, &list(&flunders.objects)),
         (Method::POST, path) if path == collection => {
@@ -200,6 +204,16 @@ async fn a_sample_server_is_registered_used_and_removed() {
     let resources = machine.admin("GET", GROUP, &Json::Null).await;
     assert_eq!(resources["resources"][0]["name"], "flunders");
     until(&machine, "/openapi/v2", |_, document| document["paths"].get(&flunders).is_some()).await;
+
+    // The server speaks version 2 only; in version 3 the same is said.
+    let v3 = "apis/wardle.example.com/v1alpha1";
+    let index = until(&machine, "/openapi/v3", |_, index| index["paths"].get(v3).is_some()).await;
+    let url = index["paths"][v3]["serverRelativeURL"].as_str().unwrap();
+    let document = machine.admin("GET", url, &Json::Null).await;
+    assert_eq!(document["openapi"], "3.0.0");
+    let answered = &document["paths"][&flunders]["get"]["responses"]["200"]["content"];
+    assert_eq!(answered["application/json"]["schema"]["$ref"], "#/components/schemas/Flunder");
+    assert_eq!(document["components"]["schemas"]["Flunder"]["type"], "object");
 
     // Upgrades become tunnels.
     let caller = outbound::Caller::new(outbound::Config {

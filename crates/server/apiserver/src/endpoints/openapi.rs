@@ -97,7 +97,15 @@ fn index(
 pub(crate) struct CustomDocuments {
     by_path: Mutex<HashMap<String, Kept<Arc<Packed>>>>,
     parts: Mutex<HashMap<String, Kept<Arc<Part>>>>,
+    /// By path, what extension API servers say in version 2 only, and the same in version 3.
+    upgraded: Mutex<HashMap<String, Upgraded>>,
     swagger: Mutex<Option<Merged>>,
+}
+
+/// A document of version 3, and the part of version 2 that it was made of.
+struct Upgraded {
+    of: Arc<Value>,
+    made: Arc<Packed>,
 }
 
 /// Something made of definitions.
@@ -194,6 +202,35 @@ impl CustomDocuments {
         found
     }
 
+    /// The document of an extension API server that speaks version 2 only.
+    async fn upgraded(&self, remote: &Remote) -> Option<(String, Arc<Packed>)> {
+        let documents = remote.documents();
+        let part = documents.v2.as_ref().filter(|_| documents.v3.is_empty())?;
+        if part["paths"].as_object().is_none_or(|paths| paths.is_empty()) {
+            return None;
+        }
+        let path = format!("apis/{}/{}", remote.group, remote.version);
+        if let Some(kept) = self.upgraded.lock().get(&path).filter(|kept| Arc::ptr_eq(&kept.of, part)) {
+            return Some((path, kept.made.clone()));
+        }
+        let told = part.clone();
+        let build = move || Arc::new(Packed::new(text(&aggregate::upgrade::document(&told))));
+        let made = tokio::task::spawn_blocking(build).await.ok()?;
+        self.upgraded.lock().insert(path.clone(), Upgraded { of: part.clone(), made: made.clone() });
+        Some((path, made))
+    }
+
+    /// All documents of such servers.
+    async fn all_upgraded(&self, remotes: &[Arc<Remote>]) -> Vec<(String, Arc<Packed>)> {
+        let mut found = Vec::new();
+        for remote in remotes {
+            found.extend(self.upgraded(remote).await);
+        }
+        let kept = |path: &String| found.iter().any(|(found, _)| found == path);
+        self.upgraded.lock().retain(|path, _| kept(path));
+        found
+    }
+
     /// The document of version 2 with all definitions and the parts of extension API servers, in JSON and protobuf.
     async fn swagger(
         &self,
@@ -267,6 +304,13 @@ pub(super) async fn serve(server: &Server, decoded: &Decoded, path: &str) -> Ans
             built(&V3).await;
             let custom = server.openapi.documents(&server.registry.definitions()).await;
             let remotes = server.aggregator.remotes();
+            let mut custom = custom;
+            for (path, packed) in server.openapi.all_upgraded(&remotes).await {
+                // What this server describes itself, nobody else does.
+                if !V3.documents.contains_key(&path) && custom.iter().all(|(known, _)| *known != path) {
+                    custom.push((path, packed));
+                }
+            }
             let index = match custom.is_empty() && remotes.is_empty() {
                 true => V3.index.clone(),
                 false => index(&V3.documents, &custom, &remotes),
@@ -282,7 +326,14 @@ pub(super) async fn serve(server: &Server, decoded: &Decoded, path: &str) -> Ans
             }
             let definitions = server.registry.definitions();
             let custom = server.openapi.document(&definitions, &rest[3..]).await;
-            custom.map_or_else(page_not_found, |packed| answer(decoded, &packed, JSON))
+            if let Some(packed) = custom {
+                return answer(decoded, &packed, JSON);
+            }
+            let remote = rest[3..].strip_prefix("apis/").and_then(|path| path.split_once('/'));
+            let remote = remote.and_then(|(group, version)| server.aggregator.find(group, version));
+            let Some(remote) = remote else { return page_not_found() };
+            let upgraded = server.openapi.upgraded(&remote).await;
+            upgraded.map_or_else(page_not_found, |(_, packed)| answer(decoded, &packed, JSON))
         }
         _ => page_not_found(),
     }
