@@ -147,9 +147,13 @@ impl Service for Server {
 }
 
 /// Reads what is still to come of a small body that nobody wants. A stream that is reset while its client still sends is an
-/// error to some clients of HTTP/2, although they have their answer.
-async fn drain(request: Request<Incoming>) {
-    if request.version() != http::Version::HTTP_2 {
+/// error to some clients of HTTP/2, although they have their answer; and a connection of HTTP/1 with a rest on it is closed,
+/// which clients find out with their next request. One that asks before it sends is not told to send.
+pub(crate) async fn drain(request: Request<Incoming>) {
+    use http_body::Body as _;
+    let body = request.body();
+    let long = body.size_hint().exact().is_some_and(|bytes| bytes > DRAINED_BYTES_MAX as u64);
+    if body.is_end_stream() || long || request.headers().contains_key(header::EXPECT) {
         return;
     }
     let mut body = request.into_body();

@@ -373,3 +373,48 @@ async fn defaults_come_from_storage_too() {
     })
     .await;
 }
+
+/// A connection of HTTP/1.1 goes on after a request that was refused before its body was read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_body_ends_no_connection() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let machine = Machine::start().await;
+    let config = outbound::Config {
+        server: format!("https://localhost:{}", machine.server.address().port()),
+        certificate_authority: Some(machine.authority.clone()),
+        ..outbound::Config::default()
+    };
+    let mut line = outbound::Caller::new(config).unwrap().dial_http1().await.unwrap();
+    let body = json!({ "data": { "a": "x".repeat(2000) } }).to_string();
+    let refused = [
+        // `force` is for applies.
+        (422, format!("{CONFIG_MAPS}/a?force=true"), "admin"),
+        (404, "/api/v1/namespaces/web/nothings/a".to_owned(), "admin"),
+        (401, format!("{CONFIG_MAPS}/a"), "nobody"),
+        (403, format!("{CONFIG_MAPS}/a"), "alice"),
+    ];
+    for (code, path, token) in refused {
+        let head = format!(
+            "PATCH {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/merge-patch+json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        line.write_all(head.as_bytes()).await.unwrap();
+        // The body comes in pieces of its own, as many clients send it.
+        for piece in body.as_bytes().chunks(700) {
+            line.flush().await.unwrap();
+            tokio::task::yield_now().await;
+            line.write_all(piece).await.unwrap();
+        }
+        line.flush().await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(line.read_u8().await.unwrap());
+        }
+        let answer = String::from_utf8(answer).unwrap().to_lowercase();
+        assert!(answer.starts_with(&format!("http/1.1 {code} ")), "{path}: {answer}");
+        let length = answer.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+        let mut rest = vec![0; length.parse().unwrap()];
+        line.read_exact(&mut rest).await.unwrap();
+    }
+}

@@ -15,7 +15,7 @@ use super::plain::{page_not_found, unavailable_representation};
 use super::{access, components, groups, reviews};
 use crate::answer::{Answer, is_review, not_acceptable};
 use crate::http::media::{Format, Offer, accept, body_format, content_type};
-use crate::pipeline::Decoded;
+use crate::pipeline::{Decoded, drain};
 use crate::server::Server;
 
 /// Longest request body (upstream's limit).
@@ -26,13 +26,17 @@ pub(super) async fn serve(
     server: &Server,
     authorized: &Authorized,
     decoded: &Decoded,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Answer {
     let served = match find(server, decoded) {
         Ok(served) => served,
-        Err(answer) => return answer,
+        Err(answer) => {
+            drain(request).await;
+            return answer;
+        }
     };
     if let Some(answer) = wrong_representation(decoded) {
+        drain(request).await;
         return answer;
     }
     let info = &decoded.info;
@@ -40,6 +44,7 @@ pub(super) async fn serve(
         || matches!(&*info.subresource, "binding" | "eviction" | "token")
         || (info.group.is_empty() && info.resource == "bindings");
     if untabled && accept(decoded.header(header::ACCEPT), Offer::UNTABLED, false).is_none() {
+        drain(request).await;
         return Answer::Refused(not_acceptable(Offer::UNTABLED));
     }
     if access::is_connection(&served, decoded) {
@@ -50,9 +55,11 @@ pub(super) async fn serve(
     if let Some(text) = deprecation(decoded).or(of_version) {
         warnings.push(text.to_owned());
     }
-    let called = call(decoded, &served, request, &mut warnings).await;
-    if let Ok(call) = &called {
-        crate::audit::request(decoded.record(), call);
+    let called = call(decoded, &served, &mut request, &mut warnings).await;
+    match &called {
+        Ok(call) => crate::audit::request(decoded.record(), call),
+        // Refused by its path or its query, before its body was looked at.
+        Err(_) => drain(request).await,
     }
     let notes = admission::Notes::default();
     let result = match called {
@@ -231,7 +238,7 @@ fn deprecation(decoded: &Decoded) -> Option<&'static str> {
 async fn call(
     decoded: &Decoded,
     served: &Served,
-    request: Request<Incoming>,
+    request: &mut Request<Incoming>,
     warnings: &mut Vec<String>,
 ) -> Result<Call, Status> {
     let info = &decoded.info;
@@ -303,8 +310,8 @@ fn patch_kind(decoded: &Decoded, served: &Served) -> Result<PatchKind, Status> {
 }
 
 /// Reads a whole body, within the limit.
-async fn read(request: Request<Incoming>) -> Result<Bytes, Status> {
-    let mut body = request.into_body();
+async fn read(request: &mut Request<Incoming>) -> Result<Bytes, Status> {
+    let body = request.body_mut();
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -328,7 +335,7 @@ async fn read(request: Request<Incoming>) -> Result<Bytes, Status> {
 }
 
 /// A body as JSON, from JSON or YAML; what is in protobuf is only looked at by those who know the kind.
-async fn read_json(decoded: &Decoded, request: Request<Incoming>) -> Result<Bytes, Status> {
+async fn read_json(decoded: &Decoded, request: &mut Request<Incoming>) -> Result<Bytes, Status> {
     let format = format_of(decoded);
     let body = read(request).await?;
     if body.is_empty() {
@@ -368,7 +375,7 @@ fn yaml_to_json(body: &[u8]) -> Result<Bytes, Status> {
 async fn read_object(
     decoded: &Decoded,
     served: &Served,
-    request: Request<Incoming>,
+    request: &mut Request<Incoming>,
     options: &call::WriteOptions,
     warnings: &mut Vec<String>,
 ) -> Result<Box<dyn Object>, Status> {

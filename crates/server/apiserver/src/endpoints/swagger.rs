@@ -6,6 +6,8 @@
 //! to end (RFC 1951: a full flush ends on a byte and forgets what was before). Protobuf parts are documents of their own:
 //! messages that follow each other are one message.
 
+use std::sync::Arc;
+
 use aggregate::openapi::{Known, SECTIONS};
 use bytes::Bytes;
 use flate2::{Compress, Compression, Crc, FlushCompress};
@@ -134,16 +136,20 @@ impl Base {
         }
     }
 
-    /// The whole document in JSON and protobuf. What extension API servers say comes last, under other names where
-    /// theirs are taken.
-    pub(super) fn with(
-        &self,
-        parts: &[std::sync::Arc<Part>],
-        extensions: &[std::sync::Arc<Value>],
-    ) -> (Packed, Packed) {
+    /// What extension API servers add to everything else.
+    fn fitted(&self, parts: &[Arc<Part>], extensions: &[Arc<Value>]) -> Vec<Part> {
+        if extensions.is_empty() {
+            return Vec::new();
+        }
         let mut known = self.known.clone();
         parts.iter().for_each(|part| known.join(&part.known));
-        let extensions: Vec<Part> = extensions.iter().map(|part| Part::new(&known.fit(part))).collect();
+        extensions.iter().map(|part| Part::new(&known.fit(part))).collect()
+    }
+
+    /// The whole document in JSON and protobuf. What extension API servers say comes last, under other names where
+    /// theirs are taken.
+    pub(super) fn with(&self, parts: &[Arc<Part>], extensions: &[Arc<Value>]) -> (Packed, Packed) {
+        let extensions = self.fitted(parts, extensions);
         let parts = || parts.iter().map(|part| &**part).chain(&extensions);
         let sections = (0..SECTIONS.len()).flat_map(|at| {
             let of_parts = parts().map(move |part| &part.members[at]);
@@ -159,7 +165,6 @@ impl Base {
 mod tests {
     use super::*;
     use serde_json::json;
-    use std::sync::Arc;
 
     fn unpacked(packed: &Packed) -> Vec<u8> {
         packed.unpacked().to_vec()
