@@ -23,6 +23,13 @@ pub struct Machine {
     pub node_port: u16,
 }
 
+/// A node of its own beside a control plane, in a data directory of its own.
+pub struct Beside<'m> {
+    machine: &'m Machine,
+    data: PathBuf,
+    port: u16,
+}
+
 /// A running server.
 pub struct Server {
     child: Child,
@@ -179,14 +186,91 @@ impl Machine {
 
     /// Mounts and cgroups of this cluster that are still there.
     pub fn leftovers(&self) -> Vec<String> {
-        let data = self.dir.path().join("data");
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        let mut left: Vec<String> =
-            mounts.lines().filter(|line| line.contains(data.to_str().unwrap())).map(str::to_owned).collect();
-        if data.exists() {
-            left.push(data.display().to_string());
-        }
-        left
+        left_below(&self.dir.path().join("data"))
+    }
+}
+
+impl Machine {
+    /// A file of this test.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A node beside this control plane.
+    pub fn beside(&self, name: &str) -> Beside<'_> {
+        Beside { machine: self, data: self.path(name), port: free_port() }
+    }
+
+    /// The first event of a watch.
+    pub fn first_event(&self, path: &str) -> String {
+        let mut curl = Command::new("curl")
+            .args(["--silent", "--no-buffer", "--max-time", "20", "--cacert"])
+            .arg(self.path("data/pki/ca.crt"))
+            .args(["--header", "Authorization: Bearer of-this-test"])
+            .arg(format!("https://127.0.0.1:{}{path}", self.port))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(curl.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let _ = curl.kill();
+        let _ = curl.wait();
+        assert!(!line.is_empty(), "nothing came\nserver: {}", self.log());
+        line
+    }
+}
+
+impl Beside<'_> {
+    fn command(&self) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.arg("--data-dir").arg(&self.data).current_dir(self.machine.dir.path());
+        command.env("HOME", self.machine.dir.path()).env_remove("KUBECONFIG");
+        command
+    }
+
+    /// Starts the node and waits until it is Ready.
+    pub fn start_kubelet(&self, options: &[&str]) -> Server {
+        let log = self.machine.path("kubelet.log");
+        let mut child = self
+            .command()
+            .args(["kubelet", "--port", &self.port.to_string()])
+            .args(options)
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let ready = lines.by_ref().any(|line| line.unwrap().contains("is Ready"));
+        assert!(ready, "the node did not become Ready:\n{}", fs::read_to_string(&log).unwrap());
+        std::thread::spawn(move || lines.for_each(drop));
+        Server { child }
+    }
+
+    /// Runs a command of the program and gives what it prints.
+    pub fn run(&self, arguments: &[&str]) -> String {
+        let output = self.command().args(arguments).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {error}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Runs a command that must fail and gives its message.
+    pub fn fails(&self, arguments: &[&str]) -> String {
+        let output = self.command().args(arguments).output().unwrap();
+        assert!(!output.status.success(), "{arguments:?} did not fail");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    /// Mounts and files of this node that are still there.
+    pub fn leftovers(&self) -> Vec<String> {
+        left_below(&self.data)
+    }
+}
+
+impl Drop for Beside<'_> {
+    fn drop(&mut self) {
+        // A test that failed half-way must not leave containers to the next one.
+        let _ = self.command().arg("reset").output();
     }
 }
 
@@ -228,6 +312,17 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Mounts and files below a directory.
+fn left_below(data: &std::path::Path) -> Vec<String> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let mut left: Vec<String> =
+        mounts.lines().filter(|line| line.contains(data.to_str().unwrap())).map(str::to_owned).collect();
+    if data.exists() {
+        left.push(data.display().to_string());
+    }
+    left
 }
 
 /// A root directory with busybox and a web server that answers with its host name; `None` without busybox.

@@ -96,6 +96,9 @@ pub async fn run(options: KubeletOptions, paths: &Paths) -> Result<()> {
 /// Gets credentials where there are none, and starts the node with what keeps them fresh.
 async fn start(plan: &Plan, progress: &Progress) -> Result<(Arc<Node>, Vec<Task>)> {
     let env = Env::real();
+    // Before it is watched for a certificate that comes.
+    env::create_private_dir(&plan.cert_dir)
+        .with_context(|| format!("cannot create {}", plan.cert_dir.display()))?;
     if connection::bootstrap(plan, &env).await? {
         progress.step("the API server issued a client certificate");
     }

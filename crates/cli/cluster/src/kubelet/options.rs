@@ -145,6 +145,10 @@ impl KubeletOptions {
             given => given.iter().map(|text| taint(text)).collect::<Result<_>>()?,
         };
         let client_ca = self.client_ca_file.or_else(|| configuration.client_ca.clone());
+        let tls = joined(self.tls, &configuration);
+        // A certificate that was given is nobody's to renew.
+        let rotate_serving = self.rotate_server_certificates.unwrap_or(configuration.rotate_serving);
+        let rotate_serving = rotate_serving && tls.given().is_none();
         Ok(Plan {
             kubeconfig: self.kubeconfig.unwrap_or_else(|| paths.data().join("kubelet.kubeconfig")),
             bootstrap_kubeconfig: self.bootstrap_kubeconfig,
@@ -152,8 +156,8 @@ impl KubeletOptions {
             cert_dir: std::path::absolute(self.cert_dir.unwrap_or_else(|| paths.kubelet().join("pki")))?,
             listen: SocketAddr::new(address, port),
             rotate_client: self.rotate_certificates.unwrap_or(configuration.rotate_client),
-            rotate_serving: self.rotate_server_certificates.unwrap_or(configuration.rotate_serving),
-            tls: joined(self.tls, &configuration),
+            rotate_serving,
+            tls,
             // Without an authority nobody is known by a certificate.
             client_ca: client_ca.map_or_else(|| Pem::from(Vec::new()), Pem::File),
             labels,
