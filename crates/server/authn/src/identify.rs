@@ -131,7 +131,10 @@ impl Authenticator {
         let started = Instant::now();
         let identified = self.look(credentials, path, now_s).await;
         match &identified {
-            Ok(_) => SUCCESS.record(started),
+            Ok(identified) => {
+                crate::uses::user(&identified.user.name);
+                SUCCESS.record(started);
+            }
             Err(shown) if *shown => ERROR.record(started),
             Err(_) => FAILURE.record(started),
         }

@@ -23,6 +23,7 @@ mod testing;
 mod token_file;
 mod token_webhook;
 mod user;
+mod uses;
 
 pub use certificate::{AnyClientCertificate, CertificateAuthority, ends_s};
 pub use identify::{

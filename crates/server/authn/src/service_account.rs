@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 
 use crate::keys::{KeyError, SigningKey, VerifyingKey};
 use crate::user::User;
+use crate::uses;
 
 /// Signatures remembered at most; the memory is emptied when it is full.
 const REMEMBERED_MAX: usize = 8192;
@@ -155,6 +156,8 @@ pub struct Claims {
     node: Option<(Str, Str)>,
     /// Lives as long as the secret that holds it.
     legacy: bool,
+    /// From when on it should have been replaced; it lives longer for those who do not read it again.
+    warn_after_s: Option<i64>,
 }
 
 /// Name and audiences of the authority that issues tokens.
@@ -364,6 +367,7 @@ impl Tokens {
         }
         let mut user = User::service_account(&claims.namespace, &claims.account);
         user.uid = claims.account_uid.clone();
+        uses::LEGACY.inc();
         Ok(Some((user, matched)))
     }
 
@@ -410,7 +414,14 @@ impl Tokens {
         if now_s + LEEWAY_S < claims.not_before_s {
             return Err(TokenError::NotYetValid);
         }
-        Ok(Some((claims.user(directory)?, matched)))
+        let user = claims.user(directory)?;
+        let stale = claims.warn_after_s.is_some_and(|after_s| now_s > after_s);
+        if stale {
+            uses::STALE.inc()
+        } else {
+            uses::VALID.inc()
+        }
+        Ok(Some((user, matched)))
     }
 
     /// The claims of a token whose signature holds; `None` for text that is no token of this issuer.
@@ -488,6 +499,7 @@ impl Claims {
             account,
             account_uid,
             legacy: false,
+            warn_after_s: facts["warnafter"].as_i64(),
         })
     }
 

@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -26,6 +26,14 @@ use crate::http::body::Body;
 
 /// Connections at once; more wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 16 << 10;
+/// Why a connection ended.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+static HANDSHAKE_ERRORS: LazyLock<telemetry::Counter> = LazyLock::new(|| {
+    let help = "[ALPHA] Number of requests dropped with 'TLS handshake error from' error";
+    telemetry::counter("apiserver_tls_handshake_errors_total", help, &[]).with(&[])
+});
+
 /// Time for a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for request headers to arrive (upstream's).
@@ -134,11 +142,13 @@ async fn connection<S: Service>(
     tls: Arc<ArcSwap<Tls>>,
     service: Arc<S>,
     mut stop: watch::Receiver<bool>,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<(), Failure> {
     socket.set_nodelay(true)?;
     let local = socket.local_addr().ok().map(|address| address.ip());
     let acceptor = TlsAcceptor::from(tls.load().handshake(local));
-    let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket)).await??;
+    let accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket)).await;
+    let stream = accepted.map_err(Into::into).and_then(|accepted| accepted.map_err(Failure::from));
+    let stream = stream.inspect_err(|_| HANDSHAKE_ERRORS.inc())?;
     let (_, session) = stream.get_ref();
     let http2 = session.alpn_protocol() == Some(b"h2");
     let chain = session.peer_certificates().unwrap_or_default();

@@ -155,7 +155,12 @@ impl Plugin {
             return Ok(sender);
         }
         let stream = dial(&self.socket).await.map_err(|error| {
-            let why = format!("dial unix {}: connect: {error}", self.socket.display());
+            let why = match error.kind() {
+                std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+                std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+                _ => error.to_string(),
+            };
+            let why = format!("dial unix {}: connect: {why}", self.socket.display());
             failure(
                 "Unavailable",
                 &format!("connection error: desc = \"transport: Error while dialing: {why}\""),
