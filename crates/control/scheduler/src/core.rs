@@ -470,6 +470,7 @@ impl Core {
 
     /// The pod waits for the node to become free.
     pub fn nominate(&mut self, pod: Arc<PodInfo>, node: Str) {
+        self.snapshot.want_terms(&pod);
         self.nominated.set(pod, node, &mut self.snapshot);
     }
 
@@ -489,7 +490,13 @@ impl Core {
 
 /// Whether the pod fits, with pods of at least its priority that are nominated for the node supposed to be there; and
 /// without them, since they may never come.
-fn check(class: &mut Class, pod: &PodInfo, snapshot: &Snapshot, nominated: &Nominated, node: usize) -> u32 {
+pub(crate) fn check(
+    class: &mut Class,
+    pod: &PodInfo,
+    snapshot: &Snapshot,
+    nominated: &Nominated,
+    node: usize,
+) -> u32 {
     let cx = Cx::new(pod, snapshot);
     let guests = nominated.on(node, pod);
     if !guests.is_empty() {

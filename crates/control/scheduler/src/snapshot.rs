@@ -353,9 +353,7 @@ impl Snapshot {
     /// Counts a pod on `node`: an assumption until the watch confirms it.
     pub fn place(&mut self, info: Arc<PodInfo>, node: &str) {
         self.remove_pod(info.uid());
-        for term in info.affinity.iter().chain(&info.anti_affinity).chain(&info.preferred) {
-            self.want_topology(&term.topology_key);
-        }
+        self.want_terms(&info);
         let index = self.slot(node);
         self.rows[index].add_pod(info.clone());
         self.touch(index);
@@ -413,6 +411,13 @@ impl Snapshot {
     fn changed_kind<K: Tabled>(&mut self) {
         if std::any::TypeId::of::<K>() == std::any::TypeId::of::<types::policy::v1::PodDisruptionBudget>() {
             self.budgets += 1;
+        }
+    }
+
+    /// Makes sure that the labels which the pod's affinity goes by have columns, before it is counted anywhere.
+    pub fn want_terms(&mut self, info: &PodInfo) {
+        for term in info.affinity.iter().chain(&info.anti_affinity).chain(&info.preferred) {
+            self.want_topology(&term.topology_key);
         }
     }
 

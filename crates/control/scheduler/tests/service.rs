@@ -448,6 +448,19 @@ async fn a_pod_that_goes_while_it_waits_gives_its_node_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_waiting_pod_that_is_preempted_stays() {
+    let cluster = gang(2);
+    cluster.api.put(pod("one", "3", 0, ""));
+    assert!(eventually(|| cluster.waiting.pods().len() == 1).await);
+    cluster.api.put(pod("vip", "3", 100, ""));
+    assert!(
+        eventually(|| cluster.waiting.pods().iter().any(|(pod, _)| pod.pod.metadata.name == "vip")).await
+    );
+    assert!(cluster.api.get::<Pod>("d", "one").is_some(), "nobody deletes what runs nowhere");
+    assert!(eventually(|| cluster.told("Preempted").len() == 1).await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_gang_that_is_not_complete_gives_its_nodes_back() {
     let cluster = gang(2);
     cluster.api.put(pod("one", "3", 0, ""));

@@ -80,7 +80,7 @@ impl Questions {
                         "node": verdict.node.as_str(),
                         "fits": verdict.refusals.is_empty(),
                         "refusals": verdict.refusals.iter().map(refusal).collect::<Vec<_>>(),
-                        "changes": verdict.changes,
+                        "changes": verdict.changes.iter().map(ToString::to_string).collect::<Vec<_>>(),
                         "text": verdict.line(),
                     })
                 });

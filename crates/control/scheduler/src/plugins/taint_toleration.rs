@@ -32,12 +32,20 @@ pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     }
 }
 
-/// The first taint that keeps the pod away (NoSchedule or NoExecute).
-pub fn untolerated<'a>(taints: &'a [Taint], tolerations: &[Toleration]) -> Option<&'a Taint> {
+/// The taints that keep the pod away (NoSchedule or NoExecute).
+pub fn all_untolerated<'a>(
+    taints: &'a [Taint],
+    tolerations: &[Toleration],
+) -> impl Iterator<Item = &'a Taint> {
     taints
         .iter()
         .filter(|taint| taint.effect == "NoSchedule" || taint.effect == "NoExecute")
-        .find(|taint| !tolerations.iter().any(|toleration| tolerates(toleration, taint)))
+        .filter(|taint| !tolerations.iter().any(|toleration| tolerates(toleration, taint)))
+}
+
+/// The first of them.
+pub fn untolerated<'a>(taints: &'a [Taint], tolerations: &[Toleration]) -> Option<&'a Taint> {
+    all_untolerated(taints, tolerations).next()
 }
 
 /// Counts the PreferNoSchedule taints that the pod does not tolerate.

@@ -111,7 +111,9 @@ impl Scheduler {
         let mut gone = false;
         self.unreserve(reserved, |state| {
             gone = !state.queue.knows(reserved.pod.uid());
-            state.queue.refused(reserved.pod.uid(), vec![plugin], &state.core.profiles, now);
+            // No event tells when a pod that lost its place to another may find one: it is tried again after a back-off.
+            let waits_for = if plugin == crate::preemption::NAME { Vec::new() } else { vec![plugin] };
+            state.queue.refused(reserved.pod.uid(), waits_for, &state.core.profiles, now);
         });
         if gone {
             return;

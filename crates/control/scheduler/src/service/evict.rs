@@ -32,6 +32,10 @@ impl Scheduler {
         if victim.metadata.deletion_timestamp.is_some() {
             return;
         }
+        // A pod that only waits for a word of Permit plugins runs nowhere: it gives the node back and stays.
+        if self.waiting.preempt(&victim.metadata.uid) {
+            return self.recorders[profile].record(notes::preempted(victim, &pod.pod, node));
+        }
         let scheduler = &pod.pod.spec.scheduler_name;
         let condition = serde_json::json!({
             "type": "DisruptionTarget",

@@ -55,6 +55,14 @@ impl Waiting {
 }
 
 impl Waiting {
+    /// Takes the pod's place away for a more important one; `false` when it does not wait.
+    pub(super) fn preempt(&self, uid: &str) -> bool {
+        let mut all = self.0.lock();
+        let Some(waiting) = all.get_mut(uid) else { return false };
+        waiting.tell(Err((crate::preemption::NAME, "preempted".into())));
+        true
+    }
+
     /// The pod is gone: it waits no longer.
     pub(super) fn forget(&self, uid: &str) {
         self.reject(uid, "", "the pod is gone");
