@@ -505,11 +505,8 @@ impl World {
                 requests.insert(resource.clone(), rest.parse().unwrap());
             }
             Change::Tolerate { key, value, effect } => {
-                let mut toleration = Toleration::default();
-                toleration.key = key.clone();
-                toleration.value = value.clone();
-                toleration.effect = effect.clone();
-                pod.spec.tolerations.push(toleration);
+                let (key, value, effect) = (key.clone(), value.clone(), effect.clone());
+                pod.spec.tolerations.push(Toleration { key, value, effect, ..Toleration::default() });
             }
             Change::Uncordon => node.spec.unschedulable = false,
             Change::Label(labels) => {

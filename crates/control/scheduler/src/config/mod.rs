@@ -131,7 +131,7 @@ pub struct ExtenderConfig {
     pub managed_resources: Vec<(Str, bool)>,
     /// Whether scheduling goes on when it does not answer.
     pub ignorable: bool,
-    /// Whether it is spoken to over TLS; without an authority in `tls` any certificate will do.
+    /// Without an authority in `tls`, any certificate will do. What is spoken is up to the URL.
     pub enable_https: bool,
     /// How TLS is spoken.
     pub tls: ExtenderTls,

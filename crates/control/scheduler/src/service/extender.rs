@@ -76,7 +76,7 @@ impl Extender {
             .parse()
             .map_err(|error| format!("extender {:?}: {error}", config.url_prefix))?;
         let tls = &config.tls;
-        let scheme = if config.enable_https { "https" } else { uri.scheme_str().unwrap_or("http") };
+        let scheme = uri.scheme_str().unwrap_or("http");
         let authority = read(&tls.authority)?;
         let insecure = tls.insecure || config.enable_https && authority.is_none();
         let server = RemoteConfig {

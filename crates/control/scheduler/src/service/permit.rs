@@ -55,12 +55,12 @@ impl Waiting {
 }
 
 impl Waiting {
-    /// Takes the pod's place away for a more important one; `false` when it does not wait.
+    /// Takes the pod's place away for a more important one; `false` when it does not wait, or not any more.
     pub(super) fn preempt(&self, uid: &str) -> bool {
         let mut all = self.0.lock();
-        let Some(waiting) = all.get_mut(uid) else { return false };
-        waiting.tell(Err((crate::preemption::NAME, "preempted".into())));
-        true
+        let verdict = all.get_mut(uid).and_then(|waiting| waiting.verdict.take());
+        verdict
+            .is_some_and(|verdict| verdict.send(Err((crate::preemption::NAME, "preempted".into()))).is_ok())
     }
 
     /// The pod is gone: it waits no longer.
