@@ -197,7 +197,6 @@ fn spec(user: &User, verb: &str, wanted: &Wanted) -> SubjectAccessReviewSpec {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 

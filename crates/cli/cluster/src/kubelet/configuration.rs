@@ -1,6 +1,6 @@
 //! KubeletConfiguration (`kubelet.config.k8s.io/v1beta1`): read strictly, as upstream's kubelet reads it.
 //!
-//! [`FIELDS`] names every field that the kind has, with its shape and whether this node does something with it. A field
+//! [`super::fields`] names every field that the kind has, with its shape and whether this node does something with it. A field
 //! that is not there is refused, as is a value of another shape; one that is there and changes nothing is told in the log.
 
 use std::path::{Path, PathBuf};
@@ -10,6 +10,8 @@ use kubelet::{LogLimits, Policy};
 use meta::Quantity;
 use serde_json::{Map, Value};
 use types::core::v1::Taint;
+
+use super::fields::{FIELDS, Field, Shape};
 
 /// Why a file is of no use.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -24,198 +26,6 @@ pub(super) enum ConfigurationError {
     #[error("failed to validate kubelet configuration, error: {}", meta::aggregate_message(.0))]
     Invalid(Vec<String>),
 }
-
-/// The shape of a value.
-#[derive(Clone, Copy)]
-enum Shape {
-    Bool,
-    Int,
-    Float,
-    Text,
-    Duration,
-    Texts,
-    Ints,
-    TextMap,
-    BoolMap,
-    /// An object of these fields.
-    Object(&'static [Field]),
-    /// A list of objects of these fields.
-    Objects(&'static [Field]),
-    /// Anything; its kind is another API's.
-    Any,
-}
-
-/// Name, shape, and whether the node does something with it.
-type Field = (&'static str, Shape, bool);
-
-/// Every field of the kind.
-const FIELDS: &[Field] = {
-    use Shape::{Any, Bool, BoolMap, Duration, Float, Int, Ints, Object, Objects, Text, TextMap, Texts};
-    &[
-        ("apiVersion", Text, true),
-        ("kind", Text, true),
-        ("enableServer", Bool, false),
-        ("staticPodPath", Text, true),
-        ("podLogsDir", Text, true),
-        ("syncFrequency", Duration, false),
-        ("fileCheckFrequency", Duration, false),
-        ("httpCheckFrequency", Duration, false),
-        ("staticPodURL", Text, false),
-        ("staticPodURLHeader", Any, false),
-        ("address", Text, true),
-        ("port", Int, true),
-        ("readOnlyPort", Int, false),
-        ("tlsCertFile", Text, true),
-        ("tlsPrivateKeyFile", Text, true),
-        ("tlsCipherSuites", Texts, true),
-        ("tlsCurvePreferences", Ints, true),
-        ("tlsMinVersion", Text, true),
-        ("rotateCertificates", Bool, true),
-        ("serverTLSBootstrap", Bool, true),
-        (
-            "authentication",
-            Object(&[
-                ("x509", Object(&[("clientCAFile", Text, true)]), true),
-                ("webhook", Object(&[("enabled", Bool, true), ("cacheTTL", Duration, true)]), true),
-                ("anonymous", Object(&[("enabled", Bool, true)]), true),
-            ]),
-            true,
-        ),
-        (
-            "authorization",
-            Object(&[
-                ("mode", Text, true),
-                (
-                    "webhook",
-                    Object(&[
-                        ("cacheAuthorizedTTL", Duration, true),
-                        ("cacheUnauthorizedTTL", Duration, true),
-                    ]),
-                    true,
-                ),
-            ]),
-            true,
-        ),
-        ("registryPullQPS", Int, false),
-        ("registryBurst", Int, false),
-        ("imagePullCredentialsVerificationPolicy", Text, false),
-        ("preloadedImagesVerificationAllowlist", Texts, false),
-        ("eventRecordQPS", Int, false),
-        ("eventBurst", Int, false),
-        ("enableDebuggingHandlers", Bool, false),
-        ("enableContentionProfiling", Bool, false),
-        ("healthzPort", Int, false),
-        ("healthzBindAddress", Text, false),
-        ("oomScoreAdj", Int, false),
-        ("clusterDomain", Text, true),
-        ("clusterDNS", Texts, true),
-        ("streamingConnectionIdleTimeout", Duration, false),
-        ("nodeStatusUpdateFrequency", Duration, false),
-        ("nodeStatusReportFrequency", Duration, false),
-        ("nodeLeaseDurationSeconds", Int, false),
-        ("imageMinimumGCAge", Duration, false),
-        ("imageMaximumGCAge", Duration, false),
-        ("imageGCHighThresholdPercent", Int, false),
-        ("imageGCLowThresholdPercent", Int, false),
-        ("volumeStatsAggPeriod", Duration, false),
-        ("kubeletCgroups", Text, false),
-        ("systemCgroups", Text, false),
-        ("cgroupRoot", Text, false),
-        ("cgroupsPerQOS", Bool, false),
-        ("cgroupDriver", Text, false),
-        ("cpuManagerPolicy", Text, false),
-        ("singleProcessOOMKill", Bool, false),
-        ("cpuManagerPolicyOptions", TextMap, false),
-        ("cpuManagerReconcilePeriod", Duration, false),
-        ("memoryManagerPolicy", Text, false),
-        ("topologyManagerPolicy", Text, false),
-        ("topologyManagerScope", Text, false),
-        ("topologyManagerPolicyOptions", TextMap, false),
-        ("qosReserved", TextMap, false),
-        ("runtimeRequestTimeout", Duration, false),
-        ("hairpinMode", Text, false),
-        ("maxPods", Int, true),
-        ("podCIDR", Text, false),
-        ("podPidsLimit", Int, true),
-        ("resolvConf", Text, true),
-        ("runOnce", Bool, false),
-        ("cpuCFSQuota", Bool, false),
-        ("cpuCFSQuotaPeriod", Duration, false),
-        ("nodeStatusMaxImages", Int, false),
-        ("maxOpenFiles", Int, false),
-        ("contentType", Text, false),
-        ("kubeAPIQPS", Int, false),
-        ("kubeAPIBurst", Int, false),
-        ("serializeImagePulls", Bool, true),
-        ("maxParallelImagePulls", Int, true),
-        ("evictionHard", TextMap, false),
-        ("evictionSoft", TextMap, false),
-        ("evictionSoftGracePeriod", TextMap, false),
-        ("evictionPressureTransitionPeriod", Duration, false),
-        ("evictionMaxPodGracePeriod", Int, false),
-        ("evictionMinimumReclaim", TextMap, false),
-        ("mergeDefaultEvictionSettings", Bool, false),
-        ("podsPerCore", Int, false),
-        ("enableControllerAttachDetach", Bool, false),
-        ("protectKernelDefaults", Bool, false),
-        ("makeIPTablesUtilChains", Bool, false),
-        ("iptablesMasqueradeBit", Int, false),
-        ("iptablesDropBit", Int, false),
-        ("featureGates", BoolMap, false),
-        ("failSwapOn", Bool, false),
-        ("memorySwap", Object(&[("swapBehavior", Text, false)]), false),
-        ("containerLogMaxSize", Text, true),
-        ("containerLogMaxFiles", Int, true),
-        ("containerLogMaxWorkers", Int, false),
-        ("containerLogMonitorInterval", Duration, false),
-        ("configMapAndSecretChangeDetectionStrategy", Text, false),
-        ("systemReserved", TextMap, false),
-        ("kubeReserved", TextMap, false),
-        ("reservedSystemCPUs", Text, false),
-        ("showHiddenMetricsForVersion", Text, false),
-        ("systemReservedCgroup", Text, false),
-        ("kubeReservedCgroup", Text, false),
-        ("enforceNodeAllocatable", Texts, false),
-        ("allowedUnsafeSysctls", Texts, false),
-        ("volumePluginDir", Text, false),
-        ("providerID", Text, false),
-        ("kernelMemcgNotification", Bool, false),
-        ("logging", Any, false),
-        ("enableSystemLogHandler", Bool, false),
-        ("enableSystemLogQuery", Bool, false),
-        ("shutdownGracePeriod", Duration, false),
-        ("shutdownGracePeriodCriticalPods", Duration, false),
-        (
-            "shutdownGracePeriodByPodPriority",
-            Objects(&[("priority", Int, false), ("shutdownGracePeriodSeconds", Int, false)]),
-            false,
-        ),
-        ("crashLoopBackOff", Object(&[("maxContainerRestartPeriod", Duration, false)]), false),
-        ("reservedMemory", Objects(&[("numaNode", Int, false), ("limits", Any, false)]), false),
-        ("enableProfilingHandler", Bool, false),
-        ("enableDebugFlagsHandler", Bool, false),
-        ("seccompDefault", Bool, true),
-        ("memoryThrottlingFactor", Float, false),
-        ("memoryReservationPolicy", Text, false),
-        (
-            "registerWithTaints",
-            Objects(&[
-                ("key", Text, true),
-                ("value", Text, true),
-                ("effect", Text, true),
-                ("timeAdded", Text, true),
-            ]),
-            true,
-        ),
-        ("registerNode", Bool, false),
-        ("tracing", Any, false),
-        ("localStorageCapacityIsolation", Bool, false),
-        ("containerRuntimeEndpoint", Text, false),
-        ("imageServiceEndpoint", Text, false),
-        ("failCgroupV1", Bool, false),
-        ("userNamespaces", Object(&[("idsPerPod", Int, false)]), false),
-    ]
-};
 
 /// What the node does with a file; upstream's defaults where it says nothing.
 #[derive(Debug, Default)]
@@ -365,23 +175,6 @@ impl Checked {
         self.wrong.get_or_insert_with(|| {
             format!("json: cannot unmarshal {is} into Go struct field KubeletConfiguration.{path} of type {wanted}")
         });
-    }
-}
-
-impl Shape {
-    /// Go's name for it.
-    fn go(self) -> &'static str {
-        match self {
-            Shape::Bool => "bool",
-            Shape::Int => "int32",
-            Shape::Float => "float64",
-            Shape::Text | Shape::Duration => "string",
-            Shape::Texts => "[]string",
-            Shape::Ints => "[]int32",
-            Shape::TextMap => "map[string]string",
-            Shape::BoolMap => "map[string]bool",
-            Shape::Object(_) | Shape::Objects(_) | Shape::Any => "object",
-        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod configuration;
 mod connection;
+mod fields;
 mod options;
 mod serving;
 
