@@ -98,7 +98,7 @@ fn run() -> Result<()> {
     let paths = Paths::new(&data_dir);
     if matches!(
         cli.command,
-        Command::Up { foreground: true, .. } | Command::Scheduler(_) | Command::Kubelet(_)
+        Command::Up { foreground: true, .. } | Command::Scheduler(_) | Command::Kubelet(_) | Command::Join(_)
     ) {
         env::prepare_for_caches();
     }

@@ -115,7 +115,10 @@ pub async fn status(paths: &Paths) -> Result<()> {
     match process::running(paths) {
         Some(_) => admin::ask(paths, &Request::Status, print_line).await,
         None if paths.settings().exists() || paths.site().exists() => {
-            let command = if paths.settings().exists() { "up" } else { "kubelet" };
+            let command = match paths.settings().exists() {
+                true => "up",
+                false => "kubelet or join, with its options",
+            };
             print_line(&format!("stopped; start it with: ferrokube {command}"));
             Ok(())
         }

@@ -7,7 +7,7 @@
 //! ([`crate::kubelet`]).
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -63,8 +63,9 @@ pub async fn run(options: JoinOptions, paths: &Paths) -> Result<()> {
     token_of(&options.token)?;
     kubelet::check_vacant(paths)?;
     let files = files(paths);
-    // A node that has joined goes on with what it has, as after a restart of the machine.
-    if kubelet::remembered(paths)?.is_none() {
+    // A node that has joined goes on with what it has, as after a restart of the machine. One that has no credentials that
+    // hold begins anew with what is given now.
+    if kubelet::remembered(paths)?.is_none() || !kubelet::has_credentials(paths) {
         prepare(&options, &files).await?;
     }
     kubelet::run(complete(options, files)?, paths).await
@@ -98,11 +99,9 @@ async fn prepare(options: &JoinOptions, files: &Files) -> Result<()> {
         let text = map.data.get(key).with_context(|| format!("ConfigMap {name} has no {key}"))?;
         serde_norway::from_str(text).with_context(|| format!("ConfigMap {name} is damaged"))
     };
-    let mut config = map(KUBELET_CONFIG, "kubelet").await?;
-    let networks = map(CLUSTER_CONFIG, "ClusterConfiguration").await?["networking"].take();
-    config["authentication"]["x509"] = json!({"clientCAFile": files.ca});
-    // What is for another runtime's control plane says nothing here.
-    config["staticPodPath"] = Value::Null;
+    let config = configuration(map(KUBELET_CONFIG, "kubelet").await?, &files.ca)?;
+    let networks = map(CLUSTER_CONFIG, "ClusterConfiguration").await?;
+    let networks = networks.get("networking").cloned().unwrap_or_default();
     let ca = String::from_utf8(cluster.ca).context("the cluster's authority is no text")?;
     let bootstrap = kubeconfig::of_token(&cluster.server, &ca, &options.token);
     for (path, text) in [
@@ -118,6 +117,21 @@ async fn prepare(options: &JoinOptions, files: &Files) -> Result<()> {
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
+}
+
+/// The cluster's KubeletConfiguration, made this machine's.
+fn configuration(mut config: Value, ca: &Path) -> Result<Value> {
+    let damaged = "ConfigMap kubelet-config is damaged: it holds no KubeletConfiguration";
+    let fields = config.as_object_mut().context(damaged)?;
+    // What is for another runtime's control plane says nothing here.
+    fields.insert("staticPodPath".into(), Value::Null);
+    let authentication = fields.entry("authentication").or_insert_with(|| json!({}));
+    if authentication.is_null() {
+        *authentication = json!({});
+    }
+    let authentication = authentication.as_object_mut().context(damaged)?;
+    authentication.insert("x509".into(), json!({ "clientCAFile": ca }));
+    Ok(config)
 }
 
 /// The kubelet's options, from what was written and what was given.
@@ -302,6 +316,17 @@ mod tests {
         let plain = kubeconfig::of_cluster("http://192.0.2.1:6443", &ca);
         let signed = signature(&plain, r#"{"alg":"HS256","kid":"abcdef"}"#, SECRET);
         assert!(said(&info(&plain, &signed), "abcdef", &[pin]).contains("without TLS"));
+    }
+
+    #[test]
+    fn what_the_cluster_says_of_kubelets_may_be_anything() {
+        let made = |config: Value| configuration(config, Path::new("/ca.crt"));
+        let wanted = json!({"authentication": {"x509": {"clientCAFile": "/ca.crt"}}, "staticPodPath": null});
+        assert_eq!(made(json!({"staticPodPath": "/x"})).unwrap(), wanted);
+        assert_eq!(made(json!({"authentication": null})).unwrap(), wanted);
+        for bad in [json!("text"), json!([]), json!(null), json!({"authentication": "x"})] {
+            assert!(made(bad.clone()).is_err(), "{bad}");
+        }
     }
 
     #[test]

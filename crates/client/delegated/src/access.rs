@@ -17,6 +17,8 @@ use types::authorization::v1::{
 
 use crate::User;
 
+/// Longest token that is looked at, in bytes.
+const TOKEN_BYTES_MAX: usize = 16 << 10;
 /// Answers kept of each sort.
 const ANSWERS_MAX: usize = 1024;
 /// Who may do everything, asked or not.
@@ -66,7 +68,8 @@ pub struct Access {
     env: Env,
     freshness: Freshness,
     anonymous: bool,
-    tokens: Answers<Str, Option<User>>,
+    /// By digest: tokens are secrets, and as long as whoever sends them likes.
+    tokens: Answers<[u8; 32], Option<User>>,
     verdicts: Answers<(User, &'static str, Wanted), bool>,
 }
 
@@ -109,18 +112,22 @@ impl Access {
     }
 
     async fn review(&self, token: &str) -> Result<Option<User>, Refused> {
-        let token = Str::from(token);
-        if let Some(known) = self.known(&self.tokens, &token) {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Ok(None);
+        }
+        let mut key = [0; 32];
+        key.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, token.as_bytes()).as_ref());
+        if let Some(known) = self.known(&self.tokens, &key) {
             return Ok(known);
         }
-        let spec = TokenReviewSpec { token: token.clone(), ..TokenReviewSpec::default() };
+        let spec = TokenReviewSpec { token: Str::from(token), ..TokenReviewSpec::default() };
         let review = TokenReview { spec, ..TokenReview::default() };
         let answer = self.reviewer.all::<TokenReview>().create(review).await.map_err(|status| {
             tracing::warn!(reason = %status.message, "cannot review a token");
             Refused::Unanswered(status.message.to_string())
         })?;
         let user = answer.status.authenticated.then(|| User::of_review(&answer.status.user));
-        self.remember(&self.tokens, token, user.clone(), self.freshness.token);
+        self.remember(&self.tokens, key, user.clone(), self.freshness.token);
         Ok(user)
     }
 
@@ -155,13 +162,22 @@ impl Access {
         (now < *until).then(|| answer.clone())
     }
 
-    fn remember<Q: Hash + Eq, A>(&self, answers: &Answers<Q, A>, question: Q, answer: A, hold: Duration) {
+    fn remember<Q: Hash + Eq + Clone, A>(
+        &self,
+        answers: &Answers<Q, A>,
+        question: Q,
+        answer: A,
+        hold: Duration,
+    ) {
         let now = self.env.clock.monotonic();
         let mut answers = answers.lock();
         if answers.len() >= ANSWERS_MAX {
             answers.retain(|_, (until, _)| now < *until);
-            if answers.len() >= ANSWERS_MAX {
-                answers.clear();
+            // Whoever asks much does not make others forgotten: what holds shortest goes.
+            let oldest =
+                answers.iter().min_by_key(|(_, (until, _))| *until).map(|(question, _)| question.clone());
+            if let Some(oldest) = oldest.filter(|_| answers.len() >= ANSWERS_MAX) {
+                answers.remove(&oldest);
             }
         }
         answers.insert(question, (now + hold, answer));

@@ -44,7 +44,7 @@ pub(super) async fn bootstrap(plan: &Plan, env: &Env) -> Result<bool> {
 }
 
 /// Whether a kubeconfig is there whose client certificate has not ended.
-fn still_holds(path: &Path, now_s: i64) -> bool {
+pub(super) fn still_holds(path: &Path, now_s: i64) -> bool {
     match Config::from_kubeconfig(path, None) {
         Ok(config) => config.client_certificate.is_some_and(|(pem, _)| credentials::holds(&pem, now_s)),
         Err(ConfigError::Read { .. }) if !path.exists() => false,

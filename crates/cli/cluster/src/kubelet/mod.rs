@@ -37,6 +37,11 @@ pub fn remembered(paths: &Paths) -> Result<Option<Site>> {
     Ok(Some(serde_json::from_slice(&text).with_context(|| format!("{} is damaged", paths.site().display()))?))
 }
 
+/// Whether the node in a data directory has a client certificate that holds.
+pub fn has_credentials(paths: &Paths) -> bool {
+    connection::still_holds(&options::default_kubeconfig(paths), Env::real().unix_ms().div_euclid(1000))
+}
+
 fn remember(paths: &Paths, site: &Site) -> Result<()> {
     let text = serde_json::to_vec_pretty(site)?;
     env::write_atomic(&paths.site(), &text, 0o600).context("cannot keep where the node lives")

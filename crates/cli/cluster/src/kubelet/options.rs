@@ -115,6 +115,11 @@ pub(super) struct Plan {
     configuration: Configuration,
 }
 
+/// Where the node's kubeconfig is unless told otherwise.
+pub(super) fn default_kubeconfig(paths: &Paths) -> PathBuf {
+    paths.data().join("kubelet.kubeconfig")
+}
+
 impl KubeletOptions {
     /// Reads the configuration file and puts both together. Changes nothing.
     ///
@@ -150,7 +155,7 @@ impl KubeletOptions {
         let rotate_serving = self.rotate_server_certificates.unwrap_or(configuration.rotate_serving);
         let rotate_serving = rotate_serving && tls.given().is_none();
         Ok(Plan {
-            kubeconfig: self.kubeconfig.unwrap_or_else(|| paths.data().join("kubelet.kubeconfig")),
+            kubeconfig: self.kubeconfig.unwrap_or_else(|| default_kubeconfig(paths)),
             bootstrap_kubeconfig: self.bootstrap_kubeconfig,
             network_kubeconfig: self.network_kubeconfig,
             cert_dir: std::path::absolute(self.cert_dir.unwrap_or_else(|| paths.kubelet().join("pki")))?,

@@ -11,6 +11,7 @@ use client::Client;
 use dns::objects::{DnsNode, MANAGED_BY, NAME, NAMESPACE};
 use env::Env;
 use informer::{Cache, Informers};
+use ipnet::IpNet;
 use meta::Status;
 use tokio::sync::Notify;
 use types::core::v1::{Node, Service};
@@ -48,10 +49,14 @@ pub(crate) async fn publish(masters: Client, informers: Arc<Informers>, env: Env
     }
 }
 
-/// A node as DNS sees it; `None` for one that does not answer.
+/// A node as DNS sees it; `None` for one that does not answer. A node speaks for its own range of pod addresses alone: what
+/// else it names would draw the questions of the whole cluster to wherever it likes.
 fn dns_node(node: &Node) -> Option<DnsNode> {
     let text = node.metadata.annotations.get(ANSWERS_AT)?;
-    let addresses: Vec<IpAddr> = text.split(',').filter_map(|one| one.trim().parse().ok()).collect();
+    let ranges: Vec<IpNet> = node.spec.pod_cidrs.iter().filter_map(|range| range.parse().ok()).collect();
+    let own = |address: &IpAddr| ranges.iter().any(|range| range.contains(address)) && is_of_pods(*address);
+    let addresses = text.split(',').filter_map(|one| one.trim().parse().ok()).filter(own);
+    let addresses: Vec<IpAddr> = addresses.collect();
     let ready = node.status.conditions.iter().any(|one| one.type_ == "Ready" && one.status == "True");
     (!addresses.is_empty()).then(|| DnsNode {
         name: node.metadata.name.to_string(),
@@ -59,6 +64,15 @@ fn dns_node(node: &Node) -> Option<DnsNode> {
         port: PORT,
         ready,
     })
+}
+
+/// Whether an endpoint may have the address at all.
+fn is_of_pods(address: IpAddr) -> bool {
+    let link_local = match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || link_local)
 }
 
 async fn write(masters: &Client, nodes: &[DnsNode], address: IpAddr) -> Result<(), Status> {
@@ -100,6 +114,7 @@ mod tests {
             let annotations = addresses.map(|text| serde_json::json!({ANSWERS_AT: text}));
             meta::from_value(serde_json::json!({
                 "metadata": {"name": "n1", "annotations": annotations.unwrap_or_default()},
+                "spec": {"podCIDRs": ["10.244.1.0/24", "fd00::/64", "127.0.0.0/8"]},
                 "status": {"conditions": [{"type": "Ready", "status": ready}]},
             }))
             .unwrap()
@@ -109,5 +124,9 @@ mod tests {
         let both = dns_node(&node(Some("10.244.1.1, fd00::1"), "True")).unwrap();
         assert_eq!((both.name.as_str(), both.addresses.len(), both.ready), ("n1", 2, true));
         assert!(!dns_node(&node(Some("10.244.1.1"), "Unknown")).unwrap().ready);
+        // Not its own, or nobody's.
+        for foreign in ["10.244.2.1", "192.0.2.1", "127.0.0.1", "fd01::1"] {
+            assert_eq!(dns_node(&node(Some(foreign), "True")), None, "{foreign}");
+        }
     }
 }

@@ -21,6 +21,8 @@ use crate::pki::Pki;
 
 /// Index of cluster DNS in the service range, as kubeadm has it.
 const DNS_INDEX: u32 = 10;
+/// Pause before what machines that join need is published again.
+const PUBLISH_AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// The node of a cluster with these settings.
 pub fn site(settings: &Settings) -> Result<Site> {
@@ -88,9 +90,12 @@ pub fn serve_nodes(settings: &Settings, pki: &Pki, plane: &ControlPlane) -> Resu
     let mut tasks = vec![env::spawn("dns-service", dns)];
     if !settings.options.no_node {
         let (joining, ca) = (crate::bootstrap::Joining::of(settings)?, pki.ca.certificate_pem.clone());
+        let waiting = plane.env().clone();
         tasks.push(env::spawn("cluster-info", async move {
-            if let Err(error) = crate::bootstrap::publish(&masters, &joining, &ca).await {
+            // The API server's own right to speak to kubelets is among it, so this does not rest until it is done.
+            while let Err(error) = crate::bootstrap::publish(&masters, &joining, &ca).await {
                 tracing::error!("{error:#}");
+                waiting.sleep(PUBLISH_AGAIN).await;
             }
         }));
     }

@@ -79,12 +79,16 @@ impl Site {
 
     /// How the pod network is named; without ranges it serves to remove everything.
     pub fn network_config(&self, pod_cidrs: Vec<IpNet>) -> Result<cni::Config> {
-        let range =
-            |text: &str| text.parse::<IpNet>().with_context(|| format!("{text} is no range of addresses"));
+        // One of each family.
+        let ranges = |text: &str| -> Result<Vec<IpNet>> {
+            let range =
+                |text: &str| text.trim().parse().with_context(|| format!("{text} is no range of addresses"));
+            text.split(',').map(range).collect()
+        };
         Ok(cni::Config {
             pod_cidrs,
-            cluster_cidrs: vec![range(&self.cluster_cidr)?],
-            service_cidrs: vec![range(&self.service_cidr)?],
+            cluster_cidrs: ranges(&self.cluster_cidr)?,
+            service_cidrs: ranges(&self.service_cidr)?,
             node_ips: self.ips.clone(),
             mtu: None,
             state_dir: self.data.join("net"),

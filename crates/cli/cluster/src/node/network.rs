@@ -101,33 +101,52 @@ async fn serve_dns(
     let (services, slices, namespaces) =
         (informers.cache::<Service>(), informers.cache::<EndpointSlice>(), informers.cache::<Namespace>());
     dns::from_objects::follow(&zone, &services, &slices, &namespaces);
-    let config = dns::Config {
-        listen: addresses.iter().map(|address| SocketAddr::new(*address, 53)).collect(),
-        upstream: dns::Upstream::File(resolv_conf),
-        never_ask: site.cluster_dns.clone(),
-    };
-    let server = match dns::Server::bind(config, zone).await {
-        Ok(server) => server,
-        Err(error) => return tracing::error!("cluster DNS does not answer: {error}"),
+    let server = loop {
+        let config = dns::Config {
+            listen: addresses.iter().map(|address| SocketAddr::new(*address, 53)).collect(),
+            upstream: dns::Upstream::File(resolv_conf.clone()),
+            never_ask: site.cluster_dns.clone(),
+        };
+        match dns::Server::bind(config, zone.clone()).await {
+            Ok(server) => break server,
+            Err(error) => tracing::error!("cluster DNS does not answer: {error}"),
+        }
+        env.sleep(PAUSE).await;
     };
     let announcing = async {
         // Who does not know the cluster yet, or may not, would answer that names do not exist.
         tokio::join!(services.synced(), slices.synced(), namespaces.synced());
-        announce(&site.name, client, env, &addresses).await;
+        announce(&site.name, client, &informers.cache(), env, &addresses).await;
     };
     tokio::join!(server.run(), announcing);
 }
 
-/// Names the node's addresses of DNS in its Node object.
-async fn announce(node: &str, client: &Client, env: &Env, addresses: &[IpAddr]) {
+/// Names the node's addresses of DNS in its Node object, and again in the next one after that was deleted.
+async fn announce(
+    node: &str,
+    client: &Client,
+    nodes: &Arc<Cache<NodeObject>>,
+    env: &Env,
+    addresses: &[IpAddr],
+) {
     let text = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let patch = serde_json::json!({"metadata": {"annotations": {ANSWERS_AT: text}}}).to_string();
-    let nodes = client.all::<NodeObject>();
+    let changed = Arc::new(Notify::new());
+    let wake = changed.clone();
+    nodes.subscribe(move |_| wake.notify_one());
+    nodes.synced().await;
     loop {
-        let options = WriteOptions::default();
-        let patched = nodes.patch(node, PatchKind::Merge, patch.clone().into(), &options).await;
-        let Err(status) = patched else { return };
-        tracing::warn!("where cluster DNS answers is not shown: {}", status.message);
-        env.sleep(PAUSE).await;
+        let shown =
+            |node: &Arc<NodeObject>| node.metadata.annotations.get(ANSWERS_AT) == Some(&text.as_str().into());
+        if nodes.get("", node).is_some_and(|node| !shown(&node)) {
+            let options = WriteOptions::default();
+            let api = client.all::<NodeObject>();
+            if let Err(status) = api.patch(node, PatchKind::Merge, patch.clone().into(), &options).await {
+                tracing::warn!("where cluster DNS answers is not shown: {}", status.message);
+                env.sleep(PAUSE).await;
+                continue;
+            }
+        }
+        changed.notified().await;
     }
 }

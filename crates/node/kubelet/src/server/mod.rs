@@ -135,8 +135,8 @@ impl Server {
         request: Request,
         certificates: Option<&[CertificateDer<'_>]>,
     ) -> Response<Body> {
-        let first = request.uri().path().split('/').nth(1).unwrap_or("").to_owned();
-        HTTP_REQUESTS.with(&[request.method().as_str(), &first, "readwrite"]).inc();
+        let (method, path) = route::counted(&request);
+        HTTP_REQUESTS.with(&[method, path, "readwrite"]).inc();
         if let Err(refusal) = self.guard.admit(&self.shared.node_name, &request, certificates).await {
             return *refusal;
         }

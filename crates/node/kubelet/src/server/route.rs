@@ -38,6 +38,32 @@ fn decode(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
+/// First parts of paths that there are.
+const ROOTS: [&str; 13] = [
+    "healthz",
+    "livez",
+    "readyz",
+    "pods",
+    "runningpods",
+    "configz",
+    "stats",
+    "metrics",
+    "containerLogs",
+    "exec",
+    "attach",
+    "run",
+    "portForward",
+];
+const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+
+/// Method and first part of the path as they are counted. Anybody may ask, so nothing else is told apart.
+pub fn counted(request: &Request) -> (&'static str, &'static str) {
+    let first = request.uri().path().split('/').nth(1).unwrap_or("");
+    let known = |list: &[&'static str], text: &str| list.iter().find(|one| **one == text).copied();
+    let method = known(&METHODS, request.method().as_str()).unwrap_or("other");
+    (method, known(&ROOTS, first).unwrap_or("Invalid path"))
+}
+
 /// Finds the handler.
 pub async fn route(server: Arc<Server>, request: Request) -> Response<Body> {
     let path = request.uri().path().to_owned();
