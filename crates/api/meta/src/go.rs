@@ -1,4 +1,4 @@
-//! Go's quoting rules, which appear inside error messages that clients compare.
+//! Go's quoting rules and names of types, which appear inside error messages that clients compare.
 
 use std::fmt::Write as _;
 
@@ -37,6 +37,19 @@ pub fn go_quote(s: &str) -> String {
     }
     out.push('"');
     out
+}
+
+/// The name that Go's decoder has for a JSON value's type, for its "cannot unmarshal" texts.
+pub fn go_kind(value: &serde_json::Value) -> &'static str {
+    use serde_json::Value;
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
 }
 
 /// Quotes each value and joins them with `, `.

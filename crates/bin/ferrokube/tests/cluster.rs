@@ -53,14 +53,7 @@ fn a_taken_port_is_named() {
 
 #[test]
 fn a_workload_runs_and_outlives_the_server() {
-    if !nix::unistd::geteuid().is_root() {
-        println!("skipped: running containers needs root");
-        return;
-    }
-    let Some(root) = machine::busybox_root() else {
-        println!("skipped: busybox-static is not installed");
-        return;
-    };
+    let Some(root) = machine::workload_root() else { return };
     let machine = Machine::new("workload");
     let mut server = machine.start(&[]);
     machine.run(&[

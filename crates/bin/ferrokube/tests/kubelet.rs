@@ -40,14 +40,7 @@ fn approve_serving(machine: &Machine) {
 
 #[test]
 fn a_node_joins_by_a_token_and_runs_a_workload() {
-    if !nix::unistd::geteuid().is_root() {
-        println!("skipped: running containers needs root");
-        return;
-    }
-    let Some(root) = machine::busybox_root() else {
-        println!("skipped: busybox-static is not installed");
-        return;
-    };
+    let Some(root) = machine::workload_root() else { return };
     let machine = Machine::new("plane");
     let tokens = machine.token_file();
     let _plane = machine.start(&["--no-node", &tokens]);
@@ -121,8 +114,7 @@ fn a_node_joins_by_a_token_and_runs_a_workload() {
 
 #[test]
 fn what_is_no_use_is_refused_before_anything_is_made() {
-    if !nix::unistd::geteuid().is_root() {
-        println!("skipped: running containers needs root");
+    if !machine::runs_containers() {
         return;
     }
     let machine = Machine::new("refused");

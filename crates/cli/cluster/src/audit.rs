@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use apiserver::auditing::{
@@ -10,6 +9,8 @@ use apiserver::auditing::{
 };
 use env::Env;
 use serde::{Deserialize, Serialize};
+
+use crate::options::duration;
 
 /// The only version that events are written in.
 const VERSION: &str = "audit.k8s.io/v1";
@@ -299,13 +300,10 @@ pub(crate) fn auditor(options: &AuditOptions, env: &Env) -> Result<Option<Arc<Au
     Ok((!sinks.is_empty()).then(|| Auditor::new(policy, sinks, env.clone())))
 }
 
-fn duration(flag: &str, text: &str) -> Result<Duration> {
-    let parsed = meta::Duration::parse(text).with_context(|| format!("--{flag}"))?;
-    Ok(parsed.to_std())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

@@ -4,7 +4,6 @@
 //! authorizers Node and RBAC.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use apiserver::{Authentication, AuthenticationConfiguration, Authorization, AuthorizationConfiguration};
@@ -13,6 +12,8 @@ use env::Env;
 use outbound::Config;
 use serde::{Deserialize, Serialize};
 use serving::Pem;
+
+use crate::options::duration;
 
 /// Who is accepted.
 #[derive(Clone, Debug, clap::Args, Serialize, Deserialize)]
@@ -280,9 +281,4 @@ impl AuthorizationOptions {
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
-}
-
-fn duration(flag: &str, text: &str) -> Result<Duration> {
-    let parsed = meta::Duration::parse(text).with_context(|| format!("--{flag}"))?;
-    Ok(parsed.to_std())
 }

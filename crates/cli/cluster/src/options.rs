@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -189,6 +190,12 @@ pub fn instance(data_dir: &Path) -> String {
             (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
         });
     format!("ferrokube-{:08x}", (hash >> 32) as u32 ^ hash as u32)
+}
+
+/// A flag's value as a duration in Go's form, such as `15s` or `1m30s`.
+pub(crate) fn duration(flag: &str, text: &str) -> Result<Duration> {
+    let parsed = meta::Duration::parse(text).with_context(|| format!("--{flag}"))?;
+    Ok(parsed.to_std())
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::time::Duration;
 use call::EventType;
 use meta::{Object, Str};
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::index::Index;
 use crate::reflector::Sink;
@@ -183,6 +183,14 @@ impl<T: ?Sized + Watched> Cache<T> {
             handler(&Change::Added(object));
         }
         handlers.push(Box::new(handler));
+    }
+
+    /// Wakes one waiter when something is there or changes; several changes before it looks are one.
+    pub fn changes(&self) -> Arc<Notify> {
+        let changes = Arc::new(Notify::new());
+        let wake = changes.clone();
+        self.subscribe(move |_| wake.notify_one());
+        changes
     }
 
     /// Takes in the state that a write of this process brought back. Returns whether it was news.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use env::Random;
 use meta::Codec;
+use scheduler::cluster::Tabled;
 use scheduler::core::{Core, Decision, Trace, best};
 use scheduler::explain::{Change, why};
 use scheduler::pod_info::PodInfo;
@@ -304,6 +305,20 @@ fn pod(number: usize, random: &Random) -> Arc<Pod> {
     ))
 }
 
+/// One of `count` objects becomes another, in the world and in the core that remembers.
+fn renew<K: Tabled>(
+    core: &mut Core,
+    kept: &mut BTreeMap<usize, Arc<K>>,
+    count: usize,
+    make: fn(usize, &Random) -> Arc<K>,
+    random: &Random,
+) {
+    let at = random.below(count);
+    let changed = make(at, random);
+    core.snapshot.set(changed.clone());
+    kept.insert(at, changed);
+}
+
 impl World {
     fn new(random: &Random) -> Self {
         let mut world = World::default();
@@ -359,42 +374,12 @@ impl World {
                 self.nodes.remove(&gone);
                 core.snapshot.remove_node(&format!("n{gone}"));
             }
-            2 => {
-                let at = random.below(NODES);
-                let changed = csi_node(at, random);
-                core.snapshot.set(changed.clone());
-                self.csi_nodes.insert(at, changed);
-            }
-            3 => {
-                let at = random.below(8);
-                let changed = volume(at, random);
-                core.snapshot.set(changed.clone());
-                self.volumes.insert(at, changed);
-            }
-            4 => {
-                let at = random.below(6);
-                let changed = claim(at, random);
-                core.snapshot.set(changed.clone());
-                self.claims.insert(at, changed);
-            }
-            5 => {
-                let at = random.below(6);
-                let changed = device_claim(at, random);
-                core.snapshot.set(changed.clone());
-                self.device_claims.insert(at, changed);
-            }
-            6 => {
-                let at = random.below(NODES);
-                let changed = slice(at, random);
-                core.snapshot.set(changed.clone());
-                self.slices.insert(at, changed);
-            }
-            7 => {
-                let at = random.below(2);
-                let changed = namespace(at, random);
-                core.snapshot.set(changed.clone());
-                self.namespaces.insert(at, changed);
-            }
+            2 => renew(core, &mut self.csi_nodes, NODES, csi_node, random),
+            3 => renew(core, &mut self.volumes, 8, volume, random),
+            4 => renew(core, &mut self.claims, 6, claim, random),
+            5 => renew(core, &mut self.device_claims, 6, device_claim, random),
+            6 => renew(core, &mut self.slices, NODES, slice, random),
+            7 => renew(core, &mut self.namespaces, 2, namespace, random),
             8 | 9 if !self.placed.is_empty() => {
                 let (gone, _) = self.placed.swap_remove(random.below(self.placed.len()));
                 core.snapshot.remove_pod(&gone.metadata.uid);

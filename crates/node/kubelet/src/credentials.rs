@@ -16,7 +16,6 @@ use env::Env;
 use informer::{Cache, Reflection, reflect};
 use meta::{ByteString, Status, Time};
 use rcgen::{CertificateParams, DnType, KeyPair, SanType};
-use tokio::sync::Notify;
 use types::certificates::v1::CertificateSigningRequest;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -161,9 +160,7 @@ impl Rotation {
     /// The certificate that is issued for a request.
     async fn answer(&self, name: &str) -> Result<Vec<u8>, RotationError> {
         let cache: Arc<Cache<CertificateSigningRequest>> = Arc::new(Cache::new());
-        let news = Arc::new(Notify::new());
-        let told = news.clone();
-        cache.subscribe(move |_| told.notify_one());
+        let news = cache.changes();
         let mut what = Reflection::of(Target::of::<CertificateSigningRequest>(""));
         what.field_selector = format!("metadata.name={name}").into();
         let following = reflect(self.client.clone(), what, self.env.clone(), cache.clone());

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{COPIED_BYTES_MAX, MOVED_MAX, OPERATIONS_MAX, PatchError, UNDECODED, go_kind, parse};
+use super::{COPIED_BYTES_MAX, MOVED_MAX, OPERATIONS_MAX, PatchError, UNDECODED, parse};
 
 /// Applies every operation of `patch` to `target`; `target` is unspecified after an error.
 ///
@@ -17,7 +17,7 @@ pub fn apply(target: &mut Value, patch: &[u8]) -> Result<(), PatchError> {
         other => {
             return Err(PatchError::Malformed(format!(
                 "error decoding patch: json: cannot unmarshal {} into Go value of type []handlers.jsonPatchOp",
-                go_kind(&other)
+                meta::go_kind(&other)
             )));
         }
     };
@@ -51,7 +51,7 @@ fn step(target: &mut Value, operation: &Value, spent: &mut Spent) -> Result<(), 
     let Value::Object(fields) = operation else {
         return Err(PatchError::Malformed(format!(
             "error decoding patch: json: cannot unmarshal {} into Go value of type handlers.jsonPatchOp",
-            go_kind(operation)
+            meta::go_kind(operation)
         )));
     };
     let text = |name: &str| fields.get(name).and_then(Value::as_str);

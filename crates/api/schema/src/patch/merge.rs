@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{PatchError, UNDECODED, go_kind, parse};
+use super::{PatchError, UNDECODED, parse};
 
 /// Merges `patch` into `target`.
 ///
@@ -17,7 +17,7 @@ pub fn apply(target: &mut Value, patch: &[u8]) -> Result<(), PatchError> {
         Value::Null => Err(PatchError::Malformed("Invalid JSON Patch".to_owned())),
         other => Err(PatchError::Malformed(format!(
             "error decoding patch: json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
-            go_kind(&other)
+            meta::go_kind(&other)
         ))),
     }
 }

@@ -79,15 +79,3 @@ fn parse(bytes: &[u8], before: &str) -> Result<Value, PatchError> {
         PatchError::Malformed(format!("{before}{text}"))
     })
 }
-
-/// The Go name of a JSON value's type, for "cannot unmarshal" texts.
-pub(crate) fn go_kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
-}

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 use super::shape::{Shape, Strategy};
-use super::{PatchError, go_kind, parse};
+use super::{PatchError, parse};
 
 const DIRECTIVE: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
@@ -34,7 +34,7 @@ pub fn apply<S: Shape>(target: &mut Value, patch: &[u8], shape: S) -> Result<(),
         other => {
             return Err(PatchError::Malformed(format!(
                 "json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
-                go_kind(&other)
+                meta::go_kind(&other)
             )));
         }
     };

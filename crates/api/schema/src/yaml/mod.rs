@@ -54,7 +54,7 @@ pub fn object(body: &[u8]) -> Result<Document, YamlError> {
     match &document.value {
         Value::Object(_) => {}
         Value::Null => document.value = Value::Object(Map::new()),
-        other => return Err(YamlError::NotAnObject(crate::patch::go_kind(other))),
+        other => return Err(YamlError::NotAnObject(meta::go_kind(other))),
     }
     Ok(document)
 }

@@ -325,8 +325,29 @@ fn left_below(data: &std::path::Path) -> Vec<String> {
     left
 }
 
+/// Whether this process may run containers; says that a test is skipped where it may not.
+pub fn runs_containers() -> bool {
+    let may = nix::unistd::geteuid().is_root();
+    if !may {
+        println!("skipped: running containers needs root");
+    }
+    may
+}
+
+/// A root directory for containers, where this process may run them; otherwise says why a test is skipped.
+pub fn workload_root() -> Option<tempfile::TempDir> {
+    if !runs_containers() {
+        return None;
+    }
+    let root = busybox_root();
+    if root.is_none() {
+        println!("skipped: busybox-static is not installed");
+    }
+    root
+}
+
 /// A root directory with busybox and a web server that answers with its host name; `None` without busybox.
-pub fn busybox_root() -> Option<tempfile::TempDir> {
+fn busybox_root() -> Option<tempfile::TempDir> {
     let busybox =
         ["/bin/busybox", "/usr/bin/busybox"].iter().map(PathBuf::from).find(|path| path.exists())?;
     let root = tempfile::tempdir().unwrap();

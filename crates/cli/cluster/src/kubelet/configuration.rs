@@ -164,14 +164,7 @@ impl Checked {
     }
 
     fn wrong(&mut self, value: &Value, path: &str, wanted: &str) {
-        let is = match value {
-            Value::Null => "null",
-            Value::Bool(_) => "bool",
-            Value::Number(_) => "number",
-            Value::String(_) => "string",
-            Value::Array(_) => "array",
-            Value::Object(_) => "object",
-        };
+        let is = meta::go_kind(value);
         self.wrong.get_or_insert_with(|| {
             format!("json: cannot unmarshal {is} into Go struct field KubeletConfiguration.{path} of type {wanted}")
         });

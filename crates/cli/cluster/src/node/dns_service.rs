@@ -13,7 +13,6 @@ use env::Env;
 use informer::{Cache, Informers};
 use ipnet::IpNet;
 use meta::Status;
-use tokio::sync::Notify;
 use types::core::v1::{Node, Service};
 use types::discovery::v1::EndpointSlice;
 
@@ -27,9 +26,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// Keeps Service and endpoints like the nodes, until dropped.
 pub(crate) async fn publish(masters: Client, informers: Arc<Informers>, env: Env, address: IpAddr) {
     let nodes: Arc<Cache<Node>> = informers.cache();
-    let changed = Arc::new(Notify::new());
-    let wake = changed.clone();
-    nodes.subscribe(move |_| wake.notify_one());
+    let changed = nodes.changes();
     nodes.synced().await;
     let mut published = None;
     loop {

@@ -68,11 +68,9 @@ pub fn start(settings: &Settings, pki: &Pki, plane: &ControlPlane) -> Result<Nod
     let informers = plane.informers().clone();
     node.keep(env::spawn("node-role", async move {
         let nodes = informers.cache::<NodeObject>();
-        let seen = std::sync::Arc::new(tokio::sync::Notify::new());
-        let wake = seen.clone();
-        nodes.subscribe(move |_| wake.notify_one());
+        let changed = nodes.changes();
         while nodes.get("", &name).is_none() {
-            seen.notified().await;
+            changed.notified().await;
         }
         show_role(&name, &masters).await;
     }));

@@ -18,7 +18,6 @@ use ipnet::IpNet;
 use kubelet::network::BuiltIn;
 use parking_lot::RwLock;
 use proxy::NodeSpec;
-use tokio::sync::Notify;
 use types::core::v1::{Namespace, Node as NodeObject, Service};
 use types::discovery::v1::EndpointSlice;
 
@@ -56,9 +55,7 @@ pub(super) fn follow(
 /// by right.
 async fn open(site: &Site, client: Client, env: Env) -> Arc<Network> {
     let own: Arc<Cache<NodeObject>> = Arc::new(Cache::new());
-    let changed = Arc::new(Notify::new());
-    let wake = changed.clone();
-    own.subscribe(move |_| wake.notify_one());
+    let changed = own.changes();
     let mut what = Reflection::of(Target::of::<NodeObject>(""));
     what.field_selector = format!("metadata.name={}", site.name).into();
     let _following = env::spawn("own-node", reflect(client, what, env, own.clone()));
@@ -131,9 +128,7 @@ async fn announce(
 ) {
     let text = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let patch = serde_json::json!({"metadata": {"annotations": {ANSWERS_AT: text}}}).to_string();
-    let changed = Arc::new(Notify::new());
-    let wake = changed.clone();
-    nodes.subscribe(move |_| wake.notify_one());
+    let changed = nodes.changes();
     nodes.synced().await;
     loop {
         let shown =

@@ -101,14 +101,7 @@ impl Reader {
     }
 
     fn type_error(&mut self, value: &Value, path: &str, wanted: &str) {
-        let is = match value {
-            Value::Null => "null",
-            Value::Bool(_) => "bool",
-            Value::Number(_) => "number",
-            Value::String(_) => "string",
-            Value::Array(_) => "array",
-            Value::Object(_) => "object",
-        };
+        let is = meta::go_kind(value);
         self.wrong.get_or_insert_with(|| {
             format!("json: cannot unmarshal {is} into Go struct field KubeSchedulerConfiguration.{path} of type {wanted}")
         });

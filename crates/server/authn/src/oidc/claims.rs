@@ -40,13 +40,6 @@ pub(super) fn texts(value: &Json) -> Result<Vec<String>, String> {
 }
 
 fn mismatch(value: &Json, wanted: &str) -> String {
-    let found = match value {
-        Json::Null => "null",
-        Json::Bool(_) => "bool",
-        Json::Number(_) => "number",
-        Json::String(_) => "string",
-        Json::Array(_) => "array",
-        Json::Object(_) => "object",
-    };
+    let found = meta::go_kind(value);
     format!("json: cannot unmarshal {found} into Go value of type {wanted}")
 }
