@@ -1,6 +1,11 @@
 //! What the server does before it serves: it begins to follow the policy objects and writes what every cluster starts
 //! with.
 
+use tokio::task::JoinHandle;
+
+use crate::serve::listen::stopped;
+use crate::server::Server;
+
 mod addresses;
 mod aggregate;
 mod aggregation;
@@ -32,3 +37,14 @@ pub(crate) use keep::keep_first_objects;
 pub(crate) use keys::{FollowedKeys, follow_keys, follow_token_keys, identity, kubelet_files, pair_files};
 pub(crate) use lease::keep_leases;
 pub(crate) use used_tokens::note_used_tokens;
+
+/// Works on a task of its own until the server stops.
+fn until_stopped(server: &Server, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    let mut stopping = server.shared.stopping.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = work => {}
+            () = stopped(&mut stopping) => {}
+        }
+    })
+}

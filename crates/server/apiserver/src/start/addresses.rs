@@ -16,7 +16,7 @@ use types::networking::v1::{IPAddress, ParentReference, ServiceCIDR};
 
 use super::first::Writer;
 use super::hooks;
-use crate::serve::listen::stopped;
+use super::until_stopped;
 use crate::server::Server;
 
 const GROUP: &str = "networking.k8s.io";
@@ -26,14 +26,10 @@ const FINALIZER: &str = "networking.k8s.io/service-cidr-finalizer";
 
 /// Starts to follow, and keeps at it until the server stops.
 pub(crate) fn follow_addresses(server: &Arc<Server>) -> Vec<JoinHandle<()>> {
-    let run = |server: Arc<Server>, of_services: bool| async move {
-        let mut stopping = server.shared.stopping.clone();
-        tokio::select! {
-            () = follow(&server, of_services) => {}
-            () = stopped(&mut stopping) => {}
-        }
-    };
-    let tasks = [true, false].map(|of_services| tokio::spawn(run(server.clone(), of_services)));
+    let tasks = [true, false].map(|of_services| {
+        let following = server.clone();
+        until_stopped(server, async move { follow(&following, of_services).await })
+    });
     server.hooks.lives(hooks::ADDRESSES, &tasks[0]);
     server.hooks.lives(hooks::RANGES, &tasks[1]);
     tasks.into()

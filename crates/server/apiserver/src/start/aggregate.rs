@@ -13,19 +13,13 @@ use tokio::task::JoinHandle;
 use types::rbac::v1::{ClusterRole, PolicyRule};
 
 use super::first::Writer;
-use crate::serve::listen::stopped;
+use super::until_stopped;
 use crate::server::Server;
 
 /// Starts to aggregate, and keeps at it until the server stops.
 pub(crate) fn aggregate_roles(server: &Arc<Server>) -> JoinHandle<()> {
-    let server = server.clone();
-    tokio::spawn(async move {
-        let mut stopping = server.shared.stopping.clone();
-        tokio::select! {
-            () = follow(&server) => {}
-            () = stopped(&mut stopping) => {}
-        }
-    })
+    let following = server.clone();
+    until_stopped(server, async move { follow(&following).await })
 }
 
 async fn follow(server: &Arc<Server>) {

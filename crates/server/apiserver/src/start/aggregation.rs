@@ -26,7 +26,7 @@ use types::discovery::v1::EndpointSlice;
 use super::feeds::each_change;
 use super::first::Writer;
 use super::hooks;
-use crate::serve::listen::stopped;
+use super::until_stopped;
 use crate::server::Server;
 
 const MANAGER: &str = "kube-apiserver";
@@ -114,16 +114,6 @@ pub(crate) async fn follow_aggregation(server: &Arc<Server>) -> Result<Vec<JoinH
     server.hooks.lives(hooks::REGISTRATION, &tasks[1]);
     server.hooks.lives(hooks::REGISTRATION, &tasks[4]);
     Ok(tasks)
-}
-
-fn until_stopped(server: &Arc<Server>, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
-    let mut stopping = server.shared.stopping.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            () = work => {}
-            () = stopped(&mut stopping) => {}
-        }
-    })
 }
 
 /// Takes over the state of an APIService.

@@ -17,6 +17,7 @@ use types::apiextensions::v1::{CustomResourceDefinition, CustomResourceDefinitio
 
 use super::first::Writer;
 use super::hooks;
+use super::until_stopped;
 use crate::serve::listen::stopped;
 use crate::server::Server;
 
@@ -43,13 +44,7 @@ pub(crate) async fn follow_definitions(server: &Arc<Server>) -> Result<Vec<JoinH
     }
     server.hooks.done(hooks::DEFINITIONS_SERVED);
     let following = server.clone();
-    let task = tokio::spawn(async move {
-        let mut stopping = following.shared.stopping.clone();
-        tokio::select! {
-            () = follow(&following, &served) => {}
-            () = stopped(&mut stopping) => {}
-        }
-    });
+    let task = until_stopped(server, async move { follow(&following, &served).await });
     server.hooks.lives(hooks::DEFINED, &task);
     Ok(vec![task])
 }

@@ -14,7 +14,7 @@ use types::flowcontrol::v1::{FlowSchema, FlowSchemaCondition, PriorityLevelConfi
 
 use super::first::Writer;
 use super::hooks;
-use crate::serve::listen::stopped;
+use super::until_stopped;
 use crate::server::Server;
 
 const GROUP: &str = "flowcontrol.apiserver.k8s.io";
@@ -25,13 +25,7 @@ const DANGLING: &str = "Dangling";
 /// Starts to configure, and keeps at it until the server stops.
 pub(crate) fn follow_flow(server: &Arc<Server>) -> JoinHandle<()> {
     let running = server.clone();
-    let task = tokio::spawn(async move {
-        let mut stopping = running.shared.stopping.clone();
-        tokio::select! {
-            () = run(&running) => {}
-            () = stopped(&mut stopping) => {}
-        }
-    });
+    let task = until_stopped(server, async move { run(&running).await });
     server.hooks.lives(hooks::FLOW, &task);
     task
 }

@@ -17,7 +17,7 @@ use types::resource::v1::ResourceSlice;
 use types::storage::v1::VolumeAttachment;
 
 use super::hooks;
-use crate::serve::listen::stopped;
+use super::until_stopped;
 use crate::server::Server;
 
 const RBAC: &str = "rbac.authorization.k8s.io";
@@ -45,13 +45,7 @@ pub(crate) async fn follow_policy(server: &Arc<Server>) -> Result<Vec<JoinHandle
             apply(server, &**stored.object(), false);
         }
         let following = server.clone();
-        let task = tokio::spawn(async move {
-            let mut stopping = following.shared.stopping.clone();
-            tokio::select! {
-                () = follow(&following, served) => {}
-                () = stopped(&mut stopping) => {}
-            }
-        });
+        let task = until_stopped(server, async move { follow(&following, served).await });
         server.hooks.lives(if group == registration { hooks::ADMISSION } else { hooks::POLICY }, &task);
         tasks.push(task);
     }

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use super::feeds::each_change_in;
 use super::first::{TRACKING, TRUST, Writer};
 use super::hooks;
-use crate::serve::listen::stopped;
+use super::until_stopped;
 use crate::server::Server;
 
 /// Pause before an object that could not be written is written again.
@@ -77,13 +77,7 @@ impl Kept {
 pub(crate) fn keep_first_objects(server: &Arc<Server>) -> Vec<JoinHandle<()>> {
     let keep = |kept: Kept| {
         let keeping = server.clone();
-        let task = tokio::spawn(async move {
-            let mut stopping = keeping.shared.stopping.clone();
-            tokio::select! {
-                () = keep(&keeping, kept) => {}
-                () = stopped(&mut stopping) => {}
-            }
-        });
+        let task = until_stopped(server, async move { keep(&keeping, kept).await });
         server.hooks.lives(kept.hook(), &task);
         task
     };

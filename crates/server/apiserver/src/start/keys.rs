@@ -9,8 +9,8 @@ use tokio::task::JoinHandle;
 
 use super::first::Writer;
 use super::hooks;
+use super::until_stopped;
 use crate::identity::TokenKeys;
-use crate::serve::listen::stopped;
 use crate::serve::tls::TlsFiles;
 use crate::server::Server;
 use crate::stream::KubeletClient;
@@ -76,7 +76,8 @@ pub(crate) fn follow_keys(
             }
         }
     };
-    let tasks = [until_stop(server, serving), until_stop(server, kubelets), until_stop(server, proxies)];
+    let tasks =
+        [until_stopped(server, serving), until_stopped(server, kubelets), until_stopped(server, proxies)];
     server.hooks.lives(hooks::TRUST, &tasks[0]);
     server.hooks.lives(hooks::PROXY_KEYS, &tasks[2]);
     tasks
@@ -96,17 +97,7 @@ pub(crate) fn follow_token_keys(
             followed.tell(read.map(|(signer, accepted)| tokens.replace_keys(signer, accepted)));
         }
     };
-    until_stop(server, following)
-}
-
-fn until_stop(server: &Server, follow: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
-    let mut stopping = server.shared.stopping.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            () = follow => {}
-            () = stopped(&mut stopping) => {}
-        }
-    })
+    until_stopped(server, following)
 }
 
 async fn take_over(server: &Arc<Server>, files: &TlsFiles) -> Result<(), String> {

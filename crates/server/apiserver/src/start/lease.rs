@@ -12,7 +12,7 @@ use types::coordination::v1::Lease;
 
 use super::first::Writer;
 use super::hooks;
-use crate::serve::listen::stopped;
+use super::until_stopped;
 use crate::server::Server;
 
 const NAMESPACE: &str = "kube-system";
@@ -31,42 +31,28 @@ pub(crate) fn keep_leases(server: &Arc<Server>) -> [JoinHandle<()>; 2] {
     });
     let holder = format!("{}_{}", name(&host), server.env.random.uuid());
     let renewing = server.clone();
-    let renew = tokio::spawn(async move {
+    let renew = until_stopped(server, async move {
         let writer = Writer::new(&renewing, "kube-apiserver");
-        let work = async {
-            loop {
-                if let Err(error) = renew(&renewing, &writer, &host, &holder).await {
-                    tracing::warn!(%error, "the lease of this server was not renewed");
-                }
-                renewing.env.sleep(RENEWAL).await;
+        loop {
+            if let Err(error) = renew(&renewing, &writer, &host, &holder).await {
+                tracing::warn!(%error, "the lease of this server was not renewed");
             }
-        };
-        until_stopped(&renewing, work).await;
+            renewing.env.sleep(RENEWAL).await;
+        }
     });
     let collecting = server.clone();
-    let collect = tokio::spawn(async move {
+    let collect = until_stopped(server, async move {
         let writer = Writer::new(&collecting, "kube-apiserver");
-        let work = async {
-            loop {
-                if let Err(error) = collect(&collecting, &writer).await {
-                    tracing::warn!(%error, "leases of other servers could not be removed");
-                }
-                collecting.env.sleep(COLLECTION).await;
+        loop {
+            if let Err(error) = collect(&collecting, &writer).await {
+                tracing::warn!(%error, "leases of other servers could not be removed");
             }
-        };
-        until_stopped(&collecting, work).await;
+            collecting.env.sleep(COLLECTION).await;
+        }
     });
     server.hooks.lives(hooks::LEASE, &renew);
     server.hooks.lives(hooks::LEASES, &collect);
     [renew, collect]
-}
-
-async fn until_stopped(server: &Server, work: impl Future<Output = ()>) {
-    let mut stopping = server.shared.stopping.clone();
-    tokio::select! {
-        () = work => {}
-        () = stopped(&mut stopping) => {}
-    }
 }
 
 /// The name of a host's lease: `apiserver-` and half of the hash of its name, in base 32.

@@ -9,23 +9,16 @@ use types::core::v1::Secret;
 
 use super::first::Writer;
 use super::hooks;
+use super::until_stopped;
 use crate::directory::{LAST_USED, Used};
-use crate::serve::listen::stopped;
 use crate::server::Server;
 
 /// Notes every use until the server stops.
 pub(crate) fn note_used_tokens(server: &Arc<Server>, mut uses: mpsc::Receiver<Used>) -> JoinHandle<()> {
     let noted = server.clone();
-    let task = tokio::spawn(async move {
-        let mut stopping = noted.shared.stopping.clone();
-        let noting = async {
-            while let Some(used) = uses.recv().await {
-                note(&noted, &used).await;
-            }
-        };
-        tokio::select! {
-            () = noting => {}
-            () = stopped(&mut stopping) => {}
+    let task = until_stopped(server, async move {
+        while let Some(used) = uses.recv().await {
+            note(&noted, &used).await;
         }
     });
     server.hooks.lives(hooks::USED_TOKENS, &task);
