@@ -28,9 +28,6 @@ impl Registry {
         mut object: Box<dyn Object>,
         options: &WriteOptions,
     ) -> Result<Outcome, Status> {
-        if !object.meta().resource_version.is_empty() {
-            return Err(errors::bare("resourceVersion should not be set on objects to be created"));
-        }
         same_namespace(request, &mut *object)?;
         request.served.rules().default(&mut *object);
         Endpoint { served: request.served, subresource: "", options, now_s: self.now_s() }
@@ -126,6 +123,10 @@ impl Registry {
             }
             let (object, _) = admitted.into_parts();
             return Ok(Outcome::Made(object.into(), 201));
+        }
+        // The store says so, once everybody else has agreed to the object.
+        if admitted.object().meta().resource_version.parse::<u64>().is_ok_and(|version| version != 0) {
+            return Err(errors::bare("resourceVersion should not be set on objects to be created"));
         }
         match self.commit(served, key, admitted, 0).await? {
             Committed::Stored(stored) => {

@@ -147,7 +147,8 @@ impl Registry {
         {
             range = KeyRange::single(served.key(namespace, &name));
         }
-        let mut sink = Sink::new(served, &selection, limit);
+        let waits = selection.waits_for_conversion();
+        let mut sink = Sink::new(served, &selection, if waits { 0 } else { limit });
         let feed = self.feeds.of(served)?;
         if let Some((key, why)) = feed.snapshot_now().unreadable(&range) {
             let key = String::from_utf8_lossy(key);
@@ -184,9 +185,18 @@ impl Registry {
                 }
             }
         };
+        let mut items = bring(served, sink.items).await?;
+        if waits {
+            items.retain(|item| selection.matches_converted(served, &**item.object()));
+            if limit > 0 && items.len() > limit {
+                items.truncate(limit);
+                sink.cut = items.last().map(|last| last.key().clone());
+                sink.more = true;
+            }
+        }
         let mut listing = Listing {
             served: served.clone(),
-            items: bring(served, sink.items).await?,
+            items,
             revision: revision.max(0) as u64,
             continue_token: String::new(),
             remaining: None,

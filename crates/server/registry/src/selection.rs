@@ -3,6 +3,7 @@
 use call::ListOptions;
 use meta::{FieldSelector, Object, Selector, Status, Str};
 
+use crate::definitions::Conversion;
 use crate::errors;
 use crate::served::Served;
 
@@ -11,6 +12,8 @@ use crate::served::Served;
 pub struct Selection {
     labels: Option<Selector>,
     fields: Option<FieldSelector>,
+    /// Fields of the version that is served, where only a webhook can tell them of an object in another version.
+    converted: Option<FieldSelector>,
 }
 
 impl Selection {
@@ -33,17 +36,35 @@ impl Selection {
                     return Err(errors::bad_request(unknown_field(served, label)));
                 }
             }
-            selection.fields = Some(parsed);
+            let by_webhook = served
+                .custom()
+                .is_some_and(|custom| matches!(custom.definition.conversion, Conversion::Webhook(_)));
+            let (at_once, later): (Vec<_>, Vec<_>) =
+                parsed.terms.into_iter().partition(|t| !by_webhook || t.field.starts_with("metadata."));
+            selection.fields = (!at_once.is_empty()).then_some(FieldSelector { terms: at_once });
+            selection.converted = (!later.is_empty()).then_some(FieldSelector { terms: later });
         }
         Ok(selection)
     }
 
     /// Whether everything is selected.
     pub fn is_everything(&self) -> bool {
-        self.labels.is_none() && self.fields.is_none()
+        self.labels.is_none() && self.fields.is_none() && self.converted.is_none()
     }
 
-    /// Whether the object is selected.
+    /// Whether [`Selection::matches`] says no more than "perhaps", and [`Selection::matches_converted`] the rest.
+    pub(crate) fn waits_for_conversion(&self) -> bool {
+        self.converted.is_some()
+    }
+
+    /// Whether an object that was brought into the served version has the fields that only that version tells.
+    pub(crate) fn matches_converted(&self, served: &Served, object: &dyn Object) -> bool {
+        self.converted
+            .as_ref()
+            .is_none_or(|fields| fields.matches(|label| served.rules().field(object, label)))
+    }
+
+    /// Whether the object is selected, as far as it can be told without a webhook.
     pub fn matches(&self, served: &Served, object: &dyn Object) -> bool {
         if !self.labels.as_ref().is_none_or(|labels| labels.matches(&object.meta().labels)) {
             return false;

@@ -3,10 +3,11 @@
 //! An object that begins to match appears as ADDED, one that ceases to match as DELETED, in both cases whatever really
 //! happened to it. Bookmarks tell an idle client how far it has seen.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use call::{EventType, ListOptions};
-use feed::{EventKind, FeedError, Item, Scope, Start, WatchOptions, Watcher};
+use feed::{Entry, EventKind, FeedError, Item, Scope, Start, WatchOptions, Watcher};
 use meta::{Object, Status};
 use tokio::time::Instant;
 
@@ -122,25 +123,6 @@ impl Changes {
         self.source.as_ref().map_or(1, Watcher::listeners)
     }
 
-    fn translate(&self, item: &Item<dyn Object>) -> Option<Change> {
-        let selects = |object: &dyn Object| self.selection.matches(&self.served, object);
-        match item {
-            Item::Initial(entry) => selects(&**entry.object())
-                .then(|| Change::Object(EventType::Added, Stored::entry(&self.served, entry.clone()))),
-            Item::Event(event) => event.selected(selects).map(|(kind, entry)| {
-                let kind = match kind {
-                    EventKind::Added => EventType::Added,
-                    EventKind::Modified => EventType::Modified,
-                    EventKind::Deleted => EventType::Deleted,
-                };
-                Change::Object(kind, Stored::entry(&self.served, entry.clone()))
-            }),
-            Item::Bookmark { revision, initial_end } => {
-                Some(Change::Bookmark((*revision).max(0) as u64, *initial_end))
-            }
-        }
-    }
-
     /// The next events; `None` at the end, an error as the last item before it. Cancelling loses nothing.
     pub async fn next(&mut self) -> Option<Result<Vec<Change>, Status>> {
         loop {
@@ -162,15 +144,15 @@ impl Changes {
             };
             match items {
                 Ok(items) => {
-                    let changes: Vec<Change> = items.iter().filter_map(|item| self.translate(item)).collect();
-                    if !changes.is_empty() {
-                        let served = self.served.clone();
-                        let changes = brought(&served, changes).await;
-                        if changes.is_err() {
-                            self.source = Err(None);
-                        }
-                        return Some(changes);
+                    let changes = match translated(&self.served, &self.selection, &items).await {
+                        Ok(changes) if changes.is_empty() => continue,
+                        Ok(changes) => brought(&self.served, changes).await,
+                        Err(status) => Err(status),
+                    };
+                    if changes.is_err() {
+                        self.source = Err(None);
                     }
+                    return Some(changes);
                 }
                 Err(error) => {
                     self.source = Err(None);
@@ -178,6 +160,62 @@ impl Changes {
                 }
             }
         }
+    }
+}
+
+/// What a selection makes of an item, `selected` being what it says of the states before and after.
+fn translate(served: &Served, item: &Item<dyn Object>, selected: (bool, bool)) -> Option<Change> {
+    match item {
+        Item::Initial(entry) => {
+            selected.1.then(|| Change::Object(EventType::Added, Stored::entry(served, entry.clone())))
+        }
+        Item::Event(event) => event.seen(selected.0, selected.1).map(|(kind, entry)| {
+            let kind = match kind {
+                EventKind::Added => EventType::Added,
+                EventKind::Modified => EventType::Modified,
+                EventKind::Deleted => EventType::Deleted,
+            };
+            Change::Object(kind, Stored::entry(served, entry.clone()))
+        }),
+        Item::Bookmark { revision, initial_end } => {
+            Some(Change::Bookmark((*revision).max(0) as u64, *initial_end))
+        }
+    }
+}
+
+/// The changes that some items are to a selection, in their stored versions.
+async fn translated(
+    served: &Served,
+    selection: &Selection,
+    items: &[Item<dyn Object>],
+) -> Result<Vec<Change>, Status> {
+    let matches = |entry: &Arc<Entry<dyn Object>>| selection.matches(served, &**entry.object());
+    let stored = |item: &Item<dyn Object>| states(item).map(|state| state.is_some_and(matches));
+    if !selection.waits_for_conversion() {
+        let change = |item| translate(served, item, stored(item).into());
+        return Ok(items.iter().filter_map(change).collect());
+    }
+    // Both states of each event are brought into the version whose fields were asked for.
+    let all = items.iter().flat_map(states).flatten().filter(|entry| matches(entry));
+    let all = all.map(|entry| Stored::entry(served, entry.clone())).collect();
+    let mut brought = bring(served, all).await?.into_iter();
+    let mut selects = |perhaps: bool| {
+        perhaps && brought.next().is_some_and(|state| selection.matches_converted(served, &**state.object()))
+    };
+    let change = |item| {
+        let [before, now] = stored(item);
+        let selected = (selects(before), selects(now));
+        translate(served, item, selected)
+    };
+    Ok(items.iter().filter_map(change).collect())
+}
+
+/// An item's object before and after.
+fn states(item: &Item<dyn Object>) -> [Option<&Arc<Entry<dyn Object>>>; 2] {
+    match item {
+        Item::Initial(entry) => [None, Some(entry)],
+        Item::Event(event) => [event.prev.as_ref(), Some(&event.entry)],
+        Item::Bookmark { .. } => [None, None],
     }
 }
 

@@ -128,9 +128,14 @@ impl<T: ?Sized + Send + Sync + 'static> Event<T> {
     /// deletion (of the previous state, with this event's resource version); `None` if it concerns neither state.
     pub fn selected(&self, selects: impl Fn(&T) -> bool) -> Option<(EventKind, &Arc<Entry<T>>)> {
         let before = self.prev.as_ref().is_some_and(|prev| selects(&prev.object));
+        self.seen(before, self.kind != EventKind::Deleted && selects(&self.entry.object))
+    }
+
+    /// As [`Event::selected`], where the watcher has judged both states itself.
+    pub fn seen(&self, before: bool, now: bool) -> Option<(EventKind, &Arc<Entry<T>>)> {
         match self.kind {
             EventKind::Deleted => before.then_some((EventKind::Deleted, &self.entry)),
-            _ => match (before, selects(&self.entry.object)) {
+            _ => match (before, now) {
                 (false, false) => None,
                 (false, true) => Some((EventKind::Added, &self.entry)),
                 (true, true) => Some((EventKind::Modified, &self.entry)),

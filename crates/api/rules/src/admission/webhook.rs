@@ -227,22 +227,24 @@ pub(crate) fn service(
     port: i32,
 ) {
     if name.is_empty() {
-        e.required(&at.child("name"), "service name is required");
+        e.required(&at.child("name"), "");
     }
     if namespace.is_empty() {
-        e.required(&at.child("namespace"), "service namespace is required");
+        e.required(&at.child("namespace"), "");
     }
-    for message in port_number(port.into()) {
-        e.invalid(&at.child("port"), port, format!("port is not valid: {message}"));
+    let wrong = port_number(port.into());
+    if !wrong.is_empty() {
+        e.invalid(&at.child("port"), port, format!("port is not valid: {}", wrong.join(", ")));
     }
-    let Some(path) = path.filter(|p| *p != "/") else { return };
+    let Some(path) = path.filter(|p| !matches!(*p, "" | "/")) else { return };
     let at = at.child("path");
-    let Some(rest) = path.strip_prefix('/') else {
-        return e.invalid(&at, path, "must start with a '/'");
-    };
-    if !crate::check::http_path_ok(path) {
-        return e.invalid(&at, path, "must be a valid URL path");
+    if !path.starts_with('/') {
+        e.invalid(&at, path, "must start with a '/'");
     }
+    // Upstream passes over the first character whatever it is.
+    let mut rest = path.chars();
+    rest.next();
+    let rest = rest.as_str();
     let steps = rest.strip_suffix('/').unwrap_or(rest);
     for (i, step) in steps.split('/').enumerate() {
         if step.is_empty() {

@@ -162,6 +162,13 @@ fn names_itself(resource: &Resource, kind: &str) -> Value {
 }
 
 fn of_object(kind: &Custom<'_>, schemas: &Schemas<'_>, dialect: Dialect) -> Value {
+    let names = names_itself(kind.resource, &kind.resource.kind);
+    if dialect == Dialect::V2
+        && (kind.preserves || kind.schema.x_kubernetes_preserve_unknown_fields == Some(true))
+    {
+        // Clients of version 2 refuse what a list of properties does not name, so there is none, not even of metadata.
+        return json!({ "type": "object", "x-kubernetes-group-version-kind": names });
+    }
     let mut schema = meta::to_value(kind.schema);
     if dialect == Dialect::V2 {
         simplify(&mut schema);
@@ -170,7 +177,7 @@ fn of_object(kind: &Custom<'_>, schemas: &Schemas<'_>, dialect: Dialect) -> Valu
         schema["x-kubernetes-preserve-unknown-fields"] = json!(true);
     }
     embed(&mut schema, true, schemas, dialect);
-    schema["x-kubernetes-group-version-kind"] = names_itself(kind.resource, &kind.resource.kind);
+    schema["x-kubernetes-group-version-kind"] = names;
     schema
 }
 
@@ -300,6 +307,26 @@ mod tests {
         for name in references(&part) {
             let held = [&part, &built_in].iter().any(|document| document["definitions"].get(&name).is_some());
             assert!(held, "{name}");
+        }
+    }
+    #[test]
+    fn version_2_says_nothing_of_the_fields_of_an_open_kind() {
+        let resource = resource();
+        let about = Descriptions::load();
+        for (open, preserves) in [(true, false), (false, true)] {
+            let schema: JSONSchemaProps = meta::from_value(json!({
+                "type": "object",
+                "properties": { "spec": { "type": "object" } },
+                "x-kubernetes-preserve-unknown-fields": open.then_some(true),
+            }))
+            .expect("a schema");
+            let kinds = [Custom { resource: &resource, schema: &schema, preserves }];
+            let widget = &swagger_part(&kinds, &about)["definitions"]["com.example.v1.Widget"];
+            let names = json!([{ "group": "example.com", "version": "v1", "kind": "Widget" }]);
+            assert_eq!(*widget, json!({ "type": "object", "x-kubernetes-group-version-kind": names }));
+            let document = document(&kinds, &about);
+            let widget = &document["components"]["schemas"]["com.example.v1.Widget"];
+            assert!(widget["properties"]["metadata"].is_object());
         }
     }
 }

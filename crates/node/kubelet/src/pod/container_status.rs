@@ -105,12 +105,10 @@ fn one(
 
 /// The runtime knows nothing of the container: it never ran, or somebody removed it.
 fn missing(facts: &Facts<'_>, container: &Container, old: Option<&ContainerStatus>) -> ContainerStatus {
-    let initializing = !facts.pod.spec.init_containers.is_empty();
-    let reason = if initializing { "PodInitializing" } else { "ContainerCreating" };
     let mut status = ContainerStatus {
         name: container.name.clone(),
         image: container.image.clone(),
-        state: waiting_state(reason, ""),
+        state: not_started(facts),
         ..Default::default()
     };
     let Some(old) = old else { return status };
@@ -138,6 +136,12 @@ fn waiting_state(reason: &str, message: &str) -> ContainerState {
     ContainerState { waiting: Some(Box::new(waiting)), ..Default::default() }
 }
 
+/// What a container waits for that never ran, whether or not the runtime has made it by now.
+fn not_started(facts: &Facts<'_>) -> ContainerState {
+    let initializing = !facts.pod.spec.init_containers.is_empty();
+    waiting_state(if initializing { "PodInitializing" } else { "ContainerCreating" }, "")
+}
+
 fn of_running(facts: &Facts<'_>, container: &Container, have: &Running) -> ContainerStatus {
     let id: Str = format!("{}://{}", facts.runtime_name, have.id).into();
     let mut state = ContainerState::default();
@@ -146,7 +150,7 @@ fn of_running(facts: &Facts<'_>, container: &Container, have: &Running) -> Conta
             state.running =
                 Some(Box::new(ContainerStateRunning { started_at: Some(api_time(time(*started_at_ns))) }));
         }
-        State::Created => state.waiting = Some(Box::new(ContainerStateWaiting::default())),
+        State::Created => state = not_started(facts),
         State::Exited(exit) => {
             let own = facts.messages.get(&have.id).filter(|m| !m.is_empty());
             let at = |ns: i64| (ns > 0).then(|| api_time(time(ns)));
