@@ -12,21 +12,32 @@ use reconcile::{Plan, Write};
 use super::owners::controller_of;
 use super::selector::selects;
 
-/// The dependents that `owner` may count on now: those it controls and its selector selects. What has to be adopted or
-/// released is planned.
+/// Who adopts and releases.
+pub(crate) struct Claimant<'a> {
+    /// The owner itself.
+    pub(crate) owner: &'a ObjectMeta,
+    /// How its dependents name it.
+    pub(crate) reference: &'a OwnerReference,
+    /// Which dependents are its own.
+    pub(crate) selector: Option<&'a LabelSelector>,
+    /// A finalizer that its dependents carry.
+    pub(crate) finalizer: Option<&'static str>,
+}
+
+/// The dependents that the claimant may count on now: those it controls and its selector selects. What has to be adopted
+/// or released is planned.
 pub(crate) fn claim<K: Kind + Clone>(
     candidates: Vec<Arc<K>>,
-    owner: &ObjectMeta,
-    reference: &OwnerReference,
-    selector: Option<&LabelSelector>,
+    claimant: &Claimant<'_>,
     plan: &mut Plan,
     may_adopt: impl Fn(&K) -> bool,
 ) -> Vec<Arc<K>> {
+    let Claimant { owner, reference, selector, finalizer } = claimant;
     let mut claimed = Vec::new();
     let mut writes = Vec::new();
     for candidate in candidates {
         let meta = candidate.meta();
-        let selected = selects(selector, &meta.labels);
+        let selected = selects(*selector, &meta.labels);
         match controller_of(meta) {
             Some(controller) if controller.uid != owner.uid => {}
             Some(_) if selected => claimed.push(candidate),
@@ -34,6 +45,7 @@ pub(crate) fn claim<K: Kind + Clone>(
                 if owner.deletion_timestamp.is_none() {
                     let mut released = (*candidate).clone();
                     released.meta_mut().owner_references.retain(|reference| reference.uid != owner.uid);
+                    released.meta_mut().finalizers.retain(|held| finalizer.is_none_or(|own| held != own));
                     writes.push(Write::change(&*candidate, &released, "").ignore(404));
                 }
             }
@@ -41,7 +53,11 @@ pub(crate) fn claim<K: Kind + Clone>(
                 let both_stay = owner.deletion_timestamp.is_none() && meta.deletion_timestamp.is_none();
                 if selected && both_stay && may_adopt(&candidate) {
                     let mut adopted = (*candidate).clone();
-                    adopted.meta_mut().owner_references.push(reference.clone());
+                    adopted.meta_mut().owner_references.push((*reference).clone());
+                    let missing = finalizer.filter(|own| !meta.finalizers.iter().any(|held| held == own));
+                    if let Some(own) = missing {
+                        adopted.meta_mut().finalizers.push(own.into());
+                    }
                     writes.push(Write::change(&*candidate, &adopted, "").ignore(404));
                     claimed.push(candidate);
                 }

@@ -14,7 +14,7 @@ use reconcile::{Context, Controller, Next, Note, Plan, Reconciler, Running, Worl
 use types::apps::v1::{ControllerRevision, DaemonSet};
 use types::core::v1::{Node, Pod};
 
-use crate::common::claim::claim;
+use crate::common::claim::{Claimant, claim};
 use crate::common::owners::{controller_of, controller_ref};
 use crate::common::revisions::{History, collided};
 use crate::common::{pods, selector};
@@ -83,14 +83,13 @@ impl Reconciler for DaemonSets {
             });
             return Next::Done;
         }
-        let owned = claim(
-            world.list::<Pod>(&key.namespace),
-            &set.metadata,
-            &controller_ref(&*set),
-            set.spec.selector.as_deref(),
-            plan,
-            |_| true,
-        );
+        let claimant = Claimant {
+            owner: &set.metadata,
+            reference: &controller_ref(&*set),
+            selector: set.spec.selector.as_deref(),
+            finalizer: None,
+        };
+        let owned = claim(world.list::<Pod>(&key.namespace), &claimant, plan, |_| true);
         let mut by_node = ByNode::new();
         for pod in &owned {
             by_node.entry(place::node_of(pod)).or_default().push(pod.clone());

@@ -18,7 +18,7 @@ use reconcile::{Context, Controller, Next, Note, Plan, Reconciler, Running, Worl
 use types::apps::v1::{Deployment, ReplicaSet};
 use types::core::v1::Pod;
 
-use crate::common::claim::claim;
+use crate::common::claim::{Claimant, claim};
 use crate::common::owners::{controller_of, controller_ref};
 use crate::common::selector;
 
@@ -81,14 +81,13 @@ impl Reconciler for Deployments {
             return refuse_all(deployment, plan);
         }
         let owner = controller_ref(deployment);
-        let sets = claim(
-            world.list::<ReplicaSet>(&key.namespace),
-            &deployment.metadata,
-            &owner,
-            deployment.spec.selector.as_deref(),
-            plan,
-            |_| true,
-        );
+        let claimant = Claimant {
+            owner: &deployment.metadata,
+            reference: &owner,
+            selector: deployment.spec.selector.as_deref(),
+            finalizer: None,
+        };
+        let sets = claim(world.list::<ReplicaSet>(&key.namespace), &claimant, plan, |_| true);
         if !plan.is_empty() {
             // Decide about sizes with the adopted ones as they will be.
             return Next::Done;

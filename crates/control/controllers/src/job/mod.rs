@@ -20,22 +20,33 @@ use reconcile::{Context, Controller, Next, Plan, Reconciler, Running, World, Wri
 use types::batch::v1::{Job, JobCondition};
 use types::core::v1::Pod;
 
-use crate::common::claim::claim;
+use crate::common::claim::{Claimant, claim};
 use crate::common::owners::{controller_of, controller_ref};
 use crate::common::pods;
+use crate::common::selector::selects;
 
 pub(crate) use ttl::start as start_ttl;
 
-/// Finalizer of pods whose end is not counted yet.
+/// Finalizer of pods whose end is not counted yet. A pod that no Job controls any more has nobody to count it, so it comes
+/// off; such a pod is looked at by its own name.
 const TRACKING: &str = "batch.kubernetes.io/job-tracking";
 
 /// Starts the controller.
 pub(crate) fn start(context: &Context) -> Running {
     Controller::new("job", "job-controller", context.clone(), Jobs)
         .of::<Job>()
-        .on::<Pod>(|pod, _| {
-            let owner = controller_of(&pod.metadata).filter(|owner| owner.kind == "Job");
-            owner.map(|owner| Key::new(&pod.metadata.namespace, &owner.name)).into_iter().collect()
+        .on::<Pod>(|pod, world| {
+            let namespace = &pod.metadata.namespace;
+            match controller_of(&pod.metadata) {
+                Some(owner) if owner.kind == "Job" => vec![Key::new(namespace, &owner.name)],
+                Some(_) => Vec::new(),
+                None => {
+                    let mut jobs = world.list::<Job>(namespace);
+                    jobs.retain(|job| selects(job.spec.selector.as_deref(), &pod.metadata.labels));
+                    let own = is_tracked(pod).then(|| Key::of(pod));
+                    jobs.iter().map(|job| Key::of(&**job)).chain(own).collect()
+                }
+            }
         })
         .start()
 }
@@ -71,20 +82,24 @@ pub(crate) struct Jobs;
 
 impl Reconciler for Jobs {
     fn reconcile(&self, key: &Key, world: &World, plan: &mut Plan) -> Next {
+        if let Some(pod) = world.get_key::<Pod>(key)
+            && is_tracked(&pod)
+            && controller_of(&pod.metadata).is_none()
+        {
+            plan.push(untracked(&pod));
+        }
         let Some(job) = world.get_key::<Job>(key) else { return orphans(key, world, plan) };
         if job.spec.managed_by.as_deref().is_some_and(|manager| manager != "kubernetes.io/job-controller") {
             return Next::Done;
         }
         let job = &*job;
-        let selector = job.spec.selector.as_deref();
-        let owned = claim(
-            world.list::<Pod>(&key.namespace),
-            &job.metadata,
-            &controller_ref(job),
-            selector,
-            plan,
-            |_| true,
-        );
+        let claimant = Claimant {
+            owner: &job.metadata,
+            reference: &controller_ref(job),
+            selector: job.spec.selector.as_deref(),
+            finalizer: Some(TRACKING),
+        };
+        let owned = claim(world.list::<Pod>(&key.namespace), &claimant, plan, |_| true);
         if is_finished(job) {
             plan.all(owned.iter().filter(|pod| is_tracked(pod)).map(|pod| untracked(pod)).collect());
             return Next::Done;

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use types::batch::v1::Job;
 use types::core::v1::Pod;
 
-use super::{TRACKING, count, finish, manage};
-use crate::common::pods;
+use super::{Jobs, TRACKING, count, finish, manage};
+use crate::common::{pods, testing};
 
 const NOW: i64 = 1_767_225_600;
 
@@ -121,4 +121,36 @@ fn a_success_policy_ends_the_job_early() {
     ] {
         assert_eq!(look(policy(rule.clone()), pods), want, "{rule}");
     }
+}
+
+#[test]
+fn pods_that_leave_a_job_lose_the_finalizer_and_those_that_come_get_it() {
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"namespace": "default", "name": "work", "uid": "job"},
+        "spec": {"completions": 9, "parallelism": 0, "selector": {"matchLabels": {"job": "work"}},
+            "template": {"metadata": {"labels": {"job": "work"}},
+                "spec": {"restartPolicy": "Never", "containers": [{"name": "main"}]}}},
+        "status": {"startTime": "2025-12-31T23:00:00Z"}});
+    let pod = |name: &str, labels: Value, owned: bool, finalizers: &[&str]| {
+        let owners = json!([{"apiVersion": "batch/v1", "kind": "Job", "name": "work", "uid": "job",
+            "controller": true, "blockOwnerDeletion": true}]);
+        json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"namespace": "default", "name": name, "uid": name, "labels": labels,
+                "finalizers": finalizers, "ownerReferences": if owned { owners } else { json!([]) }},
+            "status": {"phase": "Running"}})
+    };
+    let leaves = pod("leaves", json!({}), true, &["other", TRACKING]);
+    let comes = pod("comes", json!({"job": "work"}), false, &[]);
+    let left = pod("left", json!({}), false, &[TRACKING]);
+    let mut text = testing::look(&Jobs, ("default", "work"), &[job, leaves, comes, left.clone()]);
+    text += &testing::look(&Jobs, ("default", "left"), &[left]);
+    expect_test::expect![[r#"
+        patch /api/v1/namespaces/default/pods/comes {"metadata":{"finalizers":["batch.kubernetes.io/job-tracking"],"ownerReferences":[{"apiVersion":"batch/v1","blockOwnerDeletion":true,"controller":true,"kind":"Job","name":"work","uid":"job"}],"resourceVersion":"","uid":"comes"}}
+        patch /api/v1/namespaces/default/pods/leaves {"metadata":{"finalizers":["other"],"ownerReferences":null,"resourceVersion":"","uid":"leaves"}}
+        delete /api/v1/namespaces/default/pods/comes
+        then ...
+        Done
+        patch /api/v1/namespaces/default/pods/left {"metadata":{"finalizers":null,"resourceVersion":"","uid":"left"}}
+        Done
+    "#]].assert_eq(&text);
 }

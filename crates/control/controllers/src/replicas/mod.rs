@@ -18,7 +18,7 @@ use reconcile::{Context, Controller, Next, Plan, Reconciler, Running, World};
 use types::apps::v1::ReplicaSet;
 use types::core::v1::{Pod, ReplicationController};
 
-use crate::common::claim::claim;
+use crate::common::claim::{Claimant, claim};
 use crate::common::owners::controller_of;
 use crate::common::pods;
 use crate::common::selector::selects;
@@ -70,8 +70,13 @@ impl<K: Replicated> Reconciler for Replicas<K> {
         let Some(object) = world.get_key::<K>(key) else { return Next::Done };
         let set = Set::of(&*object);
         let candidates = world.list::<Pod>(&key.namespace);
-        let owned =
-            claim(candidates, object.meta(), &set.owner, set.selector.as_ref(), plan, pods::is_active);
+        let claimant = Claimant {
+            owner: object.meta(),
+            reference: &set.owner,
+            selector: set.selector.as_ref(),
+            finalizer: None,
+        };
+        let owned = claim(candidates, &claimant, plan, pods::is_active);
         let terminating = owned.iter().filter(|pod| pods::is_terminating(pod)).count();
         let active: Vec<Arc<Pod>> = owned.into_iter().filter(|pod| pods::is_active(pod)).collect();
 

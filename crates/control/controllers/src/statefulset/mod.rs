@@ -17,7 +17,7 @@ use reconcile::{Context, Controller, Next, Note, Plan, Reconciler, Running, Worl
 use types::apps::v1::{ControllerRevision, StatefulSet};
 use types::core::v1::{PersistentVolumeClaim, Pod, PodTemplateSpec};
 
-use crate::common::claim::claim;
+use crate::common::claim::{Claimant, claim};
 use crate::common::owners::{controller_of, controller_ref};
 use crate::common::revisions::{HASH_LABEL, History, collided};
 use crate::common::{pods, selector};
@@ -70,14 +70,13 @@ impl Reconciler for StatefulSets {
             return Next::Done;
         }
         let named = |pod: &Pod| identity::ordinal(&set, pod).is_some();
-        let mut owned = claim(
-            world.list::<Pod>(&key.namespace),
-            &set.metadata,
-            &controller_ref(&*set),
-            set.spec.selector.as_deref(),
-            plan,
-            named,
-        );
+        let claimant = Claimant {
+            owner: &set.metadata,
+            reference: &controller_ref(&*set),
+            selector: set.spec.selector.as_deref(),
+            finalizer: None,
+        };
+        let mut owned = claim(world.list::<Pod>(&key.namespace), &claimant, plan, named);
         owned.retain(|pod| named(pod));
 
         let update = history.name();
