@@ -1,6 +1,6 @@
 //! The rules of the kind Pod.
 
-use super::{check_spec, container, default, prepare, status, template, update, volume, warnings};
+use super::{check_spec, container, default, prepare, resize, status, template, update, volume, warnings};
 use crate::check::Errs;
 use crate::rule::spec_and_status;
 use crate::{Context, Path, Rules};
@@ -71,7 +71,7 @@ impl Rules for Pod {
             }
             "resize" => {
                 check_pod(self, e, cx);
-                update::resize(self, old, e);
+                resize::check(self, old, e);
             }
             _ => self.check_update(old, e, cx),
         }

@@ -9,6 +9,7 @@ mod kind;
 mod mounts;
 mod prepare;
 pub(crate) mod probe;
+mod resize;
 pub(crate) mod resources;
 pub(crate) mod scheduling;
 mod security;

@@ -1,6 +1,6 @@
 //! What the API server itself writes into pods.
 
-use super::{container, resources};
+use super::resources;
 use meta::v1::{LabelSelector, LabelSelectorRequirement};
 use meta::{List, Map, Str, thin_vec};
 use types::core::v1::*;
@@ -105,26 +105,32 @@ pub(super) fn ephemeral_containers(pod: &mut Pod, old: &Pod) {
     count(pod, old);
 }
 
-/// An update through `resize`: resources and resize policies of containers.
+/// An update through `resize`: resources of the pod, resources and resize policies of its containers. What adds, removes,
+/// renames or moves containers is left for validation to refuse.
 pub(super) fn resize(pod: &mut Pod, old: &Pod) {
+    let same = pod.spec.containers.len() == old.spec.containers.len()
+        && pod.spec.init_containers.len() == old.spec.init_containers.len();
+    if !same {
+        return;
+    }
     let wanted = std::mem::take(&mut pod.spec);
     keep_all_but_metadata_version(pod, old);
-    let take = |to: &mut List<Container>, from: &List<Container>, all: bool| {
-        if to.len() != from.len() {
-            return;
-        }
-        for (to, from) in to.iter_mut().zip(from.iter()) {
-            if to.name == from.name
-                && (all || container::is_restartable(to) || to.resources != from.resources)
-            {
-                to.resources.clone_from(&from.resources);
-                to.resize_policy.clone_from(&from.resize_policy);
-            }
-        }
-    };
-    take(&mut pod.spec.containers, &wanted.containers, true);
-    take(&mut pod.spec.init_containers, &wanted.init_containers, false);
+    pod.spec.resources = wanted.resources;
+    pod.spec.containers = resized(wanted.containers, &old.spec.containers);
+    pod.spec.init_containers = resized(wanted.init_containers, &old.spec.init_containers);
     count(pod, old);
+}
+
+fn resized(wanted: List<Container>, old: &List<Container>) -> List<Container> {
+    if wanted.iter().zip(old).any(|(wanted, old)| wanted.name != old.name) {
+        return wanted;
+    }
+    let one = |(wanted, old): (Container, &Container)| Container {
+        resources: wanted.resources,
+        resize_policy: wanted.resize_policy,
+        ..old.clone()
+    };
+    wanted.into_iter().zip(old).map(one).collect()
 }
 
 /// The stored object with the version and the field managers of the request.

@@ -1,11 +1,11 @@
 //! What may change in a pod that exists, through the pod itself and through its subresources.
 
-use super::container::{image_whitespace, is_restartable};
-use super::{resources, scheduling, template};
+use super::container::image_whitespace;
+use super::{scheduling, template};
 use crate::Path;
 use crate::check::Errs;
 use crate::diff;
-use meta::{BadValue, List, Map, Quantity};
+use meta::{BadValue, List};
 use types::core::v1::*;
 
 const MUTABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
@@ -172,84 +172,4 @@ pub(super) fn ephemeral_containers(new: &Pod, old: &Pod, e: &mut Errs) {
             Some(_) => {}
         }
     }
-}
-
-/// An update through `resize`: cpu and memory of containers, within the quality of service.
-pub(super) fn resize(new: &Pod, old: &Pod, e: &mut Errs) {
-    let whole = Path::root("");
-    let refused = if template::is_mirror(old) {
-        Some("static pods cannot be resized")
-    } else if old.spec.os.as_ref().is_some_and(|os| os.name == "windows") {
-        Some("windows pods cannot be resized")
-    } else {
-        None
-    };
-    if let Some(refused) = refused {
-        *e = Errs::new();
-        return e.forbidden(&whole, refused);
-    }
-    let at = Path::root("spec");
-    let before_class = match old.status.qos_class.as_str() {
-        "" => resources::qos_class(&old.spec),
-        class => class,
-    };
-    if before_class != resources::qos_class(&new.spec) {
-        e.invalid(&at, &new.status.qos_class, "Pod QOS Class may not change as a result of resizing");
-    }
-    let running = old.status.container_statuses.iter().find(|s| s.state.running.is_some());
-    if running.is_some_and(|s| s.resources.is_none()) {
-        e.forbidden(&at, "Pod running on node without support for resize");
-    }
-    let mut compare = |field: &str, new: &List<Container>, old: &List<Container>, what: &str| {
-        let at_list = at.child(field);
-        for (i, (new, old)) in new.iter().zip(old.iter()).enumerate() {
-            if field == "initContainers" && !is_restartable(old) {
-                if new != old {
-                    e.forbidden(&at, "resources for non-sidecar init containers are immutable");
-                }
-                continue;
-            }
-            let item = at_list.index(i);
-            container(e, &item.child("resources"), new, old);
-            if !same_but_cpu_and_memory(new, old) {
-                e.forbidden(&at, what);
-            }
-        }
-    };
-    compare(
-        "initContainers",
-        &new.spec.init_containers,
-        &old.spec.init_containers,
-        "only cpu and memory resources for sidecar containers are mutable",
-    );
-    compare(
-        "containers",
-        &new.spec.containers,
-        &old.spec.containers,
-        "only cpu and memory resources are mutable",
-    );
-}
-
-fn container(e: &mut Errs, at: &Path<'_>, new: &Container, old: &Container) {
-    let removed =
-        |new: &Map<Quantity>, old: &Map<Quantity>| old.iter().any(|(name, _)| !new.contains_key(name));
-    if removed(&new.resources.requests, &old.resources.requests) {
-        e.forbidden(&at.child("requests"), "resource requests cannot be removed");
-    }
-    if removed(&new.resources.limits, &old.resources.limits) {
-        e.forbidden(&at.child("limits"), "resource limits cannot be removed");
-    }
-}
-
-fn same_but_cpu_and_memory(new: &Container, old: &Container) -> bool {
-    let reset = |new: &Map<Quantity>, old: &Map<Quantity>| -> Map<Quantity> {
-        let mutable = |name: &str| name == "cpu" || name == "memory";
-        let kept = new.iter().filter(|(n, _)| !mutable(n)).chain(old.iter().filter(|(n, _)| mutable(n)));
-        kept.map(|(n, q)| (n.clone(), *q)).collect()
-    };
-    let mut rest = new.clone();
-    rest.resources.limits = reset(&new.resources.limits, &old.resources.limits);
-    rest.resources.requests = reset(&new.resources.requests, &old.resources.requests);
-    rest.resize_policy.clone_from(&old.resize_policy);
-    rest == *old
 }
