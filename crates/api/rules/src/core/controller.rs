@@ -13,6 +13,7 @@ pub(crate) const NO_MATCH: &str = "`selector` does not match template `labels`";
 
 impl Rules for ReplicationController {
     const FIELD_LABELS: &'static [&'static str] = &["status.replicas"];
+    const ORPHANS_BY_DEFAULT: bool = true;
     spec_and_status!(generation);
 
     fn default(&mut self) {

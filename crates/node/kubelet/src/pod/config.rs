@@ -153,7 +153,7 @@ pub fn container(
         resources: if role == Role::Ephemeral {
             Default::default()
         } else {
-            resources::container_cgroup(container)
+            resources::container_cgroup(pod, container)
         },
         oom_score_adj: Some(resources::oom_score_adj(pod, container, node.memory_capacity_bytes)),
         security: security::effective(pod, container, node.seccomp_default),

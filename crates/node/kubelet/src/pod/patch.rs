@@ -39,7 +39,11 @@ fn changed_value(key: &str, old: Option<&Value>, new: &Value) -> Value {
         "conditions" => {
             let before = old.map(list).unwrap_or_default();
             let type_of = |c: &Value| c.get("type").cloned().unwrap_or_default();
-            let mut out: Vec<Value> = list(new).into_iter().filter(|c| !before.contains(c)).collect();
+            let changed = |now: Value| {
+                let old = before.iter().find(|old| type_of(old) == type_of(&now));
+                (old != Some(&now)).then(|| without_remains(now, old))
+            };
+            let mut out: Vec<Value> = list(new).into_iter().filter_map(changed).collect();
             for gone in before.iter().filter(|b| !list(new).iter().any(|n| type_of(n) == type_of(b))) {
                 out.push(json!({ "$patch": "delete", "type": type_of(gone) }));
             }
@@ -55,6 +59,16 @@ fn changed_value(key: &str, old: Option<&Value>, new: &Value) -> Value {
     }
 }
 
+/// Conditions are merged field by field, so what one no longer says is taken back by name.
+fn without_remains(mut condition: Value, old: Option<&Value>) -> Value {
+    if let (Some(now), Some(old)) = (condition.as_object_mut(), old.and_then(Value::as_object)) {
+        for key in old.keys() {
+            now.entry(key.clone()).or_insert(Value::Null);
+        }
+    }
+    condition
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,7 +82,7 @@ mod tests {
         new.pod_ips.push(PodIP { ip: "10.0.0.1".into() });
         let ready = |s: &str| PodCondition { type_: "Ready".into(), status: s.into(), ..Default::default() };
         let mut old = old;
-        old.conditions.push(ready("False"));
+        old.conditions.push(PodCondition { reason: "ContainersNotReady".into(), ..ready("False") });
         old.conditions.push(PodCondition { type_: "Gone".into(), ..Default::default() });
         new.conditions.push(ready("True"));
         let sent: Value = serde_json::from_slice(&patch("u", &old, &new).unwrap()).unwrap();
@@ -78,6 +92,7 @@ mod tests {
         assert_eq!(status["reason"], Value::Null);
         assert_eq!(status["podIPs"], json!([{ "ip": "10.0.0.1" }]));
         assert_eq!(status["conditions"][0]["status"], "True");
+        assert_eq!(status["conditions"][0].get("reason"), Some(&Value::Null), "it is taken back");
         assert_eq!(status["conditions"][1], json!({ "$patch": "delete", "type": "Gone" }));
     }
 }

@@ -142,11 +142,16 @@ pub fn quota_us(milli_cpu: i64) -> Option<i64> {
     (milli_cpu > 0).then(|| (milli_cpu * PERIOD_US as i64 / 1000).max(MIN_QUOTA_US))
 }
 
-/// The cgroup settings of one container.
-pub fn container_cgroup(container: &Container) -> Resources {
+/// The cgroup settings of one container. What it has no limit for is limited as its pod is (KEP-2837).
+pub fn container_cgroup(pod: &Pod, container: &Container) -> Resources {
+    let of_pod = pod.spec.resources.as_deref();
+    let limit = |name: &str| {
+        let own = container.resources.limits.get(name).filter(|limit| limit.milli_value() > 0);
+        own.or_else(|| of_pod?.limits.get(name)).copied()
+    };
     cgroup(
         |name| container.resources.requests.get(name).cloned(),
-        |name| container.resources.limits.get(name).cloned(),
+        limit,
         container.resources.limits.iter().map(|(k, v)| (k.to_string(), *v)).collect(),
     )
 }
@@ -290,11 +295,21 @@ mod tests {
 
     #[test]
     fn cgroup_numbers() {
-        let r = container_cgroup(&container("a", &[("cpu", "250m")], &[("cpu", "500m"), ("memory", "64Mi")]));
+        let mut whole = pod(vec![], vec![]);
+        let limited = container("a", &[("cpu", "250m")], &[("cpu", "500m"), ("memory", "64Mi")]);
+        let r = container_cgroup(&whole, &limited);
         assert_eq!((r.cpu_shares, r.cpu_quota_us, r.cpu_period_us), (Some(256), Some(50_000), Some(100_000)));
         assert_eq!(r.memory_limit_bytes, Some(64 << 20));
-        let r = container_cgroup(&container("a", &[], &[]));
+        let r = container_cgroup(&whole, &container("a", &[], &[]));
         assert_eq!((r.cpu_shares, r.cpu_quota_us, r.memory_limit_bytes), (Some(2), None, None));
+        whole.spec.resources =
+            Some(Box::new(container("", &[], &[("cpu", "1"), ("memory", "1Gi")]).resources));
+        let r = container_cgroup(&whole, &container("a", &[("cpu", "250m")], &[("memory", "64Mi")]));
+        assert_eq!(
+            (r.cpu_shares, r.cpu_quota_us, r.memory_limit_bytes),
+            (Some(256), Some(100_000), Some(64 << 20)),
+            "the pod's limit where the container has none"
+        );
         assert_eq!(quota_us(1), Some(1000));
         let half = pod(vec![], vec![container("a", &[], &[("cpu", "1")]), container("b", &[], &[])]);
         assert_eq!(

@@ -3,10 +3,10 @@
 use std::time::SystemTime;
 
 use meta::List;
-use types::core::v1::{ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus};
+use types::core::v1::{ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus, ResourceRequirements};
 
 use super::container_status::{Facts, api_time, statuses};
-use super::resources::{qos, qos_name};
+use super::resources::{limits, qos, qos_name, requests};
 use super::{Role, conditions, ephemeral, init_role, phase};
 
 /// Why the kubelet itself ends a pod (deadline, eviction, admission).
@@ -30,6 +30,8 @@ pub struct Surroundings<'a> {
     pub verdict: Option<&'a Verdict>,
     /// Resize conditions, if a resize waits or is under way.
     pub resize: Vec<PodCondition>,
+    /// The pod with the resources that its cgroups have by now.
+    pub in_effect: &'a Pod,
     /// Now.
     pub now: SystemTime,
 }
@@ -64,6 +66,13 @@ pub fn pod_status(facts: &Facts<'_>, around: &Surroundings<'_>) -> PodStatus {
     status.observed_generation = pod.metadata.generation;
     status.nominated_node_name = pod.status.nominated_node_name.clone();
     status.resource_claim_statuses = pod.status.resource_claim_statuses.clone();
+    let (requests, limits) = (requests(around.in_effect), limits(around.in_effect));
+    status.allocated_resources = requests.clone().into_iter().collect();
+    status.resources = Some(Box::new(ResourceRequirements {
+        requests: requests.into_iter().collect(),
+        limits: limits.into_iter().collect(),
+        ..Default::default()
+    }));
     status.conditions = all_conditions(facts, around, &status);
     status
 }

@@ -3,6 +3,7 @@
 //! The node grants a resize when it fits; CPU and memory then change in the cgroups without a restart. What was granted
 //! is kept on disk, for the spec alone does not tell it after a restart of the kubelet.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
@@ -14,7 +15,6 @@ use super::{Done, Worker};
 use crate::pod::plan::Action;
 use crate::pod::resources;
 use crate::pod::view::is_running;
-use crate::pod::{Role, init_role};
 
 /// A change that the kernel refused (less memory than is in use, for example) is tried again after this pause.
 const RETRY: Duration = Duration::from_secs(10);
@@ -24,6 +24,8 @@ const RETRY: Duration = Duration::from_secs(10);
 pub struct State {
     /// Resources that are in effect (or being put into effect), by container name.
     granted: HashMap<String, ResourceRequirements>,
+    /// The same of the pod as a whole.
+    of_pod: Option<Box<ResourceRequirements>>,
     /// A change of cgroups is under way.
     running: bool,
     /// Why the last change did not succeed, and when it is tried again.
@@ -35,6 +37,7 @@ pub struct State {
 /// A change of cgroups is over.
 pub struct Resized {
     granted: HashMap<String, ResourceRequirements>,
+    of_pod: Option<Box<ResourceRequirements>>,
     result: Result<(), String>,
 }
 
@@ -49,7 +52,7 @@ impl State {
         };
         let granted =
             resizable(pod).map(|c| (c.name.to_string(), of_status(c).unwrap_or_else(|| c.resources.clone())));
-        State { granted: granted.collect(), ..State::default() }
+        State { granted: granted.collect(), of_pod: granted_to_pod(pod), ..State::default() }
     }
 
     /// The spec changed: what failed may be tried again.
@@ -61,12 +64,44 @@ impl State {
     pub fn granted(&self) -> &HashMap<String, ResourceRequirements> {
         &self.granted
     }
+
+    /// The pod with the resources that are in effect.
+    pub fn in_effect<'a>(&self, pod: &'a Pod) -> Cow<'a, Pod> {
+        let same = |c: &Container| self.granted.get(c.name.as_str()).is_none_or(|have| *have == c.resources);
+        if self.of_pod == pod.spec.resources && resizable(pod).all(same) {
+            return Cow::Borrowed(pod);
+        }
+        let mut pod = pod.clone();
+        let spec = &mut *pod.spec;
+        spec.resources.clone_from(&self.of_pod);
+        for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut()) {
+            if let Some(have) = self.granted.get(container.name.as_str()) {
+                container.resources = have.clone();
+            }
+        }
+        Cow::Owned(pod)
+    }
 }
 
-/// Containers that run as long as the pod: regular ones and sidecars.
+/// What a pod that runs was granted as a whole: of the names that its spec has, what its status says.
+fn granted_to_pod(pod: &Pod) -> Option<Box<ResourceRequirements>> {
+    let wanted = pod.spec.resources.clone()?;
+    let Some(told) = pod.status.resources.as_ref().filter(|_| pod.status.phase == "Running") else {
+        return Some(wanted);
+    };
+    let granted = |wanted: &meta::Map<meta::Quantity>, told: &meta::Map<meta::Quantity>| {
+        wanted.iter().filter_map(|(name, _)| Some((name.clone(), *told.get(name)?))).collect()
+    };
+    Some(Box::new(ResourceRequirements {
+        requests: granted(&wanted.requests, &told.requests),
+        limits: granted(&wanted.limits, &told.limits),
+        claims: wanted.claims,
+    }))
+}
+
+/// Containers whose resources may change: all but ephemeral ones.
 fn resizable(pod: &Pod) -> impl Iterator<Item = &Container> {
-    let sidecars = pod.spec.init_containers.iter().filter(|c| init_role(c) == Role::Sidecar);
-    pod.spec.containers.iter().chain(sidecars)
+    pod.spec.containers.iter().chain(pod.spec.init_containers.iter())
 }
 
 fn differs_in(name: &str, a: &ResourceRequirements, b: &ResourceRequirements) -> bool {
@@ -85,18 +120,6 @@ fn restarts(container: &Container, have: &ResourceRequirements) -> bool {
             && differs_in(&policy.resource_name, have, &container.resources)
     };
     container.resize_policy.iter().any(wanted)
-}
-
-/// The pod with the resources that are in effect.
-fn in_effect(pod: &Pod, granted: &HashMap<String, ResourceRequirements>) -> Pod {
-    let mut pod = pod.clone();
-    let spec = &mut *pod.spec;
-    for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut()) {
-        if let Some(have) = granted.get(container.name.as_str()) {
-            container.resources = have.clone();
-        }
-    }
-    pod
 }
 
 /// The pod's limits while its containers change: room for both the old and the new ones, since no container may have
@@ -142,16 +165,29 @@ impl Worker {
         if self.resize.running {
             return;
         }
-        let wanted: Vec<(String, Container)> = resizable(&self.pod)
-            .filter(|c| {
-                self.resize.granted.get(c.name.as_str()).is_some_and(|have| differs(have, &c.resources))
-            })
-            .filter_map(|c| {
-                let running = self.view.active(&c.name).filter(|r| is_running(r))?;
-                (!self.in_flight.stopping.contains(&running.id)).then(|| (running.id.clone(), c.clone()))
-            })
-            .collect();
-        if wanted.is_empty() {
+        let before = self.resize.in_effect(&self.pod).into_owned();
+        let of_pod = match (&before.spec.resources, &self.pod.spec.resources) {
+            (Some(have), Some(want)) => differs(have, want),
+            (have, want) => have != want,
+        };
+        let changes = |c: &Container| {
+            let Some(have) = resizable(&before).find(|have| have.name == c.name) else { return false };
+            differs(&have.resources, &c.resources)
+                || of_pod
+                    && resources::container_cgroup(&before, have) != resources::container_cgroup(&self.pod, c)
+        };
+        let mut wanted: Vec<(String, Container)> = Vec::new();
+        for c in resizable(&self.pod).filter(|c| changes(c)) {
+            match self.view.active(&c.name).filter(|r| is_running(r)) {
+                Some(running) if self.in_flight.stopping.contains(&running.id) => {}
+                Some(running) => wanted.push((running.id.clone(), c.clone())),
+                // Its next start, if there is one, takes the resources from the spec.
+                None => {
+                    self.resize.granted.insert(c.name.to_string(), c.resources.clone());
+                }
+            }
+        }
+        if wanted.is_empty() && !of_pod {
             self.resize.pending = None;
             return;
         }
@@ -172,7 +208,7 @@ impl Worker {
         self.resize.pending = None;
         self.resize.running = true;
         let pids = self.shared.settings.pod_pids_limit;
-        let before = resources::pod_cgroup(&in_effect(&self.pod, &self.resize.granted), pids);
+        let before = resources::pod_cgroup(&before, pids);
         let after = resources::pod_cgroup(&self.pod, pids);
         let have = |c: &Container| self.resize.granted.get(c.name.as_str()).cloned().unwrap_or_default();
         let (anew, in_place): (Vec<_>, Vec<_>) =
@@ -185,18 +221,19 @@ impl Worker {
             self.act(Action::Stop { id, name, why, probe: None });
         }
         let runtime = self.shared.runtime.clone();
+        let pod = self.pod.clone();
         self.ops.spawn(async move {
             let mut granted = HashMap::new();
             let changes = async {
                 runtime.update_sandbox_resources(&sandbox, &while_changing(&before, &after)).await?;
                 for (id, container) in in_place {
-                    runtime.update_resources(&id, &resources::container_cgroup(&container)).await?;
+                    runtime.update_resources(&id, &resources::container_cgroup(&pod, &container)).await?;
                     granted.insert(container.name.to_string(), container.resources);
                 }
                 runtime.update_sandbox_resources(&sandbox, &after).await
             };
             let result = changes.await.map_err(|error| error.to_string());
-            Done::Resized(Resized { granted, result })
+            Done::Resized(Resized { granted, of_pod: pod.spec.resources.clone(), result })
         });
     }
 
@@ -205,6 +242,7 @@ impl Worker {
         self.resize.granted.extend(resized.granted);
         match resized.result {
             Ok(()) => {
+                self.resize.of_pod = resized.of_pod;
                 self.resize.failed = None;
                 self.shared.pod_event(&self.pod, Normal, "ResizeCompleted", "Pod resize completed");
             }

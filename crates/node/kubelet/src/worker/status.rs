@@ -104,6 +104,7 @@ impl Worker {
             ending: ended,
             verdict: self.verdict.as_ref(),
             resize: self.resize_conditions(),
+            in_effect: &self.resize.in_effect(&self.pod),
             now: self.now(),
         };
         let mut status = pod_status(&facts, &around);
