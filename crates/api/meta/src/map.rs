@@ -26,6 +26,18 @@ impl<V> Map<V> {
         self.0.binary_search_by(|(k, _)| k.as_str().cmp(key))
     }
 
+    /// Whether the map was not sent at all, as [`is_absent`](crate::is_absent) tells of lists.
+    pub fn is_absent(&self) -> bool {
+        self.0.capacity() == 0
+    }
+
+    /// Room marks an empty map as sent.
+    pub(crate) fn mark_sent(&mut self) {
+        if self.0.capacity() == 0 {
+            self.0.reserve_exact(1);
+        }
+    }
+
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&V> {
         self.position(key).ok().map(|i| &self.0[i].1)

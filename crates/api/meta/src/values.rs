@@ -228,7 +228,7 @@ impl<V: Value> Value for Map<V> {
         Map::is_empty(self)
     }
     fn write_json(&self, w: &mut JsonWriter) {
-        if Map::is_empty(self) {
+        if Map::is_empty(self) && (self.is_absent() || !w.as_sent) {
             w.out.extend_from_slice(b"null");
             return;
         }
@@ -248,7 +248,9 @@ impl<V: Value> Value for Map<V> {
             let mut v = V::default();
             v.read_json(r)?;
             Ok(self.insert(intern(key), v).is_some())
-        })
+        })?;
+        self.mark_sent();
+        Ok(())
     }
     fn put_proto(&self, number: u32, w: &mut ProtoWriter) {
         for (k, v) in self.iter().rev() {

@@ -14,13 +14,24 @@ use meta::v1::LabelSelector;
 use meta::{BadValue, IntOrString};
 use types::core::v1::PodTemplateSpec;
 
-/// A selector that must be there and choose something.
-fn selector(e: &mut Errs, at: &Path<'_>, value: Option<&LabelSelector>, kind: &str) {
-    let Some(value) = value else { return e.required(at, "") };
-    labels::selector(e, at, value);
+/// What is said of a selector as a whole when something in it is wrong.
+const UNUSABLE_SELECTOR: &str = "invalid label selector";
+
+/// A selector that must be there and choose something. Answers whether it can be used to choose pods; one that cannot
+/// is reported once more as a whole, with `unusable` as the reason, and its template is not looked at.
+fn selector(e: &mut Errs, at: &Path<'_>, value: Option<&LabelSelector>, kind: &str, unusable: &str) -> bool {
+    let Some(value) = value else {
+        e.required(at, "");
+        return true;
+    };
+    let usable = labels::usable_selector(e, at, value);
     if labels::is_empty(value) {
         e.invalid(at, BadValue::json(value), format!("empty selector is invalid for {kind}"));
     }
+    if !usable {
+        e.invalid(at, BadValue::json(value), unusable);
+    }
+    usable
 }
 
 /// The template of pods that run forever, and that its labels are what the selector chooses.
@@ -42,9 +53,7 @@ fn matches_template(e: &mut Errs, at: &Path<'_>, t: &PodTemplateSpec, chosen: Op
     let chosen = chosen.is_some_and(|s| labels::is_empty(s) || labels::matches(s, &t.metadata.labels));
     if !chosen {
         let metadata = at.child("metadata");
-        let shown =
-            if t.metadata.labels.is_empty() { Raw("null".into()) } else { BadValue::of(&t.metadata.labels) };
-        e.invalid(&metadata.child("labels"), shown, NO_MATCH);
+        e.invalid(&metadata.child("labels"), BadValue::of(&t.metadata.labels), NO_MATCH);
     }
 }
 

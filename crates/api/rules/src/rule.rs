@@ -88,6 +88,9 @@ pub trait Rules: Kind + Object + Sized {
         false
     }
 
+    /// Takes out fields of features that are off, before a written object is made ready.
+    fn drop_disabled(&mut self) {}
+
     /// Makes a new object ready to be validated and stored.
     fn prepare_create(&mut self, _cx: &Context) {
         self.clear_status();
@@ -287,6 +290,7 @@ impl<K: Rules> KindRules for Row<K> {
     }
     fn prepare_create(&self, cx: &Context, object: &mut dyn Object) {
         if let Some(k) = object.as_any_mut().downcast_mut::<K>() {
+            k.drop_disabled();
             k.prepare_create(cx);
         }
     }
@@ -298,7 +302,10 @@ impl<K: Rules> KindRules for Row<K> {
     fn prepare_update(&self, cx: &Context, new: &mut dyn Object, old: &dyn Object, part: Subresource<'_>) {
         if let (Some(new), Some(old)) = (new.as_any_mut().downcast_mut::<K>(), typed::<K>(old)) {
             keep_system_fields(new, old, |new| match part {
-                Subresource::Main => new.prepare_update(old, cx),
+                Subresource::Main => {
+                    new.drop_disabled();
+                    new.prepare_update(old, cx);
+                }
                 Subresource::Status => new.prepare_status(old, cx),
                 Subresource::Other(name) => new.prepare_subresource(old, name, cx),
             });

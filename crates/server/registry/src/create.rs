@@ -29,6 +29,7 @@ impl Registry {
         options: &WriteOptions,
     ) -> Result<Outcome, Status> {
         same_namespace(request, &mut *object)?;
+        wipe_system_fields(&mut *object);
         request.served.rules().default(&mut *object);
         Endpoint { served: request.served, subresource: "", options, now_s: self.now_s() }
             .record(&mut *object, None);
@@ -124,7 +125,7 @@ impl Registry {
             let (object, _) = admitted.into_parts();
             return Ok(Outcome::Made(object.into(), 201));
         }
-        // The store says so, once everybody else has agreed to the object.
+        // The store says so, once everybody else has agreed to the object; a version that is none it does not read.
         if admitted.object().meta().resource_version.parse::<u64>().is_ok_and(|version| version != 0) {
             return Err(errors::bare("resourceVersion should not be set on objects to be created"));
         }
@@ -140,13 +141,11 @@ impl Registry {
         }
     }
 
-    /// Name, uid and creation time of a new object; whatever the client said of its end is dropped.
+    /// Name, uid and creation time of a new object; whatever was said of its end is dropped.
     fn fill_metadata(&self, object: &mut dyn Object) {
         let now = Time::from_unix(self.now_s());
+        wipe_system_fields(object);
         let metadata = object.meta_mut();
-        metadata.deletion_timestamp = None;
-        metadata.deletion_grace_period_seconds = None;
-        metadata.self_link = Str::new();
         metadata.creation_timestamp = Some(now);
         metadata.uid = Str::from(self.env.random.uuid());
         if metadata.name.is_empty() && !metadata.generate_name.is_empty() {
@@ -175,12 +174,22 @@ fn taken(request: &Request<'_>, name: &str, existing: &crate::Stored) -> Status 
     errors::already_exists(&request.target.group, &request.target.resource, name, prefix)
 }
 
-/// The object's namespace is the request's, or is given by it.
+/// What the client said of the object's beginning and end is the server's to say.
+fn wipe_system_fields(object: &mut dyn Object) {
+    let metadata = object.meta_mut();
+    metadata.creation_timestamp = None;
+    metadata.uid = Str::new();
+    metadata.deletion_timestamp = None;
+    metadata.deletion_grace_period_seconds = None;
+    metadata.self_link = Str::new();
+}
+
+/// The object's namespace is the request's, or is given by it; what is outside namespaces loses it.
 pub(crate) fn same_namespace(request: &Request<'_>, object: &mut dyn Object) -> Result<(), Status> {
     let wanted: Str =
         if request.served.resource().namespaced { request.target.namespace.clone() } else { Str::new() };
     let metadata = object.meta_mut();
-    if metadata.namespace.is_empty() {
+    if metadata.namespace.is_empty() || wanted.is_empty() {
         metadata.namespace = wanted;
         return Ok(());
     }

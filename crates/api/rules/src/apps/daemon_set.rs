@@ -1,12 +1,12 @@
 //! DaemonSets.
 
-use super::{amount, at_most_all, collisions, count_or_percent, forever, selector};
-use crate::check::{Errs, Raw, json_string};
-use crate::core::pod::{default, warnings};
+use super::{amount, at_most_all, collisions, count_or_percent, matches_template, runs_forever};
+use crate::check::{Errs, Raw, labels};
+use crate::core::pod::{default, drop_disabled, template, warnings};
 use crate::fill::{set, text};
 use crate::rule::spec_and_status;
-use crate::{Context, Path, Rules};
-use meta::IntOrString;
+use crate::{Context, Path, Rules, diff};
+use meta::{BadValue, IntOrString};
 use types::apps::v1::{DaemonSet, DaemonSetSpec};
 
 /// Annotation that counts the templates of a DaemonSet, which older versions had a field for.
@@ -51,12 +51,23 @@ impl Rules for DaemonSet {
         self.metadata.annotations.insert(TEMPLATE_GENERATION, template_generation(old).to_string().into());
     }
 
+    fn drop_disabled(&mut self) {
+        drop_disabled(&mut self.spec.template.spec);
+    }
+
     fn check(&self, e: &mut Errs, cx: &Context) {
         let at = Path::root("spec");
         let spec = &self.spec;
-        selector(e, &at.child("selector"), spec.selector.as_deref(), "daemonset");
-        let deadline = "activeDeadlineSeconds in DaemonSet is not Supported";
-        forever(e, &at.child("template"), &spec.template, spec.selector.as_deref(), deadline, cx);
+        let chosen = spec.selector.as_deref();
+        let (selector_at, template_at) = (at.child("selector"), at.child("template"));
+        if chosen.is_none_or(|s| labels::usable_selector(e, &selector_at, s)) {
+            matches_template(e, &template_at, &spec.template, chosen);
+        }
+        if let Some(chosen) = chosen.filter(|s| labels::is_empty(s)) {
+            e.invalid(&selector_at, BadValue::json(chosen), "empty selector is invalid for daemonset");
+        }
+        template::check(e, &template_at, &spec.template, cx);
+        runs_forever(e, &template_at, &spec.template, "activeDeadlineSeconds in DaemonSet is not Supported");
         e.non_negative(&at.child("minReadySeconds"), spec.min_ready_seconds);
         strategy(e, &at.child("updateStrategy"), spec);
         e.non_negative_opt(&at.child("revisionHistoryLimit"), spec.revision_history_limit);
@@ -122,10 +133,6 @@ fn strategy(e: &mut Errs, at: &Path<'_>, spec: &DaemonSetSpec) {
                 _ => {}
             }
         }
-        (other, rolling) => {
-            let rolling = if rolling.is_some() { "{}" } else { "null" };
-            let shown = format!(r#"{{"Type":{},"RollingUpdate":{rolling}}}"#, json_string(other));
-            e.unsupported(at, Raw(shown), &["RollingUpdate", "OnDelete"]);
-        }
+        _ => e.unsupported(at, diff::shown(strategy), &["RollingUpdate", "OnDelete"]),
     }
 }

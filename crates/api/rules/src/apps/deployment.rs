@@ -1,12 +1,12 @@
 //! Deployments.
 
-use super::{amount, at_most_all, collisions, count_or_percent, forever, selector};
+use super::{UNUSABLE_SELECTOR, amount, at_most_all, collisions, count_or_percent, forever, selector};
 use crate::check::Errs;
 use crate::core::controller::replica_counts;
-use crate::core::pod::{default, warnings};
+use crate::core::pod::{default, drop_disabled, warnings};
 use crate::fill::{set, text};
 use crate::rule::spec_and_status;
-use crate::{Context, Path, Rules};
+use crate::{Context, Path, Rules, diff};
 use meta::{BadValue, IntOrString};
 use types::apps::v1::Deployment;
 
@@ -40,13 +40,19 @@ impl Rules for Deployment {
         self.metadata.labels.clone_from(&old.metadata.labels);
     }
 
+    fn drop_disabled(&mut self) {
+        drop_disabled(&mut self.spec.template.spec);
+    }
+
     fn check(&self, e: &mut Errs, cx: &Context) {
         let at = Path::root("spec");
         let spec = &self.spec;
         e.non_negative_opt(&at.child("replicas"), spec.replicas);
-        selector(e, &at.child("selector"), spec.selector.as_deref(), "deployment");
-        let deadline = "activeDeadlineSeconds in ReplicaSet is not Supported";
-        forever(e, &at.child("template"), &spec.template, spec.selector.as_deref(), deadline, cx);
+        let chosen = spec.selector.as_deref();
+        if selector(e, &at.child("selector"), chosen, "deployment", UNUSABLE_SELECTOR) {
+            let deadline = "activeDeadlineSeconds in ReplicaSet is not Supported";
+            forever(e, &at.child("template"), &spec.template, chosen, deadline, cx);
+        }
         strategy(e, &at.child("strategy"), self);
         e.non_negative(&at.child("minReadySeconds"), spec.min_ready_seconds);
         e.non_negative_opt(&at.child("revisionHistoryLimit"), spec.revision_history_limit);
@@ -118,6 +124,6 @@ fn strategy(e: &mut Errs, at: &Path<'_>, deployment: &Deployment) {
                 at_most_all(e, &rolling_at.child("maxUnavailable"), value);
             }
         }
-        (other, _) => e.unsupported(at, other, &["Recreate", "RollingUpdate"]),
+        _ => e.unsupported(at, diff::shown(strategy), &["Recreate", "RollingUpdate"]),
     }
 }

@@ -1,9 +1,9 @@
 //! ReplicaSets.
 
-use super::{forever, selector};
+use super::{UNUSABLE_SELECTOR, forever, selector};
 use crate::check::Errs;
 use crate::core::controller::replica_counts;
-use crate::core::pod::{default, warnings};
+use crate::core::pod::{default, drop_disabled, warnings};
 use crate::fill::set;
 use crate::rule::spec_and_status;
 use crate::{Context, Path, Rules};
@@ -17,14 +17,21 @@ impl Rules for ReplicaSet {
         set(&mut self.spec.replicas, 1);
     }
 
+    fn drop_disabled(&mut self) {
+        drop_disabled(&mut self.spec.template.spec);
+    }
+
     fn check(&self, e: &mut Errs, cx: &Context) {
         let at = Path::root("spec");
         let spec = &self.spec;
         e.non_negative_opt(&at.child("replicas"), spec.replicas);
         e.non_negative(&at.child("minReadySeconds"), spec.min_ready_seconds);
-        selector(e, &at.child("selector"), spec.selector.as_deref(), "replicaset");
-        let deadline = "activeDeadlineSeconds in ReplicaSet is not Supported";
-        forever(e, &at.child("template"), &spec.template, spec.selector.as_deref(), deadline, cx);
+        let chosen = spec.selector.as_deref();
+        // Upstream says "deployment" here too.
+        if selector(e, &at.child("selector"), chosen, "deployment", UNUSABLE_SELECTOR) {
+            let deadline = "activeDeadlineSeconds in ReplicaSet is not Supported";
+            forever(e, &at.child("template"), &spec.template, chosen, deadline, cx);
+        }
     }
 
     fn check_update(&self, old: &Self, e: &mut Errs, cx: &Context) {

@@ -1,15 +1,16 @@
 //! StatefulSets.
 
-use super::{at_most_all, collisions, count_or_percent, matches_template};
-use crate::check::{Errs, Raw, dns_label, labels, name_label};
+use super::{at_most_all, collisions, count_or_percent, matches_template, selector};
+use crate::check::{Errs, dns_label, labels, name_label};
 use crate::core::claim;
 use crate::core::controller::replica_counts;
-use crate::core::pod::{default, template, warnings};
+use crate::core::pod::{default, drop_disabled, template, warnings};
 use crate::fill::{round_up, set, text};
 use crate::rule::spec_and_status;
-use crate::{Context, Path, Rules};
-use meta::{BadValue, IntOrString};
+use crate::{Context, Path, Rules, diff};
+use meta::{IntOrString, Str};
 use types::apps::v1::{StatefulSet, StatefulSetSpec};
+use types::core::v1::{PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume};
 
 const MUTABLE: &str = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
 
@@ -42,12 +43,24 @@ impl Rules for StatefulSet {
         set(&mut spec.revision_history_limit, 10);
     }
 
-    fn check(&self, e: &mut Errs, _cx: &Context) {
-        check(e, &self.spec);
+    fn drop_disabled(&mut self) {
+        drop_disabled(&mut self.spec.template.spec);
+        // MaxUnavailableStatefulSet is off.
+        if let Some(rolling) = &mut self.spec.update_strategy.rolling_update {
+            rolling.max_unavailable = None;
+        }
     }
 
-    fn check_update(&self, old: &Self, e: &mut Errs, _cx: &Context) {
-        check(e, &self.spec);
+    fn check(&self, e: &mut Errs, cx: &Context) {
+        check(e, &Path::root("spec"), &self.spec, Judged::Created, cx);
+    }
+
+    fn check_update(&self, old: &Self, e: &mut Errs, cx: &Context) {
+        // What was stored with a template that is no longer valid can still be changed.
+        let mut before = Errs::new();
+        check(&mut before, &Path::root("spec"), &old.spec, Judged::Updated, cx);
+        let judged = if before.is_empty() { Judged::Updated } else { Judged::UpdatedFromInvalid };
+        check(e, &Path::root("spec"), &self.spec, judged, cx);
         let mut rest = self.spec.clone();
         rest.replicas = old.spec.replicas;
         rest.ordinals.clone_from(&old.spec.ordinals);
@@ -96,8 +109,18 @@ impl Rules for StatefulSet {
     }
 }
 
-fn check(e: &mut Errs, spec: &StatefulSetSpec) {
-    let at = Path::root("spec");
+/// How much of a spec is judged.
+#[derive(Clone, Copy, PartialEq)]
+enum Judged {
+    /// Everything.
+    Created,
+    /// What can change.
+    Updated,
+    /// As before, but for the template.
+    UpdatedFromInvalid,
+}
+
+fn check(e: &mut Errs, at: &Path<'_>, spec: &StatefulSetSpec, judged: Judged, cx: &Context) {
     match spec.pod_management_policy.as_str() {
         "" => e.required(&at.child("podManagementPolicy"), ""),
         "OrderedReady" | "Parallel" => {}
@@ -109,38 +132,41 @@ fn check(e: &mut Errs, spec: &StatefulSetSpec) {
         e.one_of(&at.child("whenDeleted"), &retention.when_deleted, &["Retain", "Delete"]);
         e.one_of(&at.child("whenScaled"), &retention.when_scaled, &["Retain", "Delete"]);
     }
+    if judged == Judged::Created {
+        let list = at.child("volumeClaimTemplates");
+        for (i, c) in spec.volume_claim_templates.iter().enumerate() {
+            claim::spec(e, &list.index(i).child("spec"), &c.spec);
+        }
+    }
     e.non_negative_opt(&at.child("replicas"), spec.replicas);
     e.non_negative(&at.child("minReadySeconds"), spec.min_ready_seconds);
     if let Some(ordinals) = &spec.ordinals {
         let at = at.child("ordinals");
         e.non_negative(&at.child("start"), ordinals.start);
     }
-    let chosen = spec.selector.as_deref();
-    let selector_at = at.child("selector");
-    match chosen {
-        None => e.required(&selector_at, ""),
-        Some(selector) => {
-            labels::selector(e, &selector_at, selector);
-            if labels::is_empty(selector) {
-                e.invalid(
-                    &selector_at,
-                    BadValue::json(selector),
-                    "empty selector is invalid for statefulset",
-                );
-            }
-        }
-    }
-    if !spec.service_name.is_empty() {
+    if judged == Judged::Created && !spec.service_name.is_empty() {
         e.each(&at.child("serviceName"), &spec.service_name, dns_label(&spec.service_name));
     }
-    // Volumes of claims appear only in pods, so the pod spec is judged there; labels and annotations here.
+    let chosen = spec.selector.as_deref();
     let t = &spec.template;
     let template_at = at.child("template");
-    matches_template(e, &template_at, t, chosen);
-    labels::labels(e, &template_at.child("labels"), &t.metadata.labels);
-    let annotations = template_at.child("annotations");
-    labels::annotations(e, &annotations, &t.metadata.annotations);
-    template::annotations(e, &annotations, &t.metadata.annotations, &t.spec);
+    if selector(e, &at.child("selector"), chosen, "statefulset", "") {
+        if let Some(chosen) = chosen
+            && !labels::is_empty(chosen)
+        {
+            matches_template(e, &template_at, t, Some(chosen));
+        } else if chosen.is_none() {
+            matches_template(e, &template_at, t, None);
+        }
+        if judged != Judged::UpdatedFromInvalid {
+            template::check(e, &template_at, &as_pods_will_be(spec), cx);
+        }
+        // Upstream looks at labels and annotations a second time.
+        labels::labels(e, &template_at.child("labels"), &t.metadata.labels);
+        let annotations = template_at.child("annotations");
+        labels::annotations(e, &annotations, &t.metadata.annotations);
+        template::annotations(e, &annotations, &t.metadata.annotations, &t.spec);
+    }
     let spec_at = template_at.child("spec");
     if t.spec.restart_policy != "Always" {
         e.unsupported(&spec_at.child("restartPolicy"), &t.spec.restart_policy, &["Always"]);
@@ -151,6 +177,28 @@ fn check(e: &mut Errs, spec: &StatefulSetSpec) {
             "activeDeadlineSeconds in StatefulSet is not Supported",
         );
     }
+}
+
+/// The template with what the controller will set: names that it gives, and the volumes of the claims.
+fn as_pods_will_be(spec: &StatefulSetSpec) -> PodTemplateSpec {
+    let mut template = (*spec.template).clone();
+    template.spec.subdomain = Default::default();
+    template.spec.hostname = Default::default();
+    let mut volumes: Vec<Volume> = Vec::new();
+    for claim in spec.volume_claim_templates.iter() {
+        let name = &claim.metadata.name;
+        let source = PersistentVolumeClaimVolumeSource { claim_name: name.clone(), ..Default::default() };
+        volumes.retain(|v| v.name != *name);
+        volumes.push(Volume {
+            name: name.clone(),
+            persistent_volume_claim: Some(Box::new(source)),
+            ..Default::default()
+        });
+    }
+    let claimed: Vec<Str> = volumes.iter().map(|v| v.name.clone()).collect();
+    let own = template.spec.volumes.iter().filter(|v| !claimed.contains(&v.name));
+    template.spec.volumes = volumes.into_iter().chain(own.cloned()).collect();
+    template
 }
 
 fn strategy(e: &mut Errs, at: &Path<'_>, spec: &StatefulSetSpec) {
@@ -177,11 +225,6 @@ fn strategy(e: &mut Errs, at: &Path<'_>, spec: &StatefulSetSpec) {
                 at_most_all(e, &at, value);
             }
         }
-        (other, rolling) => {
-            let rolling = if rolling.is_some() { "{}" } else { "null" };
-            let shown =
-                format!(r#"{{"Type":{},"RollingUpdate":{rolling}}}"#, crate::check::json_string(other));
-            e.invalid(at, Raw(shown), "must be 'RollingUpdate' or 'OnDelete'");
-        }
+        _ => e.invalid(at, diff::shown(strategy), "must be 'RollingUpdate' or 'OnDelete'"),
     }
 }

@@ -1,8 +1,8 @@
 //! CronJobs.
 
 use super::{cron_schedule, job_spec};
-use crate::check::{Errs, Raw, json_option, labels};
-use crate::core::pod::{default as pod_default, warnings};
+use crate::check::{Errs, Raw, json_option};
+use crate::core::pod::{default as pod_default, drop_disabled, warnings};
 use crate::fill::{set, text};
 use crate::rule::spec_and_status;
 use crate::{Context, Path, Rules};
@@ -22,6 +22,10 @@ impl Rules for CronJob {
         set(&mut spec.suspend, false);
         set(&mut spec.successful_jobs_history_limit, 3);
         set(&mut spec.failed_jobs_history_limit, 1);
+    }
+
+    fn drop_disabled(&mut self) {
+        drop_disabled(&mut self.spec.job_template.spec.template.spec);
     }
 
     fn check(&self, e: &mut Errs, cx: &Context) {
@@ -86,8 +90,6 @@ fn spec(e: &mut Errs, spec: &CronJobSpec, old: Option<&CronJobSpec>, cx: &Contex
         &["Allow", "Forbid", "Replace"],
     );
     let template = at.child("jobTemplate");
-    labels::labels(e, &template.child("labels"), &spec.job_template.metadata.labels);
-    labels::annotations(e, &template.child("annotations"), &spec.job_template.metadata.annotations);
     let job = template.child("spec");
     job_spec::check(e, &job, &spec.job_template.spec, cx);
     if let Some(selector) = &spec.job_template.spec.selector {

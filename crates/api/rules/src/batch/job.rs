@@ -3,7 +3,7 @@
 use super::{job_labels, job_spec};
 use crate::check::{Errs, dns_label, labels};
 use crate::core::controller::NO_MATCH;
-use crate::core::pod::{default as pod_default, warnings};
+use crate::core::pod::{default as pod_default, drop_disabled, warnings};
 use crate::fill::{set, text_opt};
 use crate::rule::spec_and_status;
 use crate::{Context, Path, Rules};
@@ -33,6 +33,10 @@ impl Rules for Job {
         if self.metadata.labels.is_empty() {
             self.metadata.labels = self.spec.template.metadata.labels.clone();
         }
+    }
+
+    fn drop_disabled(&mut self) {
+        drop_disabled(&mut self.spec.template.spec);
     }
 
     fn check(&self, e: &mut Errs, cx: &Context) {

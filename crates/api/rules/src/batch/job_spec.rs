@@ -8,10 +8,10 @@ use meta::BadValue;
 use types::batch::v1::{Job, JobSpec, PodFailurePolicy, PodFailurePolicyRule, SuccessPolicy};
 
 const INDEXED_PARALLELISM_MAX: i32 = 100_000;
-const INDEXED_COMPLETIONS_MAX: i32 = 1_000_000_000;
 const FAILED_INDEXES_MAX: i32 = 100_000;
 const FAILED_INDEXES_LARGE_MAX: i32 = 10_000;
 const RULES_MAX: usize = 20;
+const SUCCEEDED_INDEXES_BYTES_MAX: usize = 64 * 1024;
 const EXIT_CODES_MAX: usize = 255;
 const PATTERNS_MAX: usize = 20;
 
@@ -45,7 +45,7 @@ pub(super) fn check(e: &mut Errs, at: &Path<'_>, spec: &JobSpec, cx: &Context) {
         Some(mode @ ("NonIndexed" | "Indexed")) => completion_mode(e, at, spec, mode),
         Some(other) => e.unsupported(&at.child("completionMode"), other, &["NonIndexed", "Indexed"]),
     }
-    if spec.completion_mode.as_deref() != Some("Indexed") {
+    if matches!(spec.completion_mode.as_deref(), None | Some("NonIndexed")) {
         for (field, value) in [
             ("backoffLimitPerIndex", spec.backoff_limit_per_index),
             ("maxFailedIndexes", spec.max_failed_indexes),
@@ -73,11 +73,11 @@ pub(super) fn check(e: &mut Errs, at: &Path<'_>, spec: &JobSpec, cx: &Context) {
     let restart_at = template_spec.child("restartPolicy");
     match restart {
         "" | "Always" => e.required(&restart_at, "valid values: \"OnFailure\", \"Never\""),
+        "OnFailure" if spec.pod_failure_policy.is_some() => {
+            e.invalid(&restart_at, restart, "only \"Never\" is supported when podFailurePolicy is specified");
+        }
         "OnFailure" | "Never" => {}
         other => e.unsupported(&restart_at, other, &["OnFailure", "Never"]),
-    }
-    if spec.pod_failure_policy.is_some() && restart != "Never" {
-        e.invalid(&restart_at, restart, "only \"Never\" is supported when podFailurePolicy is specified");
     }
 }
 
@@ -105,29 +105,24 @@ fn completion_mode(e: &mut Errs, at: &Path<'_>, spec: &JobSpec, mode: &str) {
             ),
         );
     }
-    if let Some(n) = over(spec.completions, INDEXED_COMPLETIONS_MAX) {
-        e.invalid(
-            &at.child("completions"),
-            n,
-            format!(
-                "must be less than or equal to {INDEXED_COMPLETIONS_MAX} when completion mode is Indexed"
-            ),
-        );
-    }
-    let (Some(max), completions) = (spec.max_failed_indexes, spec.completions.unwrap_or(0)) else { return };
     let at_max = at.child("maxFailedIndexes");
-    if spec.completions.is_some() && max > completions {
+    if let (Some(max), Some(completions)) = (spec.max_failed_indexes, spec.completions)
+        && max > completions
+    {
         e.invalid(&at_max, max, "must be less than or equal to completions");
     }
-    if max > FAILED_INDEXES_MAX {
+    if let Some(max) = over(spec.max_failed_indexes, FAILED_INDEXES_MAX) {
         e.invalid(&at_max, max, format!("must be less than or equal to {FAILED_INDEXES_MAX}"));
     }
-    if completions > FAILED_INDEXES_MAX {
-        if max > FAILED_INDEXES_LARGE_MAX {
-            e.invalid(&at_max, max, format!("must be less than or equal to {FAILED_INDEXES_LARGE_MAX} when completions are above {FAILED_INDEXES_MAX} and used with backoff limit per index"));
+    if over(spec.completions, FAILED_INDEXES_MAX).is_some() && spec.backoff_limit_per_index.is_some() {
+        if spec.max_failed_indexes.is_none() {
+            e.required(&at_max, format!("must be specified when completions is above {FAILED_INDEXES_MAX}"));
         }
-        if let Some(parallel) = spec.parallelism.filter(|p| *p > FAILED_INDEXES_LARGE_MAX) {
-            e.invalid(&at.child("parallelism"), parallel, format!("must be less than or equal to {FAILED_INDEXES_LARGE_MAX} when completions are above {FAILED_INDEXES_MAX} and used with backoff limit per index"));
+        let large = [("parallelism", spec.parallelism), ("maxFailedIndexes", spec.max_failed_indexes)];
+        for (field, value) in large {
+            if let Some(value) = over(value, FAILED_INDEXES_LARGE_MAX) {
+                e.invalid(&at.child(field), value, format!("must be less than or equal to {FAILED_INDEXES_LARGE_MAX} when completions are above {FAILED_INDEXES_MAX} and used with backoff limit per index"));
+            }
         }
     }
 }
@@ -154,7 +149,7 @@ fn failure_policy(e: &mut Errs, at: &Path<'_>, spec: &JobSpec, policy: &PodFailu
 fn failure_rule(e: &mut Errs, at: &Path<'_>, spec: &JobSpec, rule: &PodFailurePolicyRule) {
     let action_at = at.child("action");
     match rule.action.as_str() {
-        "" => e.required(&action_at, "valid values: \"Count\", \"FailIndex\", \"FailJob\", \"Ignore\""),
+        "" => e.required(&action_at, "valid values: [\"Count\" \"FailIndex\" \"FailJob\" \"Ignore\"]"),
         "FailIndex" if spec.backoff_limit_per_index.is_none() => {
             e.invalid(&action_at, &rule.action, "requires the backoffLimitPerIndex to be set")
         }
@@ -163,7 +158,7 @@ fn failure_rule(e: &mut Errs, at: &Path<'_>, spec: &JobSpec, rule: &PodFailurePo
     if let Some(codes) = &rule.on_exit_codes {
         let at = at.child("onExitCodes");
         match codes.operator.as_str() {
-            "" => e.required(&at.child("operator"), "valid values: \"In\", \"NotIn\""),
+            "" => e.required(&at.child("operator"), "valid values: [\"In\" \"NotIn\"]"),
             other => e.one_of(&at.child("operator"), other, &["In", "NotIn"]),
         }
         if let Some(name) = &codes.container_name {
@@ -186,7 +181,7 @@ fn failure_rule(e: &mut Errs, at: &Path<'_>, spec: &JobSpec, rule: &PodFailurePo
         let at = list.index(i);
         e.each(&at.child("type"), &pattern.type_, qualified_name(&pattern.type_));
         match pattern.status.as_str() {
-            "" => e.required(&at.child("status"), "valid values: \"False\", \"True\", \"Unknown\""),
+            "" => e.required(&at.child("status"), "valid values: [\"False\" \"True\" \"Unknown\"]"),
             other => e.one_of(&at.child("status"), other, &["False", "True", "Unknown"]),
         }
     }
@@ -241,14 +236,16 @@ fn success_policy(e: &mut Errs, at: &Path<'_>, spec: &JobSpec, policy: &SuccessP
         }
         let mut indexes = None;
         if let Some(text) = &rule.succeeded_indexes {
+            let at = at.child("succeededIndexes");
+            if text.len() > SUCCEEDED_INDEXES_BYTES_MAX {
+                e.too_long(&at, SUCCEEDED_INDEXES_BYTES_MAX);
+            }
             match parse_indexes(text, completions) {
                 Ok(count) => indexes = Some(count),
                 Err(problem) => {
-                    e.invalid(
-                        &at.child("succeededIndexes"),
-                        text,
-                        format!("error parsing succeededIndexes: {problem}"),
-                    );
+                    // What cannot be read names no index.
+                    indexes = Some(0);
+                    e.invalid(&at, text, format!("error parsing succeededIndexes: {problem}"));
                 }
             }
         }

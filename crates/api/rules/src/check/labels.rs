@@ -26,6 +26,13 @@ pub fn annotations(e: &mut Errs, at: &Path<'_>, annotations: &Map<Str>) {
     }
 }
 
+/// As [`selector`]; answers whether nothing is wrong with it, so that it can be used to choose.
+pub fn usable_selector(e: &mut Errs, at: &Path<'_>, chosen: &LabelSelector) -> bool {
+    let before = e.len();
+    selector(e, at, chosen);
+    e.len() == before
+}
+
 /// A label selector.
 pub fn selector(e: &mut Errs, at: &Path<'_>, selector: &LabelSelector) {
     labels(e, &at.child("matchLabels"), &selector.match_labels);

@@ -1,6 +1,6 @@
 //! ReplicationControllers and PodTemplates.
 
-use super::pod::{default, template, warnings};
+use super::pod::{default, drop_disabled, template, warnings};
 use crate::check::Errs;
 use crate::fill::set;
 use crate::rule::spec_and_status;
@@ -30,6 +30,12 @@ impl Rules for ReplicationController {
         set(&mut self.spec.replicas, 1);
         if let Some(template) = &mut self.spec.template {
             default::spec(&mut template.spec);
+        }
+    }
+
+    fn drop_disabled(&mut self) {
+        if let Some(template) = &mut self.spec.template {
+            drop_disabled(&mut template.spec);
         }
     }
 
@@ -109,6 +115,10 @@ impl Rules for PodTemplate {
 
     fn spec_differs(&self, old: &Self) -> bool {
         self.template != old.template
+    }
+
+    fn drop_disabled(&mut self) {
+        drop_disabled(&mut self.template.spec);
     }
 
     fn check(&self, e: &mut Errs, cx: &Context) {

@@ -26,6 +26,10 @@ impl Rules for Pod {
         default::pod(self);
     }
 
+    fn drop_disabled(&mut self) {
+        super::drop_disabled(&mut self.spec);
+    }
+
     fn prepare_create(&mut self, _cx: &Context) {
         prepare::create(self);
     }

@@ -4,6 +4,7 @@
 
 pub(crate) mod container;
 pub(crate) mod default;
+mod disabled;
 mod env;
 mod kind;
 mod mounts;
@@ -18,6 +19,8 @@ pub(crate) mod template;
 mod update;
 pub(crate) mod volume;
 pub(crate) mod warnings;
+
+pub(crate) use disabled::drop_disabled;
 
 use crate::check::{Errs, dns_label, dns_subdomain_underscore, ip, labels, name_subdomain, qualified_name};
 use crate::{Context, Path};

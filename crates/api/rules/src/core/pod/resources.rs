@@ -24,7 +24,7 @@ pub(super) fn overhead(e: &mut Errs, at: &Path<'_>, overhead: &Map<Quantity>) {
 pub(super) fn pod(e: &mut Errs, at: &Path<'_>, spec: &PodSpec, claims: &BTreeSet<&str>) {
     let Some(r) = &spec.resources else { return };
     if !r.claims.is_empty() {
-        e.forbidden(&at.child("claims"), "claims cannot be set for Resources at pod-level");
+        e.forbidden(&at.child("claims"), "claims may not be set for Resources at pod-level");
     }
     requirements(e, at, r, claims, |e, at, name| {
         if names::name(e, at, name) && !is_pod_level(name) {
@@ -33,12 +33,22 @@ pub(super) fn pod(e: &mut Errs, at: &Path<'_>, spec: &PodSpec, claims: &BTreeSet
     });
     let requests = at.child("requests");
     for (name, total) in aggregate(spec, |r| &r.requests).iter() {
-        let of_pod = r.requests.get(name).cloned().unwrap_or_default();
-        if *total > of_pod {
+        let Some(of_pod) = r.requests.get(name) else { continue };
+        if total > of_pod {
             e.invalid(
                 &requests.key(name),
-                &of_pod,
+                of_pod,
                 format!("must be greater than or equal to aggregate container requests of {total}"),
+            );
+        }
+    }
+    let limits = at.child("limits");
+    for (name, total) in aggregate(spec, |r| &r.limits).iter().filter(|(n, _)| names::is_huge_page(n)) {
+        if let Some(of_pod) = r.limits.get(name).filter(|of_pod| total > *of_pod) {
+            e.invalid(
+                &limits.key(name),
+                of_pod,
+                format!("must be greater than or equal to aggregate container limits of {total}"),
             );
         }
     }

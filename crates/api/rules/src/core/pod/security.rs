@@ -143,7 +143,8 @@ pub(super) fn pod(e: &mut Errs, at: &Path<'_>, spec: &PodSpec) {
         e.one_of(&at.child("supplementalGroupsPolicy"), policy, &["Merge", "Strict"]);
     }
     if let Some(policy) = &sc.se_linux_change_policy {
-        e.one_of(&at.child("seLinuxChangePolicy"), policy, &["MountOption", "Recursive"]);
+        // SELinuxMount is off.
+        e.one_of(&at.child("seLinuxChangePolicy"), policy, &["Recursive"]);
     }
 }
 
