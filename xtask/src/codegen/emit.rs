@@ -259,6 +259,9 @@ fn emit_info(p: &Package, s: &Struct, fields: &[Flat], out: &mut String) {
         if !f.values.is_empty() {
             let _ = write!(out, ", values: &{:?}", f.values);
         }
+        if !f.embedded.is_empty() {
+            let _ = write!(out, ", embedded: {:?}", f.embedded);
+        }
         out.push_str(", ..Field::NONE },\n");
     }
     out.push_str("] };\n");
@@ -338,7 +341,7 @@ fn emit_proto_write(nodes: &[Node], out: &mut String) {
                 };
                 let _ = writeln!(out, "w.{call}({}, &self.{});", f.field.number, f.rust);
             }
-            Node::Embedded { number, nodes } => {
+            Node::Embedded { number, nodes, .. } => {
                 out.push_str("let end = w.begin();\n");
                 emit_proto_write(nodes, out);
                 let _ = writeln!(out, "w.end({number}, end);");
@@ -355,7 +358,7 @@ fn emit_proto_read(nodes: &[Node], out: &mut String) {
                 let call = if f.wrapped { "read_wrapped" } else { "read_proto" };
                 let _ = writeln!(out, "{} => self.{}.{call}(wire, r),", f.field.number, f.rust);
             }
-            Node::Embedded { number, nodes } => {
+            Node::Embedded { number, nodes, .. } => {
                 let _ = writeln!(out, "{number} => r.embedded(wire, |number, wire, r| {{");
                 emit_proto_read(nodes, out);
                 out.push_str("}),\n");

@@ -43,13 +43,15 @@ pub struct Flat {
     pub boxed: bool,
     /// A named slice that protobuf wraps in a message of its own.
     pub wrapped: bool,
+    /// The embedded structs that the field came from, outermost first, joined by dots.
+    pub embedded: String,
 }
 
 /// A message as protobuf sees it: its own fields, and embedded messages.
 #[derive(Debug, Clone)]
 pub enum Node {
     Field(Box<Flat>),
-    Embedded { number: u32, nodes: Vec<Node> },
+    Embedded { go: String, number: u32, nodes: Vec<Node> },
 }
 
 /// All facts, indexed.
@@ -147,6 +149,9 @@ impl Model {
             return "interface {}".to_owned();
         }
         let (p, name) = Self::split(package, ty);
+        if ty == "byte" {
+            return "uint8".to_owned();
+        }
         if !ty.contains('.') && name.chars().next().is_some_and(char::is_lowercase) {
             return name.to_owned();
         }
@@ -190,7 +195,8 @@ impl Model {
                     bail!("{}.{}: only structs can be embedded", s.name, field.go)
                 };
                 let inner = self.get(&p, &name).context("resolved")?;
-                nodes.push(Node::Embedded { number: field.number, nodes: self.nodes(&p, inner)? });
+                let inner = self.nodes(&p, inner)?;
+                nodes.push(Node::Embedded { go: field.go.clone(), number: field.number, nodes: inner });
                 continue;
             }
             let mut ty = self.resolve(package, &field.ty)?;
@@ -215,6 +221,7 @@ impl Model {
                     && field.number != 0,
                 boxed,
                 ty,
+                embedded: String::new(),
                 field: field.clone(),
             })));
         }
@@ -223,16 +230,17 @@ impl Model {
 
     /// All fields of a struct, flattened, in JSON order.
     pub fn flat(&self, package: &str, s: &Struct) -> Result<Vec<Flat>> {
-        fn walk(nodes: Vec<Node>, out: &mut Vec<Flat>) {
+        fn walk(nodes: Vec<Node>, embedded: &str, out: &mut Vec<Flat>) {
             for n in nodes {
                 match n {
-                    Node::Field(f) => out.push(*f),
-                    Node::Embedded { nodes, .. } => walk(nodes, out),
+                    Node::Field(f) => out.push(Flat { embedded: embedded.to_owned(), ..*f }),
+                    Node::Embedded { go, nodes, .. } if embedded.is_empty() => walk(nodes, &go, out),
+                    Node::Embedded { go, nodes, .. } => walk(nodes, &format!("{embedded}.{go}"), out),
                 }
             }
         }
         let mut out = Vec::new();
-        walk(self.nodes(package, s)?, &mut out);
+        walk(self.nodes(package, s)?, "", &mut out);
         Ok(out)
     }
 

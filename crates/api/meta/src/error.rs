@@ -80,6 +80,9 @@ impl DecodeError {
                 }
             }
             t.path.push(field.name);
+            if !field.embedded.is_empty() {
+                t.path.push(field.embedded);
+            }
         }
         self
     }

@@ -60,6 +60,8 @@ pub struct Field {
     pub default: &'static str,
     /// Allowed values of an enumerated string, sorted.
     pub values: &'static [&'static str],
+    /// The structs that Go embeds the field's own struct by, outermost first: `VolumeSource`, `RuleWithOperations.Rule`.
+    pub embedded: &'static str,
 }
 
 impl Field {
@@ -82,6 +84,7 @@ impl Field {
         map_type: "",
         default: "",
         values: &[],
+        embedded: "",
     };
 }
 

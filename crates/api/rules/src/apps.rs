@@ -96,7 +96,10 @@ pub(crate) fn amount(value: Option<&IntOrString>) -> i64 {
     match value {
         None => 0,
         Some(IntOrString::Int(n)) => i64::from(*n),
-        Some(text) => percent_of(text).unwrap_or(0),
+        Some(IntOrString::String(text)) if percent(text).is_empty() => {
+            text.trim_end_matches('%').parse().unwrap_or(0)
+        }
+        Some(IntOrString::String(text)) => text.parse().unwrap_or(0),
     }
 }
 

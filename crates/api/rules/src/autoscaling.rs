@@ -1,6 +1,7 @@
 //! The group `autoscaling`: HorizontalPodAutoscaler in both versions, and Scale.
 
-use crate::check::{Errs, labels, path_segment};
+use crate::check::{Errs, dns_label, path_segment};
+use crate::core::names;
 use crate::fill::{set, text_opt};
 use crate::rule::spec_and_status;
 use crate::{Context, Path, Rules};
@@ -60,7 +61,29 @@ impl Rules for v2::HorizontalPodAutoscaler {
     }
 
     fn check(&self, e: &mut Errs, _cx: &Context) {
-        spec(e, &Path::root("spec"), &self.spec);
+        let group = match self.spec.scale_target_ref.kind.as_str() {
+            // The only kind of the core group that can be scaled.
+            "ReplicationController" => Group::Optional,
+            _ => Group::Required,
+        };
+        spec(e, &Path::root("spec"), &self.spec, 1, group, Group::Optional);
+    }
+
+    fn check_update(&self, old: &Self, e: &mut Errs, _cx: &Context) {
+        let (new, then) = (&self.spec.scale_target_ref, &old.spec.scale_target_ref);
+        let target = match new.kind.as_str() {
+            _ if (&new.api_version, &new.kind) == (&then.api_version, &then.kind) => Group::Any,
+            "ReplicationController" => Group::Optional,
+            _ => Group::Required,
+        };
+        let was_invalid = |m: &v2::MetricSpec| {
+            let described = m.object.as_ref().filter(|_| m.type_ == "Object");
+            described
+                .is_some_and(|o| group_problem(&o.described_object.api_version, Group::Optional).is_some())
+        };
+        let described = if old.spec.metrics.iter().any(was_invalid) { Group::Any } else { Group::Optional };
+        let lowest = if old.spec.min_replicas == Some(0) { 0 } else { 1 };
+        spec(e, &Path::root("spec"), &self.spec, lowest, target, described);
     }
 
     fn check_status(&self, _old: &Self, e: &mut Errs, _cx: &Context) {
@@ -74,21 +97,52 @@ fn policy(kind: &str, value: i32) -> v2::HPAScalingPolicy {
     v2::HPAScalingPolicy { type_: kind.into(), value, period_seconds: POLICY_SECONDS }
 }
 
-fn spec(e: &mut Errs, at: &Path<'_>, spec: &v2::HorizontalPodAutoscalerSpec) {
+/// What the API version of a reference must tell.
+#[derive(Clone, Copy, PartialEq)]
+enum Group {
+    /// A group.
+    Required,
+    /// A version, with or without a group.
+    Optional,
+    /// Nothing that can be read.
+    Any,
+}
+
+/// What is wrong with the API version of a reference.
+fn group_problem(api_version: &str, group: Group) -> Option<String> {
+    match (group, api_version.matches('/').count()) {
+        (Group::Any, _) => None,
+        (_, 2..) => Some(format!("unexpected GroupVersion string: {api_version}")),
+        (Group::Required, _) if api_version.split_once('/').is_none_or(|(g, _)| g.is_empty()) => {
+            Some("apiVersion must specify API group".into())
+        }
+        _ => None,
+    }
+}
+
+fn spec(
+    e: &mut Errs,
+    at: &Path<'_>,
+    spec: &v2::HorizontalPodAutoscalerSpec,
+    lowest: i32,
+    target: Group,
+    described: Group,
+) {
     let min = spec.min_replicas;
-    if let Some(min) = min.filter(|m| *m < 1) {
-        e.invalid(&at.child("minReplicas"), min, "must be greater than or equal to 1");
+    if let Some(min) = min.filter(|m| *m < lowest) {
+        e.invalid(&at.child("minReplicas"), min, format!("must be greater than or equal to {lowest}"));
     }
     let max_at = at.child("maxReplicas");
-    if spec.max_replicas < 1 {
-        e.invalid(&max_at, spec.max_replicas, "must be greater than 0");
+    if spec.max_replicas == 0 {
+        e.required(&max_at, "must be set and greater than 0");
+    } else if spec.max_replicas < 0 {
+        e.invalid(&max_at, spec.max_replicas, "must be greater than or equal to 1");
     }
     if min.is_some_and(|m| spec.max_replicas < m) {
         e.invalid(&max_at, spec.max_replicas, "must be greater than or equal to `minReplicas`");
     }
-    let target = &spec.scale_target_ref;
-    object_reference(e, &at.child("scaleTargetRef"), target);
-    metrics(e, &at.child("metrics"), &spec.metrics, min);
+    object_reference(e, &at.child("scaleTargetRef"), &spec.scale_target_ref, target);
+    metrics(e, &at.child("metrics"), &spec.metrics, min, described);
     if let Some(behavior) = &spec.behavior {
         let at = at.child("behavior");
         for (field, rules) in [("scaleUp", &behavior.scale_up), ("scaleDown", &behavior.scale_down)] {
@@ -99,15 +153,14 @@ fn spec(e: &mut Errs, at: &Path<'_>, spec: &v2::HorizontalPodAutoscalerSpec) {
     }
 }
 
-fn object_reference(e: &mut Errs, at: &Path<'_>, r: &v2::CrossVersionObjectReference) {
+fn object_reference(e: &mut Errs, at: &Path<'_>, r: &v2::CrossVersionObjectReference, group: Group) {
     for (field, value) in [("kind", &r.kind), ("name", &r.name)] {
         if e.present(&at.child(field), value) {
             e.each(&at.child(field), value, path_segment(value, false));
         }
     }
-    // The core group has one kind with replicas; without a group, anything else cannot be meant.
-    if !r.api_version.contains('/') && r.kind != "ReplicationController" {
-        e.invalid(&at.child("apiVersion"), &r.api_version, "apiVersion must specify API group");
+    if let Some(problem) = group_problem(&r.api_version, group) {
+        e.invalid(&at.child("apiVersion"), &r.api_version, problem);
     }
 }
 
@@ -151,11 +204,10 @@ fn scaling_rules(e: &mut Errs, at: &Path<'_>, rules: &v2::HPAScalingRules) {
     }
 }
 
-fn metrics(e: &mut Errs, at: &Path<'_>, metrics: &List<v2::MetricSpec>, min: Option<i32>) {
-    let mut external = false;
+fn metrics(e: &mut Errs, at: &Path<'_>, metrics: &List<v2::MetricSpec>, min: Option<i32>, described: Group) {
+    let external = metrics.iter().any(|m| m.type_ == "Object" || m.type_ == "External");
     for (i, m) in metrics.iter().enumerate() {
-        external |= m.object.is_some() || m.external.is_some();
-        metric(e, &at.index(i), m);
+        metric(e, &at.index(i), m, described);
     }
     if min == Some(0) && !external {
         e.forbidden(
@@ -165,78 +217,102 @@ fn metrics(e: &mut Errs, at: &Path<'_>, metrics: &List<v2::MetricSpec>, min: Opt
     }
 }
 
-fn metric(e: &mut Errs, at: &Path<'_>, m: &v2::MetricSpec) {
-    let kinds = [
-        ("ContainerResource", "containerResource", m.container_resource.is_some()),
-        ("External", "external", m.external.is_some()),
+fn metric(e: &mut Errs, at: &Path<'_>, m: &v2::MetricSpec, described: Group) {
+    // The sources in the order in which upstream looks at them; only the first is checked.
+    let sources = [
         ("Object", "object", m.object.is_some()),
+        ("External", "external", m.external.is_some()),
         ("Pods", "pods", m.pods.is_some()),
         ("Resource", "resource", m.resource.is_some()),
+        ("ContainerResource", "containerResource", m.container_resource.is_some()),
     ];
+    const KINDS: [&str; 5] = ["ContainerResource", "External", "Object", "Pods", "Resource"];
     if m.type_.is_empty() {
         e.required(&at.child("type"), "must specify a metric source type");
     }
-    e.one_of(&at.child("type"), &m.type_, &kinds.map(|(kind, ..)| kind));
-    if let Some(s) = &m.object {
-        let at = at.child("object");
-        object_reference(e, &at.child("describedObject"), &s.described_object);
-        identifier(e, &at.child("metric"), &s.metric);
-        let target_at = at.child("target");
-        target(e, &target_at, &s.target);
-        if s.target.value.is_none() && s.target.average_value.is_none() {
-            e.required(&target_at.child("averageValue"), "must set either a target value or averageValue");
-        }
+    e.one_of(&at.child("type"), &m.type_, &KINDS);
+    match sources.iter().find(|(.., set)| *set).map(|(kind, ..)| *kind) {
+        Some("Object") => object(e, &at.child("object"), m.object.as_deref(), described),
+        Some("External") => external(e, &at.child("external"), m.external.as_deref()),
+        Some("Pods") => pods(e, &at.child("pods"), m.pods.as_deref()),
+        Some("Resource") => resource(e, &at.child("resource"), m.resource.as_deref()),
+        Some(_) => container_resource(e, &at.child("containerResource"), m.container_resource.as_deref()),
+        None => {}
     }
-    if let Some(s) = &m.external {
-        let at = at.child("external");
-        identifier(e, &at.child("metric"), &s.metric);
-        let target_at = at.child("target");
-        target(e, &target_at, &s.target);
-        match (s.target.value.is_some(), s.target.average_value.is_some()) {
-            (false, false) => e.required(
-                &target_at.child("averageValue"),
-                "must set either a target value for metric or a per-pod target",
-            ),
-            (true, true) => e.forbidden(
-                &target_at.child("value"),
-                "may not set both a target value for metric and a per-pod target",
-            ),
-            _ => {}
-        }
-    }
-    if let Some(s) = &m.pods {
-        let at = at.child("pods");
-        identifier(e, &at.child("metric"), &s.metric);
-        let target_at = at.child("target");
-        target(e, &target_at, &s.target);
-        if s.target.average_value.is_none_or(|v| v <= Quantity::default()) {
-            e.required(&target_at.child("averageValue"), "must specify a positive target averageValue");
-        }
-    }
-    if let Some(s) = &m.container_resource {
-        let at = at.child("containerResource");
-        if s.name.is_empty() {
-            e.required(&at.child("name"), "must specify a resource name");
-        }
-        if s.container.is_empty() {
-            e.required(&at.child("container"), "must specify a container");
-        }
-        resource_target(e, &at.child("target"), &s.target);
-    }
-    if let Some(s) = &m.resource {
-        let at = at.child("resource");
-        if s.name.is_empty() {
-            e.required(&at.child("name"), "must specify a resource name");
-        }
-        resource_target(e, &at.child("target"), &s.target);
-    }
-    for (kind, field, set) in kinds {
-        if kind == m.type_ && !set {
+    match sources.iter().find(|(kind, ..)| *kind == m.type_) {
+        Some((_, field, false)) => {
             e.required(&at.child(field), "must populate information for the given metric source");
-        } else if kind != m.type_ && set && kinds.iter().filter(|(.., s)| *s).count() > 1 {
+        }
+        Some(_) => {}
+        None => e.unsupported(&at.child("type"), &m.type_, &KINDS),
+    }
+    if sources.iter().filter(|(.., set)| *set).count() > 1 {
+        for (_, field, _) in sources.iter().filter(|(kind, _, set)| *set && *kind != m.type_) {
             e.forbidden(&at.child(field), "must populate the given metric source only");
         }
     }
+}
+
+fn object(e: &mut Errs, at: &Path<'_>, s: Option<&v2::ObjectMetricSource>, described: Group) {
+    let Some(s) = s else { return };
+    object_reference(e, &at.child("describedObject"), &s.described_object, described);
+    identifier(e, &at.child("metric"), &s.metric);
+    let target_at = at.child("target");
+    target(e, &target_at, &s.target);
+    if s.target.value.is_none() && s.target.average_value.is_none() {
+        e.required(&target_at.child("averageValue"), "must set either a target value or averageValue");
+    }
+}
+
+fn external(e: &mut Errs, at: &Path<'_>, s: Option<&v2::ExternalMetricSource>) {
+    let Some(s) = s else { return };
+    identifier(e, &at.child("metric"), &s.metric);
+    let target_at = at.child("target");
+    target(e, &target_at, &s.target);
+    match (s.target.value.is_some(), s.target.average_value.is_some()) {
+        (false, false) => e.required(
+            &target_at.child("averageValue"),
+            "must set either a target value for metric or a per-pod target",
+        ),
+        (true, true) => e.forbidden(
+            &target_at.child("value"),
+            "may not set both a target value for metric and a per-pod target",
+        ),
+        _ => {}
+    }
+}
+
+fn pods(e: &mut Errs, at: &Path<'_>, s: Option<&v2::PodsMetricSource>) {
+    let Some(s) = s else { return };
+    identifier(e, &at.child("metric"), &s.metric);
+    let target_at = at.child("target");
+    target(e, &target_at, &s.target);
+    if s.target.average_value.is_none() {
+        e.required(&target_at.child("averageValue"), "must specify a positive target averageValue");
+    }
+}
+
+fn container_resource(e: &mut Errs, at: &Path<'_>, s: Option<&v2::ContainerResourceMetricSource>) {
+    let Some(s) = s else { return };
+    if s.name.is_empty() {
+        e.required(&at.child("name"), "must specify a resource name");
+    } else {
+        names::container_name(e, &at.child("name"), &s.name);
+    }
+    if s.container.is_empty() {
+        e.required(&at.child("container"), "must specify a container");
+    } else {
+        e.each(&at.child("container"), &s.container, dns_label(&s.container));
+    }
+    resource_target(e, &at.child("target"), &s.target);
+}
+
+fn resource(e: &mut Errs, at: &Path<'_>, s: Option<&v2::ResourceMetricSource>) {
+    let Some(s) = s else { return };
+    if s.name.is_empty() {
+        e.required(&at.child("name"), "must specify a resource name");
+    }
+    resource_target(e, &at.child("target"), &s.target);
 }
 
 fn resource_target(e: &mut Errs, at: &Path<'_>, t: &v2::MetricTarget) {
@@ -279,5 +355,4 @@ fn identifier(e: &mut Errs, at: &Path<'_>, m: &v2::MetricIdentifier) {
     } else {
         e.each(&at.child("name"), &m.name, path_segment(&m.name, false));
     }
-    labels::selector_opt(e, &at.child("selector"), m.selector.as_deref());
 }

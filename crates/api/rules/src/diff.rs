@@ -59,10 +59,37 @@ const SHARED: &str = "io.k8s.apimachinery.";
 const IN_SECURITY_CONTEXT: [&str; 5] =
     ["hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace", "hostUsers"];
 
+/// Fields that stand elsewhere in the internal struct: each right after the second one.
+const MOVED: [(&str, &str, &str); 9] = [
+    ("Volume", "quobyte", "rbd"),
+    ("PersistentVolumeSpec", "quobyte", "rbd"),
+    ("PersistentVolumeSpec", "flexVolume", "iscsi"),
+    ("PodSpec", "setHostnameAsFQDN", "subdomain"),
+    ("PodSpec", "preemptionPolicy", "priority"),
+    ("PodSpec", "overhead", "runtimeClassName"),
+    ("PodSecurityContext", "fsGroupChangePolicy", "fsGroup"),
+    ("JobSpec", "activeDeadlineSeconds", "successPolicy"),
+    ("CSIDriverSpec", "fsGroupPolicy", "attachRequired"),
+];
+
+/// The fields of a struct in the order of its internal form.
+fn ordered(info: &'static TypeInfo) -> Vec<&'static Field> {
+    let mut fields: Vec<&'static Field> = info.fields.iter().collect();
+    for (_, name, after) in MOVED.iter().filter(|(of, ..)| *of == info.name) {
+        let find = |fields: &[&Field], name: &str| fields.iter().position(|f| f.name == name);
+        if let Some(from) = find(&fields, name) {
+            let field = fields.remove(from);
+            let to = find(&fields, after).map_or(fields.len(), |at| at + 1);
+            fields.insert(to, field);
+        }
+    }
+    fields
+}
+
 /// The fields of a struct's internal form, each with the object that holds its value.
 fn fields<'a>(info: &'static TypeInfo, value: &'a Value) -> Vec<(&'static Field, &'a Value)> {
     let own = |names: &dyn Fn(&str) -> bool| -> Vec<(&'static Field, &'a Value)> {
-        info.fields.iter().filter(|f| names(f.name)).map(|f| (f, &value[f.name])).collect()
+        ordered(info).into_iter().filter(|f| names(f.name)).map(|f| (f, &value[f.name])).collect()
     };
     match info.name {
         // The internal pod spec lists some fields elsewhere and knows one name of the service account.
@@ -78,10 +105,11 @@ fn write_struct(out: &mut String, info: &'static TypeInfo, value: &Value, indent
     for (field, inner) in &fields {
         // Metadata is embedded, so its fields stand among the others, under their public names.
         if field.name == "metadata" {
-            for (k, v) in inner.as_object().into_iter().flatten() {
+            let Ty::Struct(metadata) = field.ty else { continue };
+            for f in metadata.fields.iter().filter(|f| inner.get(f.name).is_some()) {
                 item(out, i, indent);
-                name(out, k, indent);
-                public(out, v, indent.map(|n| n + 1));
+                name(out, f.name, indent);
+                public(out, &inner[f.name], indent.map(|n| n + 1));
                 i += 1;
             }
             continue;
@@ -108,7 +136,7 @@ fn security_context(
 ) {
     let Ty::Struct(info) = field.ty else { return };
     let moved = IN_SECURITY_CONTEXT.iter().filter_map(|n| pod.fields.iter().find(|f| f.name == *n));
-    let all = moved.map(|f| (f, &spec[f.name])).chain(info.fields.iter().map(|f| (f, &value[f.name])));
+    let all = moved.map(|f| (f, &spec[f.name])).chain(ordered(info).into_iter().map(|f| (f, &value[f.name])));
     open(out, '{', indent);
     for (i, (field, inner)) in all.enumerate() {
         item(out, i, indent);
@@ -123,7 +151,7 @@ fn write(out: &mut String, ty: Ty, pointer: bool, value: &Value, indent: Option<
     match ty {
         Ty::Struct(_) if absent && pointer => out.push_str("null"),
         // What all groups share has one form only.
-        Ty::Struct(info) if info.model.starts_with(SHARED) => public(out, value, indent),
+        Ty::Struct(info) if info.model.starts_with(SHARED) => public_struct(out, info, value, indent),
         Ty::Struct(info) => write_struct(out, info, value, indent),
         Ty::List(element) => match value.as_array() {
             None => out.push_str("null"),
@@ -164,6 +192,21 @@ fn write(out: &mut String, ty: Ty, pointer: bool, value: &Value, indent: Option<
 }
 
 /// A value as clients know it.
+/// A shared struct, whose fields stand in the order of their declaration.
+fn public_struct(out: &mut String, info: &'static TypeInfo, value: &Value, indent: Option<usize>) {
+    let there = |f: &&Field| value.get(f.name).is_some();
+    if !info.fields.iter().any(|f| there(&f)) {
+        return public(out, value, indent);
+    }
+    open(out, '{', indent);
+    for (i, field) in info.fields.iter().filter(there).enumerate() {
+        item(out, i, indent);
+        name(out, field.name, indent);
+        public(out, &value[field.name], indent.map(|n| n + 1));
+    }
+    close(out, '}', indent);
+}
+
 fn public(out: &mut String, value: &Value, indent: Option<usize>) {
     match value {
         Value::Object(entries) if !entries.is_empty() => {

@@ -1,7 +1,7 @@
 //! The group `discovery.k8s.io`: EndpointSlice.
 
 use crate::check::{Errs, IMMUTABLE, dns_label, ip, labels, name_subdomain, qualified_name};
-use crate::core::pod::container::{PROTOCOLS, number};
+use crate::core::pod::container::PROTOCOLS;
 use crate::fill::text_opt;
 use crate::{Context, Path, Rules};
 use meta::List;
@@ -16,6 +16,7 @@ const HINTS_MAX: usize = 8;
 const TOPOLOGY_MAX: usize = 16;
 
 impl Rules for EndpointSlice {
+    const RECHECKS_UPDATED_METADATA: bool = false;
     const REVALIDATES_METADATA: bool = true;
     const GENERATION: bool = true;
 
@@ -24,6 +25,19 @@ impl Rules for EndpointSlice {
             text_opt(&mut port.name, "");
             text_opt(&mut port.protocol, "TCP");
         }
+    }
+
+    fn prepare_create(&mut self, _cx: &Context) {
+        self.metadata.generation = 1;
+        self.endpoints.iter_mut().for_each(|endpoint| endpoint.deprecated_topology.clear());
+    }
+
+    fn prepare_update(&mut self, old: &Self, _cx: &Context) {
+        // The field can no longer be written; what is there stays as long as nothing else changes.
+        if self.endpoints != old.endpoints {
+            self.endpoints.iter_mut().for_each(|endpoint| endpoint.deprecated_topology.clear());
+        }
+        self.count_generation(old);
     }
 
     fn spec_differs(&self, old: &Self) -> bool {
@@ -45,10 +59,10 @@ impl Rules for EndpointSlice {
         }
     }
 
-    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
         let mut out = Vec::new();
-        if self.address_type == "FQDN" {
-            out.push("addressType: FQDN endpoints are deprecated".into());
+        if self.address_type == "FQDN" && old.is_none() {
+            out.push("spec.addressType: FQDN endpoints are deprecated".into());
         }
         let list = Path::root("endpoints");
         for (i, endpoint) in self.endpoints.iter().enumerate().filter(|_| self.address_type != "FQDN") {
@@ -182,9 +196,6 @@ fn ports(e: &mut Errs, ports: &List<EndpointPort>) {
             e.duplicate(&at.child("name"), &name);
         }
         e.required_one_of(&at.child("protocol"), port.protocol.as_deref().unwrap_or(""), &PROTOCOLS);
-        if let Some(n) = port.port {
-            number(e, &at.child("port"), n);
-        }
         if let Some(protocol) = &port.app_protocol {
             e.each(&at.child("appProtocol"), protocol, qualified_name(protocol));
         }

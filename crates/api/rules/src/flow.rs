@@ -173,7 +173,10 @@ fn resource_rule(e: &mut Errs, at: &Path<'_>, r: &ResourcePolicyRule) {
         }
     } else {
         for (i, n) in r.namespaces.iter().enumerate() {
-            e.each(&namespaces.index(i), n, name_label(n, false));
+            for problem in name_label(n, false) {
+                let detail = format!("each member of this list must be '*' or a DNS-1123 label; {problem}");
+                e.invalid(&namespaces.index(i), n, detail);
+            }
         }
     }
 }

@@ -28,6 +28,7 @@ mod rule;
 mod storage;
 mod table;
 
+pub use crate::core::service_addresses;
 pub use path::Path;
 pub use rule::{Context, KindRules, Rules, Subresource, keep_system_fields, metadata_field};
 pub use table::{of, table};

@@ -7,6 +7,9 @@ use crate::{Context, Path, Rules};
 use types::policy::v1::PodDisruptionBudget;
 
 impl Rules for PodDisruptionBudget {
+    const RECHECKS_UPDATED_METADATA: bool = false;
+    const KNOWN_FINALIZERS: bool = false;
+    const CHECKS_GENERATE_NAME: bool = false;
     spec_and_status!(generation);
 
     fn check(&self, e: &mut Errs, _cx: &Context) {

@@ -72,7 +72,11 @@ impl Rules for ClusterRole {
                 );
             }
             for (i, selector) in aggregation.cluster_role_selectors.iter().enumerate() {
-                labels::selector(e, &list.index(i), selector);
+                let at = list.index(i);
+                if !labels::usable_selector(e, &at, selector) {
+                    // Upstream shows what could not be made of it, which is nothing.
+                    e.invalid(&at, BadValue::Plain("null".into()), "invalid label selector.");
+                }
             }
         }
     }

@@ -1,10 +1,13 @@
 //! The group `resource.k8s.io`: claims, templates, classes and slices of devices.
 
+mod capacity;
 mod claim;
+mod device;
 mod slice;
 
 use crate::Path;
-use crate::check::{BadValue, Errs, dns_subdomain};
+use crate::check::{BadValue, Errs};
+use crate::core::volume_source::csi_driver_name;
 use meta::List;
 use types::resource::v1::{DeviceSelector, OpaqueDeviceConfiguration};
 
@@ -15,7 +18,7 @@ const PARAMETERS_BYTES_MAX: usize = 10 * 1024;
 /// Selectors of devices.
 fn selectors(e: &mut Errs, at: &Path<'_>, selectors: &List<DeviceSelector>) {
     if selectors.len() > SELECTORS_MAX {
-        e.too_many(at, selectors.len(), SELECTORS_MAX);
+        return e.too_many(at, selectors.len(), SELECTORS_MAX);
     }
     for (i, s) in selectors.iter().enumerate() {
         let item = at.index(i);
@@ -38,10 +41,10 @@ fn selectors(e: &mut Errs, at: &Path<'_>, selectors: &List<DeviceSelector>) {
 fn opaque(e: &mut Errs, at: &Path<'_>, config: Option<&OpaqueDeviceConfiguration>) {
     let opaque_at = at.child("opaque");
     let Some(config) = config else { return e.required(&opaque_at, "") };
-    driver(e, &opaque_at.child("driver"), &config.driver);
+    csi_driver_name(e, &opaque_at.child("driver"), &config.driver);
     let parameters = opaque_at.child("parameters");
     let bytes = config.parameters.as_bytes();
-    if bytes.is_empty() {
+    if bytes.is_empty() || bytes.trim_ascii() == b"null" {
         e.required(&parameters, "");
     } else if bytes.len() > PARAMETERS_BYTES_MAX {
         e.too_long(&parameters, PARAMETERS_BYTES_MAX);
@@ -50,38 +53,11 @@ fn opaque(e: &mut Errs, at: &Path<'_>, config: Option<&OpaqueDeviceConfiguration
     }
 }
 
-/// The name of a driver: a DNS subdomain of up to 63 bytes.
-fn driver(e: &mut Errs, at: &Path<'_>, name: &str) {
-    if name.is_empty() {
-        return e.required(at, "");
-    }
-    if name.len() > 63 {
-        e.too_long(at, 63);
-    }
-    e.each(at, name, dns_subdomain(name));
-}
-
 /// A name with a domain: `example.com/name`.
 fn fully_qualified(e: &mut Errs, at: &Path<'_>, name: &str) {
-    if name.is_empty() {
-        return e.required(at, "");
-    }
-    let Some((domain, id)) = name.split_once('/').filter(|(_, id)| !id.contains('/')) else {
-        return e.invalid(
-            at,
-            name,
-            "a fully qualified name must be a domain and a name separated by a slash",
-        );
-    };
-    if domain.is_empty() {
-        e.invalid(at, "", "the domain must not be empty");
-    } else {
-        driver(e, at, domain);
-    }
-    if id.is_empty() {
-        e.invalid(at, "", "the name must not be empty");
-    } else {
-        identifier(e, at, id);
+    device::key(e, at, name);
+    if !name.contains('/') {
+        e.invalid(at, name, "a fully qualified name must be a domain and a name separated by a slash");
     }
 }
 

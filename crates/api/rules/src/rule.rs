@@ -56,10 +56,14 @@ pub enum Subresource<'a> {
 pub trait Rules: Kind + Object + Sized {
     /// What names look like.
     const NAME: NameCheck = name_subdomain;
+    /// Whether `generateName` is held to what names look like.
+    const CHECKS_GENERATE_NAME: bool = true;
     /// Whether finalizers must be standard ones or carry a domain.
     const KNOWN_FINALIZERS: bool = true;
     /// Whether an update runs the checks of a new object's metadata a second time, as upstream does for some kinds.
     const REVALIDATES_METADATA: bool = false;
+    /// Whether an update's checks of metadata are made by the kind too, and so reported twice.
+    const RECHECKS_UPDATED_METADATA: bool = true;
     /// Whether PUT creates what does not exist.
     const CREATE_ON_UPDATE: bool = false;
     /// Whether an update without `resourceVersion` overwrites whatever is there.
@@ -367,7 +371,11 @@ pub fn keep_system_fields<K: Object + ?Sized>(new: &mut K, old: &dyn Object, pre
 
 fn validate_create<K: Rules>(cx: &Context, k: &K) -> Vec<FieldError> {
     let mut e = Errs::new();
-    metadata::create(&mut e, k.meta(), K::NAMESPACED, K::NAME);
+    let name: NameCheck = match K::CHECKS_GENERATE_NAME {
+        true => K::NAME,
+        false => |name, prefix| if prefix { Vec::new() } else { K::NAME(name, prefix) },
+    };
+    metadata::create(&mut e, k.meta(), K::NAMESPACED, name);
     if K::KNOWN_FINALIZERS {
         metadata::known_finalizers(&mut e, k.meta());
     }
@@ -384,7 +392,9 @@ fn validate_update<K: Rules>(cx: &Context, new: &K, old: &K, part: Subresource<'
     // The common checks of every update, then those that each kind makes again for itself.
     metadata::create(&mut e, new.meta(), K::NAMESPACED, path_segment);
     metadata::update(&mut e, new.meta(), old.meta());
-    metadata::update(&mut e, new.meta(), old.meta());
+    if K::RECHECKS_UPDATED_METADATA {
+        metadata::update(&mut e, new.meta(), old.meta());
+    }
     if K::KNOWN_FINALIZERS {
         metadata::known_finalizers(&mut e, new.meta());
     }
@@ -392,6 +402,9 @@ fn validate_update<K: Rules>(cx: &Context, new: &K, old: &K, part: Subresource<'
         Subresource::Main => {
             if K::REVALIDATES_METADATA {
                 metadata::create(&mut e, new.meta(), K::NAMESPACED, K::NAME);
+                if K::KNOWN_FINALIZERS {
+                    metadata::known_finalizers(&mut e, new.meta());
+                }
             }
             new.check_update(old, &mut e, cx);
         }

@@ -58,7 +58,7 @@ fn wrong_types_are_named_as_go_names_them() {
         ),
         (
             error::<Pod>(r#"{"kind":1}"#),
-            "json: cannot unmarshal number into Go struct field Pod.kind of type string",
+            "json: cannot unmarshal number into Go struct field Pod.TypeMeta.kind of type string",
         ),
         (error::<Secret>(r#"{"data":{"a":"*"}}"#), "illegal base64 data at input byte 0"),
         (

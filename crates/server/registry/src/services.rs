@@ -156,10 +156,9 @@ impl Services {
         if spec.cluster_ips.is_empty() && !spec.cluster_ip.is_empty() {
             spec.cluster_ips.push(spec.cluster_ip.clone());
         }
-        if spec.cluster_ip.is_empty()
-            && let Some(first) = spec.cluster_ips.first()
-        {
-            spec.cluster_ip = first.clone();
+        let problems = rules::service_addresses(spec);
+        if !problems.is_empty() {
+            return Err(problems);
         }
         if spec.type_ == "ExternalName" {
             return Ok(leases);

@@ -267,7 +267,10 @@ impl<'a> JsonReader<'a> {
         }
         if self.peek()? != b'"' {
             let name = if key == "kind" { "kind" } else { "apiVersion" };
-            return Err(self.mismatch(Some("string")).in_named_field(info.name, name));
+            return Err(self.mismatch(Some("string")).in_named_field(
+                info.name,
+                if name == "kind" { "TypeMeta.kind" } else { "TypeMeta.apiVersion" },
+            ));
         }
         self.quoted().map(drop)
     }

@@ -64,13 +64,11 @@ impl Rules for CustomResourceDefinition {
 
     fn check(&self, e: &mut Errs, _cx: &Context) {
         let expected = format!("{}.{}", self.spec.names.plural, self.spec.group);
-        if self.metadata.name != expected {
-            let metadata = Path::root("metadata");
-            e.invalid(
-                &metadata.child("name"),
-                &self.metadata.name,
-                "must be spec.names.plural+\".\"+spec.group",
-            );
+        let metadata = Path::root("metadata");
+        for (field, name) in [("generateName", &self.metadata.generate_name), ("name", &self.metadata.name)] {
+            if *name != expected && !name.is_empty() {
+                e.invalid(&metadata.child(field), name, "must be spec.names.plural+\".\"+spec.group");
+            }
         }
         spec::spec(e, &self.spec, &Options::default());
         status(e, self);

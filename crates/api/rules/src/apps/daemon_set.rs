@@ -28,6 +28,11 @@ impl Rules for DaemonSet {
             set(&mut rolling.max_unavailable, IntOrString::Int(1));
             set(&mut rolling.max_surge, IntOrString::Int(0));
         }
+        // Upstream's unversioned type knows no absent amount.
+        if let Some(rolling) = &mut spec.update_strategy.rolling_update {
+            set(&mut rolling.max_unavailable, IntOrString::Int(0));
+            set(&mut rolling.max_surge, IntOrString::Int(0));
+        }
         set(&mut spec.revision_history_limit, 10);
         // Upstream's unversioned type always has a count, which every version shows.
         self.metadata.annotations.get_or_insert_with(TEMPLATE_GENERATION, || "0".into());

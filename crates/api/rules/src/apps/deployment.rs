@@ -94,8 +94,10 @@ impl Rules for Deployment {
         collisions(e, s.collision_count, old.status.collision_count);
     }
 
-    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
-        warnings::template(&Path::root("spec").child("template"), &self.spec.template)
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        let name = old.is_none().then(|| warnings::workload_name(&self.metadata.name)).flatten();
+        let template = warnings::template(&Path::root("spec").child("template"), &self.spec.template);
+        name.into_iter().chain(template).collect()
     }
 }
 

@@ -61,7 +61,9 @@ impl Rules for ReplicaSet {
         }
     }
 
-    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
-        warnings::template(&Path::root("spec").child("template"), &self.spec.template)
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        let name = old.is_none().then(|| warnings::workload_name(&self.metadata.name)).flatten();
+        let template = warnings::template(&Path::root("spec").child("template"), &self.spec.template);
+        name.into_iter().chain(template).collect()
     }
 }

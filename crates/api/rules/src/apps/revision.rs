@@ -9,8 +9,14 @@ impl Rules for ControllerRevision {
 
     fn check(&self, e: &mut Errs, _cx: &Context) {
         e.non_negative(&Path::root("revision"), self.revision);
-        if self.data.is_empty() {
+    }
+
+    fn check_created(&self, e: &mut Errs) {
+        let data = self.data.as_bytes().trim_ascii();
+        if data.is_empty() || data == b"null" {
             e.required(&Path::root("data"), "data is mandatory");
+        } else if !data.starts_with(b"{") {
+            e.required(&Path::root("data"), "data must be a valid JSON object");
         }
     }
 

@@ -100,7 +100,7 @@ impl Rules for StatefulSet {
         let mut out = warnings::template(&spec.child("template"), &self.spec.template);
         let list = spec.child("volumeClaimTemplates");
         for (i, c) in self.spec.volume_claim_templates.iter().enumerate() {
-            claim::warnings(&mut out, &list.index(i).child("Spec"), &c.spec);
+            claim::warnings(&mut out, &list.index(i), &c.spec);
         }
         if self.spec.revision_history_limit.is_some_and(|n| n < 0) {
             out.push("spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended".into());

@@ -41,11 +41,12 @@ impl Rules for CronJob {
         spec(e, &self.spec, Some(&old.spec), cx);
     }
 
-    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
         let spec = Path::root("spec");
         let template = spec.child("jobTemplate");
         let job = template.child("spec");
-        let mut out: Vec<String> = Vec::new();
+        let name = old.is_none().then(|| warnings::workload_name(&self.metadata.name)).flatten();
+        let mut out: Vec<String> = name.into_iter().collect();
         if self.spec.schedule.contains("TZ") {
             out.push("spec.schedule: cannot use TZ or CRON_TZ in schedule, use timeZone instead".into());
         }

@@ -59,6 +59,8 @@ impl Rules for Job {
     }
 
     fn check_update(&self, old: &Self, e: &mut Errs, cx: &Context) {
+        // Upstream judges the whole job, and then the spec once more.
+        self.check(e, cx);
         let at = Path::root("spec");
         spec(e, &at, &self.spec, cx);
         job_spec::update(e, &at, self, old);
@@ -68,9 +70,11 @@ impl Rules for Job {
         job_spec::status(e, self, old);
     }
 
-    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
         let at = Path::root("spec");
-        let mut out = warnings::template(&at.child("template"), &self.spec.template);
+        let name = old.is_none().then(|| warnings::workload_name(&self.metadata.name)).flatten();
+        let mut out: Vec<String> = name.into_iter().collect();
+        out.extend(warnings::template(&at.child("template"), &self.spec.template));
         out.extend(job_spec::warnings(&at, &self.spec));
         out
     }
@@ -106,12 +110,15 @@ fn default_spec(spec: &mut JobSpec) {
 fn spec(e: &mut Errs, at: &Path<'_>, spec: &JobSpec, cx: &Context) {
     job_spec::check(e, at, spec, cx);
     let selector_at = at.child("selector");
-    match &spec.selector {
-        None => e.required(&selector_at, ""),
-        Some(selector) => labels::selector(e, &selector_at, selector),
-    }
+    let usable = match &spec.selector {
+        None => {
+            e.required(&selector_at, "");
+            true
+        }
+        Some(selector) => labels::usable_selector(e, &selector_at, selector),
+    };
     let chosen = spec.selector.as_deref().is_some_and(|s| labels::matches(s, &spec.template.metadata.labels));
-    if !chosen {
+    if usable && !chosen {
         let template = at.child("template");
         let metadata = template.child("metadata");
         e.invalid(&metadata.child("labels"), BadValue::of(&spec.template.metadata.labels), NO_MATCH);

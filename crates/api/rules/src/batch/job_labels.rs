@@ -60,7 +60,7 @@ pub(super) fn check(e: &mut Errs, job: &Job) {
         }
     }
     let generated: Map<Str> = expected.into_iter().map(|(k, v)| (k, v.clone())).collect();
-    if !labels::matches(selector, &generated) {
+    if labels::usable_selector(&mut Errs::new(), &spec, selector) && !labels::matches(selector, &generated) {
         e.invalid(
             &spec.child("selector"),
             BadValue::json::<LabelSelector>(selector),

@@ -188,11 +188,11 @@ fn failure_rule(e: &mut Errs, at: &Path<'_>, spec: &JobSpec, rule: &PodFailurePo
     match (rule.on_exit_codes.is_some(), rule.on_pod_conditions.is_empty()) {
         (true, false) => e.invalid(
             at,
-            diff::shown(rule),
+            BadValue::Omitted,
             "specifying both OnExitCodes and OnPodConditions is not supported",
         ),
         (false, true) => {
-            e.invalid(at, diff::shown(rule), "specifying one of OnExitCodes and OnPodConditions is required")
+            e.invalid(at, BadValue::Omitted, "specifying one of OnExitCodes and OnPodConditions is required")
         }
         _ => {}
     }
@@ -286,8 +286,8 @@ fn parse_indexes(text: &str, completions: i32) -> Result<i32, String> {
         if low <= last {
             return Err(format!("non-increasing order, previous: {last}, current: {low}"));
         }
-        if high >= completions {
-            return Err(format!("too large index: \"{high}\""));
+        if let Some(large) = [low, high].into_iter().find(|index| *index >= completions) {
+            return Err(format!("too large index: \"{large}\""));
         }
         count += high - low + 1;
         last = high;

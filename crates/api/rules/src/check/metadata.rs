@@ -3,7 +3,7 @@
 use super::{Errs, NameCheck, labels, name_label, qualified_name};
 use crate::Path;
 use meta::v1::{ManagedFieldsEntry, ObjectMeta, OwnerReference};
-use meta::{BadValue, List, Str, quote_join};
+use meta::{BadValue, List, Str, is_absent, quote_join};
 
 /// Finalizers that carry no domain.
 const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
@@ -48,6 +48,31 @@ pub fn known_finalizers(e: &mut Errs, meta: &ObjectMeta) {
 pub fn known_finalizer(e: &mut Errs, at: &Path<'_>, name: &str) {
     if !name.contains('/') && !STANDARD_FINALIZERS.contains(&name) {
         e.invalid(at, name, "name is neither a standard finalizer name nor is it fully qualified");
+    }
+}
+
+/// Metadata that objects made of a template will have: labels and annotations only.
+pub fn of_template(e: &mut Errs, at: &Path<'_>, m: &ObjectMeta) {
+    labels::annotations(e, &at.child("annotations"), &m.annotations);
+    labels::labels(e, &at.child("labels"), &m.labels);
+    for (field, set) in [
+        ("name", !m.name.is_empty()),
+        ("generateName", !m.generate_name.is_empty()),
+        ("namespace", !m.namespace.is_empty()),
+        ("selfLink", !m.self_link.is_empty()),
+        ("uID", !m.uid.is_empty()),
+        ("resourceVersion", !m.resource_version.is_empty()),
+        ("generation", m.generation != 0),
+        ("creationTimestamp", m.creation_timestamp.is_some()),
+        ("deletionTimestamp", m.deletion_timestamp.is_some()),
+        ("deletionGracePeriodSeconds", m.deletion_grace_period_seconds.is_some()),
+        ("ownerReferences", !is_absent(&m.owner_references)),
+        ("finalizers", !is_absent(&m.finalizers)),
+        ("managedFields", !is_absent(&m.managed_fields)),
+    ] {
+        if set {
+            e.forbidden(&at.child(field), "cannot be set");
+        }
     }
 }
 

@@ -11,6 +11,7 @@ const GROUP_PRIORITY_MAX: i32 = 20000;
 const VERSION_PRIORITY_MAX: i32 = 1000;
 
 impl Rules for APIService {
+    const REVALIDATES_METADATA: bool = true;
     const NAME: crate::check::NameCheck = path_segment;
     const KNOWN_FINALIZERS: bool = false;
     spec_and_status!();
@@ -32,13 +33,12 @@ impl Rules for APIService {
     fn check(&self, e: &mut Errs, _cx: &Context) {
         let spec = &self.spec;
         let expected = format!("{}.{}", spec.version, spec.group);
-        if self.metadata.name != expected {
-            let metadata = Path::root("metadata");
-            e.invalid(
-                &metadata.child("name"),
-                &self.metadata.name,
-                format!("must be `spec.version+\".\"+spec.group`: \"{expected}\""),
-            );
+        let metadata = Path::root("metadata");
+        for (field, name) in [("generateName", &self.metadata.generate_name), ("name", &self.metadata.name)] {
+            if *name != expected && !name.is_empty() && path_segment(name, false).is_empty() {
+                let detail = format!("must be `spec.version+\".\"+spec.group`: \"{expected}\"");
+                e.invalid(&metadata.child(field), name, detail);
+            }
         }
         let at = Path::root("spec");
         if spec.group.is_empty() {

@@ -37,6 +37,7 @@ const USAGES: [&str; 23] = [
 const SECONDS_MIN: i32 = 600;
 
 impl Rules for CertificateSigningRequest {
+    const REVALIDATES_METADATA: bool = true;
     const NAME: crate::check::NameCheck = |_, _| Vec::new();
     const FIELD_LABELS: &'static [&'static str] = &["spec.signerName"];
     spec_and_status!();
@@ -89,12 +90,15 @@ impl Rules for CertificateSigningRequest {
         let at = Path::root("spec");
         let spec = &self.spec;
         if let Some(problem) = request_problem(&spec.request.0) {
-            let shown = BadValue::of(&spec.request);
+            let shown = match spec.request.0.is_empty() {
+                true => BadValue::Plain("null".into()),
+                false => BadValue::of(&spec.request),
+            };
             e.invalid(&at.child("request"), shown, problem);
         }
         let usages = at.child("usages");
         if spec.usages.is_empty() {
-            e.required(&usages, "usages are required");
+            e.required(&usages, "");
         }
         for (i, usage) in spec.usages.iter().enumerate() {
             e.one_of(&usages.index(i), usage, &USAGES);

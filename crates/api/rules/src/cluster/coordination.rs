@@ -5,6 +5,7 @@ use crate::{Context, Path, Rules};
 use types::coordination::v1::Lease;
 
 impl Rules for Lease {
+    const KNOWN_FINALIZERS: bool = false;
     const CREATE_ON_UPDATE: bool = true;
     const UNCONDITIONAL_UPDATE: bool = false;
 

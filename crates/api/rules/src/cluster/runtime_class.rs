@@ -8,6 +8,8 @@ use types::core::v1::ResourceRequirements;
 use types::node::v1::RuntimeClass;
 
 impl Rules for RuntimeClass {
+    const REVALIDATES_METADATA: bool = true;
+    const KNOWN_FINALIZERS: bool = false;
     fn default(&mut self) {
         if let Some(overhead) = &mut self.overhead {
             round_up(&mut overhead.pod_fixed);
@@ -15,11 +17,13 @@ impl Rules for RuntimeClass {
     }
 
     fn check(&self, e: &mut Errs, _cx: &Context) {
-        e.each(&Path::root("handler"), &self.handler, dns_label(&self.handler));
+        if e.present(&Path::root("handler"), &self.handler) {
+            e.each(&Path::root("handler"), &self.handler, dns_label(&self.handler));
+        }
         if let Some(overhead) = &self.overhead {
             let at = Path::root("overhead");
             let r = ResourceRequirements { limits: overhead.pod_fixed.clone(), ..Default::default() };
-            resources::container(e, &at.child("podFixed"), &r, &Default::default());
+            resources::container(e, &at, &r, &Default::default());
         }
         if let Some(s) = &self.scheduling {
             let at = Path::root("scheduling");
@@ -34,7 +38,8 @@ impl Rules for RuntimeClass {
         }
     }
 
-    fn check_update(&self, old: &Self, e: &mut Errs, _cx: &Context) {
+    fn check_update(&self, old: &Self, e: &mut Errs, cx: &Context) {
+        self.check(e, cx);
         e.immutable(&Path::root("handler"), &self.handler, &old.handler, || (&self.handler).into());
     }
 

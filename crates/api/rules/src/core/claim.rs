@@ -25,6 +25,14 @@ impl Rules for PersistentVolumeClaim {
         round_up(&mut self.status.allocated_resources);
     }
 
+    fn drop_disabled(&mut self) {
+        // CrossNamespaceVolumeDataSource is off.
+        let reference = self.spec.data_source_ref.as_ref();
+        if reference.and_then(|r| r.namespace.as_ref()).is_some_and(|n| !n.is_empty()) {
+            self.spec.data_source_ref = None;
+        }
+    }
+
     fn prepare_create(&mut self, _cx: &Context) {
         self.status = PersistentVolumeClaimStatus { phase: "Pending".into(), ..Default::default() };
         sync_data_source(&mut self.spec);

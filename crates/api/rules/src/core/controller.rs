@@ -12,6 +12,7 @@ use types::core::v1::*;
 pub(crate) const NO_MATCH: &str = "`selector` does not match template `labels`";
 
 impl Rules for ReplicationController {
+    const CHECKS_GENERATE_NAME: bool = false;
     const FIELD_LABELS: &'static [&'static str] = &["status.replicas"];
     const ORPHANS_BY_DEFAULT: bool = true;
     spec_and_status!(generation);
@@ -83,9 +84,11 @@ impl Rules for ReplicationController {
         }
     }
 
-    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
         let spec = Path::root("spec");
-        self.spec.template.as_ref().map_or_else(Vec::new, |t| warnings::template(&spec.child("template"), t))
+        let name = old.is_none().then(|| warnings::workload_name(&self.metadata.name)).flatten();
+        let template = self.spec.template.iter().flat_map(|t| warnings::template(&spec.child("template"), t));
+        name.into_iter().chain(template).collect()
     }
 
     fn field(&self, label: &str) -> Option<Str> {

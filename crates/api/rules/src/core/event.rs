@@ -50,6 +50,7 @@ fn subject_field(subject: &ObjectReference, label: &str) -> Option<Str> {
 }
 
 impl Rules for Event {
+    const CHECKS_GENERATE_NAME: bool = false;
     const CREATE_ON_UPDATE: bool = true;
     const FIELD_LABELS: &'static [&'static str] = FIELD_LABELS;
 
@@ -88,6 +89,7 @@ impl Rules for Event {
 }
 
 impl Rules for new::Event {
+    const CHECKS_GENERATE_NAME: bool = false;
     const CREATE_ON_UPDATE: bool = true;
     const FIELD_LABELS: &'static [&'static str] = &[
         "regarding.kind",

@@ -12,3 +12,5 @@ pub(crate) mod pod;
 mod quota;
 pub(crate) mod service;
 pub(crate) mod volume_source;
+
+pub use service::service_addresses;

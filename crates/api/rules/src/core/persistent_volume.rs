@@ -146,7 +146,7 @@ pub(crate) fn spec(e: &mut Errs, at: &Path<'_>, spec: &PersistentVolumeSpec, nam
             );
         }
     }
-    if let Some(class) = &spec.volume_attributes_class_name {
+    if let Some(class) = spec.volume_attributes_class_name.as_ref().filter(|_| !inline) {
         let class_at = at.child("volumeAttributesClassName");
         if class.is_empty() {
             e.required(&class_at, "an empty string is disallowed");

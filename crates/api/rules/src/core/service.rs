@@ -6,7 +6,7 @@ use crate::check::{Errs, dns_label, dns_subdomain, ip, labels, name_1035_label, 
 use crate::fill::{set, text, text_opt};
 use crate::rule::spec_and_status;
 use crate::{Context, Path, Rules};
-use meta::{BadValue, IntOrString, List, Str, thin_vec};
+use meta::{BadValue, FieldError, IntOrString, List, Str, thin_vec};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use types::core::v1::*;
@@ -66,8 +66,8 @@ impl Rules for Service {
         balancer_status(e, &status.child("loadBalancer"), &self.status.load_balancer, &self.spec);
     }
 
-    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
-        warnings(self, old)
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        warnings(self)
     }
 
     fn field(&self, label: &str) -> Option<Str> {
@@ -335,6 +335,13 @@ fn affinity(e: &mut Errs, at: &Path<'_>, spec: &ServiceSpec) {
     }
 }
 
+/// What is wrong with a Service's cluster addresses, families and family policy, which is judged before any is given out.
+pub fn service_addresses(spec: &ServiceSpec) -> Vec<FieldError> {
+    let mut e = Errs::new();
+    addresses(&mut e, spec);
+    e.into_vec()
+}
+
 /// Cluster addresses, their families and the family policy, and that they fit together.
 pub(crate) fn addresses(e: &mut Errs, spec: &ServiceSpec) {
     if spec.type_ == "ExternalName" {
@@ -478,7 +485,7 @@ fn traffic(e: &mut Errs, at: &Path<'_>, spec: &ServiceSpec) {
         e.one_of(
             &at.child("trafficDistribution"),
             wish,
-            &["PreferClose", "PreferSameNode", "PreferSameZone"],
+            &["PreferClose", "PreferSameZone", "PreferSameNode"],
         );
     }
 }
@@ -580,36 +587,38 @@ pub(crate) fn host_name(e: &mut Errs, at: &Path<'_>, name: &str) {
     }
 }
 
-fn warnings(service: &Service, old: Option<&Service>) -> Vec<String> {
-    let mut out = Vec::new();
+fn warnings(service: &Service) -> Vec<String> {
+    const OLD_HINTS: &str = "service.kubernetes.io/topology-aware-hints";
+    const HINTS: &str = "service.kubernetes.io/topology-mode";
+    let mut out: Vec<String> = Vec::new();
     let spec = &service.spec;
-    let annotation = |key: &str| service.metadata.annotations.contains_key(key);
     let at = Path::root("spec");
-    if !spec.external_ips.is_empty() && old.is_none_or(|o| o.spec.external_ips != spec.external_ips) {
-        out.push("spec.externalIPs is deprecated and may no longer be implemented in some clusters".into());
+    if service.metadata.annotations.contains_key(OLD_HINTS) {
+        out.push(format!("annotation {OLD_HINTS} is deprecated, please use {HINTS} instead"));
     }
-    let metadata = Path::root("metadata");
-    let annotations = metadata.child("annotations");
-    for key in ["service.kubernetes.io/topology-aware-hints", "service.kubernetes.io/topology-mode"] {
-        if annotation(key) {
-            let key_at = annotations.key(key);
-            out.push(format!(
-                "{key_at}: annotation {key} is deprecated, please use spec.trafficDistribution instead"
-            ));
-        }
-    }
-    if is_headless(spec) && spec.session_affinity != "None" && !spec.session_affinity.is_empty() {
-        out.push("spec.SessionAffinity is ignored for headless services".into());
-    }
-    if spec.type_ != "ExternalName" && !spec.external_name.is_empty() {
-        out.push("spec.externalName is ignored when spec.type is not \"ExternalName\"".to_string());
-    }
-    if spec.traffic_distribution.as_deref() == Some("PreferClose") {
-        out.push("spec.trafficDistribution: \"PreferClose\" is deprecated, use \"PreferSameZone\"".into());
-    }
-    for (field, list) in [("clusterIPs", &spec.cluster_ips), ("externalIPs", &spec.external_ips)] {
+    let each = |out: &mut Vec<String>, field: &str, list: &List<Str>| {
         let list_at = at.child(field);
         out.extend(list.iter().enumerate().filter_map(|(i, v)| ip::address_warning(&list_at.index(i), v)));
+    };
+    let external = spec.type_ == "ExternalName";
+    let headless = spec.type_ == "ClusterIP" && spec.cluster_ip == "None";
+    if !external && !spec.cluster_ip.is_empty() && !headless {
+        each(&mut out, "clusterIPs", &spec.cluster_ips);
+    }
+    if headless {
+        if !spec.load_balancer_ip.is_empty() {
+            out.push("spec.loadBalancerIP is ignored for headless services".into());
+        }
+        if !spec.external_ips.is_empty() {
+            out.push("spec.externalIPs is ignored for headless services".into());
+        }
+        if spec.session_affinity != "None" {
+            out.push("spec.SessionAffinity is ignored for headless services".into());
+        }
+    }
+    each(&mut out, "externalIPs", &spec.external_ips);
+    if !spec.external_ips.is_empty() && !headless && !external {
+        out.push("spec.externalIPs is deprecated and may no longer be implemented in some clusters".into());
     }
     if !spec.load_balancer_ip.is_empty() {
         out.extend(ip::address_warning(&at.child("loadBalancerIP"), &spec.load_balancer_ip));
@@ -617,6 +626,15 @@ fn warnings(service: &Service, old: Option<&Service>) -> Vec<String> {
     let list_at = at.child("loadBalancerSourceRanges");
     for (i, v) in spec.load_balancer_source_ranges.iter().enumerate() {
         out.extend(ip::range_warnings(&list_at.index(i), v.trim()));
+    }
+    if external && !spec.external_ips.is_empty() {
+        out.push("spec.externalIPs is ignored when spec.type is \"ExternalName\"".into());
+    }
+    if !external && !spec.external_name.is_empty() {
+        out.push("spec.externalName is ignored when spec.type is not \"ExternalName\"".into());
+    }
+    if spec.traffic_distribution.as_deref() == Some("PreferClose") {
+        out.push("spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"".into());
     }
     out
 }

@@ -17,6 +17,7 @@ fn address_name(name: &str, _prefix: bool) -> Messages {
 }
 
 impl Rules for IPAddress {
+    const REVALIDATES_METADATA: bool = true;
     const NAME: crate::check::NameCheck = address_name;
     const FIELD_LABELS: &'static [&'static str] = &[];
 

@@ -7,7 +7,7 @@ use crate::check::{
 use crate::core::service::host_name;
 use crate::fill::text_opt;
 use crate::rule::{spec_and_status, spec_only};
-use crate::{Context, Path, Rules};
+use crate::{Context, Path, Rules, diff};
 use types::core::v1::TypedLocalObjectReference;
 use types::networking::v1::{
     Ingress, IngressBackend, IngressClass, IngressClassParametersReference, IngressSpec,
@@ -17,6 +17,7 @@ const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
 const CONTROLLER_CHARS_MAX: usize = 250;
 
 impl Rules for Ingress {
+    const REVALIDATES_METADATA: bool = true;
     spec_and_status!(generation);
 
     fn check(&self, e: &mut Errs, _cx: &Context) {
@@ -69,11 +70,7 @@ impl Rules for Ingress {
 fn spec(e: &mut Errs, spec: &IngressSpec) {
     let at = Path::root("spec");
     if spec.rules.is_empty() && spec.default_backend.is_none() {
-        e.invalid(
-            &at,
-            crate::check::Raw("[]".into()),
-            "either `defaultBackend` or `rules` must be specified",
-        );
+        e.invalid(&at, diff::shown_list(&spec.rules), "either `defaultBackend` or `rules` must be specified");
     }
     if let Some(b) = &spec.default_backend {
         backend(e, &at.child("defaultBackend"), b);
@@ -120,6 +117,7 @@ fn rules(e: &mut Errs, list: &Path<'_>, spec: &IngressSpec) {
             match p.path_type.as_deref() {
                 None => {
                     e.required(&at.child("pathType"), "pathType must be specified");
+                    continue;
                 }
                 Some("Exact" | "Prefix") => strict_path(e, &at.child("path"), &p.path),
                 Some("ImplementationSpecific") => {
@@ -158,8 +156,9 @@ fn backend(e: &mut Errs, at: &Path<'_>, b: &IngressBackend) {
         return local_reference(e, &at.child("resource"), resource);
     }
     let Some(service) = &b.service else {
-        return e.required(at, "must specify a service or resource backend");
+        return e.invalid(at, "", "resource or service backend is required");
     };
+    let backend_at = at;
     let at = at.child("service");
     if e.present(&at.child("name"), &service.name) {
         let old = dns_1035_label(&service.name);
@@ -168,14 +167,14 @@ fn backend(e: &mut Errs, at: &Path<'_>, b: &IngressBackend) {
     }
     let port_at = at.child("port");
     match (service.port.name.as_str(), service.port.number) {
-        ("", 0) => e.required(&port_at, "port name or number is required"),
+        ("", 0) => e.required(backend_at, "port name or number is required"),
         ("", n) => {
             for message in port_number(n.into()) {
                 e.invalid(&port_at.child("number"), n, message);
             }
         }
         (name, 0) => e.each(&port_at.child("name"), name, port_name(name)),
-        _ => e.invalid(&port_at, "", "cannot set both port name & port number"),
+        _ => e.invalid(backend_at, "", "cannot set both port name & port number"),
     }
 }
 
@@ -195,6 +194,7 @@ fn local_reference(e: &mut Errs, at: &Path<'_>, r: &TypedLocalObjectReference) {
 }
 
 impl Rules for IngressClass {
+    const REVALIDATES_METADATA: bool = true;
     spec_only!();
 
     fn default(&mut self) {

@@ -1,7 +1,6 @@
 //! NetworkPolicies.
 
 use crate::check::{Errs, ip, labels, port_name, port_number};
-use crate::core::pod::container::PROTOCOLS;
 use crate::fill::text_opt;
 use crate::rule::spec_only;
 use crate::{Context, Path, Rules};
@@ -83,7 +82,7 @@ fn ports(e: &mut Errs, at: &Path<'_>, ports: &List<NetworkPolicyPort>) {
     for (i, p) in ports.iter().enumerate() {
         let at = at.index(i);
         if let Some(protocol) = &p.protocol {
-            e.one_of(&at.child("protocol"), protocol, &PROTOCOLS);
+            e.one_of(&at.child("protocol"), protocol, &["TCP", "UDP", "SCTP"]);
         }
         match &p.port {
             Some(IntOrString::Int(n)) => {
@@ -93,7 +92,7 @@ fn ports(e: &mut Errs, at: &Path<'_>, ports: &List<NetworkPolicyPort>) {
                 }
                 if let Some(end) = p.end_port {
                     if end < *n {
-                        e.invalid(&at.child("endPort"), end, "must be greater than or equal to `port`");
+                        e.invalid(&at.child("endPort"), *n, "must be greater than or equal to `port`");
                     }
                     for message in port_number(end.into()) {
                         e.invalid(&at.child("endPort"), end, message);

@@ -1,14 +1,14 @@
 //! ResourceClaims, ResourceClaimTemplates and DeviceClasses.
 
 use super::{fully_qualified, opaque, quoted, selectors};
-use crate::check::{Errs, IMMUTABLE, Raw, dns_label, name_subdomain, qualified_name};
+use crate::check::{Errs, IMMUTABLE, Raw, dns_label, metadata, name_subdomain, qualified_name};
 use crate::rule::{spec_and_status, spec_only};
 use crate::{Context, Path, Rules, diff};
 use meta::{List, Str};
 use std::collections::BTreeSet;
 use types::resource::v1::{
-    DeviceClaim, DeviceClass, DeviceConstraint, DeviceRequest, DeviceToleration, ResourceClaim,
-    ResourceClaimSpec, ResourceClaimTemplate,
+    DeviceClaim, DeviceClass, DeviceConstraint, DeviceRequest, DeviceSubRequest, DeviceToleration,
+    ResourceClaim, ResourceClaimSpec, ResourceClaimTemplate,
 };
 
 const REQUESTS_MAX: usize = 32;
@@ -23,12 +23,17 @@ fn default_spec(spec: &mut ResourceClaimSpec) {
             *count = 1;
         }
     };
+    let tolerate = |tolerations: &mut List<DeviceToleration>| {
+        tolerations.iter_mut().for_each(|t| crate::fill::text(&mut t.operator, "Equal"));
+    };
     for request in spec.devices.requests.iter_mut() {
         if let Some(r) = &mut request.exactly {
             fill(&mut r.allocation_mode, &mut r.count);
+            tolerate(&mut r.tolerations);
         }
         for r in request.first_available.iter_mut() {
             fill(&mut r.allocation_mode, &mut r.count);
+            tolerate(&mut r.tolerations);
         }
     }
 }
@@ -44,14 +49,10 @@ impl Rules for ResourceClaim {
         devices(e, &Path::root("spec").child("devices"), &self.spec.devices);
     }
 
-    fn check_update(&self, old: &Self, e: &mut Errs, cx: &Context) {
+    fn check_update(&self, old: &Self, e: &mut Errs, _cx: &Context) {
         if self.spec != old.spec {
             let shown = diff::internal_json(&self.spec);
             e.invalid(&Path::root("spec"), Raw(shown), IMMUTABLE);
-        }
-        // What was accepted once and did not change is not judged again.
-        if self.spec != old.spec && self.spec.devices.requests.is_empty() {
-            self.check(e, cx);
         }
     }
 
@@ -92,6 +93,7 @@ impl Rules for ResourceClaimTemplate {
 
     fn check(&self, e: &mut Errs, _cx: &Context) {
         let spec = Path::root("spec");
+        metadata::of_template(e, &spec.child("metadata"), &self.spec.metadata);
         let inner = spec.child("spec");
         devices(e, &inner.child("devices"), &self.spec.spec.devices);
     }
@@ -104,6 +106,7 @@ impl Rules for ResourceClaimTemplate {
 }
 
 impl Rules for DeviceClass {
+    const CHECKS_GENERATE_NAME: bool = false;
     spec_only!();
 
     fn check(&self, e: &mut Errs, _cx: &Context) {
@@ -131,11 +134,10 @@ fn devices(e: &mut Errs, at: &Path<'_>, claim: &DeviceClaim) {
     }
     let mut names = BTreeSet::new();
     for (i, r) in claim.requests.iter().enumerate() {
-        let at = requests.index(i);
-        request(e, &at, r);
-        if !names.insert(&r.name) {
-            e.duplicate(&at, &r.name);
-        }
+        request(e, &requests.index(i), r);
+    }
+    for (i, r) in claim.requests.iter().enumerate().filter(|(_, r)| !names.insert(&r.name)) {
+        e.duplicate(&requests.index(i), &r.name);
     }
     let known = known_names(claim);
     let list = at.child("constraints");
@@ -166,57 +168,49 @@ fn known_names(claim: &DeviceClaim) -> BTreeSet<String> {
     known
 }
 
-fn name(e: &mut Errs, at: &Path<'_>, name: &str) {
-    if e.present(at, name) {
-        e.each(at, name, dns_label(name));
+fn request(e: &mut Errs, at: &Path<'_>, r: &DeviceRequest) {
+    e.each(&at.child("name"), &r.name, dns_label(&r.name));
+    const ONE: &str = "exactly one of `exactly` or `firstAvailable` is required";
+    match (&r.exactly, r.first_available.is_empty()) {
+        (None, true) => e.required(at, ONE),
+        (Some(_), false) => {
+            e.invalid(at, Raw("null".into()), format!("{ONE}, but multiple fields are set"));
+        }
+        (None, false) => alternatives(e, &at.child("firstAvailable"), &r.first_available),
+        (Some(x), true) => {
+            let at = at.child("exactly");
+            class(e, &at.child("deviceClassName"), &x.device_class_name);
+            selectors(e, &at.child("selectors"), &x.selectors);
+            part(e, &at, &x.allocation_mode, x.count, &x.tolerations);
+        }
     }
 }
 
-fn request(e: &mut Errs, at: &Path<'_>, r: &DeviceRequest) {
-    name(e, &at.child("name"), &r.name);
-    let exactly = at.child("exactly");
-    match (&r.exactly, r.first_available.is_empty()) {
-        (None, true) => e.required(at, "exactly one of `exactly` or `firstAvailable` is required"),
-        (Some(_), false) => {
-            e.invalid(
-                at,
-                quoted(r),
-                "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set",
-            );
-        }
-        _ => {}
+fn alternatives(e: &mut Errs, list: &Path<'_>, alternatives: &List<DeviceSubRequest>) {
+    if alternatives.len() > ALTERNATIVES_MAX {
+        return e.too_many(list, alternatives.len(), ALTERNATIVES_MAX);
     }
-    if let Some(x) = &r.exactly {
-        part(e, &exactly, &x.device_class_name, &x.allocation_mode, x.count, &x.tolerations);
-        selectors(e, &exactly.child("selectors"), &x.selectors);
-    }
-    let list = at.child("firstAvailable");
-    if r.first_available.len() > ALTERNATIVES_MAX {
-        e.too_many(&list, r.first_available.len(), ALTERNATIVES_MAX);
+    for (i, s) in alternatives.iter().enumerate() {
+        let at = list.index(i);
+        e.each(&at.child("name"), &s.name, dns_label(&s.name));
+        class(e, &at.child("deviceClassName"), &s.device_class_name);
+        selectors(e, &at.child("selectors"), &s.selectors);
+        part(e, &at, &s.allocation_mode, s.count, &s.tolerations);
     }
     let mut names = BTreeSet::new();
-    for (i, s) in r.first_available.iter().enumerate() {
-        let at = list.index(i);
-        name(e, &at.child("name"), &s.name);
-        if !names.insert(&s.name) {
-            e.duplicate(&at, &s.name);
-        }
-        part(e, &at, &s.device_class_name, &s.allocation_mode, s.count, &s.tolerations);
-        selectors(e, &at.child("selectors"), &s.selectors);
+    for (i, s) in alternatives.iter().enumerate().filter(|(_, s)| !names.insert(&s.name)) {
+        e.duplicate(&list.index(i), &s.name);
     }
 }
 
-fn part(
-    e: &mut Errs,
-    at: &Path<'_>,
-    class: &Str,
-    mode: &str,
-    count: i64,
-    tolerations: &List<DeviceToleration>,
-) {
-    if e.present(&at.child("deviceClassName"), class) {
-        e.each(&at.child("deviceClassName"), class, name_subdomain(class, false));
+fn class(e: &mut Errs, at: &Path<'_>, class: &str) {
+    if e.present(at, class) {
+        e.each(at, class, name_subdomain(class, false));
     }
+}
+
+/// How many devices, and which taints they may have.
+fn part(e: &mut Errs, at: &Path<'_>, mode: &str, count: i64, tolerations: &List<DeviceToleration>) {
     let count_at = at.child("count");
     match mode {
         "All" if count != 0 => {
@@ -242,16 +236,13 @@ fn part(
                 }
             }
             "Equal" => {
-                if t.key.is_empty() {
-                    e.required(&at.child("key"), "must not be empty for operator `Equal`");
-                }
                 e.each(&at.child("value"), &t.value, crate::check::label_value(&t.value));
             }
             "" => e.required(&at.child("operator"), ""),
             other => e.unsupported(&at.child("operator"), other, &["Equal", "Exists"]),
         }
         if !t.effect.is_empty() {
-            e.one_of(&at.child("effect"), &t.effect, &["NoExecute", "NoSchedule"]);
+            e.one_of(&at.child("effect"), &t.effect, &["NoExecute", "NoSchedule", "None"]);
         }
     }
 }
@@ -261,31 +252,39 @@ fn request_names(e: &mut Errs, at: &Path<'_>, names: &List<Str>, known: &BTreeSe
         e.too_many(at, names.len(), REQUESTS_MAX);
     }
     for (i, n) in names.iter().enumerate() {
-        let at = at.index(i);
-        if names[..i].contains(n) {
-            e.duplicate(&at, n);
-        }
-        if !known.contains(n.as_str()) {
-            e.invalid(
-                &at,
-                n,
-                "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'",
-            );
-        }
+        request_name(e, &at.index(i), n, known);
+    }
+    for (i, n) in names.iter().enumerate().filter(|(i, n)| names[..*i].contains(n)) {
+        e.duplicate(&at.index(i), n);
+    }
+}
+
+/// The name of a request, or of an alternative in one.
+fn request_name(e: &mut Errs, at: &Path<'_>, name: &str, known: &BTreeSet<String>) {
+    let parts: Vec<&str> = name.split('/').collect();
+    if parts.len() <= 2 {
+        parts.iter().for_each(|part| e.each(at, part, dns_label(part)));
+    }
+    if !known.contains(name) {
+        e.invalid(
+            at,
+            name,
+            "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'",
+        );
     }
 }
 
 fn constraint(e: &mut Errs, at: &Path<'_>, c: &DeviceConstraint, known: &BTreeSet<String>) {
     request_names(e, &at.child("requests"), &c.requests, known);
-    match (&c.match_attribute, &c.distinct_attribute) {
-        (None, None) => e.required(at, "exactly one of: `distinctAttribute`, `matchAttribute` is required"),
-        (matched, distinct) => {
-            if let Some(attribute) = matched {
-                fully_qualified(e, &at.child("matchAttribute"), attribute);
-            }
-            if let Some(attribute) = distinct {
-                fully_qualified(e, &at.child("distinctAttribute"), attribute);
-            }
-        }
+    if let Some(attribute) = &c.match_attribute {
+        fully_qualified(e, &at.child("matchAttribute"), attribute);
+    } else if let Some(attribute) = &c.distinct_attribute {
+        fully_qualified(e, &at.child("distinctAttribute"), attribute);
+    } else {
+        // So says upstream, where no field is set.
+        e.required(
+            at,
+            "exactly one of \"matchAttribute\" or \"distinctAttribute\" is required, but multiple fields are set",
+        );
     }
 }

@@ -1,19 +1,20 @@
 //! ResourceSlices.
 
-use super::{driver, fully_qualified, identifier};
-use crate::check::{BadValue, Errs, IMMUTABLE, dns_label, dns_subdomain, name_subdomain, qualified_name};
+use super::{capacity, device};
+use crate::check::{BadValue, Errs, NOT_POSITIVE, dns_label, dns_subdomain, name_subdomain};
 use crate::core::pod::scheduling::node_selector;
+use crate::core::volume_source::csi_driver_name;
 use crate::diff;
 use crate::rule::spec_only;
 use crate::{Context, Path, Rules};
-use meta::{Quantity, Str};
+use meta::{Quantity, Str, is_absent};
 use std::collections::BTreeSet;
-use types::resource::v1::{Device, DeviceAttribute, ResourceSlice};
+use types::resource::v1::{ResourcePool, ResourceSlice, ResourceSliceSpec};
 
 const DEVICES_MAX: usize = 128;
-const ATTRIBUTES_MAX: usize = 32;
-const TAINTS_MAX: usize = 16;
-const VALUE_BYTES_MAX: usize = 64;
+/// How many devices a slice may have when one has taints or consumes counters.
+const ADVANCED_DEVICES_MAX: usize = 64;
+const COUNTER_SETS_MAX: usize = 8;
 
 impl Rules for ResourceSlice {
     const FIELD_LABELS: &'static [&'static str] = &["spec.nodeName", "spec.driver"];
@@ -27,84 +28,35 @@ impl Rules for ResourceSlice {
         }
     }
 
-    fn check(&self, e: &mut Errs, _cx: &Context) {
-        let at = Path::root("spec");
-        let spec = &self.spec;
-        driver(e, &at.child("driver"), &spec.driver);
-        let pool = at.child("pool");
-        pool_name(e, &pool.child("name"), &spec.pool.name);
-        if spec.pool.resource_slice_count <= 0 {
-            e.invalid(
-                &pool.child("resourceSliceCount"),
-                spec.pool.resource_slice_count,
-                crate::check::NOT_POSITIVE,
-            );
-        }
-        e.non_negative(&pool.child("generation"), spec.pool.generation);
-        let chosen = [
-            ("nodeName", spec.node_name.as_ref().is_some_and(|n| !n.is_empty())),
-            ("nodeSelector", spec.node_selector.is_some()),
-            ("allNodes", spec.all_nodes == Some(true)),
-            ("perDeviceNodeSelection", spec.per_device_node_selection == Some(true)),
-        ];
-        const FIELDS: &str =
-            "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required";
-        match chosen.iter().filter(|(_, set)| *set).count() {
-            0 => e.required(&at, FIELDS),
-            1 => {}
-            _ => {
-                let set: Vec<String> =
-                    chosen.iter().filter(|(_, set)| *set).map(|(f, _)| format!("`{f}`")).collect();
-                e.invalid(
-                    &at,
-                    BadValue::Plain(format!("{{{}}}", set.join(", "))),
-                    format!("{FIELDS}, but multiple fields are set"),
-                );
-            }
-        }
-        if let Some(name) = spec.node_name.as_ref().filter(|n| !n.is_empty()) {
-            e.each(&at.child("nodeName"), name, name_subdomain(name, false));
-        }
-        if let Some(selector) = &spec.node_selector {
-            let selector_at = at.child("nodeSelector");
-            node_selector(e, &selector_at, selector);
-            if selector.node_selector_terms.len() != 1 {
-                e.invalid(
-                    &selector_at.child("nodeSelectorTerms"),
-                    diff::shown_list(&selector.node_selector_terms),
-                    "must have exactly one node selector term",
-                );
-            }
-        }
-        let list = at.child("devices");
-        if spec.devices.len() > DEVICES_MAX {
-            e.too_many(&list, spec.devices.len(), DEVICES_MAX);
-        }
-        let mut names = BTreeSet::new();
-        for (i, d) in spec.devices.iter().enumerate() {
-            let at = list.index(i);
-            device(e, &at, d);
-            if !names.insert(&d.name) {
-                e.duplicate(&at, &d.name);
+    fn drop_disabled(&mut self) {
+        for device in self.spec.devices.iter_mut() {
+            // DRANodeAllocatableResources is off.
+            device.node_allocatable_resource_mappings = Default::default();
+            // DRAListTypeAttributes is off.
+            for attribute in device.attributes.values_mut() {
+                attribute.bools = Default::default();
+                attribute.ints = Default::default();
+                attribute.strings = Default::default();
+                attribute.versions = Default::default();
             }
         }
     }
 
-    fn check_update(&self, old: &Self, e: &mut Errs, cx: &Context) {
-        self.check(e, cx);
-        let at = Path::root("spec");
-        for (field, new, old) in [
-            ("driver", BadValue::from(&self.spec.driver), BadValue::from(&old.spec.driver)),
-            ("nodeName", BadValue::of(&self.spec.node_name), BadValue::of(&old.spec.node_name)),
-        ] {
-            if new != old {
-                e.invalid(&at.child(field), new, IMMUTABLE);
-            }
-        }
-        let pool = at.child("pool");
-        e.immutable(&pool.child("name"), &self.spec.pool.name, &old.spec.pool.name, || {
-            (&self.spec.pool.name).into()
-        });
+    fn check(&self, e: &mut Errs, _cx: &Context) {
+        judge(self, e, None);
+    }
+
+    fn check_update(&self, old: &Self, e: &mut Errs, _cx: &Context) {
+        judge(self, e, Some(old));
+    }
+
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        let driver = &self.spec.driver;
+        let upper = driver.bytes().any(|b| b.is_ascii_uppercase());
+        let text = format!(
+            "spec.driver: driver names should be lowercase; {driver:?} contains uppercase characters"
+        );
+        upper.then_some(text).into_iter().collect()
     }
 
     fn field(&self, label: &str) -> Option<Str> {
@@ -116,8 +68,116 @@ impl Rules for ResourceSlice {
     }
 }
 
+/// Checks a slice, which replaces `old`.
+fn judge(slice: &ResourceSlice, e: &mut Errs, old: Option<&ResourceSlice>) {
+    let at = Path::root("spec");
+    let spec = &slice.spec;
+    csi_driver_name(e, &at.child("driver"), &spec.driver);
+    pool(e, &at.child("pool"), &spec.pool);
+    if let Some(old) = old {
+        let pool = at.child("pool");
+        e.immutable(&pool.child("name"), &spec.pool.name, &old.spec.pool.name, || (&spec.pool.name).into());
+        e.immutable(&at.child("driver"), &spec.driver, &old.spec.driver, || (&spec.driver).into());
+        let name = || BadValue::of(&spec.node_name);
+        e.immutable(&at.child("nodeName"), &spec.node_name, &old.spec.node_name, name);
+    }
+    place(e, &at, spec);
+    if !is_absent(&spec.shared_counters) && !is_absent(&spec.devices) {
+        e.invalid(&at, "", "only one of `sharedCounters` or `devices` is allowed");
+    }
+    devices(e, &at.child("devices"), spec);
+    counters(e, &at.child("sharedCounters"), spec);
+}
+
+/// Where the devices of a slice can be reached: one way of four.
+fn place(e: &mut Errs, at: &Path<'_>, spec: &ResourceSliceSpec) {
+    let mut set: Vec<&str> = Vec::new();
+    if let Some(name) = &spec.node_name {
+        let at = at.child("nodeName");
+        if name.is_empty() {
+            e.invalid(&at, "", "must be either unset or set to a non-empty string");
+        } else {
+            set.push("`nodeName`");
+            e.each(&at, name, name_subdomain(name, false));
+        }
+    }
+    if let Some(selector) = &spec.node_selector {
+        set.push("`nodeSelector`");
+        let at = at.child("nodeSelector");
+        node_selector(e, &at, selector);
+        if selector.node_selector_terms.len() != 1 {
+            e.invalid(
+                &at.child("nodeSelectorTerms"),
+                diff::shown_list(&selector.node_selector_terms),
+                "must have exactly one node selector term",
+            );
+        }
+    }
+    for (field, shown, value) in [
+        ("allNodes", "`allNodes`", spec.all_nodes),
+        ("perDeviceNodeSelection", "`perDeviceNodeSelection`", spec.per_device_node_selection),
+    ] {
+        match value {
+            Some(true) => set.push(shown),
+            Some(false) => e.invalid(&at.child(field), false, "must be either unset or set to true"),
+            None => {}
+        }
+    }
+    const ONE: &str =
+        "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required";
+    match set.len() {
+        0 => e.required(at, ONE),
+        1 => {}
+        _ => {
+            e.invalid(at, format!("{{{}}}", set.join(", ")), format!("{ONE}, but multiple fields are set"));
+        }
+    }
+}
+
+fn devices(e: &mut Errs, list: &Path<'_>, spec: &ResourceSliceSpec) {
+    let advanced = spec.devices.iter().any(|d| !d.taints.is_empty() || !d.consumes_counters.is_empty());
+    let max = if advanced { ADVANCED_DEVICES_MAX } else { DEVICES_MAX };
+    if spec.devices.len() > max {
+        return e.too_many(list, spec.devices.len(), max);
+    }
+    for (i, d) in spec.devices.iter().enumerate() {
+        device::device(e, &list.index(i), d, spec.per_device_node_selection == Some(true));
+    }
+    let mut names = BTreeSet::new();
+    for (i, d) in spec.devices.iter().enumerate().filter(|(_, d)| !names.insert(&d.name)) {
+        e.duplicate(&list.index(i), &d.name);
+    }
+}
+
+fn counters(e: &mut Errs, list: &Path<'_>, spec: &ResourceSliceSpec) {
+    if spec.shared_counters.len() > COUNTER_SETS_MAX {
+        return e.too_many(list, spec.shared_counters.len(), COUNTER_SETS_MAX);
+    }
+    for (i, set) in spec.shared_counters.iter().enumerate() {
+        let at = list.index(i);
+        if e.present(&at.child("name"), &set.name) {
+            e.each(&at.child("name"), &set.name, dns_label(&set.name));
+        }
+        capacity::counters(e, &at.child("counters"), &set.counters);
+    }
+    let mut names = BTreeSet::new();
+    for (i, set) in spec.shared_counters.iter().enumerate().filter(|(_, s)| !names.insert(&s.name)) {
+        e.duplicate(&list.index(i), &set.name);
+    }
+}
+
+fn pool(e: &mut Errs, at: &Path<'_>, pool: &ResourcePool) {
+    pool_name(e, &at.child("name"), &pool.name);
+    if pool.resource_slice_count <= 0 {
+        e.invalid(&at.child("resourceSliceCount"), pool.resource_slice_count, NOT_POSITIVE);
+    }
+    if pool.generation < 0 {
+        e.invalid(&at.child("generation"), pool.generation, "must be greater than or equal to zero");
+    }
+}
+
 /// One or more DNS subdomains joined by slashes.
-fn pool_name(e: &mut Errs, at: &Path<'_>, name: &str) {
+pub(super) fn pool_name(e: &mut Errs, at: &Path<'_>, name: &str) {
     if !e.present(at, name) {
         return;
     }
@@ -126,61 +186,5 @@ fn pool_name(e: &mut Errs, at: &Path<'_>, name: &str) {
     }
     for part in name.split('/') {
         e.each(at, part, dns_subdomain(part));
-    }
-}
-
-fn device(e: &mut Errs, at: &Path<'_>, d: &Device) {
-    if e.present(&at.child("name"), &d.name) {
-        e.each(&at.child("name"), &d.name, dns_label(&d.name));
-    }
-    if d.attributes.len() + d.capacity.len() > ATTRIBUTES_MAX {
-        e.invalid(
-            at,
-            d.attributes.len() + d.capacity.len(),
-            format!("the total number of attributes and capacities must not exceed {ATTRIBUTES_MAX}"),
-        );
-    }
-    let attributes = at.child("attributes");
-    for (name, value) in d.attributes.iter() {
-        key(e, &attributes, name);
-        attribute(e, &attributes.key(name), value);
-    }
-    let capacity = at.child("capacity");
-    for (name, _) in d.capacity.iter() {
-        key(e, &capacity, name);
-    }
-    let taints = at.child("taints");
-    if d.taints.len() > TAINTS_MAX {
-        e.too_many(&taints, d.taints.len(), TAINTS_MAX);
-    }
-    for (i, taint) in d.taints.iter().enumerate() {
-        let at = taints.index(i);
-        if e.present(&at.child("key"), &taint.key) {
-            e.each(&at.child("key"), &taint.key, qualified_name(&taint.key));
-        }
-        if !taint.value.is_empty() {
-            e.each(&at.child("value"), &taint.value, crate::check::label_value(&taint.value));
-        }
-        e.required_one_of(&at.child("effect"), &taint.effect, &["NoExecute", "NoSchedule", "None"]);
-    }
-}
-
-/// The name of an attribute, with or without a domain.
-fn key(e: &mut Errs, at: &Path<'_>, name: &str) {
-    if name.contains('/') { fully_qualified(e, at, name) } else { identifier(e, at, name) }
-}
-
-fn attribute(e: &mut Errs, at: &Path<'_>, a: &DeviceAttribute) {
-    let set = [a.bool.is_some(), a.int.is_some(), a.string.is_some(), a.version.is_some()];
-    let lists = [!a.bools.is_empty(), !a.ints.is_empty(), !a.strings.is_empty(), !a.versions.is_empty()];
-    match set.iter().chain(lists.iter()).filter(|s| **s).count() {
-        0 => e.required(at, "exactly one value must be specified"),
-        1 => {}
-        _ => e.invalid(at, super::quoted(a), "exactly one value must be specified"),
-    }
-    for (field, value) in [("string", &a.string), ("version", &a.version)] {
-        if value.as_ref().is_some_and(|v| v.len() > VALUE_BYTES_MAX) {
-            e.too_long(&at.child(field), VALUE_BYTES_MAX);
-        }
     }
 }

@@ -40,16 +40,16 @@ impl Rules for VolumeAttachment {
                     "must specify non empty persistentVolumeName",
                 );
             }
-            (None, Some(name)) => {
-                let at = source.child("persistentVolumeName");
-                e.each(&at, name, name_subdomain(name, false));
-            }
+            (None, Some(_)) => {}
             (Some(inline), None) => {
                 spec(e, &source.child("inlineVolumeSpec"), inline, "", true);
             }
         }
         e.each(&at.child("nodeName"), &self.spec.node_name, dns_subdomain(&self.spec.node_name));
         status(e, self);
+        if let Some(name) = &s.persistent_volume_name {
+            e.each(&source.child("persistentVolumeName"), name, name_subdomain(name, false));
+        }
     }
 
     fn check_update(&self, old: &Self, e: &mut Errs, cx: &Context) {

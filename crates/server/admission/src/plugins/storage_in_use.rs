@@ -25,6 +25,8 @@ impl Plugin for StorageObjectInUseProtection {
             "kubernetes.io/pv-protection"
         } else if review.is(Operation::Create, "", "persistentvolumeclaims") {
             "kubernetes.io/pvc-protection"
+        } else if review.is(Operation::Create, "", "volumeattributesclasses") {
+            "kubernetes.io/vac-protection"
         } else {
             return Ok(());
         };

@@ -134,7 +134,8 @@ fn restart_rules(e: &mut Errs, at: &Path<'_>, c: &Container) {
         return;
     }
     if c.restart_policy.is_none() {
-        e.required(&at.child("restartPolicy"), "must specify restartPolicy when restart rules are used");
+        return e
+            .required(&at.child("restartPolicy"), "must specify restartPolicy when restart rules are used");
     }
     if c.restart_policy_rules.len() > 20 {
         e.too_long(&rules, 20);
@@ -283,7 +284,7 @@ fn resize(e: &mut Errs, at: &Path<'_>, policies: &List<ContainerResizePolicy>, r
         e.required_one_of(at, &p.resource_name, &["cpu", "memory"]);
         e.required_one_of(at, &p.restart_policy, &["NotRequired", "RestartContainer"]);
         if restart_policy == "Never" && p.restart_policy != "NotRequired" {
-            e.invalid(at, &p.restart_policy, "must be 'NotRequired' when `restartPolicy` is 'Never'");
+            e.invalid(at, &p.restart_policy, "must be 'NotRequired' when pod `restartPolicy` is 'Never'");
         }
     }
 }

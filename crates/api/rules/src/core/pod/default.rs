@@ -132,9 +132,7 @@ fn tag(image: &str) -> Option<&str> {
         Some(colon) => (&name[..slash + colon], Some(&name[slash + colon + 1..])),
         None => (name, None),
     };
-    let path_ok = |part: &str| !part.is_empty() && !part.bytes().any(|b| b.is_ascii_whitespace());
-    if !path.split('/').all(path_ok) || path[slash.min(path.len())..].bytes().any(|b| b.is_ascii_uppercase())
-    {
+    if !is_image_name(path) || !tag.is_none_or(is_tag) || !digest.is_none_or(is_digest) {
         return None;
     }
     match (tag, digest) {
@@ -142,6 +140,65 @@ fn tag(image: &str) -> Option<&str> {
         (None, Some(_)) => None,
         (None, None) => Some("latest"),
     }
+}
+
+/// Longest name of an image, its registry included, in bytes.
+const IMAGE_NAME_MAX: usize = 255;
+
+/// A registry, when the first part looks like one, and a path of lower-case parts.
+fn is_image_name(name: &str) -> bool {
+    let is_host = |part: &str| {
+        part.contains(['.', ':']) || part == "localhost" || part.bytes().any(|b| b.is_ascii_uppercase())
+    };
+    let (host, path) = match name.split_once('/') {
+        Some((host, path)) if is_host(host) => (Some(host), path),
+        _ => (None, name),
+    };
+    name.len() <= IMAGE_NAME_MAX
+        && host.is_none_or(is_registry)
+        && path.split('/').all(is_path_component)
+        && !(path.len() == 64 && host.is_none() && path.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// A host name or an IPv6 address in brackets, and perhaps a port.
+fn is_registry(host: &str) -> bool {
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+    if let Some(rest) = host.strip_prefix('[') {
+        return rest.split_once(']').is_some_and(|(address, port)| {
+            !address.is_empty()
+                && address.bytes().all(|b| b.is_ascii_hexdigit() || b == b':')
+                && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+        });
+    }
+    let (names, port) = host.split_once(':').map_or((host, None), |(names, port)| (names, Some(port)));
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    names.split('.').all(is_label) && port.is_none_or(is_port)
+}
+
+/// Lower-case letters and digits, with single dots, one or two underscores or any number of dashes between them.
+fn is_path_component(part: &str) -> bool {
+    let is_inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let separators = part.split(|c: char| c.is_ascii() && is_inner(c as u8)).filter(|s| !s.is_empty());
+    let edges = part.bytes().next().is_some_and(is_inner) && part.bytes().next_back().is_some_and(is_inner);
+    edges && { separators }.all(|s| s == "." || s == "_" || s == "__" || s.bytes().all(|b| b == b'-'))
+}
+
+fn is_tag(tag: &str) -> bool {
+    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    tag.len() <= 128
+        && tag.bytes().next().is_some_and(word)
+        && tag.bytes().all(|b| word(b) || b == b'.' || b == b'-')
+}
+
+fn is_digest(digest: &str) -> bool {
+    digest
+        .split_once(':')
+        .is_some_and(|(_, hex)| hex.len() >= 32 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 fn volume(v: &mut Volume) {

@@ -85,24 +85,27 @@ fn source(e: &mut Errs, at: &Path<'_>, var: &EnvVar, from: &EnvVarSource, scope:
         if e.present(&at.child("key"), &file.key) {
             e.each(&at.child("key"), &file.key, env_name(&file.key));
         }
-        if e.present(&at.child("volumeName"), &file.volume_name)
-            && !scope.volumes.contains_key(file.volume_name.as_str())
-        {
-            e.not_found(&at.child("volumeName"), &file.volume_name);
-        }
+        e.present(&at.child("volumeName"), &file.volume_name);
         if e.present(&at.child("path"), &file.path) {
             super::volume::local_path(e, &at.child("path"), &file.path);
         }
     }
     let problem = match sources {
-        0 => {
-            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
-        }
-        _ if !var.value.is_empty() => "may not be specified when `value` is not empty",
-        1 => return,
-        _ => "may not have more than one field specified at a time",
+        0 => Some(
+            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
+        ),
+        _ if !var.value.is_empty() => Some("may not be specified when `value` is not empty"),
+        1 => None,
+        _ => Some("may not have more than one field specified at a time"),
     };
-    e.invalid(at, "", problem);
+    if let Some(problem) = problem {
+        e.invalid(at, "", problem);
+    }
+    if let Some(file) =
+        from.file_key_ref.as_ref().filter(|f| !scope.volumes.contains_key(f.volume_name.as_str()))
+    {
+        e.not_found(&at.child("fileKeyRef").child("volumeName"), &file.volume_name);
+    }
 }
 
 fn key_selector(e: &mut Errs, at: &Path<'_>, name: &Str, key: &Str) {

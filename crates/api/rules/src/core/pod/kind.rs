@@ -30,8 +30,8 @@ impl Rules for Pod {
         super::drop_disabled(&mut self.spec);
     }
 
-    fn prepare_create(&mut self, _cx: &Context) {
-        prepare::create(self);
+    fn prepare_create(&mut self, cx: &Context) {
+        prepare::create(self, cx.now);
     }
 
     fn prepare_status(&mut self, old: &Self, _cx: &Context) {

@@ -8,6 +8,7 @@ mod disabled;
 mod env;
 mod kind;
 mod mounts;
+mod overlaps;
 mod prepare;
 pub(crate) mod probe;
 mod resize;
@@ -116,7 +117,7 @@ pub(crate) fn check_spec(
     }
     if let Some(os) = &spec.os {
         match os.name.as_str() {
-            "" => e.required(&at.child("os").child("name"), "cannot be empty"),
+            "" => e.required(&at.child("os").child("name"), ""),
             "linux" => security::linux(e, at, spec),
             "windows" => security::windows(e, at, spec),
             other => e.unsupported(&at.child("os"), other, &["linux", "windows"]),
@@ -195,16 +196,16 @@ fn names(e: &mut Errs, at: &Path<'_>, spec: &PodSpec) {
     }
     if let Some(name) = &spec.hostname_override {
         let at = at.child("hostnameOverride");
-        e.each(&at, name, crate::check::dns_subdomain(name));
+        if spec.set_hostname_as_fqdn == Some(true) {
+            e.forbidden(&at, "may not be specified when setHostnameAsFQDN is true");
+        }
+        if spec.host_network {
+            e.forbidden(&at, "may not be specified when hostNetwork is true");
+        }
         if name.len() > 64 {
             e.too_long(&at, 64);
         }
-        if spec.set_hostname_as_fqdn == Some(true) {
-            e.forbidden(&at, "may not be set when `setHostnameAsFQDN` is true");
-        }
-        if spec.host_network {
-            e.forbidden(&at, "may not be set when `hostNetwork` is true");
-        }
+        e.each(&at, name, crate::check::dns_subdomain(name));
     }
 }
 

@@ -2,15 +2,17 @@
 
 use super::resources;
 use meta::v1::{LabelSelector, LabelSelectorRequirement};
-use meta::{List, Map, Str, thin_vec};
+use meta::{List, Map, Str, Time, thin_vec};
 use types::core::v1::*;
 
 /// A new pod: pending, with its quality of service, and with label keys turned into selectors.
-pub(super) fn create(pod: &mut Pod) {
+pub(super) fn create(pod: &mut Pod, now: Option<Time>) {
     pod.metadata.generation = 1;
+    let told = std::mem::take(&mut pod.status.qos_class);
     *pod.status = PodStatus {
         phase: "Pending".into(),
-        qos_class: resources::qos_class(&pod.spec).into(),
+        // A class that the client told stays, as upstream's computation starts from it.
+        qos_class: if told.is_empty() { resources::qos_class(&pod.spec).into() } else { told },
         ..Default::default()
     };
     let labels = pod.metadata.labels.clone();
@@ -51,6 +53,7 @@ pub(super) fn create(pod: &mut Pod) {
             status: "False".into(),
             reason: "SchedulingGated".into(),
             message: "Scheduling is blocked due to non-empty scheduling gates".into(),
+            last_transition_time: now,
             ..Default::default()
         });
     }

@@ -23,7 +23,7 @@ pub(super) fn overhead(e: &mut Errs, at: &Path<'_>, overhead: &Map<Quantity>) {
 /// The resources of a pod as a whole, against those of its containers.
 pub(super) fn pod(e: &mut Errs, at: &Path<'_>, spec: &PodSpec, claims: &BTreeSet<&str>) {
     let Some(r) = &spec.resources else { return };
-    if !r.claims.is_empty() {
+    if !meta::is_absent(&r.claims) {
         e.forbidden(&at.child("claims"), "claims may not be set for Resources at pod-level");
     }
     requirements(e, at, r, claims, |e, at, name| {

@@ -2,7 +2,7 @@
 
 use super::{container, env};
 use crate::Path;
-use crate::check::{Errs, Raw, dns_label, dns_subdomain, labels, name_subdomain};
+use crate::check::{Errs, Raw, dns_label, dns_subdomain, labels, metadata, name_subdomain};
 use crate::core::{claim, volume_source as source};
 use meta::v1::ObjectMeta;
 use meta::{List, Str};
@@ -214,29 +214,7 @@ fn volume(e: &mut Errs, at: &Path<'_>, v: &Volume, pod_name: Option<&str>, is_po
 fn ephemeral(e: &mut Errs, at: &Path<'_>, s: &EphemeralVolumeSource) {
     let at = at.child("volumeClaimTemplate");
     let Some(template) = &s.volume_claim_template else { return e.required(&at, "") };
-    let metadata = at.child("metadata");
-    let m = &template.metadata;
-    labels::annotations(e, &metadata.child("annotations"), &m.annotations);
-    labels::labels(e, &metadata.child("labels"), &m.labels);
-    for (field, set) in [
-        ("name", !m.name.is_empty()),
-        ("generateName", !m.generate_name.is_empty()),
-        ("namespace", !m.namespace.is_empty()),
-        ("selfLink", !m.self_link.is_empty()),
-        ("uID", !m.uid.is_empty()),
-        ("resourceVersion", !m.resource_version.is_empty()),
-        ("generation", m.generation != 0),
-        ("creationTimestamp", m.creation_timestamp.is_some()),
-        ("deletionTimestamp", m.deletion_timestamp.is_some()),
-        ("deletionGracePeriodSeconds", m.deletion_grace_period_seconds.is_some()),
-        ("ownerReferences", !m.owner_references.is_empty()),
-        ("finalizers", !m.finalizers.is_empty()),
-        ("managedFields", !m.managed_fields.is_empty()),
-    ] {
-        if set {
-            e.forbidden(&metadata.child(field), "cannot be set");
-        }
-    }
+    metadata::of_template(e, &at.child("metadata"), &template.metadata);
     claim::spec(e, &at.child("spec"), &template.spec);
 }
 

@@ -2,7 +2,7 @@
 
 use super::container::{View, visit};
 use crate::Path;
-use crate::check::{dns_label, ip};
+use crate::check::{dns_label, ip, label_value};
 use crate::core::{claim, names};
 use meta::v1::ObjectMeta;
 use meta::{Map, Quantity, Str};
@@ -59,6 +59,17 @@ pub(crate) fn template(at: &Path<'_>, template: &PodTemplateSpec) -> Vec<String>
     let mut out = Vec::new();
     spec(&mut out, &at.child("spec"), &at.child("metadata"), &template.spec, &template.metadata, true);
     out
+}
+
+/// Warnings about the name of a workload, from which those of its pods are made.
+pub(crate) fn workload_name(name: &str) -> Option<String> {
+    let problems = dns_label(name);
+    (!problems.is_empty()).then(|| {
+        format!(
+            "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended: [{}]",
+            problems.join(" ")
+        )
+    })
 }
 
 /// Warnings about a pod's name, which becomes its host name.
@@ -122,7 +133,16 @@ fn node_labels(out: &mut Vec<String>, at: &Path<'_>, spec: &PodSpec) {
         }
         let preferred = at.child("preferredDuringSchedulingIgnoredDuringExecution");
         for (i, term) in node.preferred_during_scheduling_ignored_during_execution.iter().enumerate() {
-            node_term(out, &preferred.index(i).child("preference"), &term.preference);
+            let at = preferred.index(i).child("preference").to_string();
+            node_term(out, &Path::root(&at), &term.preference);
+            let list = Path::root(&at).child("matchExpressions").to_string();
+            for (i, r) in term.preference.match_expressions.iter().enumerate() {
+                for (j, value) in r.values.iter().enumerate() {
+                    for problem in label_value(value) {
+                        out.push(format!("{list}[{i}].values[{j}]: {value} is invalid, {problem}"));
+                    }
+                }
+            }
         }
     }
     let list = at.child("topologySpreadConstraints");
@@ -180,38 +200,7 @@ fn volumes(out: &mut Vec<String>, at: &Path<'_>, spec: &PodSpec) {
             }
         }
     }
-    token_paths(out, &list, spec);
-}
-
-/// Projected files that lie where a token goes.
-fn token_paths(out: &mut Vec<String>, list: &Path<'_>, spec: &PodSpec) {
-    let sources = || spec.volumes.iter().flat_map(|v| v.projected.iter()).flat_map(|p| p.sources.iter());
-    let tokens: BTreeSet<&Str> =
-        sources().flat_map(|s| s.service_account_token.iter()).map(|t| &t.path).collect();
-    for (i, v) in spec.volumes.iter().enumerate().filter(|_| !tokens.is_empty()) {
-        let at = list.index(i);
-        let at = at.child("projected");
-        let at = at.child("sources");
-        let mut note = |at: String, path: &Str| {
-            if tokens.contains(path) {
-                out.push(format!("{at}: has duplicated path with ServiceAccountToken \"{path}\""));
-            }
-        };
-        for s in v.projected.iter().flat_map(|p| p.sources.iter()) {
-            for (j, item) in s.config_map.iter().flat_map(|m| m.items.iter()).enumerate() {
-                note(at.child("configMap").index(j).to_string(), &item.path);
-            }
-            for (j, item) in s.secret.iter().flat_map(|m| m.items.iter()).enumerate() {
-                note(at.child("secrets").index(j).to_string(), &item.path);
-            }
-            for (j, item) in s.downward_api.iter().flat_map(|m| m.items.iter()).enumerate() {
-                note(at.child("downwardAPI").index(j).to_string(), &item.path);
-            }
-            if let Some(bundle) = &s.cluster_trust_bundle {
-                note(at.child("ClusterTrustBundle").to_string(), &bundle.path);
-            }
-        }
-    }
+    super::overlaps::warnings(out, spec);
 }
 
 fn duplicates<'a>(out: &mut Vec<String>, at: &Path<'_>, field: &str, values: impl Iterator<Item = &'a Str>) {

@@ -191,7 +191,7 @@ pub static ADMISSION_RESPONSE_INFO: TypeInfo = TypeInfo { name: "AdmissionRespon
 Field { name: "uid", go_name: "UID", go: "types.UID", number: 1, ty: Ty::Str, optional: true, ..Field::NONE },
 Field { name: "allowed", go_name: "Allowed", go: "bool", number: 2, ty: Ty::Bool, optional: true, ..Field::NONE },
 Field { name: "status", go_name: "Result", go: "v1.Status", number: 3, ty: Ty::Struct(&meta::v1::STATUS_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "patch", go_name: "Patch", go: "[]byte", number: 4, ty: Ty::Bytes, omitempty: true, optional: true, ..Field::NONE },
+Field { name: "patch", go_name: "Patch", go: "[]uint8", number: 4, ty: Ty::Bytes, omitempty: true, optional: true, ..Field::NONE },
 Field { name: "patchType", go_name: "PatchType", go: "v1.PatchType", number: 5, ty: Ty::Str, pointer: true, omitempty: true, optional: true, ..Field::NONE },
 Field { name: "auditAnnotations", go_name: "AuditAnnotations", go: "map[string]string>string", number: 6, ty: Ty::Map(&Ty::Str), omitempty: true, optional: true, ..Field::NONE },
 Field { name: "warnings", go_name: "Warnings", go: "[]string>string", number: 7, ty: Ty::List(&Ty::Str), omitempty: true, optional: true, list_type: "atomic", ..Field::NONE },

@@ -907,11 +907,11 @@ pub struct NamedRuleWithOperations {
 #[rustfmt::skip]
 pub static NAMED_RULE_WITH_OPERATIONS_INFO: TypeInfo = TypeInfo { name: "NamedRuleWithOperations", model: "io.k8s.api.admissionregistration.v1.NamedRuleWithOperations", go: "v1.NamedRuleWithOperations", group: "admissionregistration.k8s.io", version: "v1", atomic: true, type_meta: None, proto: true, fields: &[
 Field { name: "resourceNames", go_name: "ResourceNames", go: "[]string>string", number: 1, ty: Ty::List(&Ty::Str), omitempty: true, optional: true, list_type: "atomic", ..Field::NONE },
-Field { name: "operations", go_name: "Operations", go: "[]v1.OperationType>v1.OperationType", number: 1, ty: Ty::List(&Ty::Str), omitempty: true, list_type: "atomic", values: &["*", "CONNECT", "CREATE", "DELETE", "UPDATE"], ..Field::NONE },
-Field { name: "apiGroups", go_name: "APIGroups", go: "[]string>string", number: 1, ty: Ty::List(&Ty::Str), omitempty: true, list_type: "atomic", ..Field::NONE },
-Field { name: "apiVersions", go_name: "APIVersions", go: "[]string>string", number: 2, ty: Ty::List(&Ty::Str), omitempty: true, list_type: "atomic", ..Field::NONE },
-Field { name: "resources", go_name: "Resources", go: "[]string>string", number: 3, ty: Ty::List(&Ty::Str), omitempty: true, list_type: "atomic", ..Field::NONE },
-Field { name: "scope", go_name: "Scope", go: "v1.ScopeType", number: 4, ty: Ty::Str, pointer: true, omitempty: true, optional: true, values: &["*", "Cluster", "Namespaced"], ..Field::NONE },
+Field { name: "operations", go_name: "Operations", go: "[]v1.OperationType>v1.OperationType", number: 1, ty: Ty::List(&Ty::Str), omitempty: true, list_type: "atomic", values: &["*", "CONNECT", "CREATE", "DELETE", "UPDATE"], embedded: "RuleWithOperations", ..Field::NONE },
+Field { name: "apiGroups", go_name: "APIGroups", go: "[]string>string", number: 1, ty: Ty::List(&Ty::Str), omitempty: true, list_type: "atomic", embedded: "RuleWithOperations.Rule", ..Field::NONE },
+Field { name: "apiVersions", go_name: "APIVersions", go: "[]string>string", number: 2, ty: Ty::List(&Ty::Str), omitempty: true, list_type: "atomic", embedded: "RuleWithOperations.Rule", ..Field::NONE },
+Field { name: "resources", go_name: "Resources", go: "[]string>string", number: 3, ty: Ty::List(&Ty::Str), omitempty: true, list_type: "atomic", embedded: "RuleWithOperations.Rule", ..Field::NONE },
+Field { name: "scope", go_name: "Scope", go: "v1.ScopeType", number: 4, ty: Ty::Str, pointer: true, omitempty: true, optional: true, values: &["*", "Cluster", "Namespaced"], embedded: "RuleWithOperations.Rule", ..Field::NONE },
 ] };
 impl Struct for NamedRuleWithOperations {
     const INFO: &'static TypeInfo = &NAMED_RULE_WITH_OPERATIONS_INFO;
@@ -1944,10 +1944,10 @@ pub struct RuleWithOperations {
 #[rustfmt::skip]
 pub static RULE_WITH_OPERATIONS_INFO: TypeInfo = TypeInfo { name: "RuleWithOperations", model: "io.k8s.api.admissionregistration.v1.RuleWithOperations", go: "v1.RuleWithOperations", group: "admissionregistration.k8s.io", version: "v1", atomic: false, type_meta: None, proto: true, fields: &[
 Field { name: "operations", go_name: "Operations", go: "[]v1.OperationType>v1.OperationType", number: 1, ty: Ty::List(&Ty::Str), omitempty: true, list_type: "atomic", values: &["*", "CONNECT", "CREATE", "DELETE", "UPDATE"], ..Field::NONE },
-Field { name: "apiGroups", go_name: "APIGroups", go: "[]string>string", number: 1, ty: Ty::List(&Ty::Str), omitempty: true, list_type: "atomic", ..Field::NONE },
-Field { name: "apiVersions", go_name: "APIVersions", go: "[]string>string", number: 2, ty: Ty::List(&Ty::Str), omitempty: true, list_type: "atomic", ..Field::NONE },
-Field { name: "resources", go_name: "Resources", go: "[]string>string", number: 3, ty: Ty::List(&Ty::Str), omitempty: true, list_type: "atomic", ..Field::NONE },
-Field { name: "scope", go_name: "Scope", go: "v1.ScopeType", number: 4, ty: Ty::Str, pointer: true, omitempty: true, optional: true, values: &["*", "Cluster", "Namespaced"], ..Field::NONE },
+Field { name: "apiGroups", go_name: "APIGroups", go: "[]string>string", number: 1, ty: Ty::List(&Ty::Str), omitempty: true, list_type: "atomic", embedded: "Rule", ..Field::NONE },
+Field { name: "apiVersions", go_name: "APIVersions", go: "[]string>string", number: 2, ty: Ty::List(&Ty::Str), omitempty: true, list_type: "atomic", embedded: "Rule", ..Field::NONE },
+Field { name: "resources", go_name: "Resources", go: "[]string>string", number: 3, ty: Ty::List(&Ty::Str), omitempty: true, list_type: "atomic", embedded: "Rule", ..Field::NONE },
+Field { name: "scope", go_name: "Scope", go: "v1.ScopeType", number: 4, ty: Ty::Str, pointer: true, omitempty: true, optional: true, values: &["*", "Cluster", "Namespaced"], embedded: "Rule", ..Field::NONE },
 ] };
 impl Struct for RuleWithOperations {
     const INFO: &'static TypeInfo = &RULE_WITH_OPERATIONS_INFO;
@@ -2011,7 +2011,7 @@ pub struct WebhookClientConfig {
 pub static WEBHOOK_CLIENT_CONFIG_INFO: TypeInfo = TypeInfo { name: "WebhookClientConfig", model: "io.k8s.api.admissionregistration.v1.WebhookClientConfig", go: "v1.WebhookClientConfig", group: "admissionregistration.k8s.io", version: "v1", atomic: false, type_meta: None, proto: true, fields: &[
 Field { name: "url", go_name: "URL", go: "string", number: 3, ty: Ty::Str, pointer: true, omitempty: true, optional: true, ..Field::NONE },
 Field { name: "service", go_name: "Service", go: "v1.ServiceReference", number: 1, ty: Ty::Struct(&SERVICE_REFERENCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "caBundle", go_name: "CABundle", go: "[]byte", number: 2, ty: Ty::Bytes, omitempty: true, optional: true, ..Field::NONE },
+Field { name: "caBundle", go_name: "CABundle", go: "[]uint8", number: 2, ty: Ty::Bytes, omitempty: true, optional: true, ..Field::NONE },
 ] };
 impl Struct for WebhookClientConfig {
     const INFO: &'static TypeInfo = &WEBHOOK_CLIENT_CONFIG_INFO;

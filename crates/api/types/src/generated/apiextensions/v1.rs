@@ -172,7 +172,7 @@ pub struct WebhookClientConfig {
 pub static WEBHOOK_CLIENT_CONFIG_INFO: TypeInfo = TypeInfo { name: "WebhookClientConfig", model: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.WebhookClientConfig", go: "v1.WebhookClientConfig", group: "apiextensions.k8s.io", version: "v1", atomic: false, type_meta: None, proto: true, fields: &[
 Field { name: "url", go_name: "URL", go: "string", number: 3, ty: Ty::Str, pointer: true, omitempty: true, optional: true, ..Field::NONE },
 Field { name: "service", go_name: "Service", go: "v1.ServiceReference", number: 1, ty: Ty::Struct(&SERVICE_REFERENCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "caBundle", go_name: "CABundle", go: "[]byte", number: 2, ty: Ty::Bytes, omitempty: true, optional: true, ..Field::NONE },
+Field { name: "caBundle", go_name: "CABundle", go: "[]uint8", number: 2, ty: Ty::Bytes, omitempty: true, optional: true, ..Field::NONE },
 ] };
 impl Struct for WebhookClientConfig {
     const INFO: &'static TypeInfo = &WEBHOOK_CLIENT_CONFIG_INFO;

@@ -135,7 +135,7 @@ Field { name: "service", go_name: "Service", go: "v1.ServiceReference", number: 
 Field { name: "group", go_name: "Group", go: "string", number: 2, ty: Ty::Str, omitempty: true, ..Field::NONE },
 Field { name: "version", go_name: "Version", go: "string", number: 3, ty: Ty::Str, omitempty: true, ..Field::NONE },
 Field { name: "insecureSkipTLSVerify", go_name: "InsecureSkipTLSVerify", go: "bool", number: 4, ty: Ty::Bool, omitempty: true, ..Field::NONE },
-Field { name: "caBundle", go_name: "CABundle", go: "[]byte", number: 5, ty: Ty::Bytes, omitempty: true, optional: true, list_type: "atomic", ..Field::NONE },
+Field { name: "caBundle", go_name: "CABundle", go: "[]uint8", number: 5, ty: Ty::Bytes, omitempty: true, optional: true, list_type: "atomic", ..Field::NONE },
 Field { name: "groupPriorityMinimum", go_name: "GroupPriorityMinimum", go: "int32", number: 7, ty: Ty::Int32, ..Field::NONE },
 Field { name: "versionPriority", go_name: "VersionPriority", go: "int32", number: 8, ty: Ty::Int32, ..Field::NONE },
 ] };

@@ -82,7 +82,7 @@ pub struct CertificateSigningRequestSpec {
 }
 #[rustfmt::skip]
 pub static CERTIFICATE_SIGNING_REQUEST_SPEC_INFO: TypeInfo = TypeInfo { name: "CertificateSigningRequestSpec", model: "io.k8s.api.certificates.v1.CertificateSigningRequestSpec", go: "v1.CertificateSigningRequestSpec", group: "certificates.k8s.io", version: "v1", atomic: false, type_meta: None, proto: true, fields: &[
-Field { name: "request", go_name: "Request", go: "[]byte", number: 1, ty: Ty::Bytes, ..Field::NONE },
+Field { name: "request", go_name: "Request", go: "[]uint8", number: 1, ty: Ty::Bytes, ..Field::NONE },
 Field { name: "signerName", go_name: "SignerName", go: "string", number: 7, ty: Ty::Str, ..Field::NONE },
 Field { name: "expirationSeconds", go_name: "ExpirationSeconds", go: "int32", number: 8, ty: Ty::Int32, pointer: true, omitempty: true, optional: true, ..Field::NONE },
 Field { name: "usages", go_name: "Usages", go: "[]v1.KeyUsage>v1.KeyUsage", number: 5, ty: Ty::List(&Ty::Str), omitempty: true, list_type: "atomic", values: &["any", "cert sign", "client auth", "code signing", "content commitment", "crl sign", "data encipherment", "decipher only", "digital signature", "email protection", "encipher only", "ipsec end system", "ipsec tunnel", "ipsec user", "key agreement", "key encipherment", "microsoft sgc", "netscape sgc", "ocsp signing", "s/mime", "server auth", "signing", "timestamping"], ..Field::NONE },
@@ -158,7 +158,7 @@ pub struct CertificateSigningRequestStatus {
 #[rustfmt::skip]
 pub static CERTIFICATE_SIGNING_REQUEST_STATUS_INFO: TypeInfo = TypeInfo { name: "CertificateSigningRequestStatus", model: "io.k8s.api.certificates.v1.CertificateSigningRequestStatus", go: "v1.CertificateSigningRequestStatus", group: "certificates.k8s.io", version: "v1", atomic: false, type_meta: None, proto: true, fields: &[
 Field { name: "conditions", go_name: "Conditions", go: "[]v1.CertificateSigningRequestCondition>v1.CertificateSigningRequestCondition", number: 1, ty: Ty::List(&Ty::Struct(&CERTIFICATE_SIGNING_REQUEST_CONDITION_INFO)), omitempty: true, optional: true, list_type: "map", list_map_keys: &["type"], ..Field::NONE },
-Field { name: "certificate", go_name: "Certificate", go: "[]byte", number: 2, ty: Ty::Bytes, omitempty: true, optional: true, ..Field::NONE },
+Field { name: "certificate", go_name: "Certificate", go: "[]uint8", number: 2, ty: Ty::Bytes, omitempty: true, optional: true, ..Field::NONE },
 ] };
 impl Struct for CertificateSigningRequestStatus {
     const INFO: &'static TypeInfo = &CERTIFICATE_SIGNING_REQUEST_STATUS_INFO;

@@ -40,36 +40,36 @@ pub struct Volume {
 #[rustfmt::skip]
 pub static VOLUME_INFO: TypeInfo = TypeInfo { name: "Volume", model: "io.k8s.api.core.v1.Volume", go: "v1.Volume", group: "", version: "v1", atomic: false, type_meta: None, proto: true, fields: &[
 Field { name: "name", go_name: "Name", go: "string", number: 1, ty: Ty::Str, ..Field::NONE },
-Field { name: "hostPath", go_name: "HostPath", go: "v1.HostPathVolumeSource", number: 1, ty: Ty::Struct(&HOST_PATH_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "emptyDir", go_name: "EmptyDir", go: "v1.EmptyDirVolumeSource", number: 2, ty: Ty::Struct(&EMPTY_DIR_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "gcePersistentDisk", go_name: "GCEPersistentDisk", go: "v1.GCEPersistentDiskVolumeSource", number: 3, ty: Ty::Struct(&GCE_PERSISTENT_DISK_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "awsElasticBlockStore", go_name: "AWSElasticBlockStore", go: "v1.AWSElasticBlockStoreVolumeSource", number: 4, ty: Ty::Struct(&AWS_ELASTIC_BLOCK_STORE_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "gitRepo", go_name: "GitRepo", go: "v1.GitRepoVolumeSource", number: 5, ty: Ty::Struct(&GIT_REPO_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "secret", go_name: "Secret", go: "v1.SecretVolumeSource", number: 6, ty: Ty::Struct(&SECRET_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "nfs", go_name: "NFS", go: "v1.NFSVolumeSource", number: 7, ty: Ty::Struct(&NFS_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "iscsi", go_name: "ISCSI", go: "v1.ISCSIVolumeSource", number: 8, ty: Ty::Struct(&ISCSI_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "glusterfs", go_name: "Glusterfs", go: "v1.GlusterfsVolumeSource", number: 9, ty: Ty::Struct(&GLUSTERFS_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "persistentVolumeClaim", go_name: "PersistentVolumeClaim", go: "v1.PersistentVolumeClaimVolumeSource", number: 10, ty: Ty::Struct(&PERSISTENT_VOLUME_CLAIM_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "rbd", go_name: "RBD", go: "v1.RBDVolumeSource", number: 11, ty: Ty::Struct(&RBD_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "flexVolume", go_name: "FlexVolume", go: "v1.FlexVolumeSource", number: 12, ty: Ty::Struct(&FLEX_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "cinder", go_name: "Cinder", go: "v1.CinderVolumeSource", number: 13, ty: Ty::Struct(&CINDER_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "cephfs", go_name: "CephFS", go: "v1.CephFSVolumeSource", number: 14, ty: Ty::Struct(&CEPH_FS_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "flocker", go_name: "Flocker", go: "v1.FlockerVolumeSource", number: 15, ty: Ty::Struct(&FLOCKER_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "downwardAPI", go_name: "DownwardAPI", go: "v1.DownwardAPIVolumeSource", number: 16, ty: Ty::Struct(&DOWNWARD_API_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "fc", go_name: "FC", go: "v1.FCVolumeSource", number: 17, ty: Ty::Struct(&FC_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "azureFile", go_name: "AzureFile", go: "v1.AzureFileVolumeSource", number: 18, ty: Ty::Struct(&AZURE_FILE_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "configMap", go_name: "ConfigMap", go: "v1.ConfigMapVolumeSource", number: 19, ty: Ty::Struct(&CONFIG_MAP_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "vsphereVolume", go_name: "VsphereVolume", go: "v1.VsphereVirtualDiskVolumeSource", number: 20, ty: Ty::Struct(&VSPHERE_VIRTUAL_DISK_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "quobyte", go_name: "Quobyte", go: "v1.QuobyteVolumeSource", number: 21, ty: Ty::Struct(&QUOBYTE_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "azureDisk", go_name: "AzureDisk", go: "v1.AzureDiskVolumeSource", number: 22, ty: Ty::Struct(&AZURE_DISK_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "photonPersistentDisk", go_name: "PhotonPersistentDisk", go: "v1.PhotonPersistentDiskVolumeSource", number: 23, ty: Ty::Struct(&PHOTON_PERSISTENT_DISK_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, ..Field::NONE },
-Field { name: "projected", go_name: "Projected", go: "v1.ProjectedVolumeSource", number: 26, ty: Ty::Struct(&PROJECTED_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, ..Field::NONE },
-Field { name: "portworxVolume", go_name: "PortworxVolume", go: "v1.PortworxVolumeSource", number: 24, ty: Ty::Struct(&PORTWORX_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "scaleIO", go_name: "ScaleIO", go: "v1.ScaleIOVolumeSource", number: 25, ty: Ty::Struct(&SCALE_IO_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "storageos", go_name: "StorageOS", go: "v1.StorageOSVolumeSource", number: 27, ty: Ty::Struct(&STORAGE_OS_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "csi", go_name: "CSI", go: "v1.CSIVolumeSource", number: 28, ty: Ty::Struct(&CSI_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "ephemeral", go_name: "Ephemeral", go: "v1.EphemeralVolumeSource", number: 29, ty: Ty::Struct(&EPHEMERAL_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "image", go_name: "Image", go: "v1.ImageVolumeSource", number: 30, ty: Ty::Struct(&IMAGE_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
+Field { name: "hostPath", go_name: "HostPath", go: "v1.HostPathVolumeSource", number: 1, ty: Ty::Struct(&HOST_PATH_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "VolumeSource", ..Field::NONE },
+Field { name: "emptyDir", go_name: "EmptyDir", go: "v1.EmptyDirVolumeSource", number: 2, ty: Ty::Struct(&EMPTY_DIR_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "VolumeSource", ..Field::NONE },
+Field { name: "gcePersistentDisk", go_name: "GCEPersistentDisk", go: "v1.GCEPersistentDiskVolumeSource", number: 3, ty: Ty::Struct(&GCE_PERSISTENT_DISK_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "VolumeSource", ..Field::NONE },
+Field { name: "awsElasticBlockStore", go_name: "AWSElasticBlockStore", go: "v1.AWSElasticBlockStoreVolumeSource", number: 4, ty: Ty::Struct(&AWS_ELASTIC_BLOCK_STORE_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "VolumeSource", ..Field::NONE },
+Field { name: "gitRepo", go_name: "GitRepo", go: "v1.GitRepoVolumeSource", number: 5, ty: Ty::Struct(&GIT_REPO_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "VolumeSource", ..Field::NONE },
+Field { name: "secret", go_name: "Secret", go: "v1.SecretVolumeSource", number: 6, ty: Ty::Struct(&SECRET_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "VolumeSource", ..Field::NONE },
+Field { name: "nfs", go_name: "NFS", go: "v1.NFSVolumeSource", number: 7, ty: Ty::Struct(&NFS_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "VolumeSource", ..Field::NONE },
+Field { name: "iscsi", go_name: "ISCSI", go: "v1.ISCSIVolumeSource", number: 8, ty: Ty::Struct(&ISCSI_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "VolumeSource", ..Field::NONE },
+Field { name: "glusterfs", go_name: "Glusterfs", go: "v1.GlusterfsVolumeSource", number: 9, ty: Ty::Struct(&GLUSTERFS_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "VolumeSource", ..Field::NONE },
+Field { name: "persistentVolumeClaim", go_name: "PersistentVolumeClaim", go: "v1.PersistentVolumeClaimVolumeSource", number: 10, ty: Ty::Struct(&PERSISTENT_VOLUME_CLAIM_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "VolumeSource", ..Field::NONE },
+Field { name: "rbd", go_name: "RBD", go: "v1.RBDVolumeSource", number: 11, ty: Ty::Struct(&RBD_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "VolumeSource", ..Field::NONE },
+Field { name: "flexVolume", go_name: "FlexVolume", go: "v1.FlexVolumeSource", number: 12, ty: Ty::Struct(&FLEX_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "VolumeSource", ..Field::NONE },
+Field { name: "cinder", go_name: "Cinder", go: "v1.CinderVolumeSource", number: 13, ty: Ty::Struct(&CINDER_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "VolumeSource", ..Field::NONE },
+Field { name: "cephfs", go_name: "CephFS", go: "v1.CephFSVolumeSource", number: 14, ty: Ty::Struct(&CEPH_FS_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "VolumeSource", ..Field::NONE },
+Field { name: "flocker", go_name: "Flocker", go: "v1.FlockerVolumeSource", number: 15, ty: Ty::Struct(&FLOCKER_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "VolumeSource", ..Field::NONE },
+Field { name: "downwardAPI", go_name: "DownwardAPI", go: "v1.DownwardAPIVolumeSource", number: 16, ty: Ty::Struct(&DOWNWARD_API_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "VolumeSource", ..Field::NONE },
+Field { name: "fc", go_name: "FC", go: "v1.FCVolumeSource", number: 17, ty: Ty::Struct(&FC_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "VolumeSource", ..Field::NONE },
+Field { name: "azureFile", go_name: "AzureFile", go: "v1.AzureFileVolumeSource", number: 18, ty: Ty::Struct(&AZURE_FILE_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "VolumeSource", ..Field::NONE },
+Field { name: "configMap", go_name: "ConfigMap", go: "v1.ConfigMapVolumeSource", number: 19, ty: Ty::Struct(&CONFIG_MAP_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "VolumeSource", ..Field::NONE },
+Field { name: "vsphereVolume", go_name: "VsphereVolume", go: "v1.VsphereVirtualDiskVolumeSource", number: 20, ty: Ty::Struct(&VSPHERE_VIRTUAL_DISK_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "VolumeSource", ..Field::NONE },
+Field { name: "quobyte", go_name: "Quobyte", go: "v1.QuobyteVolumeSource", number: 21, ty: Ty::Struct(&QUOBYTE_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "VolumeSource", ..Field::NONE },
+Field { name: "azureDisk", go_name: "AzureDisk", go: "v1.AzureDiskVolumeSource", number: 22, ty: Ty::Struct(&AZURE_DISK_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "VolumeSource", ..Field::NONE },
+Field { name: "photonPersistentDisk", go_name: "PhotonPersistentDisk", go: "v1.PhotonPersistentDiskVolumeSource", number: 23, ty: Ty::Struct(&PHOTON_PERSISTENT_DISK_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, embedded: "VolumeSource", ..Field::NONE },
+Field { name: "projected", go_name: "Projected", go: "v1.ProjectedVolumeSource", number: 26, ty: Ty::Struct(&PROJECTED_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, embedded: "VolumeSource", ..Field::NONE },
+Field { name: "portworxVolume", go_name: "PortworxVolume", go: "v1.PortworxVolumeSource", number: 24, ty: Ty::Struct(&PORTWORX_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "VolumeSource", ..Field::NONE },
+Field { name: "scaleIO", go_name: "ScaleIO", go: "v1.ScaleIOVolumeSource", number: 25, ty: Ty::Struct(&SCALE_IO_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "VolumeSource", ..Field::NONE },
+Field { name: "storageos", go_name: "StorageOS", go: "v1.StorageOSVolumeSource", number: 27, ty: Ty::Struct(&STORAGE_OS_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "VolumeSource", ..Field::NONE },
+Field { name: "csi", go_name: "CSI", go: "v1.CSIVolumeSource", number: 28, ty: Ty::Struct(&CSI_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "VolumeSource", ..Field::NONE },
+Field { name: "ephemeral", go_name: "Ephemeral", go: "v1.EphemeralVolumeSource", number: 29, ty: Ty::Struct(&EPHEMERAL_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "VolumeSource", ..Field::NONE },
+Field { name: "image", go_name: "Image", go: "v1.ImageVolumeSource", number: 30, ty: Ty::Struct(&IMAGE_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "VolumeSource", ..Field::NONE },
 ] };
 impl Struct for Volume {
     const INFO: &'static TypeInfo = &VOLUME_INFO;
@@ -753,28 +753,28 @@ pub struct PersistentVolumeSpec {
 #[rustfmt::skip]
 pub static PERSISTENT_VOLUME_SPEC_INFO: TypeInfo = TypeInfo { name: "PersistentVolumeSpec", model: "io.k8s.api.core.v1.PersistentVolumeSpec", go: "v1.PersistentVolumeSpec", group: "", version: "v1", atomic: false, type_meta: None, proto: true, fields: &[
 Field { name: "capacity", go_name: "Capacity", go: "v1.ResourceList>resource.Quantity", number: 1, ty: Ty::Map(&Ty::Quantity), omitempty: true, optional: true, ..Field::NONE },
-Field { name: "gcePersistentDisk", go_name: "GCEPersistentDisk", go: "v1.GCEPersistentDiskVolumeSource", number: 1, ty: Ty::Struct(&GCE_PERSISTENT_DISK_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "awsElasticBlockStore", go_name: "AWSElasticBlockStore", go: "v1.AWSElasticBlockStoreVolumeSource", number: 2, ty: Ty::Struct(&AWS_ELASTIC_BLOCK_STORE_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "hostPath", go_name: "HostPath", go: "v1.HostPathVolumeSource", number: 3, ty: Ty::Struct(&HOST_PATH_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "glusterfs", go_name: "Glusterfs", go: "v1.GlusterfsPersistentVolumeSource", number: 4, ty: Ty::Struct(&GLUSTERFS_PERSISTENT_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "nfs", go_name: "NFS", go: "v1.NFSVolumeSource", number: 5, ty: Ty::Struct(&NFS_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "rbd", go_name: "RBD", go: "v1.RBDPersistentVolumeSource", number: 6, ty: Ty::Struct(&RBD_PERSISTENT_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "iscsi", go_name: "ISCSI", go: "v1.ISCSIPersistentVolumeSource", number: 7, ty: Ty::Struct(&ISCSI_PERSISTENT_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "cinder", go_name: "Cinder", go: "v1.CinderPersistentVolumeSource", number: 8, ty: Ty::Struct(&CINDER_PERSISTENT_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "cephfs", go_name: "CephFS", go: "v1.CephFSPersistentVolumeSource", number: 9, ty: Ty::Struct(&CEPH_FS_PERSISTENT_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "fc", go_name: "FC", go: "v1.FCVolumeSource", number: 10, ty: Ty::Struct(&FC_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "flocker", go_name: "Flocker", go: "v1.FlockerVolumeSource", number: 11, ty: Ty::Struct(&FLOCKER_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "flexVolume", go_name: "FlexVolume", go: "v1.FlexPersistentVolumeSource", number: 12, ty: Ty::Struct(&FLEX_PERSISTENT_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "azureFile", go_name: "AzureFile", go: "v1.AzureFilePersistentVolumeSource", number: 13, ty: Ty::Struct(&AZURE_FILE_PERSISTENT_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "vsphereVolume", go_name: "VsphereVolume", go: "v1.VsphereVirtualDiskVolumeSource", number: 14, ty: Ty::Struct(&VSPHERE_VIRTUAL_DISK_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "quobyte", go_name: "Quobyte", go: "v1.QuobyteVolumeSource", number: 15, ty: Ty::Struct(&QUOBYTE_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "azureDisk", go_name: "AzureDisk", go: "v1.AzureDiskVolumeSource", number: 16, ty: Ty::Struct(&AZURE_DISK_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "photonPersistentDisk", go_name: "PhotonPersistentDisk", go: "v1.PhotonPersistentDiskVolumeSource", number: 17, ty: Ty::Struct(&PHOTON_PERSISTENT_DISK_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, ..Field::NONE },
-Field { name: "portworxVolume", go_name: "PortworxVolume", go: "v1.PortworxVolumeSource", number: 18, ty: Ty::Struct(&PORTWORX_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "scaleIO", go_name: "ScaleIO", go: "v1.ScaleIOPersistentVolumeSource", number: 19, ty: Ty::Struct(&SCALE_IO_PERSISTENT_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "local", go_name: "Local", go: "v1.LocalVolumeSource", number: 20, ty: Ty::Struct(&LOCAL_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "storageos", go_name: "StorageOS", go: "v1.StorageOSPersistentVolumeSource", number: 21, ty: Ty::Struct(&STORAGE_OS_PERSISTENT_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "csi", go_name: "CSI", go: "v1.CSIPersistentVolumeSource", number: 22, ty: Ty::Struct(&CSI_PERSISTENT_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
+Field { name: "gcePersistentDisk", go_name: "GCEPersistentDisk", go: "v1.GCEPersistentDiskVolumeSource", number: 1, ty: Ty::Struct(&GCE_PERSISTENT_DISK_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "PersistentVolumeSource", ..Field::NONE },
+Field { name: "awsElasticBlockStore", go_name: "AWSElasticBlockStore", go: "v1.AWSElasticBlockStoreVolumeSource", number: 2, ty: Ty::Struct(&AWS_ELASTIC_BLOCK_STORE_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "PersistentVolumeSource", ..Field::NONE },
+Field { name: "hostPath", go_name: "HostPath", go: "v1.HostPathVolumeSource", number: 3, ty: Ty::Struct(&HOST_PATH_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "PersistentVolumeSource", ..Field::NONE },
+Field { name: "glusterfs", go_name: "Glusterfs", go: "v1.GlusterfsPersistentVolumeSource", number: 4, ty: Ty::Struct(&GLUSTERFS_PERSISTENT_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "PersistentVolumeSource", ..Field::NONE },
+Field { name: "nfs", go_name: "NFS", go: "v1.NFSVolumeSource", number: 5, ty: Ty::Struct(&NFS_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "PersistentVolumeSource", ..Field::NONE },
+Field { name: "rbd", go_name: "RBD", go: "v1.RBDPersistentVolumeSource", number: 6, ty: Ty::Struct(&RBD_PERSISTENT_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "PersistentVolumeSource", ..Field::NONE },
+Field { name: "iscsi", go_name: "ISCSI", go: "v1.ISCSIPersistentVolumeSource", number: 7, ty: Ty::Struct(&ISCSI_PERSISTENT_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "PersistentVolumeSource", ..Field::NONE },
+Field { name: "cinder", go_name: "Cinder", go: "v1.CinderPersistentVolumeSource", number: 8, ty: Ty::Struct(&CINDER_PERSISTENT_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "PersistentVolumeSource", ..Field::NONE },
+Field { name: "cephfs", go_name: "CephFS", go: "v1.CephFSPersistentVolumeSource", number: 9, ty: Ty::Struct(&CEPH_FS_PERSISTENT_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "PersistentVolumeSource", ..Field::NONE },
+Field { name: "fc", go_name: "FC", go: "v1.FCVolumeSource", number: 10, ty: Ty::Struct(&FC_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "PersistentVolumeSource", ..Field::NONE },
+Field { name: "flocker", go_name: "Flocker", go: "v1.FlockerVolumeSource", number: 11, ty: Ty::Struct(&FLOCKER_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "PersistentVolumeSource", ..Field::NONE },
+Field { name: "flexVolume", go_name: "FlexVolume", go: "v1.FlexPersistentVolumeSource", number: 12, ty: Ty::Struct(&FLEX_PERSISTENT_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "PersistentVolumeSource", ..Field::NONE },
+Field { name: "azureFile", go_name: "AzureFile", go: "v1.AzureFilePersistentVolumeSource", number: 13, ty: Ty::Struct(&AZURE_FILE_PERSISTENT_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "PersistentVolumeSource", ..Field::NONE },
+Field { name: "vsphereVolume", go_name: "VsphereVolume", go: "v1.VsphereVirtualDiskVolumeSource", number: 14, ty: Ty::Struct(&VSPHERE_VIRTUAL_DISK_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "PersistentVolumeSource", ..Field::NONE },
+Field { name: "quobyte", go_name: "Quobyte", go: "v1.QuobyteVolumeSource", number: 15, ty: Ty::Struct(&QUOBYTE_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "PersistentVolumeSource", ..Field::NONE },
+Field { name: "azureDisk", go_name: "AzureDisk", go: "v1.AzureDiskVolumeSource", number: 16, ty: Ty::Struct(&AZURE_DISK_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "PersistentVolumeSource", ..Field::NONE },
+Field { name: "photonPersistentDisk", go_name: "PhotonPersistentDisk", go: "v1.PhotonPersistentDiskVolumeSource", number: 17, ty: Ty::Struct(&PHOTON_PERSISTENT_DISK_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, embedded: "PersistentVolumeSource", ..Field::NONE },
+Field { name: "portworxVolume", go_name: "PortworxVolume", go: "v1.PortworxVolumeSource", number: 18, ty: Ty::Struct(&PORTWORX_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "PersistentVolumeSource", ..Field::NONE },
+Field { name: "scaleIO", go_name: "ScaleIO", go: "v1.ScaleIOPersistentVolumeSource", number: 19, ty: Ty::Struct(&SCALE_IO_PERSISTENT_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "PersistentVolumeSource", ..Field::NONE },
+Field { name: "local", go_name: "Local", go: "v1.LocalVolumeSource", number: 20, ty: Ty::Struct(&LOCAL_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "PersistentVolumeSource", ..Field::NONE },
+Field { name: "storageos", go_name: "StorageOS", go: "v1.StorageOSPersistentVolumeSource", number: 21, ty: Ty::Struct(&STORAGE_OS_PERSISTENT_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "PersistentVolumeSource", ..Field::NONE },
+Field { name: "csi", go_name: "CSI", go: "v1.CSIPersistentVolumeSource", number: 22, ty: Ty::Struct(&CSI_PERSISTENT_VOLUME_SOURCE_INFO), pointer: true, omitempty: true, optional: true, embedded: "PersistentVolumeSource", ..Field::NONE },
 Field { name: "accessModes", go_name: "AccessModes", go: "[]v1.PersistentVolumeAccessMode>v1.PersistentVolumeAccessMode", number: 3, ty: Ty::List(&Ty::Str), omitempty: true, optional: true, list_type: "atomic", values: &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"], ..Field::NONE },
 Field { name: "claimRef", go_name: "ClaimRef", go: "v1.ObjectReference", number: 4, ty: Ty::Struct(&OBJECT_REFERENCE_INFO), pointer: true, omitempty: true, optional: true, map_type: "granular", ..Field::NONE },
 Field { name: "persistentVolumeReclaimPolicy", go_name: "PersistentVolumeReclaimPolicy", go: "v1.PersistentVolumeReclaimPolicy", number: 5, ty: Ty::Str, omitempty: true, optional: true, values: &["Delete", "Recycle", "Retain"], ..Field::NONE },
@@ -2698,7 +2698,7 @@ pub struct SecretProjection {
 }
 #[rustfmt::skip]
 pub static SECRET_PROJECTION_INFO: TypeInfo = TypeInfo { name: "SecretProjection", model: "io.k8s.api.core.v1.SecretProjection", go: "v1.SecretProjection", group: "", version: "v1", atomic: false, type_meta: None, proto: true, fields: &[
-Field { name: "name", go_name: "Name", go: "string", number: 1, ty: Ty::Str, omitempty: true, optional: true, default: "\"\"", ..Field::NONE },
+Field { name: "name", go_name: "Name", go: "string", number: 1, ty: Ty::Str, omitempty: true, optional: true, default: "\"\"", embedded: "LocalObjectReference", ..Field::NONE },
 Field { name: "items", go_name: "Items", go: "[]v1.KeyToPath>v1.KeyToPath", number: 2, ty: Ty::List(&Ty::Struct(&KEY_TO_PATH_INFO)), omitempty: true, optional: true, list_type: "atomic", ..Field::NONE },
 Field { name: "optional", go_name: "Optional", go: "bool", number: 4, ty: Ty::Bool, pointer: true, omitempty: true, optional: true, ..Field::NONE },
 ] };
@@ -3709,7 +3709,7 @@ pub struct ConfigMapVolumeSource {
 }
 #[rustfmt::skip]
 pub static CONFIG_MAP_VOLUME_SOURCE_INFO: TypeInfo = TypeInfo { name: "ConfigMapVolumeSource", model: "io.k8s.api.core.v1.ConfigMapVolumeSource", go: "v1.ConfigMapVolumeSource", group: "", version: "v1", atomic: false, type_meta: None, proto: true, fields: &[
-Field { name: "name", go_name: "Name", go: "string", number: 1, ty: Ty::Str, omitempty: true, optional: true, default: "\"\"", ..Field::NONE },
+Field { name: "name", go_name: "Name", go: "string", number: 1, ty: Ty::Str, omitempty: true, optional: true, default: "\"\"", embedded: "LocalObjectReference", ..Field::NONE },
 Field { name: "items", go_name: "Items", go: "[]v1.KeyToPath>v1.KeyToPath", number: 2, ty: Ty::List(&Ty::Struct(&KEY_TO_PATH_INFO)), omitempty: true, optional: true, list_type: "atomic", ..Field::NONE },
 Field { name: "defaultMode", go_name: "DefaultMode", go: "int32", number: 3, ty: Ty::Int32, pointer: true, omitempty: true, optional: true, ..Field::NONE },
 Field { name: "optional", go_name: "Optional", go: "bool", number: 4, ty: Ty::Bool, pointer: true, omitempty: true, optional: true, ..Field::NONE },
@@ -3770,7 +3770,7 @@ pub struct ConfigMapProjection {
 }
 #[rustfmt::skip]
 pub static CONFIG_MAP_PROJECTION_INFO: TypeInfo = TypeInfo { name: "ConfigMapProjection", model: "io.k8s.api.core.v1.ConfigMapProjection", go: "v1.ConfigMapProjection", group: "", version: "v1", atomic: false, type_meta: None, proto: true, fields: &[
-Field { name: "name", go_name: "Name", go: "string", number: 1, ty: Ty::Str, omitempty: true, optional: true, default: "\"\"", ..Field::NONE },
+Field { name: "name", go_name: "Name", go: "string", number: 1, ty: Ty::Str, omitempty: true, optional: true, default: "\"\"", embedded: "LocalObjectReference", ..Field::NONE },
 Field { name: "items", go_name: "Items", go: "[]v1.KeyToPath>v1.KeyToPath", number: 2, ty: Ty::List(&Ty::Struct(&KEY_TO_PATH_INFO)), omitempty: true, optional: true, list_type: "atomic", ..Field::NONE },
 Field { name: "optional", go_name: "Optional", go: "bool", number: 4, ty: Ty::Bool, pointer: true, omitempty: true, optional: true, ..Field::NONE },
 ] };
@@ -4915,7 +4915,7 @@ pub struct ConfigMapKeySelector {
 }
 #[rustfmt::skip]
 pub static CONFIG_MAP_KEY_SELECTOR_INFO: TypeInfo = TypeInfo { name: "ConfigMapKeySelector", model: "io.k8s.api.core.v1.ConfigMapKeySelector", go: "v1.ConfigMapKeySelector", group: "", version: "v1", atomic: true, type_meta: None, proto: true, fields: &[
-Field { name: "name", go_name: "Name", go: "string", number: 1, ty: Ty::Str, omitempty: true, optional: true, default: "\"\"", ..Field::NONE },
+Field { name: "name", go_name: "Name", go: "string", number: 1, ty: Ty::Str, omitempty: true, optional: true, default: "\"\"", embedded: "LocalObjectReference", ..Field::NONE },
 Field { name: "key", go_name: "Key", go: "string", number: 2, ty: Ty::Str, ..Field::NONE },
 Field { name: "optional", go_name: "Optional", go: "bool", number: 3, ty: Ty::Bool, pointer: true, omitempty: true, optional: true, ..Field::NONE },
 ] };
@@ -4971,7 +4971,7 @@ pub struct SecretKeySelector {
 }
 #[rustfmt::skip]
 pub static SECRET_KEY_SELECTOR_INFO: TypeInfo = TypeInfo { name: "SecretKeySelector", model: "io.k8s.api.core.v1.SecretKeySelector", go: "v1.SecretKeySelector", group: "", version: "v1", atomic: true, type_meta: None, proto: true, fields: &[
-Field { name: "name", go_name: "Name", go: "string", number: 1, ty: Ty::Str, omitempty: true, optional: true, default: "\"\"", ..Field::NONE },
+Field { name: "name", go_name: "Name", go: "string", number: 1, ty: Ty::Str, omitempty: true, optional: true, default: "\"\"", embedded: "LocalObjectReference", ..Field::NONE },
 Field { name: "key", go_name: "Key", go: "string", number: 2, ty: Ty::Str, ..Field::NONE },
 Field { name: "optional", go_name: "Optional", go: "bool", number: 3, ty: Ty::Bool, pointer: true, omitempty: true, optional: true, ..Field::NONE },
 ] };
@@ -5077,7 +5077,7 @@ pub struct ConfigMapEnvSource {
 }
 #[rustfmt::skip]
 pub static CONFIG_MAP_ENV_SOURCE_INFO: TypeInfo = TypeInfo { name: "ConfigMapEnvSource", model: "io.k8s.api.core.v1.ConfigMapEnvSource", go: "v1.ConfigMapEnvSource", group: "", version: "v1", atomic: false, type_meta: None, proto: true, fields: &[
-Field { name: "name", go_name: "Name", go: "string", number: 1, ty: Ty::Str, omitempty: true, optional: true, default: "\"\"", ..Field::NONE },
+Field { name: "name", go_name: "Name", go: "string", number: 1, ty: Ty::Str, omitempty: true, optional: true, default: "\"\"", embedded: "LocalObjectReference", ..Field::NONE },
 Field { name: "optional", go_name: "Optional", go: "bool", number: 2, ty: Ty::Bool, pointer: true, omitempty: true, optional: true, ..Field::NONE },
 ] };
 impl Struct for ConfigMapEnvSource {
@@ -5127,7 +5127,7 @@ pub struct SecretEnvSource {
 }
 #[rustfmt::skip]
 pub static SECRET_ENV_SOURCE_INFO: TypeInfo = TypeInfo { name: "SecretEnvSource", model: "io.k8s.api.core.v1.SecretEnvSource", go: "v1.SecretEnvSource", group: "", version: "v1", atomic: false, type_meta: None, proto: true, fields: &[
-Field { name: "name", go_name: "Name", go: "string", number: 1, ty: Ty::Str, omitempty: true, optional: true, default: "\"\"", ..Field::NONE },
+Field { name: "name", go_name: "Name", go: "string", number: 1, ty: Ty::Str, omitempty: true, optional: true, default: "\"\"", embedded: "LocalObjectReference", ..Field::NONE },
 Field { name: "optional", go_name: "Optional", go: "bool", number: 2, ty: Ty::Bool, pointer: true, omitempty: true, optional: true, ..Field::NONE },
 ] };
 impl Struct for SecretEnvSource {
@@ -5461,10 +5461,10 @@ pub struct Probe {
 }
 #[rustfmt::skip]
 pub static PROBE_INFO: TypeInfo = TypeInfo { name: "Probe", model: "io.k8s.api.core.v1.Probe", go: "v1.Probe", group: "", version: "v1", atomic: false, type_meta: None, proto: true, fields: &[
-Field { name: "exec", go_name: "Exec", go: "v1.ExecAction", number: 1, ty: Ty::Struct(&EXEC_ACTION_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "httpGet", go_name: "HTTPGet", go: "v1.HTTPGetAction", number: 2, ty: Ty::Struct(&HTTP_GET_ACTION_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "tcpSocket", go_name: "TCPSocket", go: "v1.TCPSocketAction", number: 3, ty: Ty::Struct(&TCP_SOCKET_ACTION_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "grpc", go_name: "GRPC", go: "v1.GRPCAction", number: 4, ty: Ty::Struct(&GRPC_ACTION_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
+Field { name: "exec", go_name: "Exec", go: "v1.ExecAction", number: 1, ty: Ty::Struct(&EXEC_ACTION_INFO), pointer: true, omitempty: true, optional: true, embedded: "ProbeHandler", ..Field::NONE },
+Field { name: "httpGet", go_name: "HTTPGet", go: "v1.HTTPGetAction", number: 2, ty: Ty::Struct(&HTTP_GET_ACTION_INFO), pointer: true, omitempty: true, optional: true, embedded: "ProbeHandler", ..Field::NONE },
+Field { name: "tcpSocket", go_name: "TCPSocket", go: "v1.TCPSocketAction", number: 3, ty: Ty::Struct(&TCP_SOCKET_ACTION_INFO), pointer: true, omitempty: true, optional: true, embedded: "ProbeHandler", ..Field::NONE },
+Field { name: "grpc", go_name: "GRPC", go: "v1.GRPCAction", number: 4, ty: Ty::Struct(&GRPC_ACTION_INFO), pointer: true, omitempty: true, optional: true, embedded: "ProbeHandler", ..Field::NONE },
 Field { name: "initialDelaySeconds", go_name: "InitialDelaySeconds", go: "int32", number: 2, ty: Ty::Int32, omitempty: true, optional: true, ..Field::NONE },
 Field { name: "timeoutSeconds", go_name: "TimeoutSeconds", go: "int32", number: 3, ty: Ty::Int32, omitempty: true, optional: true, ..Field::NONE },
 Field { name: "periodSeconds", go_name: "PeriodSeconds", go: "int32", number: 4, ty: Ty::Int32, omitempty: true, optional: true, ..Field::NONE },
@@ -8998,31 +8998,31 @@ pub struct EphemeralContainer {
 }
 #[rustfmt::skip]
 pub static EPHEMERAL_CONTAINER_INFO: TypeInfo = TypeInfo { name: "EphemeralContainer", model: "io.k8s.api.core.v1.EphemeralContainer", go: "v1.EphemeralContainer", group: "", version: "v1", atomic: false, type_meta: None, proto: true, fields: &[
-Field { name: "name", go_name: "Name", go: "string", number: 1, ty: Ty::Str, ..Field::NONE },
-Field { name: "image", go_name: "Image", go: "string", number: 2, ty: Ty::Str, omitempty: true, ..Field::NONE },
-Field { name: "command", go_name: "Command", go: "[]string>string", number: 3, ty: Ty::List(&Ty::Str), omitempty: true, optional: true, list_type: "atomic", ..Field::NONE },
-Field { name: "args", go_name: "Args", go: "[]string>string", number: 4, ty: Ty::List(&Ty::Str), omitempty: true, optional: true, list_type: "atomic", ..Field::NONE },
-Field { name: "workingDir", go_name: "WorkingDir", go: "string", number: 5, ty: Ty::Str, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "ports", go_name: "Ports", go: "[]v1.ContainerPort>v1.ContainerPort", number: 6, ty: Ty::List(&Ty::Struct(&CONTAINER_PORT_INFO)), omitempty: true, optional: true, patch_strategy: "merge", patch_merge_key: "containerPort", list_type: "map", list_map_keys: &["containerPort", "protocol"], ..Field::NONE },
-Field { name: "envFrom", go_name: "EnvFrom", go: "[]v1.EnvFromSource>v1.EnvFromSource", number: 19, ty: Ty::List(&Ty::Struct(&ENV_FROM_SOURCE_INFO)), omitempty: true, optional: true, list_type: "atomic", ..Field::NONE },
-Field { name: "env", go_name: "Env", go: "[]v1.EnvVar>v1.EnvVar", number: 7, ty: Ty::List(&Ty::Struct(&ENV_VAR_INFO)), omitempty: true, optional: true, patch_strategy: "merge", patch_merge_key: "name", list_type: "map", list_map_keys: &["name"], ..Field::NONE },
-Field { name: "resources", go_name: "Resources", go: "v1.ResourceRequirements", number: 8, ty: Ty::Struct(&RESOURCE_REQUIREMENTS_INFO), omitempty: true, optional: true, ..Field::NONE },
-Field { name: "resizePolicy", go_name: "ResizePolicy", go: "[]v1.ContainerResizePolicy>v1.ContainerResizePolicy", number: 23, ty: Ty::List(&Ty::Struct(&CONTAINER_RESIZE_POLICY_INFO)), omitempty: true, optional: true, list_type: "atomic", ..Field::NONE },
-Field { name: "restartPolicy", go_name: "RestartPolicy", go: "v1.ContainerRestartPolicy", number: 24, ty: Ty::Str, pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "restartPolicyRules", go_name: "RestartPolicyRules", go: "[]v1.ContainerRestartRule>v1.ContainerRestartRule", number: 25, ty: Ty::List(&Ty::Struct(&CONTAINER_RESTART_RULE_INFO)), omitempty: true, optional: true, list_type: "atomic", ..Field::NONE },
-Field { name: "volumeMounts", go_name: "VolumeMounts", go: "[]v1.VolumeMount>v1.VolumeMount", number: 9, ty: Ty::List(&Ty::Struct(&VOLUME_MOUNT_INFO)), omitempty: true, optional: true, patch_strategy: "merge", patch_merge_key: "mountPath", list_type: "map", list_map_keys: &["mountPath"], ..Field::NONE },
-Field { name: "volumeDevices", go_name: "VolumeDevices", go: "[]v1.VolumeDevice>v1.VolumeDevice", number: 21, ty: Ty::List(&Ty::Struct(&VOLUME_DEVICE_INFO)), omitempty: true, optional: true, patch_strategy: "merge", patch_merge_key: "devicePath", list_type: "map", list_map_keys: &["devicePath"], ..Field::NONE },
-Field { name: "livenessProbe", go_name: "LivenessProbe", go: "v1.Probe", number: 10, ty: Ty::Struct(&PROBE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "readinessProbe", go_name: "ReadinessProbe", go: "v1.Probe", number: 11, ty: Ty::Struct(&PROBE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "startupProbe", go_name: "StartupProbe", go: "v1.Probe", number: 22, ty: Ty::Struct(&PROBE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "lifecycle", go_name: "Lifecycle", go: "v1.Lifecycle", number: 12, ty: Ty::Struct(&LIFECYCLE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "terminationMessagePath", go_name: "TerminationMessagePath", go: "string", number: 13, ty: Ty::Str, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "terminationMessagePolicy", go_name: "TerminationMessagePolicy", go: "v1.TerminationMessagePolicy", number: 20, ty: Ty::Str, omitempty: true, optional: true, values: &["FallbackToLogsOnError", "File"], ..Field::NONE },
-Field { name: "imagePullPolicy", go_name: "ImagePullPolicy", go: "v1.PullPolicy", number: 14, ty: Ty::Str, omitempty: true, optional: true, values: &["Always", "IfNotPresent", "Never"], ..Field::NONE },
-Field { name: "securityContext", go_name: "SecurityContext", go: "v1.SecurityContext", number: 15, ty: Ty::Struct(&SECURITY_CONTEXT_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "stdin", go_name: "Stdin", go: "bool", number: 16, ty: Ty::Bool, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "stdinOnce", go_name: "StdinOnce", go: "bool", number: 17, ty: Ty::Bool, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "tty", go_name: "TTY", go: "bool", number: 18, ty: Ty::Bool, omitempty: true, optional: true, ..Field::NONE },
+Field { name: "name", go_name: "Name", go: "string", number: 1, ty: Ty::Str, embedded: "EphemeralContainerCommon", ..Field::NONE },
+Field { name: "image", go_name: "Image", go: "string", number: 2, ty: Ty::Str, omitempty: true, embedded: "EphemeralContainerCommon", ..Field::NONE },
+Field { name: "command", go_name: "Command", go: "[]string>string", number: 3, ty: Ty::List(&Ty::Str), omitempty: true, optional: true, list_type: "atomic", embedded: "EphemeralContainerCommon", ..Field::NONE },
+Field { name: "args", go_name: "Args", go: "[]string>string", number: 4, ty: Ty::List(&Ty::Str), omitempty: true, optional: true, list_type: "atomic", embedded: "EphemeralContainerCommon", ..Field::NONE },
+Field { name: "workingDir", go_name: "WorkingDir", go: "string", number: 5, ty: Ty::Str, omitempty: true, optional: true, embedded: "EphemeralContainerCommon", ..Field::NONE },
+Field { name: "ports", go_name: "Ports", go: "[]v1.ContainerPort>v1.ContainerPort", number: 6, ty: Ty::List(&Ty::Struct(&CONTAINER_PORT_INFO)), omitempty: true, optional: true, patch_strategy: "merge", patch_merge_key: "containerPort", list_type: "map", list_map_keys: &["containerPort", "protocol"], embedded: "EphemeralContainerCommon", ..Field::NONE },
+Field { name: "envFrom", go_name: "EnvFrom", go: "[]v1.EnvFromSource>v1.EnvFromSource", number: 19, ty: Ty::List(&Ty::Struct(&ENV_FROM_SOURCE_INFO)), omitempty: true, optional: true, list_type: "atomic", embedded: "EphemeralContainerCommon", ..Field::NONE },
+Field { name: "env", go_name: "Env", go: "[]v1.EnvVar>v1.EnvVar", number: 7, ty: Ty::List(&Ty::Struct(&ENV_VAR_INFO)), omitempty: true, optional: true, patch_strategy: "merge", patch_merge_key: "name", list_type: "map", list_map_keys: &["name"], embedded: "EphemeralContainerCommon", ..Field::NONE },
+Field { name: "resources", go_name: "Resources", go: "v1.ResourceRequirements", number: 8, ty: Ty::Struct(&RESOURCE_REQUIREMENTS_INFO), omitempty: true, optional: true, embedded: "EphemeralContainerCommon", ..Field::NONE },
+Field { name: "resizePolicy", go_name: "ResizePolicy", go: "[]v1.ContainerResizePolicy>v1.ContainerResizePolicy", number: 23, ty: Ty::List(&Ty::Struct(&CONTAINER_RESIZE_POLICY_INFO)), omitempty: true, optional: true, list_type: "atomic", embedded: "EphemeralContainerCommon", ..Field::NONE },
+Field { name: "restartPolicy", go_name: "RestartPolicy", go: "v1.ContainerRestartPolicy", number: 24, ty: Ty::Str, pointer: true, omitempty: true, optional: true, embedded: "EphemeralContainerCommon", ..Field::NONE },
+Field { name: "restartPolicyRules", go_name: "RestartPolicyRules", go: "[]v1.ContainerRestartRule>v1.ContainerRestartRule", number: 25, ty: Ty::List(&Ty::Struct(&CONTAINER_RESTART_RULE_INFO)), omitempty: true, optional: true, list_type: "atomic", embedded: "EphemeralContainerCommon", ..Field::NONE },
+Field { name: "volumeMounts", go_name: "VolumeMounts", go: "[]v1.VolumeMount>v1.VolumeMount", number: 9, ty: Ty::List(&Ty::Struct(&VOLUME_MOUNT_INFO)), omitempty: true, optional: true, patch_strategy: "merge", patch_merge_key: "mountPath", list_type: "map", list_map_keys: &["mountPath"], embedded: "EphemeralContainerCommon", ..Field::NONE },
+Field { name: "volumeDevices", go_name: "VolumeDevices", go: "[]v1.VolumeDevice>v1.VolumeDevice", number: 21, ty: Ty::List(&Ty::Struct(&VOLUME_DEVICE_INFO)), omitempty: true, optional: true, patch_strategy: "merge", patch_merge_key: "devicePath", list_type: "map", list_map_keys: &["devicePath"], embedded: "EphemeralContainerCommon", ..Field::NONE },
+Field { name: "livenessProbe", go_name: "LivenessProbe", go: "v1.Probe", number: 10, ty: Ty::Struct(&PROBE_INFO), pointer: true, omitempty: true, optional: true, embedded: "EphemeralContainerCommon", ..Field::NONE },
+Field { name: "readinessProbe", go_name: "ReadinessProbe", go: "v1.Probe", number: 11, ty: Ty::Struct(&PROBE_INFO), pointer: true, omitempty: true, optional: true, embedded: "EphemeralContainerCommon", ..Field::NONE },
+Field { name: "startupProbe", go_name: "StartupProbe", go: "v1.Probe", number: 22, ty: Ty::Struct(&PROBE_INFO), pointer: true, omitempty: true, optional: true, embedded: "EphemeralContainerCommon", ..Field::NONE },
+Field { name: "lifecycle", go_name: "Lifecycle", go: "v1.Lifecycle", number: 12, ty: Ty::Struct(&LIFECYCLE_INFO), pointer: true, omitempty: true, optional: true, embedded: "EphemeralContainerCommon", ..Field::NONE },
+Field { name: "terminationMessagePath", go_name: "TerminationMessagePath", go: "string", number: 13, ty: Ty::Str, omitempty: true, optional: true, embedded: "EphemeralContainerCommon", ..Field::NONE },
+Field { name: "terminationMessagePolicy", go_name: "TerminationMessagePolicy", go: "v1.TerminationMessagePolicy", number: 20, ty: Ty::Str, omitempty: true, optional: true, values: &["FallbackToLogsOnError", "File"], embedded: "EphemeralContainerCommon", ..Field::NONE },
+Field { name: "imagePullPolicy", go_name: "ImagePullPolicy", go: "v1.PullPolicy", number: 14, ty: Ty::Str, omitempty: true, optional: true, values: &["Always", "IfNotPresent", "Never"], embedded: "EphemeralContainerCommon", ..Field::NONE },
+Field { name: "securityContext", go_name: "SecurityContext", go: "v1.SecurityContext", number: 15, ty: Ty::Struct(&SECURITY_CONTEXT_INFO), pointer: true, omitempty: true, optional: true, embedded: "EphemeralContainerCommon", ..Field::NONE },
+Field { name: "stdin", go_name: "Stdin", go: "bool", number: 16, ty: Ty::Bool, omitempty: true, optional: true, embedded: "EphemeralContainerCommon", ..Field::NONE },
+Field { name: "stdinOnce", go_name: "StdinOnce", go: "bool", number: 17, ty: Ty::Bool, omitempty: true, optional: true, embedded: "EphemeralContainerCommon", ..Field::NONE },
+Field { name: "tty", go_name: "TTY", go: "bool", number: 18, ty: Ty::Bool, omitempty: true, optional: true, embedded: "EphemeralContainerCommon", ..Field::NONE },
 Field { name: "targetContainerName", go_name: "TargetContainerName", go: "string", number: 2, ty: Ty::Str, omitempty: true, optional: true, ..Field::NONE },
 ] };
 impl Struct for EphemeralContainer {
@@ -14023,7 +14023,7 @@ pub struct Secret {
 pub static SECRET_INFO: TypeInfo = TypeInfo { name: "Secret", model: "io.k8s.api.core.v1.Secret", go: "v1.Secret", group: "", version: "v1", atomic: false, type_meta: Some("\"kind\":\"Secret\",\"apiVersion\":\"v1\""), proto: true, fields: &[
 Field { name: "metadata", go_name: "ObjectMeta", go: "v1.ObjectMeta", number: 1, ty: Ty::Struct(&meta::v1::OBJECT_META_INFO), omitempty: true, optional: true, ..Field::NONE },
 Field { name: "immutable", go_name: "Immutable", go: "bool", number: 5, ty: Ty::Bool, pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "data", go_name: "Data", go: "map[string][]byte>[]byte", number: 2, ty: Ty::Map(&Ty::Bytes), omitempty: true, optional: true, ..Field::NONE },
+Field { name: "data", go_name: "Data", go: "map[string][]uint8>[]uint8", number: 2, ty: Ty::Map(&Ty::Bytes), omitempty: true, optional: true, ..Field::NONE },
 Field { name: "stringData", go_name: "StringData", go: "map[string]string>string", number: 4, ty: Ty::Map(&Ty::Str), omitempty: true, optional: true, ..Field::NONE },
 Field { name: "type", go_name: "Type", go: "v1.SecretType", number: 3, ty: Ty::Str, omitempty: true, optional: true, ..Field::NONE },
 ] };
@@ -14166,7 +14166,7 @@ pub static CONFIG_MAP_INFO: TypeInfo = TypeInfo { name: "ConfigMap", model: "io.
 Field { name: "metadata", go_name: "ObjectMeta", go: "v1.ObjectMeta", number: 1, ty: Ty::Struct(&meta::v1::OBJECT_META_INFO), omitempty: true, optional: true, ..Field::NONE },
 Field { name: "immutable", go_name: "Immutable", go: "bool", number: 4, ty: Ty::Bool, pointer: true, omitempty: true, optional: true, ..Field::NONE },
 Field { name: "data", go_name: "Data", go: "map[string]string>string", number: 2, ty: Ty::Map(&Ty::Str), omitempty: true, optional: true, ..Field::NONE },
-Field { name: "binaryData", go_name: "BinaryData", go: "map[string][]byte>[]byte", number: 3, ty: Ty::Map(&Ty::Bytes), omitempty: true, optional: true, ..Field::NONE },
+Field { name: "binaryData", go_name: "BinaryData", go: "map[string][]uint8>[]uint8", number: 3, ty: Ty::Map(&Ty::Bytes), omitempty: true, optional: true, ..Field::NONE },
 ] };
 impl Struct for ConfigMap {
     const INFO: &'static TypeInfo = &CONFIG_MAP_INFO;
@@ -14843,7 +14843,7 @@ pub struct RangeAllocation {
 pub static RANGE_ALLOCATION_INFO: TypeInfo = TypeInfo { name: "RangeAllocation", model: "io.k8s.api.core.v1.RangeAllocation", go: "v1.RangeAllocation", group: "", version: "v1", atomic: false, type_meta: Some("\"kind\":\"RangeAllocation\",\"apiVersion\":\"v1\""), proto: true, fields: &[
 Field { name: "metadata", go_name: "ObjectMeta", go: "v1.ObjectMeta", number: 1, ty: Ty::Struct(&meta::v1::OBJECT_META_INFO), omitempty: true, optional: true, ..Field::NONE },
 Field { name: "range", go_name: "Range", go: "string", number: 2, ty: Ty::Str, ..Field::NONE },
-Field { name: "data", go_name: "Data", go: "[]byte", number: 3, ty: Ty::Bytes, ..Field::NONE },
+Field { name: "data", go_name: "Data", go: "[]uint8", number: 3, ty: Ty::Bytes, ..Field::NONE },
 ] };
 impl Struct for RangeAllocation {
     const INFO: &'static TypeInfo = &RANGE_ALLOCATION_INFO;

@@ -843,7 +843,7 @@ pub struct IngressRule {
 #[rustfmt::skip]
 pub static INGRESS_RULE_INFO: TypeInfo = TypeInfo { name: "IngressRule", model: "io.k8s.api.networking.v1.IngressRule", go: "v1.IngressRule", group: "networking.k8s.io", version: "v1", atomic: false, type_meta: None, proto: true, fields: &[
 Field { name: "host", go_name: "Host", go: "string", number: 1, ty: Ty::Str, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "http", go_name: "HTTP", go: "v1.HTTPIngressRuleValue", number: 1, ty: Ty::Struct(&HTTP_INGRESS_RULE_VALUE_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
+Field { name: "http", go_name: "HTTP", go: "v1.HTTPIngressRuleValue", number: 1, ty: Ty::Struct(&HTTP_INGRESS_RULE_VALUE_INFO), pointer: true, omitempty: true, optional: true, embedded: "IngressRuleValue", ..Field::NONE },
 ] };
 impl Struct for IngressRule {
     const INFO: &'static TypeInfo = &INGRESS_RULE_INFO;

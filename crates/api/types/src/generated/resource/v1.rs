@@ -1363,7 +1363,7 @@ pub struct DeviceClaimConfiguration {
 #[rustfmt::skip]
 pub static DEVICE_CLAIM_CONFIGURATION_INFO: TypeInfo = TypeInfo { name: "DeviceClaimConfiguration", model: "io.k8s.api.resource.v1.DeviceClaimConfiguration", go: "v1.DeviceClaimConfiguration", group: "resource.k8s.io", version: "v1", atomic: false, type_meta: None, proto: true, fields: &[
 Field { name: "requests", go_name: "Requests", go: "[]string>string", number: 1, ty: Ty::List(&Ty::Str), omitempty: true, optional: true, list_type: "atomic", ..Field::NONE },
-Field { name: "opaque", go_name: "Opaque", go: "v1.OpaqueDeviceConfiguration", number: 1, ty: Ty::Struct(&OPAQUE_DEVICE_CONFIGURATION_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
+Field { name: "opaque", go_name: "Opaque", go: "v1.OpaqueDeviceConfiguration", number: 1, ty: Ty::Struct(&OPAQUE_DEVICE_CONFIGURATION_INFO), pointer: true, omitempty: true, optional: true, embedded: "DeviceConfiguration", ..Field::NONE },
 ] };
 impl Struct for DeviceClaimConfiguration {
     const INFO: &'static TypeInfo = &DEVICE_CLAIM_CONFIGURATION_INFO;
@@ -1859,7 +1859,7 @@ pub struct DeviceAllocationConfiguration {
 pub static DEVICE_ALLOCATION_CONFIGURATION_INFO: TypeInfo = TypeInfo { name: "DeviceAllocationConfiguration", model: "io.k8s.api.resource.v1.DeviceAllocationConfiguration", go: "v1.DeviceAllocationConfiguration", group: "resource.k8s.io", version: "v1", atomic: false, type_meta: None, proto: true, fields: &[
 Field { name: "source", go_name: "Source", go: "v1.AllocationConfigSource", number: 1, ty: Ty::Str, required: true, values: &["FromClaim", "FromClass"], ..Field::NONE },
 Field { name: "requests", go_name: "Requests", go: "[]string>string", number: 2, ty: Ty::List(&Ty::Str), omitempty: true, optional: true, list_type: "atomic", ..Field::NONE },
-Field { name: "opaque", go_name: "Opaque", go: "v1.OpaqueDeviceConfiguration", number: 1, ty: Ty::Struct(&OPAQUE_DEVICE_CONFIGURATION_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
+Field { name: "opaque", go_name: "Opaque", go: "v1.OpaqueDeviceConfiguration", number: 1, ty: Ty::Struct(&OPAQUE_DEVICE_CONFIGURATION_INFO), pointer: true, omitempty: true, optional: true, embedded: "DeviceConfiguration", ..Field::NONE },
 ] };
 impl Struct for DeviceAllocationConfiguration {
     const INFO: &'static TypeInfo = &DEVICE_ALLOCATION_CONFIGURATION_INFO;
@@ -2087,7 +2087,7 @@ pub struct DeviceClassConfiguration {
 }
 #[rustfmt::skip]
 pub static DEVICE_CLASS_CONFIGURATION_INFO: TypeInfo = TypeInfo { name: "DeviceClassConfiguration", model: "io.k8s.api.resource.v1.DeviceClassConfiguration", go: "v1.DeviceClassConfiguration", group: "resource.k8s.io", version: "v1", atomic: false, type_meta: None, proto: true, fields: &[
-Field { name: "opaque", go_name: "Opaque", go: "v1.OpaqueDeviceConfiguration", number: 1, ty: Ty::Struct(&OPAQUE_DEVICE_CONFIGURATION_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
+Field { name: "opaque", go_name: "Opaque", go: "v1.OpaqueDeviceConfiguration", number: 1, ty: Ty::Struct(&OPAQUE_DEVICE_CONFIGURATION_INFO), pointer: true, omitempty: true, optional: true, embedded: "DeviceConfiguration", ..Field::NONE },
 ] };
 impl Struct for DeviceClassConfiguration {
     const INFO: &'static TypeInfo = &DEVICE_CLASS_CONFIGURATION_INFO;
