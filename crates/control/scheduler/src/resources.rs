@@ -94,10 +94,10 @@ pub fn pod_requests(pod: &Pod) -> Resources {
 /// without requests still spread over nodes. Where the pod as a whole has requests, only a resource of which nothing
 /// at all is asked is counted so.
 pub fn pod_requests_nonzero(pod: &Pod, requests: &Resources) -> Resources {
-    let pod_level = pod.spec.resources.as_ref().is_some_and(|level| !level.requests.is_empty());
+    let given = pod.spec.resources.as_ref().is_some_and(|level| !pod_level(&level.requests).is_empty());
     let unset = Unset {
-        cpu_milli: if pod_level && requests.cpu_milli != 0 { 0 } else { CPU_UNSET_MILLI },
-        memory_bytes: if pod_level && requests.memory_bytes != 0 { 0 } else { MEMORY_UNSET_BYTES },
+        cpu_milli: if given && requests.cpu_milli != 0 { 0 } else { CPU_UNSET_MILLI },
+        memory_bytes: if given && requests.memory_bytes != 0 { 0 } else { MEMORY_UNSET_BYTES },
     };
     self::requests(pod, unset, true)
 }
@@ -110,7 +110,7 @@ pub fn pod_requests_scored(pod: &Pod) -> Resources {
 
 /// What the pod's spec asks for, whatever is granted at the moment.
 pub fn pod_requests_of_spec(pod: &Pod) -> Resources {
-    let level = pod.spec.resources.as_ref().map(|level| &level.requests);
+    let level = pod.spec.resources.as_ref().map(|level| pod_level(&level.requests));
     let mut total = total(pod, |one| Resources::from_list(&one.resources.requests), level);
     total.add(&Resources::from_list(&pod.spec.overhead));
     total
@@ -118,7 +118,7 @@ pub fn pod_requests_of_spec(pod: &Pod) -> Resources {
 
 /// The most that the pod's spec lets it use. Overhead counts where there is a limit.
 pub fn pod_limits_of_spec(pod: &Pod) -> Resources {
-    let level = pod.spec.resources.as_ref().map(|level| &level.limits);
+    let level = pod.spec.resources.as_ref().map(|level| pod_level(&level.limits));
     let mut total = total(pod, |one| Resources::from_list(&one.resources.limits), level);
     let mut overhead = Resources::from_list(&pod.spec.overhead);
     let limited = |limit: i64, overhead: i64| if limit == 0 { 0 } else { overhead };
@@ -130,15 +130,51 @@ pub fn pod_limits_of_spec(pod: &Pod) -> Resources {
     total
 }
 
+/// Amounts that a pod as a whole is given, each as it stands there (KEP-2837): CPU, memory and huge pages can be.
+type PodLevel = Vec<(Str, i64)>;
+
+fn pod_level(list: &Map<Quantity>) -> PodLevel {
+    let counts = |name: &str| name == "cpu" || name == "memory" || name.starts_with("hugepages-");
+    let amount = |name: &str, quantity: &Quantity| match name {
+        "cpu" => quantity.milli_value(),
+        _ => quantity.value(),
+    };
+    list.iter()
+        .filter(|(name, _)| counts(name))
+        .map(|(name, one)| (name.clone(), amount(name, one)))
+        .collect()
+}
+
+/// What the pod as a whole is counted with: what it asks for, and what it holds or was granted while a resize in place is
+/// under way.
+fn pod_level_now(pod: &Pod) -> Option<PodLevel> {
+    let mut given = pod_level(&pod.spec.resources.as_ref()?.requests);
+    let Some(actual) = &pod.status.resources else { return Some(given) };
+    let infeasible = resize_infeasible(pod);
+    let states = [pod_level(&actual.requests), pod_level(&pod.status.allocated_resources)];
+    for (name, amount) in &mut given {
+        let others = states.iter().filter_map(|state| state.iter().find(|(other, _)| other == name));
+        let held = others.map(|(_, amount)| *amount).max().unwrap_or(0);
+        *amount = if infeasible { held } else { held.max(*amount) };
+    }
+    Some(given)
+}
+
 /// What one container is counted with: its requests, and what it holds or was granted while a resize in place is under
-/// way (KEP-1287). A resize that the node called infeasible does not count.
+/// way (KEP-1287). A resize that the node called infeasible does not count. An init container that ends before the next
+/// one starts is never resized.
 fn container(pod: &Pod, container: &Container, unset: Unset) -> Resources {
     let mut asked = Resources::from_list(&container.resources.requests);
     let mut has_cpu = container.resources.requests.contains_key("cpu");
     let mut has_memory = container.resources.requests.contains_key("memory");
     let statuses = pod.status.container_statuses.iter().chain(pod.status.init_container_statuses.iter());
     let status = statuses.into_iter().find(|status| status.name == container.name);
+    let brief = || {
+        let init = pod.spec.init_containers.iter().any(|one| one.name == container.name);
+        init && !is_sidecar(container)
+    };
     if let Some(status) = status
+        && !brief()
         && let Some(actual) = &status.resources
     {
         if resize_infeasible(pod) {
@@ -161,14 +197,12 @@ fn container(pod: &Pod, container: &Container, unset: Unset) -> Resources {
 }
 
 fn resize_infeasible(pod: &Pod) -> bool {
-    pod.status
-        .conditions
-        .iter()
-        .any(|condition| condition.type_ == "PodResizePending" && condition.reason == "Infeasible")
+    let pending = pod.status.conditions.iter().find(|condition| condition.type_ == "PodResizePending");
+    pending.is_some_and(|condition| condition.reason == "Infeasible")
 }
 
-fn requests(pod: &Pod, unset: Unset, pod_level: bool) -> Resources {
-    let level = pod.spec.resources.as_ref().filter(|_| pod_level).map(|level| &level.requests);
+fn requests(pod: &Pod, unset: Unset, whole: bool) -> Resources {
+    let level = if whole { pod_level_now(pod) } else { None };
     let mut total = total(pod, |one| container(pod, one, unset), level);
     if !pod.spec.overhead.is_empty() {
         total.add(&Resources::from_list(&pod.spec.overhead));
@@ -177,7 +211,7 @@ fn requests(pod: &Pod, unset: Unset, pod_level: bool) -> Resources {
 }
 
 /// The sum over the containers, of which each counts as `each` says; what the pod as a whole is given replaces it.
-fn total(pod: &Pod, each: impl Fn(&Container) -> Resources, level: Option<&Map<Quantity>>) -> Resources {
+fn total(pod: &Pod, each: impl Fn(&Container) -> Resources, level: Option<PodLevel>) -> Resources {
     let mut running = Resources::default();
     for one in pod.spec.containers.iter() {
         running.add(&each(one));
@@ -196,19 +230,14 @@ fn total(pod: &Pod, each: impl Fn(&Container) -> Resources, level: Option<&Map<Q
     }
     running.add(&sidecars);
     running.raise(&peak);
-    if let Some(level) = level {
-        let given = Resources::from_list(level);
-        if level.contains_key("cpu") {
-            running.cpu_milli = given.cpu_milli;
-        }
-        if level.contains_key("memory") {
-            running.memory_bytes = given.memory_bytes;
-        }
-        for (name, amount) in given.scalars {
-            match running.scalars.binary_search_by(|(own, _)| own.cmp(&name)) {
+    for (name, amount) in level.into_iter().flatten() {
+        match name.as_str() {
+            "cpu" => running.cpu_milli = amount,
+            "memory" => running.memory_bytes = amount,
+            _ => match running.scalars.binary_search_by(|(own, _)| own.cmp(&name)) {
                 Ok(at) => running.scalars[at].1 = amount,
                 Err(at) => running.scalars.insert(at, (name, amount)),
-            }
+            },
         }
     }
     running
@@ -247,5 +276,36 @@ mod tests {
             r#"{"spec":{"resources":{"requests":{"cpu":"1"}},"containers":[{"name":"a","resources":{"requests":{"cpu":"100m","memory":"5","x.io/y":"2"}}}]}}"#,
         ));
         assert_eq!((asked.cpu_milli, asked.memory_bytes, asked.scalar("x.io/y")), (1000, 5, 2));
+    }
+
+    #[test]
+    fn a_resize_counts_with_what_is_held_or_granted() {
+        let of = |spec: &str, status: &str| {
+            let asked = pod_requests(&pod(&format!(r#"{{"spec":{spec},"status":{status}}}"#)));
+            asked.cpu_milli
+        };
+        let containers = r#"{"containers":[{"name":"a","resources":{"requests":{"cpu":"1"}}}]}"#;
+        let held = r#""containerStatuses":[{"name":"a","resources":{"requests":{"cpu":"2"}}}]"#;
+        assert_eq!(of(containers, &format!("{{{held}}}")), 2000);
+        let bigger = r#"{"containers":[{"name":"a","resources":{"requests":{"cpu":"5"}}}]}"#;
+        let refused = r#""conditions":[{"type":"PodResizePending","status":"True","reason":"Infeasible"}]"#;
+        assert_eq!(of(bigger, &format!("{{{held}}}")), 5000);
+        assert_eq!(of(bigger, &format!("{{{held},{refused}}}")), 2000);
+        // An init container that has to end is never resized; a sidecar is.
+        let init = |policy: &str| {
+            format!(
+                r#"{{"initContainers":[{{"name":"a"{policy},"resources":{{"requests":{{"cpu":"1"}}}}}}]}}"#
+            )
+        };
+        let held = r#"{"initContainerStatuses":[{"name":"a","resources":{"requests":{"cpu":"2"}}}]}"#;
+        assert_eq!(of(&init(""), held), 1000);
+        assert_eq!(of(&init(r#","restartPolicy":"Always""#), held), 2000);
+        // The same for the pod as a whole.
+        let whole = r#"{"resources":{"requests":{"cpu":"1"}},"containers":[{"name":"a"}]}"#;
+        let held = r#""resources":{"requests":{"cpu":"2"}},"allocatedResources":{"cpu":"3"}"#;
+        assert_eq!(of(whole, &format!("{{{held}}}")), 3000);
+        assert_eq!(of(whole, r#"{"allocatedResources":{"cpu":"3"}}"#), 1000);
+        let smaller = r#""resources":{"requests":{"cpu":"500m"}}"#;
+        assert_eq!(of(whole, &format!("{{{smaller},{refused}}}")), 500);
     }
 }

@@ -319,7 +319,9 @@ impl DynamicResources {
     pub fn post_filter(&self, cx: &Cx<'_>, failure: &Failure) -> (&'static str, Option<Remedy>) {
         let (pod, cluster) = (cx.object(), cx.cluster());
         let concerned = extended::concerns(cx.pod, cluster);
-        if pod.spec.resource_claims.is_empty() && !concerned {
+        // A pod that was refused before its claims were looked at has none to give back, either.
+        let refused = failure.pre_filter.is_some();
+        if refused || pod.spec.resource_claims.is_empty() && !concerned {
             return ("no new claims to deallocate", None);
         }
         let elsewhere: Vec<u32> = failure

@@ -12,7 +12,12 @@ const BYTES_MIN: i64 = 23 * MIB;
 /// More than this a container makes no difference.
 const BYTES_MAX_PER_CONTAINER: i64 = 1000 * MIB;
 
-struct Locality(Vec<Str>);
+/// Names of the pod's images, and how many of them containers run: images that are mounted as volumes add to what a node has
+/// to offer, not to what is expected of it.
+struct Locality {
+    names: Vec<Str>,
+    containers: i64,
+}
 
 /// An image name with its tag: without one it is `latest`.
 fn normalized(name: &str) -> Str {
@@ -26,13 +31,13 @@ impl Score for Locality {
         let Some(node) = cx.row(node).node() else { return 0 };
         let total = cx.snapshot.count() as f64;
         let bytes: i64 = self
-            .0
+            .names
             .iter()
             .filter(|name| node.status.images.iter().any(|image| image.names.contains(name)))
             .filter_map(|name| cx.snapshot.image(name))
             .map(|(bytes, nodes)| (bytes as f64 * (f64::from(nodes) / total)) as i64)
             .sum();
-        let max = BYTES_MAX_PER_CONTAINER * self.0.len().max(1) as i64;
+        let max = BYTES_MAX_PER_CONTAINER * self.containers.max(1);
         SCORE_MAX * (bytes.clamp(BYTES_MIN, max) - BYTES_MIN) / (max - BYTES_MIN)
     }
 
@@ -48,9 +53,12 @@ impl Plugin for ImageLocality {
 
     fn scorer(&self, cx: &Cx<'_>) -> Option<Box<dyn Score>> {
         let spec = &cx.object().spec;
-        let containers = spec.init_containers.iter().chain(spec.containers.iter()).map(|one| &one.image);
-        let volumes = spec.volumes.iter().filter_map(|volume| Some(&volume.image.as_ref()?.reference));
-        Some(Box::new(Locality(containers.chain(volumes).map(|image| normalized(image)).collect())))
+        let containers = spec.init_containers.iter().chain(spec.containers.iter());
+        let mut names: Vec<Str> = containers.map(|one| normalized(&one.image)).collect();
+        let containers = names.len() as i64;
+        let volumes = spec.volumes.iter().filter_map(|volume| volume.image.as_ref());
+        names.extend(volumes.map(|image| normalized(&image.reference)));
+        Some(Box::new(Locality { names, containers }))
     }
 
     fn may_help(&self, _: ClusterEvent) -> bool {

@@ -17,14 +17,15 @@ pub struct NodeVolumeLimits;
 /// Its name.
 pub const NAME: &str = "NodeVolumeLimits";
 
-/// The driver and handle of the volume that a claim has or will get.
+/// The driver and handle of the volume that a claim has or will get. While the volume is not known, the claim's class says
+/// whose it will be.
 fn volume_of(cluster: &Cluster, claim: &PersistentVolumeClaim) -> Option<(Str, Str)> {
-    if claim.spec.volume_name.is_empty() {
+    let Some(volume) = cluster.volumes.get(&claim.spec.volume_name) else {
         let class = cluster.storage_classes.get(class_of(claim))?;
         let handle = format!("{}/{}", claim.metadata.namespace, claim.metadata.name);
         return Some((class.provisioner.clone(), handle.into()));
-    }
-    let csi = cluster.volumes.get(&claim.spec.volume_name)?.spec.csi.as_ref()?;
+    };
+    let csi = volume.spec.csi.as_ref()?;
     Some((csi.driver.clone(), csi.volume_handle.clone()))
 }
 
