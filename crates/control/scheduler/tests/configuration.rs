@@ -74,7 +74,7 @@ fn bad_configurations_are_refused_with_every_finding() {
         ),
         (
             "profiles:\n- schedulerName: a\n- schedulerName: a\n",
-            "profiles[1].schedulerName: Duplicate value: profiles[0].schedulerName",
+            "profiles[1].schedulerName: Duplicate value: {}",
         ),
         (
             "profiles: [{schedulerName: a, plugins: {filter: {enabled: [{name: Nonsense}]}}}]\n",
@@ -106,7 +106,7 @@ fn bad_configurations_are_refused_with_every_finding() {
         ),
         (
             "profiles: [{schedulerName: a}, {schedulerName: b, plugins: {queueSort: {enabled: [{name: PrioritySort}]}}}]\n",
-            "profiles[1].plugins.queueSort: Invalid value: config.PluginSet{Enabled:[]config.Plugin{config.Plugin{Name:\"PrioritySort\", Weight:0}}, Disabled:[]config.Plugin(nil)}: must be the same for all profiles",
+            "profiles[1].plugins.queueSort: Invalid value: {\"Enabled\":[{\"Name\":\"PrioritySort\",\"Weight\":0}],\"Disabled\":null}: must be the same for all profiles",
         ),
         (
             "profiles: [{schedulerName: a, pluginConfig: [{name: InterPodAffinity, args: {hardPodAffinityWeight: 101}}]}]\n",
@@ -130,11 +130,11 @@ fn bad_configurations_are_refused_with_every_finding() {
         ),
         (
             "profiles: [{schedulerName: a, pluginConfig: [{name: VolumeBinding, args: {shape: [{utilization: 1, score: 2}]}}]}]\n",
-            "profiles[0].pluginConfig[0].args.shape: Invalid value: []config.UtilizationShapePoint{config.UtilizationShapePoint{Utilization:1, Score:2}}: unexpected field `shape`, remove it or turn on the feature gate StorageCapacityScoring",
+            "profiles[0].pluginConfig[0].args.shape: Invalid value: [{\"Utilization\":1,\"Score\":2}]: unexpected field `shape`, remove it or turn on the feature gate StorageCapacityScoring",
         ),
         (
             "profiles: [{schedulerName: a, pluginConfig: [{name: DynamicResources, args: {filterTimeout: -1s, bindingTimeout: 500ms}}]}]\n",
-            "[profiles[0].pluginConfig[0].args.filterTimeout: Invalid value: -1s: must be zero or positive, profiles[0].pluginConfig[0].args.bindingTimeout: Invalid value: 500ms: must be at least 1 second]",
+            "[profiles[0].pluginConfig[0].args.filterTimeout: Invalid value: \"-1s\": must be zero or positive, profiles[0].pluginConfig[0].args.bindingTimeout: Invalid value: \"500ms\": must be at least 1 second]",
         ),
         (
             "profiles: [{schedulerName: a, pluginConfig: [{name: PodTopologySpread, args: {defaultConstraints: [{maxSkew: 1, topologyKey: k, whenUnsatisfiable: DoNotSchedule}]}}]}]\n",
@@ -170,7 +170,7 @@ fn bad_configurations_are_refused_with_every_finding() {
         ),
         (
             "leaderElection: {leaseDuration: 5s, resourceLock: endpoints}\n",
-            "[leaderElection.leaseDuration: Invalid value: 10s: must be greater than `RenewDeadline`, leaderElection.resourceLock: Invalid value: \"endpoints\": resourceLock value must be \"leases\"]",
+            "[leaderElection.leaseDuration: Invalid value: \"10s\": must be greater than `RenewDeadline`, leaderElection.resourceLock: Invalid value: \"endpoints\": resourceLock value must be \"leases\"]",
         ),
         (
             "clientConnection: {burst: -1}\n",
@@ -181,6 +181,70 @@ fn bad_configurations_are_refused_with_every_finding() {
     }
     assert!(parse("kind: Pod\napiVersion: v1\n").is_err());
     assert!(parse("").is_err() && parse("[1, 2").is_err() && parse("7").is_err());
+}
+
+/// One plugin's arguments in a profile of their own.
+fn arguments(plugin: &str, args: &str) -> String {
+    error(&format!("profiles: [{{schedulerName: a, pluginConfig: [{{name: {plugin}, args: {args}}}]}}]\n"))
+}
+
+#[test]
+fn what_cannot_be_decoded_is_named_as_upstream_names_it() {
+    let head = |line: &str| parse(line).unwrap_err().to_string();
+    assert_eq!(head(""), "Object 'Kind' is missing in ''");
+    assert_eq!(head("kind: Foo\n"), "Object 'apiVersion' is missing in 'kind: Foo\n'");
+    let version = "apiVersion: kubescheduler.config.k8s.io/v1\n";
+    assert_eq!(head(version), format!("Object 'Kind' is missing in '{version}'"));
+    assert_eq!(
+        head(&format!("{version}kind: NodeAffinityArgs\n")),
+        "couldn't decode as KubeSchedulerConfiguration, got kubescheduler.config.k8s.io/v1, Kind=NodeAffinityArgs: "
+    );
+    assert_eq!(head("a: b: c"), "yaml: mapping values are not allowed in this context");
+    assert_eq!(head("a:\n\t- b"), "yaml: line 2: found character that cannot start any token");
+    let scheme = r#"in scheme "pkg/scheduler/apis/config/scheme/scheme.go:29""#;
+    let unmarshal = |rest: &str| format!("json: cannot unmarshal {rest}");
+    for (body, want) in [
+        ("parallelism: x\n", unmarshal("string into Go struct field KubeSchedulerConfiguration.parallelism of type int32")),
+        ("percentageOfNodesToScore: 5000000000\n", unmarshal("number 5000000000 into Go struct field KubeSchedulerConfiguration.percentageOfNodesToScore of type int32")),
+        ("profiles: x\n", unmarshal("string into Go struct field KubeSchedulerConfiguration.profiles of type []v1.KubeSchedulerProfile")),
+        ("profiles: [{schedulerName: 5}]\n", unmarshal("number into Go struct field KubeSchedulerProfile.profiles.schedulerName of type string")),
+        ("leaderElection: {leaseDuration: 5}\n", unmarshal("number into Go struct field LeaderElectionConfiguration.leaderElection.leaseDuration of type string")),
+        ("delayCacheUntilActive: maybe\n", unmarshal("string into Go struct field KubeSchedulerConfiguration.delayCacheUntilActive of type bool")),
+        ("parallelism: 1\nparallelism: 2\n", "strict decoding error: yaml: unmarshal errors:\n  line 4: key \"parallelism\" already set in map".into()),
+    ] {
+        assert_eq!(error(body), want, "{body}");
+    }
+    let nested = "decoding .profiles[0].pluginConfig[0]: ";
+    for (plugin, args, want) in [
+        ("NodeAffinity", "{foo: 1}", "strict decoding error: decoding args for plugin NodeAffinity: strict decoding error: unknown field \"foo\"".to_owned()),
+        ("NodeAffinity", "{kind: InterPodAffinityArgs}", "args for plugin NodeAffinity were not of type NodeAffinityArgs.kubescheduler.config.k8s.io, got InterPodAffinityArgs.kubescheduler.config.k8s.io".into()),
+        ("NodeAffinity", "{kind: FooArgs}", format!("decoding args for plugin NodeAffinity: no kind \"FooArgs\" is registered for version \"kubescheduler.config.k8s.io/v1\" {scheme}")),
+        ("InterPodAffinity", "{hardPodAffinityWeight: x}", format!("decoding args for plugin InterPodAffinity: {}", unmarshal("string into Go struct field InterPodAffinityArgs.hardPodAffinityWeight of type int32"))),
+        ("DynamicResources", "{bindingTimeout: x}", "decoding args for plugin DynamicResources: time: invalid duration \"x\"".into()),
+    ] {
+        let strict = if want.starts_with("strict") { "strict decoding error: " } else { "" };
+        assert_eq!(arguments(plugin, args), format!("{strict}{nested}{want}"), "{plugin} {args}");
+    }
+    // Plugins that are not ours say themselves what their arguments are; only the first document counts.
+    assert_eq!(arguments("Foo", "{a: b}"), "no error");
+    assert_eq!(error("parallelism: 4\n---\nfoo: bar\n"), "no error");
+}
+
+#[test]
+fn added_affinity_is_checked() {
+    let args = r#"{addedAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [
+        {key: a, operator: Foo, values: [x]}, {key: c, operator: In}, {key: d, operator: Gt, values: [x]}, {key: e, operator: Lt, values: ["-3"]}]}]}}}"#;
+    let path = "profiles[0].pluginConfig[0].args.addedAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions";
+    let found = arguments("NodeAffinity", &args.replace('\n', " "));
+    for want in [
+        r#"[0].operator: Unsupported value: "Foo": supported values: "In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt""#,
+        "[1].values: Invalid value: null: for 'in', 'notin' operators, values set can't be empty",
+        r#"[2].values[0]: Invalid value: "x": for 'Gt', 'Lt' operators, the value must be an integer"#,
+        r#"[3].values[0][e]: Invalid value: "-3": a valid label must be"#,
+    ] {
+        assert!(found.contains(&format!("{path}{want}")), "{want} in {found}");
+    }
+    assert_eq!(arguments("NodeAffinity", "{addedAffinity: {}}"), "no error");
 }
 
 /// What upstream's process answers at `/configz` without any configuration of its own; recorded beside the repository.

@@ -38,9 +38,10 @@ pub(super) const API_VERSION: &str = "kubescheduler.config.k8s.io/v1";
 /// # Errors
 /// What is wrong with it, all findings of the first stage that has any.
 pub fn parse(text: &str) -> Result<SchedulerConfig, ConfigError> {
-    let value: Value =
-        serde_norway::from_str(text).map_err(|error| ConfigError::Malformed(error.to_string()))?;
-    from_value(&value)
+    let document = schema::yaml::document(text.as_bytes()).map_err(ConfigError::Malformed)?;
+    let twice = document.duplicates;
+    let twice = (!twice.is_empty()).then(|| format!("yaml: unmarshal errors:\n  {}", twice.join("\n  ")));
+    read(&document.value, text, twice)
 }
 
 /// The same from a value.
@@ -48,18 +49,27 @@ pub fn parse(text: &str) -> Result<SchedulerConfig, ConfigError> {
 /// # Errors
 /// As [`parse`].
 pub fn from_value(value: &Value) -> Result<SchedulerConfig, ConfigError> {
-    let kind = value["kind"].as_str().unwrap_or_default();
-    let version = value["apiVersion"].as_str().unwrap_or_default();
-    if kind.is_empty() {
-        return Err(ConfigError::Malformed("Object 'Kind' is missing".into()));
+    read(value, &value.to_string(), None)
+}
+
+fn read(value: &Value, text: &str, twice: Option<String>) -> Result<SchedulerConfig, ConfigError> {
+    let given = |field: &str| value[field].as_str().unwrap_or_default();
+    let (kind, version) = (given("kind"), given("apiVersion"));
+    for (name, given) in [("Kind", kind), ("apiVersion", version)] {
+        if given.is_empty() {
+            return Err(ConfigError::Malformed(format!("Object '{name}' is missing in '{text}'")));
+        }
     }
-    if version != API_VERSION || kind != "KubeSchedulerConfiguration" {
-        let group_version = if version.is_empty() { "v1" } else { version };
+    if version != API_VERSION || !is_registered(kind) {
+        return Err(ConfigError::Malformed(unregistered(kind, version)));
+    }
+    if kind != KIND {
         return Err(ConfigError::Malformed(format!(
-            "no kind \"{kind}\" is registered for version \"{group_version}\" in scheme \"pkg/scheduler/apis/config/scheme/scheme.go\""
+            "couldn't decode as {KIND}, got {version}, Kind={kind}: "
         )));
     }
-    let mut reader = Reader { unknown: Vec::new(), wrong: None };
+    let mut reader = Reader::new(KIND);
+    reader.unknown.extend(twice);
     let mut config = reader.config(value);
     config.given = std::sync::Arc::new(value.clone());
     if let Some(wrong) = reader.wrong {
@@ -78,19 +88,86 @@ pub fn from_value(value: &Value) -> Result<SchedulerConfig, ConfigError> {
     }
 }
 
+/// The document's kind.
+const KIND: &str = "KubeSchedulerConfiguration";
+
+/// Whether the group has a kind of this name.
+fn is_registered(kind: &str) -> bool {
+    kind == KIND || kind.strip_suffix("Args").is_some_and(|plugin| fields_of(plugin).is_some())
+}
+
+/// What is said of a kind that the group does not have.
+fn unregistered(kind: &str, version: &str) -> String {
+    format!(
+        "no kind \"{kind}\" is registered for version \"{version}\" in scheme \"pkg/scheduler/apis/config/scheme/scheme.go:29\""
+    )
+}
+
+/// The fields of a plugin's arguments; `None` for a plugin that takes none.
+fn fields_of(plugin: &str) -> Option<&'static [&'static str]> {
+    Some(match plugin {
+        "DefaultPreemption" => &["minCandidateNodesPercentage", "minCandidateNodesAbsolute"],
+        "InterPodAffinity" => &["hardPodAffinityWeight", "ignorePreferredTermsOfExistingPods"],
+        "NodeAffinity" => &["addedAffinity"],
+        "NodeResourcesBalancedAllocation" => &["resources"],
+        "NodeResourcesFit" => &["ignoredResources", "ignoredResourceGroups", "scoringStrategy"],
+        "PodTopologySpread" => &["defaultConstraints", "defaultingType"],
+        "VolumeBinding" => &["bindTimeoutSeconds", "shape"],
+        "DynamicResources" => &["filterTimeout", "bindingTimeout"],
+        _ => return None,
+    })
+}
+
+/// The Go type of the object at a path, or of each object of the list there.
+fn go_type(path: &str) -> &'static str {
+    match path {
+        "leaderElection" => "v1alpha1.LeaderElectionConfiguration",
+        "clientConnection" => "v1alpha1.ClientConnectionConfiguration",
+        "profiles" => "v1.KubeSchedulerProfile",
+        "profiles.plugins" => "v1.Plugins",
+        "profiles.pluginConfig" => "v1.PluginConfig",
+        "extenders" => "v1.Extender",
+        "extenders.tlsConfig" => "v1.ExtenderTLSConfig",
+        "extenders.managedResources" => "v1.ExtenderManagedResource",
+        "scoringStrategy" => "v1.ScoringStrategy",
+        "resources" | "scoringStrategy.resources" => "v1.ResourceSpec",
+        path if path.ends_with("abled") => "v1.Plugin",
+        path if path.starts_with("profiles.plugins.") => "v1.PluginSet",
+        _ => "",
+    }
+}
+
+/// A path without the places in lists: `profiles[0].plugins` is `profiles.plugins`.
+fn without_places(path: &str) -> String {
+    let mut depth = 0;
+    let mut keep = |letter: &char| {
+        depth += i32::from(*letter == '[');
+        let keep = depth == 0;
+        depth -= i32::from(*letter == ']');
+        keep
+    };
+    path.chars().filter(|letter| keep(letter)).collect()
+}
+
 struct Reader {
+    /// The kind of what is read.
+    kind: String,
     unknown: Vec<String>,
     wrong: Option<String>,
 }
 
 impl Reader {
+    fn new(kind: &str) -> Self {
+        Reader { kind: kind.into(), unknown: Vec::new(), wrong: None }
+    }
+
     /// The fields of an object, those not in `known` noted.
     fn object<'a>(&mut self, value: &'a Value, path: &str, known: &[&str]) -> Option<&'a Map<String, Value>> {
         if value.is_null() {
             return None;
         }
         let Some(object) = value.as_object() else {
-            self.type_error(value, path, "object");
+            self.type_error(value, path, go_type(&without_places(path)));
             return None;
         };
         for key in object.keys().filter(|key| !known.contains(&key.as_str())) {
@@ -101,9 +178,17 @@ impl Reader {
     }
 
     fn type_error(&mut self, value: &Value, path: &str, wanted: &str) {
-        let is = meta::go_kind(value);
+        let is = match value {
+            // A number is shown where one could have been meant.
+            Value::Number(number) if wanted.starts_with("int") => format!("number {number}"),
+            value => meta::go_kind(value).to_owned(),
+        };
+        let path = without_places(path);
+        let parent = path.rsplit_once('.').map_or("", |(parent, _)| parent);
+        let owner = go_type(parent).rsplit('.').next().filter(|owner| !owner.is_empty());
+        let owner = owner.unwrap_or(&self.kind).to_owned();
         self.wrong.get_or_insert_with(|| {
-            format!("json: cannot unmarshal {is} into Go struct field KubeSchedulerConfiguration.{path} of type {wanted}")
+            format!("json: cannot unmarshal {is} into Go struct field {owner}.{path} of type {wanted}")
         });
     }
 
@@ -119,10 +204,14 @@ impl Reader {
     }
 
     fn int(&mut self, value: &Value, path: &str) -> Option<i64> {
-        if !value.is_null() && value.as_i64().is_none() {
-            self.type_error(value, path, "int32");
+        // Pauses, timeouts and weights of extenders and resources have 64 bits.
+        let long = path.ends_with("Seconds") || path.ends_with("].weight");
+        let wanted = if long { "int64" } else { "int32" };
+        let number = value.as_i64().filter(|number| long || i32::try_from(*number).is_ok());
+        if !value.is_null() && number.is_none() {
+            self.type_error(value, path, wanted);
         }
-        value.as_i64()
+        number
     }
 
     fn flag(&mut self, value: &Value, path: &str) -> Option<bool> {
@@ -152,7 +241,7 @@ impl Reader {
             Value::Null => &[],
             Value::Array(list) => list,
             other => {
-                self.type_error(other, path, "[]");
+                self.type_error(other, path, &format!("[]{}", go_type(&without_places(path))));
                 &[]
             }
         }
@@ -177,6 +266,9 @@ impl Reader {
         let mut config = SchedulerConfig::default();
         self.object(value, "", &KNOWN);
         self.int(&value["parallelism"], "parallelism");
+        for field in ["enableProfiling", "enableContentionProfiling", "delayCacheUntilActive"] {
+            self.flag(&value[field], field);
+        }
         config.percentage_of_nodes_to_score =
             self.int(&value["percentageOfNodesToScore"], "percentageOfNodesToScore");
         if let Some(seconds) = self.int(&value["podInitialBackoffSeconds"], "podInitialBackoffSeconds") {
@@ -192,6 +284,10 @@ impl Reader {
             &["kubeconfig", "acceptContentTypes", "contentType", "qps", "burst"],
         );
         config.kubeconfig = self.text(&connection["kubeconfig"], "clientConnection.kubeconfig");
+        for field in ["acceptContentTypes", "contentType"] {
+            self.text(&connection[field], &format!("clientConnection.{field}"));
+        }
+        self.int(&connection["burst"], "clientConnection.burst");
         config.leader_election = self.leader_election(&value["leaderElection"]);
         let profiles = self.list(&value["profiles"], "profiles");
         if !profiles.is_empty() {
@@ -272,44 +368,22 @@ impl Reader {
             let path = format!("{path}.pluginConfig[{at}]");
             self.object(one, &path, &["name", "args"]);
             let name = self.text(&one["name"], "profiles.pluginConfig.name");
-            self.args(&name, &one["args"], &format!("{path}.args"));
+            let (wrong, unknown) = arguments(&name, &one["args"]);
+            if let Some(wrong) = wrong {
+                self.wrong.get_or_insert_with(|| format!("decoding .{path}: {wrong}"));
+            }
+            if !unknown.is_empty() {
+                self.unknown.push(format!(
+                    "decoding .{path}: {}",
+                    ConfigError::Strict(vec![format!(
+                        "decoding args for plugin {name}: {}",
+                        ConfigError::Strict(unknown)
+                    )])
+                ));
+            }
             profile.args.insert(&name, one["args"].clone());
         }
         profile
-    }
-
-    /// Arguments have their own fields; those of plugins that are not ours are taken as they are.
-    fn args(&mut self, plugin: &str, args: &Value, path: &str) {
-        let known: &[&str] = match plugin {
-            "DefaultPreemption" => &["minCandidateNodesPercentage", "minCandidateNodesAbsolute"],
-            "InterPodAffinity" => &["hardPodAffinityWeight", "ignorePreferredTermsOfExistingPods"],
-            "NodeAffinity" => &["addedAffinity"],
-            "NodeResourcesBalancedAllocation" => &["resources"],
-            "NodeResourcesFit" => &["ignoredResources", "ignoredResourceGroups", "scoringStrategy"],
-            "PodTopologySpread" => &["defaultConstraints", "defaultingType"],
-            "VolumeBinding" => &["bindTimeoutSeconds", "shape"],
-            "DynamicResources" => &["filterTimeout", "bindingTimeout"],
-            _ => return,
-        };
-        let all: Vec<&str> = known.iter().copied().chain(["kind", "apiVersion"]).collect();
-        self.object(args, path, &all);
-        if plugin == "NodeResourcesFit" {
-            let strategy = &args["scoringStrategy"];
-            self.object(
-                strategy,
-                &format!("{path}.scoringStrategy"),
-                &["type", "resources", "requestedToCapacityRatio"],
-            );
-        }
-        if plugin == "NodeAffinity" && !args["addedAffinity"].is_null() {
-            use meta::Codec;
-            let text = args["addedAffinity"].to_string();
-            let mut context = meta::DecodeContext::strict();
-            let read = types::core::v1::NodeAffinity::from_json_with(text.as_bytes(), &mut context);
-            if let Err(error) = read {
-                self.wrong.get_or_insert_with(|| error.to_string());
-            }
-        }
     }
 
     fn plugins(&mut self, value: &Value, path: &str) -> Plugins {
@@ -332,14 +406,16 @@ impl Reader {
     fn plugin_set(&mut self, value: &Value, path: &str) -> PluginSet {
         self.object(value, path, &["enabled", "disabled"]);
         let mut set = PluginSet::default();
-        for (at, one) in self.list(&value["enabled"], path).iter().enumerate() {
-            self.object(one, &format!("{path}.enabled[{at}]"), &["name", "weight"]);
-            let name = self.text(&one["name"], path);
-            set.enabled.push((name.into(), self.int(&one["weight"], path).unwrap_or(0)));
+        let (enabled, disabled) = (format!("{path}.enabled"), format!("{path}.disabled"));
+        for (at, one) in self.list(&value["enabled"], &enabled).iter().enumerate() {
+            self.object(one, &format!("{enabled}[{at}]"), &["name", "weight"]);
+            let name = self.text(&one["name"], &format!("{enabled}.name"));
+            let weight = self.int(&one["weight"], &format!("{enabled}.weight"));
+            set.enabled.push((name.into(), weight.unwrap_or(0)));
         }
-        for (at, one) in self.list(&value["disabled"], path).iter().enumerate() {
-            self.object(one, &format!("{path}.disabled[{at}]"), &["name", "weight"]);
-            set.disabled.push(self.text(&one["name"], path).into());
+        for (at, one) in self.list(&value["disabled"], &disabled).iter().enumerate() {
+            self.object(one, &format!("{disabled}[{at}]"), &["name", "weight"]);
+            set.disabled.push(self.text(&one["name"], &format!("{disabled}.name")).into());
         }
         set
     }
@@ -361,24 +437,33 @@ impl Reader {
             "ignorable",
         ];
         self.object(value, &path, &KNOWN);
+        let managed = format!("{path}.managedResources");
+        let at_field = |field: &str| format!("{path}.{field}");
         let mut managed_resources = Vec::new();
-        for one in self.list(&value["managedResources"], &path) {
-            self.object(one, &path, &["name", "ignoredByScheduler"]);
-            let ignored = self.flag(&one["ignoredByScheduler"], &path).unwrap_or(false);
-            managed_resources.push((self.text(&one["name"], &path).into(), ignored));
+        for one in self.list(&value["managedResources"], &managed) {
+            self.object(one, &managed, &["name", "ignoredByScheduler"]);
+            let ignored = self.flag(&one["ignoredByScheduler"], &format!("{managed}.ignoredByScheduler"));
+            let name = self.text(&one["name"], &format!("{managed}.name"));
+            managed_resources.push((name.into(), ignored.unwrap_or(false)));
         }
         ExtenderConfig {
-            url_prefix: self.text(&value["urlPrefix"], &path),
-            filter_verb: self.text(&value["filterVerb"], &path),
-            preempt_verb: self.text(&value["preemptVerb"], &path),
-            prioritize_verb: self.text(&value["prioritizeVerb"], &path),
-            bind_verb: self.text(&value["bindVerb"], &path),
-            weight: self.int(&value["weight"], &path).unwrap_or(0),
-            http_timeout: self.duration(&value["httpTimeout"], &path, Duration::from_secs(5)),
-            node_cache_capable: self.flag(&value["nodeCacheCapable"], &path).unwrap_or(false),
+            url_prefix: self.text(&value["urlPrefix"], &at_field("urlPrefix")),
+            filter_verb: self.text(&value["filterVerb"], &at_field("filterVerb")),
+            preempt_verb: self.text(&value["preemptVerb"], &at_field("preemptVerb")),
+            prioritize_verb: self.text(&value["prioritizeVerb"], &at_field("prioritizeVerb")),
+            bind_verb: self.text(&value["bindVerb"], &at_field("bindVerb")),
+            weight: self.int(&value["weight"], &at_field("weight")).unwrap_or(0),
+            http_timeout: self.duration(
+                &value["httpTimeout"],
+                &at_field("httpTimeout"),
+                Duration::from_secs(5),
+            ),
+            node_cache_capable: self
+                .flag(&value["nodeCacheCapable"], &at_field("nodeCacheCapable"))
+                .unwrap_or(false),
             managed_resources,
-            ignorable: self.flag(&value["ignorable"], &path).unwrap_or(false),
-            enable_https: self.flag(&value["enableHTTPS"], &path).unwrap_or(false),
+            ignorable: self.flag(&value["ignorable"], &at_field("ignorable")).unwrap_or(false),
+            enable_https: self.flag(&value["enableHTTPS"], &at_field("enableHTTPS")).unwrap_or(false),
             tls: self.extender_tls(&value["tlsConfig"], &format!("{path}.tlsConfig")),
         }
     }
@@ -404,6 +489,66 @@ impl Reader {
                 self.wrong.get_or_insert_with(|| error.to_string());
                 Pem::default()
             }
+        }
+    }
+}
+
+/// What is wrong with a plugin's arguments, and the fields that they do not have. Those of plugins that are not ours are
+/// taken as they are.
+fn arguments(plugin: &str, args: &Value) -> (Option<String>, Vec<String>) {
+    let Some(known) = fields_of(plugin) else { return (None, Vec::new()) };
+    let prefix = format!("decoding args for plugin {plugin}: ");
+    let expected = format!("{plugin}Args");
+    let given = |field: &str| args[field].as_str().filter(|given| !given.is_empty());
+    let (kind, version) = (given("kind").unwrap_or(&expected), given("apiVersion").unwrap_or(API_VERSION));
+    if version != API_VERSION || !is_registered(kind) {
+        return (Some(format!("{prefix}{}", unregistered(kind, version))), Vec::new());
+    }
+    if kind != expected {
+        let group = "kubescheduler.config.k8s.io";
+        let wrong =
+            format!("args for plugin {plugin} were not of type {expected}.{group}, got {kind}.{group}");
+        return (Some(wrong), Vec::new());
+    }
+    let mut reader = Reader::new(&expected);
+    let all: Vec<&str> = known.iter().copied().chain(["kind", "apiVersion"]).collect();
+    reader.object(args, "", &all);
+    for field in known {
+        let value = &args[*field];
+        match *field {
+            "filterTimeout" | "bindingTimeout" => {
+                reader.duration(value, field, Duration::ZERO);
+            }
+            "ignorePreferredTermsOfExistingPods" => {
+                reader.flag(value, field);
+            }
+            "defaultingType" => {
+                reader.text(value, field);
+            }
+            "minCandidateNodesPercentage"
+            | "minCandidateNodesAbsolute"
+            | "hardPodAffinityWeight"
+            | "bindTimeoutSeconds" => {
+                reader.int(value, field);
+            }
+            "scoringStrategy" => {
+                reader.object(value, field, &["type", "resources", "requestedToCapacityRatio"]);
+            }
+            "addedAffinity" if !value.is_null() => reader.affinity(value),
+            _ => {}
+        }
+    }
+    (reader.wrong.map(|wrong| format!("{prefix}{wrong}")), reader.unknown)
+}
+
+impl Reader {
+    fn affinity(&mut self, value: &Value) {
+        use meta::Codec;
+        let text = value.to_string();
+        let mut context = meta::DecodeContext::strict();
+        let read = types::core::v1::NodeAffinity::from_json_with(text.as_bytes(), &mut context);
+        if let Err(error) = read {
+            self.wrong.get_or_insert_with(|| error.to_string());
         }
     }
 }

@@ -78,6 +78,11 @@ fn percentage(path: &str, given: &Value, found: &mut Findings) {
     }
 }
 
+/// A duration as JSON has it.
+pub(super) fn quoted(duration: Duration) -> String {
+    meta::go_quote(&duration.to_string())
+}
+
 fn election(given: &Value, found: &mut Findings) {
     let duration = |field: &str, default: i64| {
         let text = given[field].as_str().unwrap_or_default();
@@ -89,11 +94,11 @@ fn election(given: &Value, found: &mut Findings) {
     let retry = duration("retryPeriod", 2);
     for (field, given) in [("leaseDuration", lease), ("renewDeadline", renew), ("retryPeriod", retry)] {
         if given.nanos <= 0 {
-            found.invalid(&format!("leaderElection.{field}"), given, "must be greater than zero");
+            found.invalid(&format!("leaderElection.{field}"), quoted(given), "must be greater than zero");
         }
     }
     if lease.nanos <= renew.nanos {
-        found.invalid("leaderElection.leaseDuration", renew, "must be greater than `RenewDeadline`");
+        found.invalid("leaderElection.leaseDuration", quoted(renew), "must be greater than `RenewDeadline`");
     }
     let lock = given["resourceLock"].as_str().unwrap_or_default();
     if !matches!(lock, "" | "leases") {
@@ -119,10 +124,9 @@ fn profiles(value: &Value, config: &SchedulerConfig, found: &mut Findings) {
             }
         }
         plugin_config(&path, list(&document["pluginConfig"]), found);
-        let twin =
-            config.profiles[..at].iter().rposition(|other| other.scheduler_name == profile.scheduler_name);
-        if let Some(twin) = twin {
-            found.duplicate(&format!("{path}.schedulerName"), format_args!("profiles[{twin}].schedulerName"));
+        if config.profiles[..at].iter().any(|other| other.scheduler_name == profile.scheduler_name) {
+            // What upstream names here is a path, of which JSON shows nothing.
+            found.duplicate(&format!("{path}.schedulerName"), "{}");
         }
     }
     let [first, others @ ..] = given else { return };
@@ -140,23 +144,20 @@ fn profiles(value: &Value, config: &SchedulerConfig, found: &mut Findings) {
     }
 }
 
-/// A set of plugins as Go prints the struct.
+/// A set of plugins as upstream's own struct is in JSON.
 fn go_plugin_set(set: &Value) -> String {
     let plugins = |list: &Value| match list.as_array() {
-        None => "[]config.Plugin(nil)".to_owned(),
+        None => "null".to_owned(),
         Some(list) => {
             let each = list.iter().map(|one| {
                 let name = meta::go_quote(one["name"].as_str().unwrap_or_default());
-                format!("config.Plugin{{Name:{name}, Weight:{}}}", one["weight"].as_i64().unwrap_or(0))
+                format!(r#"{{"Name":{name},"Weight":{}}}"#, one["weight"].as_i64().unwrap_or(0))
             });
-            format!("[]config.Plugin{{{}}}", each.collect::<Vec<_>>().join(", "))
+            format!("[{}]", each.collect::<Vec<_>>().join(","))
         }
     };
-    format!(
-        "config.PluginSet{{Enabled:{}, Disabled:{}}}",
-        plugins(&set["enabled"]),
-        plugins(&set["disabled"])
-    )
+    let (enabled, disabled) = (plugins(&set["enabled"]), plugins(&set["disabled"]));
+    format!(r#"{{"Enabled":{enabled},"Disabled":{disabled}}}"#)
 }
 
 fn removed(path: &str, name: &str, found: &mut Findings) -> bool {

@@ -3,7 +3,9 @@
 use meta::Duration;
 use serde_json::Value;
 
-use super::validate::{Findings, list};
+use crate::plugins::node_selector;
+
+use super::validate::{Findings, list, quoted};
 
 /// The findings about one plugin's arguments. Those of NodeResourcesFit come up when the plugin is made: [`fit`].
 pub(super) fn findings(plugin: &str, args: &Value, path: &str, found: &mut Findings) {
@@ -19,6 +21,7 @@ pub(super) fn findings(plugin: &str, args: &Value, path: &str, found: &mut Findi
             }
         }
         "NodeResourcesBalancedAllocation" => balanced(args, path, found),
+        "NodeAffinity" => affinity(&args["addedAffinity"], &format!("{path}.addedAffinity"), found),
         "PodTopologySpread" => spread(args, path, found),
         "VolumeBinding" => volume_binding(args, path, found),
         "DynamicResources" => dynamic_resources(args, path, found),
@@ -59,6 +62,22 @@ fn balanced(args: &Value, path: &str, found: &mut Findings) {
     }
 }
 
+fn affinity(given: &Value, path: &str, found: &mut Findings) {
+    let given: types::core::v1::NodeAffinity = meta::from_value(given.clone()).unwrap_or_default();
+    if let Some(required) = &given.required_during_scheduling_ignored_during_execution {
+        let path = format!("{path}.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms");
+        for (at, term) in required.node_selector_terms.iter().enumerate() {
+            found.0.extend(node_selector::faults(term, &format!("{path}[{at}]")));
+        }
+    }
+    let path = format!("{path}.preferredDuringSchedulingIgnoredDuringExecution");
+    for (at, term) in given.preferred_during_scheduling_ignored_during_execution.iter().enumerate() {
+        if term.weight != 0 {
+            found.0.extend(node_selector::faults(&term.preference, &format!("{path}[{at}]")));
+        }
+    }
+}
+
 fn volume_binding(args: &Value, path: &str, found: &mut Findings) {
     if let Some(seconds) = args["bindTimeoutSeconds"].as_i64().filter(|seconds| *seconds < 0) {
         let why = "invalid BindTimeoutSeconds, should not be a negative value";
@@ -68,22 +87,21 @@ fn volume_binding(args: &Value, path: &str, found: &mut Findings) {
         let point = |point: &Value| {
             let number = |field: &str| point[field].as_i64().unwrap_or(0);
             let (utilization, score) = (number("utilization"), number("score"));
-            format!("config.UtilizationShapePoint{{Utilization:{utilization}, Score:{score}}}")
+            format!(r#"{{"Utilization":{utilization},"Score":{score}}}"#)
         };
-        let shape = shape.iter().map(point).collect::<Vec<_>>().join(", ");
+        let shape = shape.iter().map(point).collect::<Vec<_>>().join(",");
         let why = "unexpected field `shape`, remove it or turn on the feature gate StorageCapacityScoring";
-        let shape = format!("[]config.UtilizationShapePoint{{{shape}}}");
-        found.invalid(&format!("{path}.shape"), shape, why);
+        found.invalid(&format!("{path}.shape"), format_args!("[{shape}]"), why);
     }
 }
 
 fn dynamic_resources(args: &Value, path: &str, found: &mut Findings) {
     let given = |field: &str| args[field].as_str().and_then(|text| Duration::parse(text).ok());
     if let Some(timeout) = given("filterTimeout").filter(|timeout| timeout.nanos < 0) {
-        found.invalid(&format!("{path}.filterTimeout"), timeout, "must be zero or positive");
+        found.invalid(&format!("{path}.filterTimeout"), quoted(timeout), "must be zero or positive");
     }
     if let Some(timeout) = given("bindingTimeout").filter(|timeout| timeout.nanos < 1_000_000_000) {
-        found.invalid(&format!("{path}.bindingTimeout"), timeout, "must be at least 1 second");
+        found.invalid(&format!("{path}.bindingTimeout"), quoted(timeout), "must be at least 1 second");
     }
 }
 
