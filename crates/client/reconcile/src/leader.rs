@@ -3,16 +3,28 @@
 //! The clocks of other processes are not trusted: what counts is how long this process has seen the lease unchanged.
 
 use std::future::Future;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use client::Client;
 use env::Env;
 use meta::{MicroTime, Status, Str};
+use telemetry::GaugeFamily;
 use tokio::sync::watch;
 use types::coordination::v1::{Lease, LeaseSpec};
 
+use crate::events::{Note, Recorder};
+
+static MASTER: LazyLock<GaugeFamily> = LazyLock::new(|| {
+    telemetry::gauge(
+        "leader_election_master_status",
+        "[ALPHA] Gauge of if the reporting system is master of the relevant lease, 0 indicates backup, 1 indicates master. 'name' is the string used to identify the lease. Please make sure to group by name.",
+        &["name"],
+    )
+});
+
 /// Which lease, who asks, and how patiently.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Election {
     /// Namespace of the lease.
     pub namespace: Str,
@@ -26,6 +38,8 @@ pub struct Election {
     pub renew_deadline: Duration,
     /// Pause between attempts.
     pub retry_period: Duration,
+    /// Who tells of it in events about the lease.
+    pub recorder: Option<Recorder>,
 }
 
 impl Election {
@@ -38,6 +52,7 @@ impl Election {
             lease_duration: Duration::from_secs(15),
             renew_deadline: Duration::from_secs(10),
             retry_period: Duration::from_secs(2),
+            recorder: None,
         }
     }
 }
@@ -61,20 +76,23 @@ pub async fn elect(
     stop: impl Future,
 ) {
     let mut candidate = Candidate { client, election, env, seen: Seen::default() };
+    MASTER.with(&[&candidate.election.name]).set(0.0);
     tokio::pin!(stop);
     loop {
         tokio::select! {
             _ = &mut stop => return,
             () = candidate.acquire() => {}
         }
-        tracing::info!(lease = %candidate.election.name, "became leader");
+        candidate.tell("became leader");
+        MASTER.with(&[&candidate.election.name]).set(1.0);
         leading.send_replace(true);
         let stopped = tokio::select! {
             _ = &mut stop => true,
             () = candidate.hold() => false,
         };
+        MASTER.with(&[&candidate.election.name]).set(0.0);
         leading.send_replace(false);
-        tracing::info!(lease = %candidate.election.name, "stopped leading");
+        candidate.tell("stopped leading");
         if stopped {
             return candidate.release().await;
         }
@@ -89,6 +107,15 @@ struct Candidate {
 }
 
 impl Candidate {
+    /// Says what became of this process: in the log, and where wanted in an event.
+    fn tell(&self, what: &str) {
+        let Election { name, identity, recorder, .. } = &self.election;
+        tracing::info!(lease = %name, "{what}");
+        if let (Some(recorder), Some(lease)) = (recorder, &self.seen.lease) {
+            recorder.record(Note::normal(lease, "LeaderElection", format!("{identity} {what}")));
+        }
+    }
+
     async fn acquire(&mut self) {
         while let Err(status) = self.attempt().await {
             tracing::debug!(status = %status.message, "the lease was not acquired");

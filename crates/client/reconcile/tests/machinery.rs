@@ -102,13 +102,46 @@ async fn events_are_counted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_said_again_becomes_a_series() {
+    use types::events::v1::Event;
+    let env = paused_env(1);
+    let server = Fake::new(env.clone());
+    let recorder = Recorder::start_series(server.client(), "tester", "host", env);
+    let about = server
+        .put(ConfigMap { metadata: meta::ObjectMeta::namespaced("default", "a"), ..ConfigMap::default() });
+    let note = |text: &str| Note::normal(&*about, "Tested", text).doing("Testing");
+    let counts = || -> Vec<Option<i32>> {
+        server.list::<Event>().iter().map(|event| event.series.as_ref().map(|series| series.count)).collect()
+    };
+    recorder.record(note("it works"));
+    assert!(eventually(|| counts() == [None]).await);
+    // The note is not what tells events apart: it follows from the state of the object.
+    for _ in 0..3 {
+        recorder.record(note("it still works"));
+    }
+    assert!(eventually(|| counts() == [Some(2)]).await, "{:?}", counts());
+    let event = server.list::<Event>()[0].clone();
+    assert_eq!(
+        (event.reporting_controller.as_str(), event.reporting_instance.as_str(), event.action.as_str()),
+        ("tester", "tester-host", "Testing")
+    );
+    assert_eq!((event.note.as_str(), event.deprecated_count), ("it works", 0));
+    // When it is over, the rest of the count is written, and the next one is another event.
+    tokio::time::sleep(Duration::from_secs(800)).await;
+    assert!(eventually(|| counts() == [Some(4)]).await, "{:?}", counts());
+    recorder.record(note("it works"));
+    assert!(eventually(|| counts().len() == 2).await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_leads_at_a_time_and_another_follows() {
     let env = paused_env(1);
     let server = Fake::new(env.clone());
     let candidate = |identity: &str| {
         let (leading, leads) = tokio::sync::watch::channel(false);
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let election = Election::new("kube-system", "test", identity);
+        let mut election = Election::new("kube-system", "test", identity);
+        election.recorder = Some(Recorder::start(server.client(), "tester", env.clone()));
         tokio::spawn(elect(server.client(), election, env.clone(), leading, async move {
             let _ = stopped.await;
         }));
@@ -122,6 +155,13 @@ async fn one_leads_at_a_time_and_another_follows() {
     drop(stop_first);
     assert!(eventually(|| *second.borrow()).await);
     assert!(!*first.borrow());
+    let told = || {
+        let mut told: Vec<String> =
+            server.list::<Event>().iter().map(|event| event.message.to_string()).collect();
+        told.sort();
+        told == ["one became leader", "one stopped leading", "two became leader"]
+    };
+    assert!(eventually(told).await, "{:?}", server.list::<Event>());
 }
 
 /// A connection on which nothing comes back once it is cut.

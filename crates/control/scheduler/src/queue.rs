@@ -156,6 +156,8 @@ pub struct Queue {
     waiting: HashMap<Refusers, HashMap<Like, Group>>,
     waiting_since: BTreeSet<(Duration, Str)>,
     in_flight: HashSet<Str>,
+    /// Pods that others are being told to make room for.
+    evicting: HashSet<Str>,
     binding: usize,
     gated: HashSet<Str>,
     /// Of those, the ones with resource claims that have a name: by the claim's key.
@@ -223,6 +225,7 @@ impl Queue {
             waiting: HashMap::new(),
             waiting_since: BTreeSet::new(),
             in_flight: HashSet::new(),
+            evicting: HashSet::new(),
             binding: 0,
             gated: HashSet::new(),
             gated_by_claim: HashMap::new(),
@@ -364,6 +367,7 @@ impl Queue {
 
     /// The pod is bound, gone or no business of ours any more.
     pub fn remove(&mut self, uid: &str) {
+        self.evicting.remove(uid);
         if let Some(entry) = self.entries.remove(uid) {
             self.leave(uid, &entry.pod, &entry.place);
         }
@@ -509,13 +513,27 @@ impl Queue {
         }
         let by = (entry.profile, plugins);
         let meanwhile = by.1.is_empty() || events.iter().any(|event| helps(profiles, &by, *event));
+        let meanwhile = meanwhile && !self.evicting.contains(uid);
         self.put(uid, Place::Unschedulable { by, since: now });
         let queue = if meanwhile { self.activate(uid, now) } else { "unschedulable" };
         self.incoming.count("ScheduleAttemptFailure", queue, 1);
     }
 
-    /// The pod is to be tried again as soon as its back-off allows, whatever refused it: its victims are going.
-    pub fn wake(&mut self, uid: &str, now: Duration) {
+    /// The pod's victims are about to be told to go: until [`Queue::evicted`] nothing wakes it up.
+    pub fn evicts(&mut self, uid: &str) {
+        self.evicting.insert(uid.into());
+    }
+
+    /// They have been told. Where `again`, nothing more is going to happen that would wake the pod up: all are gone
+    /// already, or one would not go.
+    pub fn evicted(&mut self, uid: &str, again: bool, now: Duration) {
+        if self.evicting.remove(uid) && again {
+            self.wake(uid, now);
+        }
+    }
+
+    /// The pod is to be tried again as soon as its back-off allows, whatever refused it.
+    fn wake(&mut self, uid: &str, now: Duration) {
         match self.entries.get_mut(uid).map(|entry| &mut entry.place) {
             Some(Place::Unschedulable { .. }) => {
                 let queue = self.activate(uid, now);
@@ -542,7 +560,7 @@ impl Queue {
             .filter(|(by, _)| helps(profiles, by, event))
             .flat_map(|(by, groups)| groups.values().map(move |group| (by, group)))
             .filter(|(by, group)| self.hints(profiles, by, happening, &group.pod))
-            .flat_map(|(_, group)| group.uids.iter().cloned())
+            .flat_map(|(_, group)| group.uids.iter().filter(|uid| !self.evicting.contains(*uid)).cloned())
             .collect();
         for uid in &helped {
             let queue = self.activate(uid, now);

@@ -15,7 +15,8 @@ use scheduler::plugin::{Permit, Plugin};
 use scheduler::pod_info::PodInfo;
 use scheduler::service::{self, Waiting};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use types::core::v1::{Binding, Event, Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use types::core::v1::{Binding, Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use types::events::v1::Event;
 use types::resource::v1::{DeviceClass, ResourceClaim, ResourceSlice};
 use types::storage::v1::StorageClass;
 
@@ -63,7 +64,15 @@ fn cluster_with(
     });
     let client = api.client();
     let informers = Informers::new(client.clone(), env.clone());
-    let config = service::Config { client, informers, env, config, plugins, waiting: waiting.clone() };
+    let config = service::Config {
+        client,
+        informers,
+        env,
+        config,
+        plugins,
+        waiting: waiting.clone(),
+        host: "h".into(),
+    };
     Cluster { api, waiting, scheduler: env::spawn("scheduler", service::run(config)) }
 }
 
@@ -95,7 +104,7 @@ impl Cluster {
 
     fn told(&self, reason: &str) -> Vec<String> {
         let events = self.api.list::<Event>();
-        events.iter().filter(|event| event.reason == reason).map(|event| event.message.to_string()).collect()
+        events.iter().filter(|event| event.reason == reason).map(|event| event.note.to_string()).collect()
     }
 }
 

@@ -17,7 +17,7 @@ use client::{Client, remote};
 use delegated::{Access, Freshness};
 use env::Env;
 use informer::Informers;
-use reconcile::{Election, elect};
+use reconcile::{Election, Recorder, elect};
 use serving::Pem;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -104,6 +104,7 @@ pub async fn run(options: SchedulerOptions) -> Result<()> {
         config,
         plugins: Vec::new(),
         waiting: Default::default(),
+        host: host()?.into(),
     };
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -121,7 +122,8 @@ pub async fn run(options: SchedulerOptions) -> Result<()> {
         }
         return Ok(());
     }
-    let wanted = candidacy(&election, &env)?;
+    let mut wanted = candidacy(&election, &env)?;
+    wanted.recorder = Some(Recorder::start(client.clone(), "default-scheduler", env.clone()));
     let (leading, led) = tokio::sync::watch::channel(false);
     let (stop, stopped) = oneshot::channel::<()>();
     let candidate = env::spawn("scheduler-election", elect(client, wanted, env, leading, stopped));
@@ -158,13 +160,24 @@ fn candidacy(election: &LeaderElection, env: &Env) -> Result<Election> {
             "couldn't create leader elector: renewDeadline must be greater than retryPeriod*JitterFactor"
         );
     }
-    let hostname = nix::unistd::gethostname().context("the host has no name")?;
-    let identity = format!("{}_{}", hostname.to_string_lossy(), env.random.uuid());
+    let identity = format!("{}_{}", host()?, env.random.uuid());
     let mut wanted = Election::new(&election.resource_namespace, &election.resource_name, &identity);
     wanted.lease_duration = election.lease_duration;
     wanted.renew_deadline = election.renew_deadline;
     wanted.retry_period = election.retry_period;
     Ok(wanted)
+}
+
+/// What Go says of a file that cannot be used: `open /etc/x: no such file or directory`.
+fn unusable(what: &str, path: &Path, error: &std::io::Error) -> anyhow::Error {
+    let why = error.to_string().to_lowercase();
+    let why = why.split(" (os error").next().unwrap_or_default();
+    anyhow::anyhow!("{what} {}: {why}", path.display())
+}
+
+fn host() -> Result<String> {
+    let name = nix::unistd::gethostname().context("the host has no name")?;
+    Ok(name.to_string_lossy().into_owned())
 }
 
 /// Reads a configuration; the defaults without a file.
@@ -173,7 +186,10 @@ fn candidacy(election: &LeaderElection, env: &Env) -> Result<Election> {
 /// The file cannot be read, or what is wrong with it.
 pub(crate) fn read(path: Option<&Path>) -> Result<SchedulerConfig> {
     let Some(path) = path else { return Ok(SchedulerConfig::default()) };
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::IsADirectory => unusable("read", path, &error),
+        _ => unusable("open", path, &error),
+    })?;
     parse(&text).with_context(|| path.display().to_string())
 }
 
@@ -241,6 +257,7 @@ async fn serve(
     let state = State {
         ready: Box::new(move || !working.load(Ordering::Relaxed) || knows()),
         leads: Box::new(move || at_work.load(Ordering::Relaxed)),
+        elects: config.leader_election.leader_elect,
         configuration: config.document(),
     };
     Endpoint::new(access, questions, state).listen(listener, material, client_ca)
@@ -295,6 +312,7 @@ impl InProcess {
                 let state = State {
                     ready: Box::new(knows(informers.clone())),
                     leads: Box::new(|| true),
+                    elects: false,
                     configuration: config.document(),
                 };
                 let endpoint = Endpoint::new(access, questions, state);
@@ -310,6 +328,7 @@ impl InProcess {
             config,
             plugins: Vec::new(),
             waiting: Default::default(),
+            host: host()?.into(),
         };
         Ok(InProcess { work: env::spawn("scheduler", service::run(work)), _endpoint: endpoint })
     }
@@ -329,6 +348,10 @@ fn knows(informers: Arc<Informers>) -> impl Fn() -> bool + Send + Sync + 'static
 fn connect(options: &SchedulerOptions, config: &SchedulerConfig) -> Result<Client> {
     let from_config = (!config.kubeconfig.is_empty()).then(|| PathBuf::from(&config.kubeconfig));
     let connection = match from_config.or_else(|| options.kubeconfig.clone()) {
+        Some(path) if std::fs::metadata(&path).is_err() => {
+            let error = std::fs::metadata(&path).err().unwrap_or_else(|| std::io::ErrorKind::NotFound.into());
+            return Err(unusable("stat", &path, &error));
+        }
         Some(path) => remote::Config::from_kubeconfig(&path, None)
             .with_context(|| format!("cannot use {}", path.display()))?,
         None => remote::Config::in_cluster().context("no --kubeconfig, and not in a pod")?,

@@ -42,6 +42,41 @@ pub(super) struct Endpoint {
     access: Arc<Access>,
     questions: Questions,
     state: State,
+    health: Health,
+}
+
+/// What health checks came to (KEP-3466): a page of its own.
+struct Health {
+    registry: telemetry::Registry,
+    last: telemetry::GaugeFamily,
+    all: telemetry::CounterFamily,
+}
+
+impl Health {
+    fn new() -> Self {
+        let registry = telemetry::Registry::new();
+        let last = registry.gauge(
+            "kubernetes_healthcheck",
+            "[STABLE] This metric records the result of a single healthcheck.",
+            &["name", "type"],
+        );
+        let all = registry.counter(
+            "kubernetes_healthchecks_total",
+            "[STABLE] This metric records the results of all healthcheck.",
+            &["name", "status", "type"],
+        );
+        Health { registry, last, all }
+    }
+
+    /// These checks were made for someone who asked for the path, or only `one` of them.
+    fn observe(&self, path: &str, checks: &[(&'static str, bool)], one: Option<&str>) {
+        let kind = path.split('/').nth(1).unwrap_or_default();
+        for (name, good) in checks.iter().filter(|(name, _)| one.is_none_or(|one| one == *name)) {
+            self.last.with(&[name, kind]).set(f64::from(u8::from(*good)));
+            let status = if *good { "success" } else { "error" };
+            self.all.with(&[name, status, kind]).inc();
+        }
+    }
 }
 
 /// What the endpoint tells of the scheduler.
@@ -50,6 +85,8 @@ pub(super) struct State {
     pub(super) ready: Box<dyn Fn() -> bool + Send + Sync>,
     /// Whether it decides, rather than standing by: only then /metrics/resources has something to say.
     pub(super) leads: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Whether it stands for election.
+    pub(super) elects: bool,
     /// The configuration in use.
     pub(super) configuration: serde_json::Value,
 }
@@ -69,7 +106,7 @@ pub(super) fn self_signed() -> Result<Pair> {
 impl Endpoint {
     /// Serves these questions to those whom `access` lets in.
     pub(super) fn new(access: Arc<Access>, questions: Questions, state: State) -> Arc<Self> {
-        Arc::new(Endpoint { access, questions, state })
+        Arc::new(Endpoint { access, questions, state, health: Health::new() })
     }
 
     /// Serves until the task is dropped.
@@ -155,13 +192,19 @@ impl Endpoint {
         }
         let query = request.uri().query().unwrap_or("");
         match (request.method(), path.as_str()) {
-            (&Method::GET | &Method::HEAD, "/healthz" | "/livez") => health(&path, query, &[("ping", true)]),
-            (&Method::GET | &Method::HEAD, "/readyz") => {
-                let checks = [("shutdown", true), ("sched-handler-sync", (self.state.ready)())];
-                health(&path, query, &checks)
+            (&Method::GET | &Method::HEAD, checked) if self.checks(checked).is_some() => {
+                let (checks, one) = self.checks(checked).unwrap_or_default();
+                self.health.observe(checked, &checks, one.as_deref());
+                match one {
+                    None => health(&path, query, &checks),
+                    Some(one) => health_of(&checks, &one),
+                }
             }
             (&Method::GET, "/metrics") => {
                 answer(StatusCode::OK, telemetry::CONTENT_TYPE, telemetry::render())
+            }
+            (&Method::GET, "/metrics/slis") => {
+                answer(StatusCode::OK, telemetry::CONTENT_TYPE, self.health.registry.render())
             }
             (&Method::GET, "/metrics/resources") => {
                 let page = if (self.state.leads)() { self.questions.consumption() } else { String::new() };
@@ -175,6 +218,29 @@ impl Endpoint {
             (&Method::POST, "/ferrokube/scheduler/whatif") => self.what_if(request).await,
             _ => text(StatusCode::NOT_FOUND, "404 page not found\n"),
         }
+    }
+
+    /// The checks of a health path, and the one that is asked for alone: `/readyz/shutdown`.
+    fn checks(&self, path: &str) -> Option<(Checks, Option<String>)> {
+        let rest = path.strip_prefix('/')?;
+        let (root, one) = match rest.split_once('/') {
+            None => (rest, None),
+            Some((root, one)) => (root, Some(one.to_owned())),
+        };
+        let checks: Checks = match root {
+            "livez" => vec![("ping", true)],
+            // A replica that lost its lease ends: while it answers, the election goes well.
+            "healthz" if self.state.elects => vec![("leaderElection", true)],
+            "healthz" => vec![("ping", true)],
+            "readyz" => {
+                let election = self.state.elects.then_some(("leaderElection", true));
+                let others = [("shutdown", true), ("sched-handler-sync", (self.state.ready)())];
+                election.into_iter().chain(others).collect()
+            }
+            _ => return None,
+        };
+        let known = one.as_ref().is_none_or(|one| checks.iter().any(|(name, _)| name == one));
+        known.then_some((checks, one))
     }
 
     async fn why(&self, query: &str) -> Response<Full<Bytes>> {
@@ -213,6 +279,20 @@ fn said(outcome: Result<serde_json::Value, Refusal>) -> Response<Full<Bytes>> {
 /// The API server was asked and did not answer.
 fn internal() -> Response<Full<Bytes>> {
     text(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
+}
+
+/// Checks by name, and whether each is well.
+type Checks = Vec<(&'static str, bool)>;
+
+/// What one check alone says.
+fn health_of(checks: &[(&str, bool)], name: &str) -> Response<Full<Bytes>> {
+    match checks.iter().any(|(other, good)| *other == name && *good) {
+        true => text(StatusCode::OK, "ok"),
+        false => {
+            let message = "internal server error: not finished\n";
+            text(StatusCode::INTERNAL_SERVER_ERROR, message)
+        }
+    }
 }
 
 /// What a health check says: `ok` alone, unless something is wrong or everything is asked for.

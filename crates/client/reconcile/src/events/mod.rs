@@ -4,6 +4,7 @@
 //! event, similar messages are combined, and floods are dropped ([`correlate`]).
 
 mod correlate;
+mod series;
 
 use std::fmt;
 
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use call::{PatchKind, WriteOptions};
 use client::Client;
 use env::Env;
-use meta::{Object, Str, Time};
+use meta::{Object, Status, Str, Time};
 use tokio::sync::mpsc;
 use types::core::v1::{Event, EventSource, ObjectReference};
 
@@ -135,6 +136,16 @@ impl Recorder {
         Recorder { notes }
     }
 
+    /// The same with events of `events.k8s.io/v1`, for a component whose notes say what it was doing; `host` is where it
+    /// runs.
+    pub fn start_series(client: Client, component: &str, host: &str, env: Env) -> Self {
+        let (notes, waiting) = mpsc::channel(WAITING_MAX);
+        let instance = Str::from(format!("{component}-{host}"));
+        let writer = series::Writer { client, controller: component.into(), instance, env };
+        env::spawn_detached("events", writer.run(waiting));
+        Recorder { notes }
+    }
+
     /// Records `note`, or drops it when too many wait.
     pub fn record(&self, note: Note) {
         if self.notes.try_send(note).is_err() {
@@ -181,7 +192,7 @@ fn event_of(note: Note, source: &EventSource, env: &Env) -> Event {
 async fn write(client: &Client, env: &Env, correlator: &mut Correlator, correlated: Correlated) {
     let Correlated { event, key, mut known } = correlated;
     let api = client.namespaced::<Event>(&event.metadata.namespace);
-    for attempt in 0..ATTEMPTS {
+    for attempt in 0.. {
         let result = if known {
             let document = serde_json::json!({
                 "count": event.count,
@@ -197,15 +208,27 @@ async fn write(client: &Client, env: &Env, correlator: &mut Correlator, correlat
             Ok(_) => return correlator.written(key, &event),
             // It expired meanwhile: begin a new one.
             Err(status) if known && status.code == 404 => known = false,
-            Err(status) if matches!(status.code, 503 | 504) => {
-                let pause = if attempt == 0 { PAUSE.mul_f64(env.random.fraction()) } else { PAUSE };
-                env.sleep(pause).await;
-            }
-            // The namespace ends, or the like: nothing that a retry would change.
-            Err(status) => {
-                tracing::debug!(status = %status.message, "event was refused");
-                return;
-            }
+            Err(status) if retry(env, attempt, &status).await == Retry::No => return,
+            Err(_) => {}
         }
     }
+}
+
+/// Whether an event is to be sent once more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Retry {
+    Yes,
+    No,
+}
+
+/// Waits before the next attempt where one makes sense.
+async fn retry(env: &Env, attempt: u32, status: &Status) -> Retry {
+    if !matches!(status.code, 503 | 504) || attempt + 1 >= ATTEMPTS {
+        // The namespace ends, or the like: nothing that a retry would change.
+        tracing::debug!(status = %status.message, "event was refused");
+        return Retry::No;
+    }
+    let pause = if attempt == 0 { PAUSE.mul_f64(env.random.fraction()) } else { PAUSE };
+    env.sleep(pause).await;
+    Retry::Yes
 }

@@ -186,3 +186,26 @@ fn a_clock_that_jumps_ahead_only_ends_pauses() {
     }
     assert_eq!(queue.next_due(), Some(at(2_000_004)), "three failures make four seconds");
 }
+
+#[test]
+fn while_victims_are_told_to_go_nothing_wakes_the_pod_up() {
+    let (mut queue, profiles) = setup();
+    let freed = event(ClusterEvent::PodFreed);
+    for again in [false, true] {
+        queue.add(pod("a", 0), 0, false, (&profiles, cluster()), at(0));
+        queue.pop(at(0)).unwrap();
+        queue.evicts("a");
+        // Something that helps happens while the pod is being decided about, and afterwards.
+        queue.happened(&freed, &profiles, at(0));
+        queue.refused("a", vec!["NodeResourcesFit"], &profiles, at(0));
+        assert_eq!(queue.happened(&freed, &profiles, at(9)), 0);
+        queue.evicted("a", again, at(9));
+        assert_eq!(name(queue.pop(at(9))), again.then(|| "a".into()), "{again}");
+        if !again {
+            // A victim that was still there goes.
+            assert_eq!(queue.happened(&freed, &profiles, at(9)), 1);
+            assert_eq!(name(queue.pop(at(9))), Some("a".into()));
+        }
+        queue.remove("a");
+    }
+}

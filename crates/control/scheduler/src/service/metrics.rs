@@ -17,6 +17,8 @@ struct Metrics {
     sli_seconds: HistogramFamily,
     preemptions: CounterFamily,
     victims: HistogramFamily,
+    evictions: CounterFamily,
+    eviction_seconds: HistogramFamily,
     plugins: HistogramFamily,
     hints: HistogramFamily,
     points: HistogramFamily,
@@ -66,6 +68,17 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(|| Metrics {
         "[STABLE] Number of selected preemption victims",
         &[],
         &exponential_buckets(1.0, 2.0, 7),
+    ),
+    evictions: telemetry::counter(
+        "scheduler_preemption_goroutines_execution_total",
+        "[ALPHA] Number of preemption goroutines executed.",
+        &["result"],
+    ),
+    eviction_seconds: telemetry::histogram(
+        "scheduler_preemption_goroutines_duration_seconds",
+        "[ALPHA] Duration in seconds for running goroutines for the preemption.",
+        &["result"],
+        &exponential_buckets(0.01, 2.0, 20),
     ),
     plugins: telemetry::histogram(
         "scheduler_plugin_execution_duration_seconds",
@@ -192,6 +205,13 @@ pub(super) fn denied(reserved: &Reserved, now: Duration) {
         .attempt_seconds
         .with(&[profile, "unschedulable"])
         .observe_duration(now.saturating_sub(reserved.started));
+}
+
+/// The victims of one preemption were told to go, which took so long.
+pub(super) fn evicted(failed: bool, took: Duration) {
+    let result = if failed { "error" } else { "success" };
+    METRICS.evictions.with(&[result]).inc();
+    METRICS.eviction_seconds.with(&[result]).observe_duration(took);
 }
 
 /// Preemption chose so many victims.

@@ -57,6 +57,8 @@ pub struct Config {
     pub plugins: Vec<(Arc<dyn Plugin>, i64)>,
     /// Pods that wait for a word of those plugins.
     pub waiting: Waiting,
+    /// Name of the host, for events.
+    pub host: Str,
 }
 
 struct State {
@@ -85,10 +87,11 @@ struct Scheduler {
 pub async fn run(config: Config) {
     let profiles: Vec<Profile> =
         config.config.profiles.iter().map(|profile| Profile::new(profile, &config.plugins)).collect();
-    let recorders = profiles
-        .iter()
-        .map(|profile| Recorder::start(config.client.clone(), &profile.scheduler_name, config.env.clone()))
-        .collect();
+    let recorder = |profile: &Profile| {
+        let (client, env) = (config.client.clone(), config.env.clone());
+        Recorder::start_series(client, &profile.scheduler_name, &config.host, env)
+    };
+    let recorders = profiles.iter().map(recorder).collect();
     let mut extenders = Vec::new();
     for one in config.config.extenders {
         match extender::Extender::new(one) {
@@ -307,9 +310,12 @@ impl State {
             // Without any node, only a new one helps.
             plugins.push("NodeName");
         }
+        let best = least_harm(&candidates);
+        if !best.is_empty() {
+            self.queue.evicts(pod.uid());
+        }
         self.queue.refused(pod.uid(), plugins, &self.core.profiles, now);
         let failure = Box::new(failure);
-        let best = least_harm(&candidates);
         let Some(candidate) = best.get((tie % best.len().max(1) as u64) as usize) else {
             if !failure.waits_for_victims {
                 self.core.release(pod.uid());

@@ -6,6 +6,7 @@ use meta::Time;
 use types::core::v1::Pod;
 
 use super::Scheduler;
+use super::evict::with_condition;
 use crate::failure::Failure;
 use crate::notes;
 use crate::plugins::dynamic_resources::Remedy;
@@ -62,7 +63,7 @@ impl Scheduler {
             "lastTransitionTime": since.to_string(),
             "observedGeneration": pod.metadata.generation,
         });
-        let mut status = serde_json::json!({"conditions": [condition]});
+        let mut status = with_condition(pod, condition);
         if let Some(node) = nominated {
             status["nominatedNodeName"] = if node.is_empty() { serde_json::Value::Null } else { node.into() };
         }
