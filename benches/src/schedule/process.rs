@@ -78,6 +78,7 @@ impl Cluster {
             config: SchedulerConfig::default(),
             plugins: Vec::new(),
             waiting: Default::default(),
+            host: "bench".into(),
         };
         let scheduler = env::spawn("scheduler", service::run(config));
         std::fs::write(directory.join("ca.crt"), &ca)?;
