@@ -27,6 +27,18 @@ use crate::stream::websocket;
 /// Longest time that a request which is not long-running may take (`--request-timeout`).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long a request may take that does not run long: what it asks for itself, up to the server's own limit. `0s` asks
+/// for nothing.
+fn time_for(query: &Query) -> Result<Duration, Status> {
+    let Some(text) = query.get("timeout").filter(|text| !text.is_empty()) else { return Ok(REQUEST_TIMEOUT) };
+    let wanted = meta::Duration::parse(text).map_err(|why| {
+        Status::bad_request(format!("invalid timeout specified in the request URL - {why}"))
+    })?;
+    Ok(Some(wanted.to_std())
+        .filter(|wanted| !wanted.is_zero())
+        .map_or(REQUEST_TIMEOUT, |w| w.min(REQUEST_TIMEOUT)))
+}
+
 /// How much is read of the body of a refused request.
 const DRAINED_BYTES_MAX: usize = 64 << 10;
 /// How long that may take.
@@ -111,16 +123,19 @@ impl Service for Server {
             _ => Ok(None),
         };
         let handled = self.handle(&connection, &decoded, request, &mut told);
-        let answer = if long_running {
-            handled.await
-        } else {
-            match tokio::time::timeout(REQUEST_TIMEOUT, handled).await {
+        let answer = match time_for(&decoded.query) {
+            _ if long_running => handled.await,
+            Err(status) => {
+                drop(handled);
+                Answer::Refused(status)
+            }
+            Ok(time) => match tokio::time::timeout(time, handled).await {
                 Ok(answer) => answer,
                 Err(_) => Answer::Refused(Status::timeout(
                     "request did not complete within the allotted timeout",
                     0,
                 )),
-            }
+            },
         };
         let refusal = decoded.record.get().and_then(|_| answer.refusal().cloned());
         let mut response = write(answer, &writer, &self.shared);
@@ -304,4 +319,27 @@ pub(crate) fn refusal(refused: &authz::Forbidden) -> Status {
     let a = &refused.attributes;
     let resource = meta::GroupResource::new(a.group.clone(), a.resource.clone());
     Status::forbidden(&resource, &a.name, refused.explanation())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_says_how_long_it_may_take() {
+        let bad = "invalid timeout specified in the request URL - time: ";
+        for (query, wanted) in [
+            ("", Ok(60_000)),
+            ("timeout=", Ok(60_000)),
+            ("timeout=0s", Ok(60_000)),
+            ("timeout=-1s", Ok(60_000)),
+            ("timeout=1500ms", Ok(1500)),
+            ("timeout=2h", Ok(60_000)),
+            ("timeout=5", Err(format!("{bad}missing unit in duration \"5\""))),
+            ("timeout=soon", Err(format!("{bad}invalid duration \"soon\""))),
+        ] {
+            let got = time_for(&Query::parse(query)).map(|time| time.as_millis());
+            assert_eq!(got.map_err(|status| status.message.to_string()), wanted, "{query}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Counting what a quota limits.
 
-use meta::{Kind, List, Map, Quantity};
+use meta::{Kind, Map, Quantity};
 use reconcile::World;
 use types::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use types::batch::v1::{CronJob, Job};
@@ -103,17 +103,23 @@ fn of_pod(pod: &Pod, resource: &str, limits: bool) -> Quantity {
             if limits { &container.resources.limits } else { &container.resources.requests };
         list.get(resource).copied()
     };
-    let total = |containers: &List<Container>, keep: &dyn Fn(&Container) -> bool| {
-        sum(containers.iter().filter(|container| keep(container)).filter_map(of))
-    };
-    let sidecar = |container: &Container| container.restart_policy.as_deref() == Some("Always");
-    let main = total(&pod.spec.containers, &|_| true);
-    let sidecars = total(&pod.spec.init_containers, &sidecar);
-    let together = sum([main, sidecars].into_iter().filter(|part| !part.is_zero()));
-    // Init containers run before the others, one after another: the largest counts.
-    let largest = pod.spec.init_containers.iter().filter(|container| !sidecar(container)).filter_map(of);
-    let largest = largest.max_by_key(|quantity| quantity.nanos()).unwrap_or_else(Quantity::zero);
-    let base = if largest.nanos() > together.nanos() { largest } else { together };
+    let own = pod.spec.resources.as_deref();
+    let own = own.and_then(|r| if limits { r.limits.get(resource) } else { r.requests.get(resource) });
+    let base = own.copied().unwrap_or_else(|| {
+        // Init containers run one after another, each beside the sidecars before it; the sidecars stay.
+        let mut sidecars: Vec<Quantity> = Vec::new();
+        let mut largest = Quantity::zero();
+        for container in &pod.spec.init_containers {
+            let beside = sum(sidecars.iter().copied().chain(of(container)));
+            if container.restart_policy.as_deref() == Some("Always") {
+                sidecars.extend(of(container));
+            } else if beside.nanos() > largest.nanos() {
+                largest = beside;
+            }
+        }
+        let together = sum(pod.spec.containers.iter().filter_map(of).chain(sidecars));
+        if largest.nanos() > together.nanos() { largest } else { together }
+    });
     sum([base].into_iter().chain(pod.spec.overhead.get(resource).copied()))
 }
 
@@ -152,5 +158,31 @@ fn in_scope(pod: &Pod, scope: &str) -> bool {
         "NotBestEffort" => !best_effort,
         "PriorityClass" => !pod.spec.priority_class_name.is_empty(),
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meta::Codec as _;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_pod_counts_as_its_worst_moment_or_as_it_says_itself() {
+        let cpu = |cpu: &str| json!({ "requests": { "cpu": cpu } });
+        let spec = |own: Value| {
+            json!({ "spec": {
+                "resources": own, "overhead": { "cpu": "100m" },
+                "initContainers": [
+                    { "name": "s", "restartPolicy": "Always", "resources": cpu("1") },
+                    { "name": "i", "resources": cpu("4") },
+                    { "name": "t", "restartPolicy": "Always", "resources": cpu("1") }],
+                "containers": [{ "name": "a", "resources": cpu("2") }] } })
+        };
+        for (own, wanted) in [(Value::Null, "5100m"), (cpu("3"), "3100m")] {
+            let pod = Pod::from_json(spec(own).to_string().as_bytes()).unwrap();
+            assert_eq!(of_pod(&pod, "cpu", false).to_string(), wanted);
+        }
     }
 }
