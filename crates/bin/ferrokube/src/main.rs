@@ -127,7 +127,7 @@ fn run() -> Result<()> {
         Command::Why(options) => runtime.block_on(cluster::explain::why(options, &paths)),
         Command::Whatif(options) => runtime.block_on(cluster::explain::what_if(options, &paths)),
         Command::Scheduler(options) => {
-            telemetry::init_logs("info")?;
+            telemetry::init_logs(options.log_filter())?;
             runtime.block_on(cluster::scheduler::run(*options))
         }
         Command::Kubelet(options) => {

@@ -46,6 +46,15 @@ pub struct SchedulerOptions {
     /// How to reach the API server; overridden by the configuration's clientConnection; the pod's service account without
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
+    /// URL of the API server, whatever the kubeconfig says
+    #[arg(long, value_name = "URL")]
+    pub master: Option<String>,
+    /// Write the configuration in use, every default filled in, to a file and end
+    #[arg(long, value_name = "FILE")]
+    pub write_config_to: Option<PathBuf>,
+    /// How much is logged: from 3 on what is done for each pod, from 6 on everything
+    #[arg(short = 'v', long = "v", value_name = "LEVEL", default_value_t = 0)]
+    pub verbosity: u32,
     /// Whether replicas agree on one that works
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub leader_elect: Option<bool>,
@@ -88,6 +97,11 @@ pub struct SchedulerOptions {
 pub async fn run(options: SchedulerOptions) -> Result<()> {
     let mut config = read(options.config.as_deref())?;
     options.say(&mut config);
+    if let Some(path) = &options.write_config_to {
+        let text = serde_norway::to_string(&config.document())?;
+        return std::fs::write(path, text).map_err(|error| unusable("open", path, &error));
+    }
+    service::check_extenders(&config).map_err(anyhow::Error::msg)?;
     let env = Env::real();
     let client = connect(&options, &config)?;
     let informers = Informers::new(client.clone(), env.clone());
@@ -199,6 +213,15 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 impl SchedulerOptions {
+    /// What of the log is shown.
+    pub fn log_filter(&self) -> &'static str {
+        match self.verbosity {
+            0..=2 => "info",
+            3..=5 => "debug",
+            _ => "trace",
+        }
+    }
+
     /// What the command line says about leader election.
     fn say(&self, config: &mut SchedulerConfig) {
         let election = &mut config.leader_election;
@@ -301,6 +324,7 @@ impl InProcess {
     ) -> Result<Self> {
         let options = &settings.options;
         let config = read(options.scheduler_config.as_deref())?;
+        service::check_extenders(&config).map_err(anyhow::Error::msg)?;
         let endpoint = match options.scheduler_secure_port {
             0 => None,
             port => {
@@ -347,14 +371,17 @@ fn knows(informers: Arc<Informers>) -> impl Fn() -> bool + Send + Sync + 'static
 
 fn connect(options: &SchedulerOptions, config: &SchedulerConfig) -> Result<Client> {
     let from_config = (!config.kubeconfig.is_empty()).then(|| PathBuf::from(&config.kubeconfig));
-    let connection = match from_config.or_else(|| options.kubeconfig.clone()) {
-        Some(path) if std::fs::metadata(&path).is_err() => {
-            let error = std::fs::metadata(&path).err().unwrap_or_else(|| std::io::ErrorKind::NotFound.into());
-            return Err(unusable("stat", &path, &error));
+    let mut connection = match (from_config.or_else(|| options.kubeconfig.clone()), &options.master) {
+        (Some(path), _) => {
+            std::fs::metadata(&path).map_err(|error| unusable("stat", &path, &error))?;
+            remote::Config::from_kubeconfig(&path, None)
+                .with_context(|| format!("cannot use {}", path.display()))?
         }
-        Some(path) => remote::Config::from_kubeconfig(&path, None)
-            .with_context(|| format!("cannot use {}", path.display()))?,
-        None => remote::Config::in_cluster().context("no --kubeconfig, and not in a pod")?,
+        (None, Some(_)) => remote::Config::default(),
+        (None, None) => remote::Config::in_cluster().context("no --kubeconfig, and not in a pod")?,
     };
+    if let Some(master) = &options.master {
+        connection.server.clone_from(master);
+    }
     remote(connection)
 }

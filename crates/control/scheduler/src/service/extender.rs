@@ -49,7 +49,10 @@ pub(super) struct Sacrifice {
 fn read(pem: &Pem) -> Result<Option<Vec<u8>>, String> {
     match (&pem.data[..], pem.file.as_str()) {
         ([], "") => Ok(None),
-        ([], file) => std::fs::read(file).map(Some).map_err(|error| format!("open {file}: {error}")),
+        ([], file) => std::fs::read(file).map(Some).map_err(|error| {
+            let why = error.to_string().to_lowercase();
+            format!("open {file}: {}", why.split(" (os error").next().unwrap_or_default())
+        }),
         (data, _) => Ok(Some(data.to_owned())),
     }
 }

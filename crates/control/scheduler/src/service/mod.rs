@@ -83,6 +83,15 @@ struct Scheduler {
     extenders: Vec<extender::Extender>,
 }
 
+/// Whether the configuration's extenders can be used.
+///
+/// # Errors
+/// What is wrong with the first one that cannot, such as a file that is not there.
+pub fn check_extenders(config: &SchedulerConfig) -> Result<(), String> {
+    let each = config.extenders.iter().map(|one| extender::Extender::new(one.clone()).map(drop));
+    each.collect::<Result<_, _>>().map_err(|error| format!("couldn't build extenders: {error}"))
+}
+
 /// Schedules until the future is dropped.
 pub async fn run(config: Config) {
     let profiles: Vec<Profile> =
