@@ -269,7 +269,9 @@ impl Scenario {
 
     /// The claims that the recording gave devices would get the same ones on the same node from us.
     fn devices(&self, step: &Value, info: &Arc<PodInfo>, node: &str) -> Vec<String> {
-        let Some(index) = self.core.snapshot.index_of(node) else { return Vec::new() };
+        // When the devices of victims come back is nobody's promise.
+        let bound = step["outcome"].as_str() == Some("bound");
+        let Some(index) = self.core.snapshot.index_of(node).filter(|_| bound) else { return Vec::new() };
         let cx = crate::plugin::Cx::new(info, &self.core.snapshot);
         let Ok(given) = dynamic_resources::choose(&cx, index) else { return Vec::new() };
         let recorded = |name: &str| step["allocations"][name]["devices"]["results"].clone();

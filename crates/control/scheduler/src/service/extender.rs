@@ -67,8 +67,17 @@ fn field<'a>(value: &'a Value, name: &str) -> &'a Value {
     found.unwrap_or(&Value::Null)
 }
 
+/// An object as extenders get it: without its kind, which they know, and without who wrote which of its fields.
 fn json_of<T: Codec>(object: &T) -> Value {
-    serde_json::from_slice(&object.to_json()).unwrap_or(Value::Null)
+    let mut value = serde_json::from_slice(&object.to_json()).unwrap_or(Value::Null);
+    if let Value::Object(fields) = &mut value {
+        fields.remove("kind");
+        fields.remove("apiVersion");
+        if let Some(Value::Object(metadata)) = fields.get_mut("metadata") {
+            metadata.remove("managedFields");
+        }
+    }
+    value
 }
 
 impl Extender {
