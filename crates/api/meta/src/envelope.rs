@@ -26,9 +26,9 @@ impl<'a> Envelope<'a> {
     /// Reads an envelope, magic included.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let Some(message) = bytes.strip_prefix(PROTOBUF_MAGIC) else {
-            return Err(DecodeError::text(format!(
-                "provided data does not appear to be a protobuf message, expected prefix {PROTOBUF_MAGIC:?}"
-            )));
+            return Err(DecodeError::text(
+                "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]",
+            ));
         };
         let mut out = Self::default();
         let mut reader = ProtoReader::new(message);

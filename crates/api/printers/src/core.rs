@@ -3,8 +3,8 @@
 use meta::{Object, Time};
 use serde_json::{Value, json};
 use types::core::v1::{
-    ComponentStatus, ConfigMap, Event, Namespace, Node, PodTemplate, ReplicationController, ResourceQuota,
-    Secret, ServiceAccount,
+    ComponentStatus, ConfigMap, Event, Namespace, Node, NodeSystemInfo, PodTemplate, ReplicationController,
+    ResourceQuota, Secret, ServiceAccount,
 };
 
 use crate::human::{age_cell, labels, name, or, or_none, since};
@@ -111,9 +111,18 @@ fn node(node: &Node, now: Time) -> Vec<Value> {
         address("InternalIP"),
         address("ExternalIP"),
         or(&info.os_image, "<unknown>"),
-        or(&info.kernel_version, "<unknown>"),
+        kernel(info),
         or(&info.container_runtime_version, "<unknown>"),
     ]
+}
+
+/// The kernel, and what processor it is for.
+fn kernel(info: &NodeSystemInfo) -> Value {
+    let version = if info.kernel_version.is_empty() { "<unknown>" } else { &*info.kernel_version };
+    match info.architecture.as_str() {
+        "" => json!(version),
+        architecture => json!(format!("{version} ({architecture})")),
+    }
 }
 
 fn roles(node: &Node) -> Vec<&str> {

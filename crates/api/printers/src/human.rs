@@ -72,7 +72,7 @@ pub fn selector(selector: Option<&LabelSelector>, empty: &str) -> Value {
         .map(|(key, value)| (key.to_string(), format!("{key}={value}")))
         .collect();
     parts.extend(selector.match_expressions.iter().map(|one| (one.key.to_string(), requirement(one))));
-    parts.sort();
+    parts.sort_by(|(a, _), (b, _)| a.cmp(b));
     let text = parts.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join(",");
     or(&text, empty)
 }

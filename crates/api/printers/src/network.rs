@@ -175,5 +175,8 @@ fn ingress_class(class: &IngressClass, now: Time) -> Vec<Value> {
             _ => format!("{}/{}", parameters.kind, parameters.name),
         },
     );
-    vec![name(class), json!(class.spec.controller.as_str()), json!(parameters), age_cell(class, now)]
+    const DEFAULT: &str = "ingressclass.kubernetes.io/is-default-class";
+    let is_default = class.metadata.annotations.get(DEFAULT).is_some_and(|value| value == "true");
+    let shown = if is_default { json!(format!("{} (default)", class.metadata.name)) } else { name(class) };
+    vec![shown, json!(class.spec.controller.as_str()), json!(parameters), age_cell(class, now)]
 }

@@ -1,6 +1,7 @@
 //! Admission policies, devices and the autoscaler's second version.
 
 use meta::Time;
+use meta::v1::LabelSelector;
 use serde_json::{Value, json};
 use types::admissionregistration::v1::{
     MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, ParamRef, ValidatingAdmissionPolicyBinding,
@@ -74,11 +75,31 @@ const AUTOSCALER: &[Column] = &[
     text("Age"),
 ];
 
+/// A selector as Go's generated code prints it.
+fn go_selector(selector: &LabelSelector) -> String {
+    let labels: String = selector.match_labels.iter().map(|(k, v)| format!("{k}: {v},")).collect();
+    let expressions: String = selector
+        .match_expressions
+        .iter()
+        .map(|r| {
+            let values = r.values.iter().map(|v| v.as_str()).collect::<Vec<_>>().join(" ");
+            format!("LabelSelectorRequirement{{Key:{},Operator:{},Values:[{values}],}},", r.key, r.operator)
+        })
+        .collect();
+    format!(
+        "&LabelSelector{{MatchLabels:map[string]string{{{labels}}},MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}"
+    )
+}
+
 fn parameter(reference: Option<&ParamRef>) -> Value {
     json!(match reference {
         None => "<unset>".to_owned(),
-        Some(reference) if reference.namespace.is_empty() => reference.name.to_string(),
-        Some(reference) => format!("{}/{}", reference.namespace, reference.name),
+        Some(reference) if !reference.name.is_empty() => {
+            // Whether parameters live in namespaces cannot be told from here.
+            let namespace = if reference.namespace.is_empty() { "*" } else { &*reference.namespace };
+            format!("{namespace}/{}", reference.name)
+        }
+        Some(reference) => reference.selector.as_deref().map_or_else(|| "<unset>".to_owned(), go_selector),
     })
 }
 

@@ -1,6 +1,6 @@
 //! The group `flowcontrol.apiserver.k8s.io`: FlowSchema and PriorityLevelConfiguration.
 
-use crate::check::{Errs, Raw, json_string, name_label, name_subdomain};
+use crate::check::{Errs, Raw, json_string, metadata, name_label, name_subdomain};
 use crate::fill::{number, set};
 use crate::rule::spec_and_status;
 use crate::{Context, Path, Rules};
@@ -28,6 +28,11 @@ const VERBS: [&str; 11] = [
 
 impl Rules for FlowSchema {
     spec_and_status!(generation);
+
+    fn prepare_status(&mut self, old: &Self, _cx: &Context) {
+        self.keep_spec(old);
+        metadata::keep(&mut self.metadata, &old.metadata);
+    }
 
     fn default(&mut self) {
         number(&mut self.spec.matching_precedence, 1000);
@@ -218,6 +223,11 @@ fn other_rule(e: &mut Errs, at: &Path<'_>, r: &NonResourcePolicyRule) {
 
 impl Rules for PriorityLevelConfiguration {
     spec_and_status!(generation);
+
+    fn prepare_status(&mut self, old: &Self, _cx: &Context) {
+        self.keep_spec(old);
+        metadata::keep(&mut self.metadata, &old.metadata);
+    }
 
     fn default(&mut self) {
         if let Some(limited) = &mut self.spec.limited {

@@ -1,7 +1,7 @@
 //! The group `policy`: PodDisruptionBudget.
 
 use crate::apps::{at_most_all, count_or_percent};
-use crate::check::{Errs, labels};
+use crate::check::{Errs, conditions, labels};
 use crate::rule::spec_and_status;
 use crate::{Context, Path, Rules};
 use types::policy::v1::PodDisruptionBudget;
@@ -44,5 +44,6 @@ impl Rules for PodDisruptionBudget {
         ] {
             e.non_negative(&at.child(field), count);
         }
+        conditions::conditions(e, &at.child("conditions"), &s.conditions);
     }
 }

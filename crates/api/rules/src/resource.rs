@@ -2,6 +2,7 @@
 
 mod capacity;
 mod claim;
+mod claim_status;
 mod device;
 mod slice;
 

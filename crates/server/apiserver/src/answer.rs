@@ -121,6 +121,10 @@ pub(crate) fn write(answer: Answer, writer: &Writer, shared: &Shared) -> Respons
             let mut response = Response::new(Body::full(text));
             *response.status_mut() = status;
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+            if kind == crate::endpoints::TEXT {
+                let nosniff = HeaderValue::from_static("nosniff");
+                response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+            }
             finish(&mut response, &[], writer);
             return response;
         }

@@ -146,7 +146,11 @@ impl Registry {
             let view = view.as_ref().map(|scale| scale as &dyn Object);
             let mut admitted =
                 self.chain.validate_view(&review, mutated, view, self, request.warnings, check).await?;
-            for text in served.rules().warnings(admitted.object(), Some(&*old)) {
+            // Nobody is warned of a spec that a status cannot change.
+            let warned = request.target.subresource != "status";
+            for text in
+                warned.then(|| served.rules().warnings(admitted.object(), Some(&*old))).unwrap_or_default()
+            {
                 if !request.warnings.contains(&text) {
                     request.warnings.push(text);
                 }

@@ -2,7 +2,7 @@
 
 use super::rules::{self, View};
 use super::{expression, match_conditions};
-use crate::check::{Errs, c_identifier, labels, qualified_name};
+use crate::check::{Errs, c_identifier, conditions, labels, metadata, qualified_name};
 use crate::fill::{set, text_opt};
 use crate::rule::{spec_and_status, spec_only};
 use crate::{Context, Path, Rules, environments};
@@ -29,6 +29,15 @@ fn default_match(resources: &mut MatchResources) {
 
 impl Rules for ValidatingAdmissionPolicy {
     spec_and_status!(generation);
+
+    fn prepare_status(&mut self, old: &Self, _cx: &Context) {
+        self.keep_spec(old);
+        metadata::keep(&mut self.metadata, &old.metadata);
+    }
+
+    fn check_status(&self, _old: &Self, e: &mut Errs, _cx: &Context) {
+        conditions::conditions(e, &Path::root("status").child("conditions"), &self.status.conditions);
+    }
 
     fn default(&mut self) {
         text_opt(&mut self.spec.failure_policy, "Fail");

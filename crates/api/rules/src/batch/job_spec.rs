@@ -4,8 +4,9 @@ use crate::check::{Errs, qualified_name};
 use crate::core::pod::template;
 use crate::diff;
 use crate::{Context, Path};
-use meta::BadValue;
-use types::batch::v1::{Job, JobSpec, PodFailurePolicy, PodFailurePolicyRule, SuccessPolicy};
+use meta::{BadValue, List};
+use types::batch::v1::{Job, JobCondition, JobSpec, PodFailurePolicy, PodFailurePolicyRule, SuccessPolicy};
+use types::core::v1::Container;
 
 const INDEXED_PARALLELISM_MAX: i32 = 100_000;
 const FAILED_INDEXES_MAX: i32 = 100_000;
@@ -313,33 +314,7 @@ pub(super) fn update(e: &mut Errs, at: &Path<'_>, new: &Job, old: &Job) {
         e.immutable(&at.child("completions"), &now.completions, &then.completions, shown_completions);
     }
     e.immutable(&at.child("selector"), &now.selector, &then.selector, || BadValue::of(&now.selector));
-    let suspended = then.suspend == Some(true);
-    let mut template = now.template.clone();
-    if suspended && old.status.start_time.is_none() {
-        // A job that waits may still be steered: which nodes, which gates, which resources.
-        let before = &then.template;
-        template.metadata.labels.clone_from(&before.metadata.labels);
-        template.metadata.annotations.clone_from(&before.metadata.annotations);
-        template.spec.node_selector.clone_from(&before.spec.node_selector);
-        template.spec.tolerations.clone_from(&before.spec.tolerations);
-        template.spec.scheduling_gates.clone_from(&before.spec.scheduling_gates);
-        let node_affinity = before.spec.affinity.as_ref().and_then(|a| a.node_affinity.clone());
-        match &mut template.spec.affinity {
-            Some(affinity) => affinity.node_affinity = node_affinity,
-            None if node_affinity.is_some() => template.spec.affinity.clone_from(&before.spec.affinity),
-            None => {}
-        }
-        if before.spec.affinity.is_none() && template.spec.affinity.as_deref() == Some(&Default::default()) {
-            template.spec.affinity = None;
-        }
-        for (c, before) in template.spec.containers.iter_mut().zip(before.spec.containers.iter()) {
-            c.resources.clone_from(&before.resources);
-        }
-        for (c, before) in template.spec.init_containers.iter_mut().zip(before.spec.init_containers.iter()) {
-            c.resources.clone_from(&before.resources);
-        }
-    }
-    e.immutable(&at.child("template"), &template, &then.template, || diff::shown(&now.template));
+    pod_template(e, &at.child("template"), new, old);
     e.immutable(&at.child("completionMode"), &now.completion_mode, &then.completion_mode, || {
         BadValue::of(&now.completion_mode)
     });
@@ -356,6 +331,44 @@ pub(super) fn update(e: &mut Errs, at: &Path<'_>, new: &Job, old: &Job) {
     e.immutable(&at.child("successPolicy"), &now.success_policy, &then.success_policy, || {
         diff::shown_option(now.success_policy.as_deref())
     });
+}
+
+/// The template stays, but for what may be steered while no pod of the job runs.
+fn pod_template(e: &mut Errs, at: &Path<'_>, new: &Job, old: &Job) {
+    let (now, before) = (&new.spec.template, &old.spec.template);
+    let is_suspended = |c: &JobCondition| c.type_ == "Suspended" && c.status == "True";
+    let steerable = old.spec.suspend == Some(true)
+        && old.status.active == 0
+        && (old.status.start_time.is_none() || old.status.conditions.iter().any(is_suspended));
+    if !steerable {
+        return e.immutable(at, now, before, || diff::shown(&**now));
+    }
+    // Which nodes, which gates, which resources.
+    let mut spec = now.spec.clone();
+    spec.node_selector.clone_from(&before.spec.node_selector);
+    spec.tolerations.clone_from(&before.spec.tolerations);
+    spec.scheduling_gates.clone_from(&before.spec.scheduling_gates);
+    let node_affinity = before.spec.affinity.as_ref().and_then(|a| a.node_affinity.clone());
+    match &mut spec.affinity {
+        Some(affinity) => affinity.node_affinity = node_affinity,
+        None if node_affinity.is_some() => spec.affinity.clone_from(&before.spec.affinity),
+        None => {}
+    }
+    if before.spec.affinity.is_none() && spec.affinity.as_deref() == Some(&Default::default()) {
+        spec.affinity = None;
+    }
+    resources_of(&mut spec.containers, &before.spec.containers);
+    resources_of(&mut spec.init_containers, &before.spec.init_containers);
+    e.immutable(&at.child("spec"), &spec, &before.spec, || diff::shown(&*now.spec));
+}
+
+/// The resources of the same containers.
+fn resources_of(to: &mut List<Container>, from: &List<Container>) {
+    if to.len() == from.len() {
+        for (to, from) in to.iter_mut().zip(from.iter()).filter(|(to, from)| to.name == from.name) {
+            to.resources.clone_from(&from.resources);
+        }
+    }
 }
 
 /// Counts in the status of a job.

@@ -207,6 +207,24 @@ pub fn range_warnings(at: &Path<'_>, value: &str) -> Vec<String> {
     out
 }
 
+/// The address of an interface with its prefix length, as Go writes it.
+pub fn interface(e: &mut Errs, at: &Path<'_>, value: &str) {
+    let parts = value.split_once('/').and_then(|(ip, bits)| Some((parse(ip)?, bits.parse::<u8>().ok()?)));
+    let width = |ip: &IpAddr| if ip.is_ipv4() { 32 } else { 128 };
+    match parts.filter(|(ip, bits)| *bits <= width(ip)) {
+        None => {
+            let detail = "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)";
+            e.invalid(at, value, detail);
+        }
+        Some((ip, bits)) => {
+            let canonical = format!("{ip}/{bits}");
+            if value != canonical {
+                e.invalid(at, value, format!("must be in canonical form ({canonical:?})"));
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

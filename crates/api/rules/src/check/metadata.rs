@@ -76,6 +76,23 @@ pub fn of_template(e: &mut Errs, at: &Path<'_>, m: &ObjectMeta) {
     }
 }
 
+/// What an update of some statuses keeps of the metadata: everything that describes the object.
+pub fn keep_described(new: &mut ObjectMeta, old: &ObjectMeta) {
+    new.deletion_timestamp = old.deletion_timestamp;
+    new.generation = old.generation;
+    new.labels.clone_from(&old.labels);
+    new.annotations.clone_from(&old.annotations);
+    new.finalizers.clone_from(&old.finalizers);
+    new.owner_references.clone_from(&old.owner_references);
+}
+
+/// What an update of other statuses keeps: all metadata, but for what tells this update from the last.
+pub fn keep(new: &mut ObjectMeta, old: &ObjectMeta) {
+    let managed_fields = std::mem::take(&mut new.managed_fields);
+    let resource_version = std::mem::take(&mut new.resource_version);
+    *new = ObjectMeta { managed_fields, resource_version, ..old.clone() };
+}
+
 /// Metadata of an object that replaces another.
 pub fn update(e: &mut Errs, new: &ObjectMeta, old: &ObjectMeta) {
     let at = Path::root("metadata");

@@ -1,5 +1,6 @@
 //! The vocabulary in which rules are written: formats, combinators and the list of errors.
 
+pub mod conditions;
 pub mod errors;
 pub mod ip;
 pub mod json;

@@ -240,7 +240,7 @@ fn status(claim: &PersistentVolumeClaim, e: &mut Errs) {
     for (name, value) in claim.status.capacity.iter() {
         names::basic(e, &capacity.key(name), value);
     }
-    let at = status.child("allocatedResourceStatus");
+    let at = status.child("allocatedResourceStatuses");
     for (name, state) in claim.status.allocated_resource_statuses.iter() {
         resource_key(e, &at, name);
         if !RESIZING.contains(&state.as_str()) {

@@ -33,8 +33,10 @@ impl Rules for PersistentVolume {
 
     fn prepare_status(&mut self, old: &Self, cx: &Context) {
         self.keep_spec(old);
-        let unchanged = self.status.last_phase_transition_time == old.status.last_phase_transition_time;
-        if self.status.phase != old.status.phase && unchanged {
+        let (sent, then) = (self.status.last_phase_transition_time, old.status.last_phase_transition_time);
+        if self.status.phase == old.status.phase {
+            self.status.last_phase_transition_time = sent.or(then);
+        } else if sent.is_none() || sent == then {
             self.status.last_phase_transition_time = cx.now;
         }
     }

@@ -1,6 +1,6 @@
 //! ResourceClaims, ResourceClaimTemplates and DeviceClasses.
 
-use super::{fully_qualified, opaque, quoted, selectors};
+use super::{claim_status, fully_qualified, opaque, selectors};
 use crate::check::{Errs, IMMUTABLE, Raw, dns_label, metadata, name_subdomain, qualified_name};
 use crate::rule::{spec_and_status, spec_only};
 use crate::{Context, Path, Rules, diff};
@@ -14,7 +14,6 @@ use types::resource::v1::{
 const REQUESTS_MAX: usize = 32;
 const ALTERNATIVES_MAX: usize = 8;
 const TOLERATIONS_MAX: usize = 16;
-const CONSUMERS_MAX: usize = 256;
 
 fn default_spec(spec: &mut ResourceClaimSpec) {
     let fill = |mode: &mut Str, count: &mut i64| {
@@ -56,33 +55,13 @@ impl Rules for ResourceClaim {
         }
     }
 
+    fn prepare_status(&mut self, old: &Self, _cx: &Context) {
+        self.keep_spec(old);
+        metadata::keep_described(&mut self.metadata, &old.metadata);
+    }
+
     fn check_status(&self, old: &Self, e: &mut Errs, _cx: &Context) {
-        let status = Path::root("status");
-        let list = status.child("reservedFor");
-        if self.status.reserved_for.len() > CONSUMERS_MAX {
-            e.too_many(&list, self.status.reserved_for.len(), CONSUMERS_MAX);
-        }
-        let mut uids = BTreeSet::new();
-        for (i, consumer) in self.status.reserved_for.iter().enumerate() {
-            let at = list.index(i);
-            for (field, value) in
-                [("resource", &consumer.resource), ("name", &consumer.name), ("uid", &consumer.uid)]
-            {
-                e.present(&at.child(field), value);
-            }
-            if !uids.insert(&consumer.uid) {
-                e.duplicate(&at.child("uid"), &consumer.uid);
-            }
-        }
-        if !self.status.reserved_for.is_empty() && self.status.allocation.is_none() {
-            e.forbidden(&list, "may not be specified when `allocated` is not set");
-        }
-        let both = (&self.status.allocation, &old.status.allocation);
-        if let (Some(new), Some(old)) = both
-            && new != old
-        {
-            e.invalid(&status.child("allocation"), quoted(&**new), IMMUTABLE);
-        }
+        claim_status::status(e, self, old);
     }
 }
 
@@ -159,7 +138,7 @@ fn devices(e: &mut Errs, at: &Path<'_>, claim: &DeviceClaim) {
 }
 
 /// The names that constraints and configurations may refer to.
-fn known_names(claim: &DeviceClaim) -> BTreeSet<String> {
+pub(super) fn known_names(claim: &DeviceClaim) -> BTreeSet<String> {
     let mut known = BTreeSet::new();
     for r in claim.requests.iter() {
         known.insert(r.name.to_string());
@@ -247,7 +226,7 @@ fn part(e: &mut Errs, at: &Path<'_>, mode: &str, count: i64, tolerations: &List<
     }
 }
 
-fn request_names(e: &mut Errs, at: &Path<'_>, names: &List<Str>, known: &BTreeSet<String>) {
+pub(super) fn request_names(e: &mut Errs, at: &Path<'_>, names: &List<Str>, known: &BTreeSet<String>) {
     if names.len() > REQUESTS_MAX {
         e.too_many(at, names.len(), REQUESTS_MAX);
     }
@@ -260,7 +239,7 @@ fn request_names(e: &mut Errs, at: &Path<'_>, names: &List<Str>, known: &BTreeSe
 }
 
 /// The name of a request, or of an alternative in one.
-fn request_name(e: &mut Errs, at: &Path<'_>, name: &str, known: &BTreeSet<String>) {
+pub(super) fn request_name(e: &mut Errs, at: &Path<'_>, name: &str, known: &BTreeSet<String>) {
     let parts: Vec<&str> = name.split('/').collect();
     if parts.len() <= 2 {
         parts.iter().for_each(|part| e.each(at, part, dns_label(part)));

@@ -193,7 +193,17 @@ impl<'s> Map<'s> {
     pub fn default(&self, name: &str) -> Option<Value> {
         let text = match self.fields {
             Fields::None => return None,
-            Fields::Struct(info) => info.field(name)?.default,
+            Fields::Struct(info) => {
+                let field = info.field(name)?;
+                // What Go always writes has the zero value as its default.
+                match field.ty {
+                    _ if !field.default.is_empty() || field.pointer || field.omitempty => field.default,
+                    Ty::Str => "\"\"",
+                    Ty::Int32 | Ty::Int64 => "0",
+                    Ty::Bool => "false",
+                    _ => field.default,
+                }
+            }
             Fields::Type(fields) => fields.get(name)?.default.as_deref()?,
         };
         let doc = Doc::parse(text.as_bytes()).ok()?;

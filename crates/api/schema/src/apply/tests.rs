@@ -112,9 +112,9 @@ fn configurations_that_do_not_fit() {
             "errors:\n  .spec.activeDeadlineSeconds: expected numeric (int or float), got string\n  .spec.containers: duplicate entries for key [name=\"a\"]",
         ),
         (
-            "Pod",
-            json!({"spec": {"containers": [{"image": "a"}]}}),
-            ".spec.containers: element 0: associative list with keys has an element that omits all key fields [\"name\"] (and doesn't have default values for any key fields)",
+            "ServiceAccount",
+            json!({"secrets": [{"namespace": "a"}]}),
+            ".secrets: element 0: associative list with keys has an element that omits all key fields [\"name\"] (and doesn't have default values for any key fields)",
         ),
     ] {
         let found = updater(kind).problems(config.to_string().as_bytes()).unwrap();
@@ -122,7 +122,7 @@ fn configurations_that_do_not_fit() {
     }
     let fits = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"creationTimestamp": null},
         "spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": 1, "memory": "1Gi"}},
-        "ports": [{"containerPort": 80}]}]}});
+        "ports": [{"containerPort": 80}]}, {"image": "keys that Go always writes have a default"}]}});
     assert_eq!(updater("Pod").problems(fits.to_string().as_bytes()).unwrap(), None);
 }
 

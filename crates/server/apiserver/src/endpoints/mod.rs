@@ -16,6 +16,7 @@ mod swagger;
 
 pub(crate) use discovery::Discovery;
 pub(crate) use openapi::CustomDocuments;
+pub(crate) use plain::TEXT;
 pub(crate) use resources::internal_type;
 
 use authz::Authorized;

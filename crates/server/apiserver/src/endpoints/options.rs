@@ -151,8 +151,17 @@ pub(super) fn list(query: &Query) -> Result<ListOptions, Status> {
         "NotOlderThan" => Some(VersionMatch::NotOlderThan),
         other => {
             let detail = "supported values: \"Exact\", \"NotOlderThan\", \"\"";
-            let problem = not_supported("resourceVersionMatch", other.into(), detail);
-            return Err(refuse("ListOptions", vec![problem]));
+            let mut problems = Vec::new();
+            if text("resourceVersion").is_empty() {
+                problems.push(FieldError {
+                    kind: FieldErrorKind::Forbidden,
+                    field: "resourceVersionMatch".into(),
+                    value: "".into(),
+                    detail: "resourceVersionMatch is forbidden unless resourceVersion is provided".into(),
+                });
+            }
+            problems.push(not_supported("resourceVersionMatch", other.into(), detail));
+            return Err(refuse("ListOptions", problems));
         }
     };
     Ok(ListOptions {

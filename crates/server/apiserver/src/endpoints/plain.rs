@@ -13,7 +13,7 @@ use crate::pipeline::Decoded;
 use crate::server::Server;
 
 /// Content type of plain text answers.
-pub(super) const TEXT: &str = "text/plain; charset=utf-8";
+pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Serves a path.
 pub(crate) async fn serve(server: &Server, decoded: &Decoded) -> Answer {

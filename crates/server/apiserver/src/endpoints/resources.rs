@@ -383,7 +383,10 @@ async fn read_object(
     let body = read(request).await?;
     let (group, version, kind, object) = expected(served, &decoded.info.subresource)?;
     if format == Format::Protobuf || body.starts_with(PROTOBUF_MAGIC) {
-        let envelope = Envelope::decode(&body).map_err(|e| errors::bad_request(e.to_string()))?;
+        let envelope = Envelope::decode(&body).map_err(|error| match body.starts_with(PROTOBUF_MAGIC) {
+            true => errors::bad_request(error.to_string()),
+            false => unrecognized(kind, &error.to_string(), &body),
+        })?;
         same_kind(&envelope.api_version, &envelope.kind, (group, version, kind))?;
         return object.decode_proto(envelope.raw).map_err(|e| errors::bad_request(e.to_string()));
     }

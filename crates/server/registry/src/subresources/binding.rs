@@ -19,7 +19,7 @@ impl Registry {
     ) -> Result<Outcome, Status> {
         let target = request.target;
         let check = |binding: &Binding| {
-            if !binding.metadata.name.is_empty() && binding.metadata.name != target.name {
+            if binding.metadata.name != target.name {
                 return Err(errors::bad_request("name in URL does not match name in Binding object"));
             }
             validate(binding)

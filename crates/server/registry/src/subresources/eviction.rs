@@ -23,10 +23,8 @@ impl Registry {
     ) -> Result<Outcome, Status> {
         let target = request.target;
         let check = |eviction: &Eviction| match eviction.metadata.name == target.name {
-            false if !eviction.metadata.name.is_empty() => {
-                Err(errors::bad_request("name in URL does not match name in Eviction object"))
-            }
-            _ => Ok(()),
+            false => Err(errors::bad_request("name in URL does not match name in Eviction object")),
+            true => Ok(()),
         };
         let eviction = self.admit_body(request, target, eviction, options, check).await?;
         let current = self.find_object(request.served, &target.namespace, &target.name).await?;
