@@ -1,12 +1,16 @@
 //! ResourceQuotas: how much of each limited resource a namespace uses.
 
+mod others;
 mod usage;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use informer::{Change, Key};
 use meta::{Kind, Map, Object, Quantity};
+use others::Others;
 use reconcile::{Context, Controller, Next, Plan, Reconciler, Running, World, Write};
+use types::apiextensions::v1::CustomResourceDefinition;
 use types::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use types::batch::v1::{CronJob, Job};
 use types::core::v1::{
@@ -24,24 +28,38 @@ const PERIOD: Duration = Duration::from_secs(300);
 /// What is created is charged by admission, before it exists; counting anew at that moment would give the charge back.
 /// So only what frees something, or changes what is limited, is looked at.
 pub(crate) fn start(context: &Context) -> Running {
-    let controller =
-        Controller::new("resourcequota_primary", "resourcequota-controller", context.clone(), Quotas)
-            .on_change::<ResourceQuota>(|change, _| match change {
-                Change::Updated { old, new } if old.spec == new.spec && new.status.hard == new.spec.hard => {
-                    Vec::new()
-                }
-                Change::Deleted(_) => Vec::new(),
-                change => vec![Key::of(&**change.object())],
+    let others = Others::new(context.informers.clone());
+    let (quotas, definitions) = (others.clone(), others.clone());
+    let controller = Controller::new(
+        "resourcequota_primary",
+        "resourcequota-controller",
+        context.clone(),
+        Quotas { others: others.clone() },
+    );
+    others.wakes(controller.queue());
+    let controller = controller
+        .on_change::<ResourceQuota>(move |change, world| match change {
+            Change::Updated { old, new } if old.spec == new.spec && new.status.hard == new.spec.hard => {
+                Vec::new()
+            }
+            Change::Deleted(_) => Vec::new(),
+            change => {
+                quotas.follow(change.object(), world);
+                vec![Key::of(&**change.object())]
+            }
+        })
+        .on_change::<CustomResourceDefinition>(move |change, world| {
+            definitions.redefined(change.object(), world)
+        })
+        .on_change::<Pod>(|change, world| {
+            freed(change, world, |old, new| {
+                (!pods::is_finished(old) && pods::is_finished(new)) || old.spec != new.spec
             })
-            .on_change::<Pod>(|change, world| {
-                freed(change, world, |old, new| {
-                    (!pods::is_finished(old) && pods::is_finished(new)) || old.spec != new.spec
-                })
-            })
-            .on_change::<Service>(|change, world| freed(change, world, |old, new| old.spec != new.spec))
-            .on_change::<PersistentVolumeClaim>(|change, world| {
-                freed(change, world, |old, new| old.spec != new.spec)
-            });
+        })
+        .on_change::<Service>(|change, world| freed(change, world, |old, new| old.spec != new.spec))
+        .on_change::<PersistentVolumeClaim>(|change, world| {
+            freed(change, world, |old, new| old.spec != new.spec)
+        });
     let controller = counted::<ConfigMap>(controller);
     let controller = counted::<Secret>(controller);
     let controller = counted::<ReplicationController>(controller);
@@ -73,7 +91,9 @@ fn freed<K: Kind>(change: &Change<K>, world: &World, uses: impl Fn(&K, &K) -> bo
     }
 }
 
-pub(crate) struct Quotas;
+pub(crate) struct Quotas {
+    others: Arc<Others>,
+}
 
 impl Reconciler for Quotas {
     fn reconcile(&self, key: &Key, world: &World, plan: &mut Plan) -> Next {
@@ -83,7 +103,9 @@ impl Reconciler for Quotas {
         let mut used: Map<Quantity> = Map::new();
         for name in quota.spec.hard.keys() {
             // What nobody here counts keeps the count that admission keeps.
-            let known = usage::of(name, &quota, world).or_else(|| quota.status.used.get(name).copied());
+            let known = usage::of(name, &quota, world)
+                .or_else(|| self.others.count(name, &key.namespace).map(usage::number))
+                .or_else(|| quota.status.used.get(name).copied());
             used.insert(name.clone(), known.unwrap_or_else(Quantity::zero));
         }
         if quota.status.hard != quota.spec.hard || quota.status.used != used {

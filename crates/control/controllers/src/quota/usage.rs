@@ -14,7 +14,7 @@ use crate::common::pods;
 /// How much of `name` is used in the quota's namespace; `None` for what is not counted here.
 pub(super) fn of(name: &str, quota: &ResourceQuota, world: &World) -> Option<Quantity> {
     let namespace = quota.metadata.namespace.as_str();
-    let number = |count: usize| Some(Quantity::new(count as i64, Quantity::zero().format()));
+    let number = |count: usize| Some(number(count));
     let services =
         |type_: &str| world.list::<Service>(namespace).iter().filter(|s| s.spec.type_ == type_).count();
     match name {
@@ -60,6 +60,11 @@ pub(super) fn of(name: &str, quota: &ResourceQuota, world: &World) -> Option<Qua
             _ => compute(name, quota, world),
         },
     }
+}
+
+/// A number of objects as a quota writes it.
+pub(super) fn number(count: usize) -> Quantity {
+    Quantity::new(count as i64, Quantity::zero().format())
 }
 
 fn count<K: Kind>(namespace: &str, world: &World) -> usize {
