@@ -46,7 +46,7 @@ pub enum ConnectionError {
         reason: String,
     },
     /// The connection broke with the request under way: the server may or may not have seen it.
-    #[error("{0}")]
+    #[error("{}", crate::words::broken(.0))]
     Broken(#[from] hyper::Error),
 }
 
