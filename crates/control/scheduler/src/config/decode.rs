@@ -6,6 +6,7 @@ use meta::Str;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use super::decode_args::{arguments, is_registered, unregistered};
 use super::validate::validate;
 use super::validate_profiles::first_finding;
 use super::{
@@ -89,34 +90,7 @@ fn read(value: &Value, text: &str, twice: Option<String>) -> Result<SchedulerCon
 }
 
 /// The document's kind.
-const KIND: &str = "KubeSchedulerConfiguration";
-
-/// Whether the group has a kind of this name.
-fn is_registered(kind: &str) -> bool {
-    kind == KIND || kind.strip_suffix("Args").is_some_and(|plugin| fields_of(plugin).is_some())
-}
-
-/// What is said of a kind that the group does not have.
-fn unregistered(kind: &str, version: &str) -> String {
-    format!(
-        "no kind \"{kind}\" is registered for version \"{version}\" in scheme \"pkg/scheduler/apis/config/scheme/scheme.go:29\""
-    )
-}
-
-/// The fields of a plugin's arguments; `None` for a plugin that takes none.
-fn fields_of(plugin: &str) -> Option<&'static [&'static str]> {
-    Some(match plugin {
-        "DefaultPreemption" => &["minCandidateNodesPercentage", "minCandidateNodesAbsolute"],
-        "InterPodAffinity" => &["hardPodAffinityWeight", "ignorePreferredTermsOfExistingPods"],
-        "NodeAffinity" => &["addedAffinity"],
-        "NodeResourcesBalancedAllocation" => &["resources"],
-        "NodeResourcesFit" => &["ignoredResources", "ignoredResourceGroups", "scoringStrategy"],
-        "PodTopologySpread" => &["defaultConstraints", "defaultingType"],
-        "VolumeBinding" => &["bindTimeoutSeconds", "shape"],
-        "DynamicResources" => &["filterTimeout", "bindingTimeout"],
-        _ => return None,
-    })
-}
+pub(super) const KIND: &str = "KubeSchedulerConfiguration";
 
 /// The Go type of the object at a path, or of each object of the list there.
 fn go_type(path: &str) -> &'static str {
@@ -149,20 +123,28 @@ fn without_places(path: &str) -> String {
     path.chars().filter(|letter| keep(letter)).collect()
 }
 
-struct Reader {
+/// Reads values field by field, and notes what is wrong with them.
+pub(super) struct Reader {
     /// The kind of what is read.
     kind: String,
-    unknown: Vec<String>,
-    wrong: Option<String>,
+    /// Fields that it does not have.
+    pub(super) unknown: Vec<String>,
+    /// The first value of a wrong type.
+    pub(super) wrong: Option<String>,
 }
 
 impl Reader {
-    fn new(kind: &str) -> Self {
+    pub(super) fn new(kind: &str) -> Self {
         Reader { kind: kind.into(), unknown: Vec::new(), wrong: None }
     }
 
     /// The fields of an object, those not in `known` noted.
-    fn object<'a>(&mut self, value: &'a Value, path: &str, known: &[&str]) -> Option<&'a Map<String, Value>> {
+    pub(super) fn object<'a>(
+        &mut self,
+        value: &'a Value,
+        path: &str,
+        known: &[&str],
+    ) -> Option<&'a Map<String, Value>> {
         if value.is_null() {
             return None;
         }
@@ -192,7 +174,7 @@ impl Reader {
         });
     }
 
-    fn text(&mut self, value: &Value, path: &str) -> String {
+    pub(super) fn text(&mut self, value: &Value, path: &str) -> String {
         match value {
             Value::Null => String::new(),
             Value::String(text) => text.clone(),
@@ -203,7 +185,7 @@ impl Reader {
         }
     }
 
-    fn int(&mut self, value: &Value, path: &str) -> Option<i64> {
+    pub(super) fn int(&mut self, value: &Value, path: &str) -> Option<i64> {
         // Pauses, timeouts and weights of extenders and resources have 64 bits.
         let long = path.ends_with("Seconds") || path.ends_with("].weight");
         let wanted = if long { "int64" } else { "int32" };
@@ -214,14 +196,14 @@ impl Reader {
         number
     }
 
-    fn flag(&mut self, value: &Value, path: &str) -> Option<bool> {
+    pub(super) fn flag(&mut self, value: &Value, path: &str) -> Option<bool> {
         if !value.is_null() && value.as_bool().is_none() {
             self.type_error(value, path, "bool");
         }
         value.as_bool()
     }
 
-    fn duration(&mut self, value: &Value, path: &str, default: Duration) -> Duration {
+    pub(super) fn duration(&mut self, value: &Value, path: &str, default: Duration) -> Duration {
         let text = self.text(value, path);
         if text.is_empty() {
             return default;
@@ -489,66 +471,6 @@ impl Reader {
                 self.wrong.get_or_insert_with(|| error.to_string());
                 Pem::default()
             }
-        }
-    }
-}
-
-/// What is wrong with a plugin's arguments, and the fields that they do not have. Those of plugins that are not ours are
-/// taken as they are.
-fn arguments(plugin: &str, args: &Value) -> (Option<String>, Vec<String>) {
-    let Some(known) = fields_of(plugin) else { return (None, Vec::new()) };
-    let prefix = format!("decoding args for plugin {plugin}: ");
-    let expected = format!("{plugin}Args");
-    let given = |field: &str| args[field].as_str().filter(|given| !given.is_empty());
-    let (kind, version) = (given("kind").unwrap_or(&expected), given("apiVersion").unwrap_or(API_VERSION));
-    if version != API_VERSION || !is_registered(kind) {
-        return (Some(format!("{prefix}{}", unregistered(kind, version))), Vec::new());
-    }
-    if kind != expected {
-        let group = "kubescheduler.config.k8s.io";
-        let wrong =
-            format!("args for plugin {plugin} were not of type {expected}.{group}, got {kind}.{group}");
-        return (Some(wrong), Vec::new());
-    }
-    let mut reader = Reader::new(&expected);
-    let all: Vec<&str> = known.iter().copied().chain(["kind", "apiVersion"]).collect();
-    reader.object(args, "", &all);
-    for field in known {
-        let value = &args[*field];
-        match *field {
-            "filterTimeout" | "bindingTimeout" => {
-                reader.duration(value, field, Duration::ZERO);
-            }
-            "ignorePreferredTermsOfExistingPods" => {
-                reader.flag(value, field);
-            }
-            "defaultingType" => {
-                reader.text(value, field);
-            }
-            "minCandidateNodesPercentage"
-            | "minCandidateNodesAbsolute"
-            | "hardPodAffinityWeight"
-            | "bindTimeoutSeconds" => {
-                reader.int(value, field);
-            }
-            "scoringStrategy" => {
-                reader.object(value, field, &["type", "resources", "requestedToCapacityRatio"]);
-            }
-            "addedAffinity" if !value.is_null() => reader.affinity(value),
-            _ => {}
-        }
-    }
-    (reader.wrong.map(|wrong| format!("{prefix}{wrong}")), reader.unknown)
-}
-
-impl Reader {
-    fn affinity(&mut self, value: &Value) {
-        use meta::Codec;
-        let text = value.to_string();
-        let mut context = meta::DecodeContext::strict();
-        let read = types::core::v1::NodeAffinity::from_json_with(text.as_bytes(), &mut context);
-        if let Err(error) = read {
-            self.wrong.get_or_insert_with(|| error.to_string());
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod args;
 mod decode;
+mod decode_args;
 mod document;
 mod validate;
 mod validate_args;
