@@ -264,13 +264,14 @@ impl<'e> Checker<'e> {
         None
     }
 
-    fn join(&mut self, id: Id, before: Option<Type>, found: Type) -> Type {
+    /// The type of elements of which one more is known. Whether they may differ is asked when all types are known: what
+    /// is formatted may.
+    fn join(&mut self, before: Option<Type>, found: Type) -> Type {
         let Some(before) = before else { return found };
         if self.bindings.assignable(std::slice::from_ref(&before), std::slice::from_ref(&found)) {
             return most_general(&before, &found).clone();
         }
-        self.mismatch(id, &before, &found);
-        Type::Error
+        Type::Dyn
     }
 
     fn mismatch(&mut self, id: Id, expected: &Type, found: &Type) {
@@ -298,7 +299,7 @@ impl<'e> Checker<'e> {
         for (element, optional) in elements {
             let ty = self.check(element);
             let ty = self.unwrapped(element.id, ty, *optional);
-            common = Some(self.join(element.id, common, ty));
+            common = Some(self.join(common, ty));
         }
         Type::list(common.unwrap_or_else(|| self.bindings.fresh()))
     }
@@ -318,10 +319,10 @@ impl<'e> Checker<'e> {
                 | Type::Var(_) => key,
                 _ => Type::Dyn,
             };
-            keys = Some(self.join(entry.key.id, keys, key));
+            keys = Some(self.join(keys, key));
             let value = self.check(&entry.value);
             let value = self.unwrapped(entry.value.id, value, entry.optional);
-            values = Some(self.join(entry.value.id, values, value));
+            values = Some(self.join(values, value));
         }
         let key = keys.unwrap_or_else(|| self.bindings.fresh());
         Type::map(key, values.unwrap_or_else(|| self.bindings.fresh()))

@@ -1,6 +1,7 @@
 //! The type checker: every node's type, and which overloads a call may mean.
 
 mod checker;
+mod format;
 mod unify;
 mod validate;
 

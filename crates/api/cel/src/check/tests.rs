@@ -72,6 +72,30 @@ fn problems_name_types() {
         ("self.__in__", ""),
         ("self.l.map(x, x + 'a').size() == self.n", ""),
         ("self == self", ""),
+        ("['a', self.n] == ['a', 1]", "expected type 'string' but found 'int'"),
+        ("'%s %d'.format([self.a, self.n]) == 'a'", ""),
+        ("'%s %d'.format([self.a]) == 'a'", "index 1 out of range"),
+        ("'%s'.format(['a', 1]) == 'a'", "too many arguments supplied to string.format (expected 1, got 2)"),
+        ("'%'.format([self.a]) == 'a'", "unexpected end of string"),
+        (
+            "'%z'.format([self.a]) == 'a'",
+            "could not parse formatting clause: unrecognized formatting clause \"z\"",
+        ),
+        (
+            "'%.'.format([1.0]) == 'a'",
+            "could not parse formatting clause: error while parsing precision: could not find end of precision \
+             specifier",
+        ),
+        (
+            "'%d'.format([self.a]) == 'a'",
+            "error during formatting: decimal clause can only be used on integers, was given string",
+        ),
+        (
+            "'%s'.format([[1, self]]) == 'a'",
+            "error during formatting: string clause can only be used on strings, bools, bytes, ints, doubles, maps, \
+             lists, types, durations, and timestamps, was given selfType",
+        ),
+        ("'100%% %s'.format([self.a]) == 'a'", ""),
         (
             "has(self.a) && self.a == null",
             "found no matching overload for '_==_' applied to '(string, null)'",
@@ -108,6 +132,9 @@ fn estimates_follow_declared_sizes() {
         (&bounded, "self.size() == 3", 1 + 1 + 1),
         (&bounded, "self.all(x, x == 'abc')", 1 + 5 * (2 + 1 + 1 + 1) + 1),
         (&bounded, "self.exists(x, x.startsWith('abc'))", 1 + 5 * (3 + 1 + 1 + 1) + 1),
+        (&bounded, "self.all(x, ip(x).family() == 4)", 1 + 5 * (1 + 4 + 1 + 1 + 3) + 1),
+        (&bounded, "self.all(x, ip.isCanonical(x))", 1 + 5 * (1 + 8 + 3) + 1),
+        (&bounded, "type(self) == list", 1 + 1 + 1 + 1),
         (&unbounded, "self.all(x, x.all(y, self.all(z, z.all(q, q.matches(y)))))", u64::MAX),
     ] {
         let cost = env(schema).compile(source).unwrap().cost();

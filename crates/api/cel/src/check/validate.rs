@@ -1,6 +1,6 @@
 //! What types alone do not catch: literals that can never be read, and literals of mixed types.
 
-use super::{Checked, problem};
+use super::{Checked, format, problem};
 use crate::ast::{Ast, Expr, ExprKind, Id, Literal};
 use crate::library::compile_regex;
 use crate::source::Problem;
@@ -15,7 +15,10 @@ pub(super) fn validate(ast: &Ast, checked: &Checked, problems: &mut Vec<Problem>
         let mixed = mixed || matches!(&expr.kind, ExprKind::Call { function, .. } if **function == *"format");
         expr.children(|child| open.push((child, mixed)));
         match &expr.kind {
-            ExprKind::Call { function, args, .. } => {
+            ExprKind::Call { function, target, args } => {
+                if **function == *"format" {
+                    format::validate(ast, checked, expr, target.as_deref(), args, problems);
+                }
                 if let Some(Expr { id, kind: ExprKind::Literal(Literal::String(text)) }) = args.first() {
                     let fine = match &**function {
                         "duration" => parse_duration(text).is_some(),

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::model::Model;
+use super::model::{Model, selector};
 use super::size::{CostEstimate, SizeEstimate};
 use super::{CHARACTER, NEW_LIST, NEW_MAP, NEW_OBJECT, PATTERN_CHARACTER, READ, scaled};
 use crate::ast::{ACCUMULATOR, Ast, Comprehension, Expr, ExprKind, FoldKind, Literal};
@@ -118,7 +118,11 @@ impl Estimator<'_> {
     }
 
     fn select(&mut self, expr: &Expr, operand: &Expr, field: &Rc<str>, test: bool) -> CostEstimate {
-        if matches!(self.checked.meaning(expr.id), Meaning::Type(_) | Meaning::Variable(_)) {
+        if let Meaning::Type(ty) = self.checked.meaning(expr.id) {
+            self.paths[expr.id as usize] = Some(Rc::from([Rc::from(ty.name())]));
+            return CostEstimate::fixed(READ);
+        }
+        if matches!(self.checked.meaning(expr.id), Meaning::Variable(_)) {
             return CostEstimate::fixed(READ);
         }
         let mut sum = self.cost(operand);
@@ -210,6 +214,8 @@ impl Estimator<'_> {
             }
             (Model::Fixed(cost), _) => (CostEstimate::fixed(cost), None),
             (Model::Scan, Some(target)) => (self.scan(target), None),
+            (Model::Parse, _) if !args.is_empty() => (arg(0).scaled(CHARACTER), None),
+            (Model::ParseTwice, _) if !args.is_empty() => (arg(0).scaled(2.0 * CHARACTER), None),
             (Model::Url, None) if args.len() == 1 => (arg(0).scaled(CHARACTER), Some(arg(0))),
             (Model::Transform, Some(target)) => (target.size.scaled(CHARACTER), Some(target.size)),
             (Model::Replace, Some(target)) if args.len() >= 2 => {
@@ -276,8 +282,7 @@ impl Estimator<'_> {
                 (arg(0).scaled(CHARACTER).scaled(FORMAT_REGEX_SIZE * PATTERN_CHARACTER), None)
             }
             (Model::Selector, Some(_)) => {
-                let requirements = arg(0).scaled(1.0 / 7.0).times(CostEstimate::fixed(NEW_LIST));
-                (arg(0).scaled(CHARACTER).plus(requirements), None)
+                (CostEstimate { min: selector(arg(0).min), max: selector(arg(0).max) }, None)
             }
             (Model::Sets(factor), _) if args.len() == 2 => {
                 (arg(0).times(arg(1)).scaled(factor as f64).plus(one), None)
@@ -441,7 +446,10 @@ impl Estimator<'_> {
     /// What a schema says about the size of what a path leads to.
     fn declared_size(&self, path: &Path) -> Option<SizeEstimate> {
         let (root, steps) = path.split_first()?;
-        let mut declared = self.env.lookup(root)?.declared.as_ref()?;
+        // What a name is that no variable has, the name of a type, counts as the root does: the reference looks at the
+        // steps only.
+        let variable = self.env.lookup(root).or_else(|| self.env.lookup("self"))?;
+        let mut declared = variable.declared.as_ref()?;
         for step in steps {
             if **step == *"@keys" {
                 // Keys are strings without a limit of their own, which counts as nothing.

@@ -1,6 +1,6 @@
 //! Which kind of work each function is, and what it is charged while evaluating.
 
-use super::{CHARACTER, NEW_LIST, PATTERN_CHARACTER, scaled};
+use super::{CHARACTER, NEW_LIST, NEW_OBJECT, PATTERN_CHARACTER, scaled};
 use crate::value::{Opaque, Value};
 
 /// A kind of work.
@@ -168,13 +168,19 @@ pub fn actual(model: Model, args: &[Value<'_>], result: Option<&Value<'_>>) -> u
             Some(Value::Opaque(Opaque::Format(format))) => pattern(size(1), format.regex_size),
             _ => 1,
         },
-        Model::Selector => characters(1) + (size(1) / 7).saturating_mul(NEW_LIST),
+        Model::Selector => selector(size(1)),
         Model::Sets(factor) => size(0).saturating_mul(size(1)).saturating_mul(factor).saturating_add(1),
         Model::MakeList => result.map_or(1, Value::size).saturating_add(1),
         Model::Quadratic => size(0).saturating_mul(size(0)).saturating_add(NEW_LIST + 1),
         Model::ConcatLists | Model::IndexList | Model::IndexMap => 1,
         Model::Logic | Model::Conditional => 0,
     }
+}
+
+/// Reading a selector: a list, and for every two characters, which the shortest requirement has, an object and a list.
+pub(super) fn selector(text: u64) -> u64 {
+    let requirements = scaled(text, 0.5).saturating_mul(NEW_LIST + NEW_OBJECT);
+    NEW_LIST.saturating_add(scaled(text, CHARACTER)).saturating_add(requirements)
 }
 
 /// Applying a pattern to a text. One is added so that an empty text does not make a pattern free.

@@ -61,24 +61,23 @@ fn clause(
     meter: &Meter,
 ) -> Result<(), EvalError> {
     let start = out.len();
-    let refuse = |what: &str, types: &str| {
-        failed(&format!("{what} clause can only be used on {types}, was given {}", arg.type_name()))
-    };
+    let refuse = |what: &str| failed(&format!("{what}, was given {}", arg.type_name()));
+    let clause = |what: &str, types: &str| refuse(&format!("{what} clause can only be used on {types}"));
     match (verb, arg) {
         ('s', arg) => text(out, arg, meter)?,
         ('d', Value::Int(value)) => out.push_str(&value.to_string()),
         ('d', Value::Uint(value)) => out.push_str(&value.to_string()),
         ('d', Value::Double(value)) if !value.is_finite() => text(out, arg, meter)?,
-        ('d', _) => return Err(refuse("decimal", "integers")),
+        ('d', _) => return Err(clause("decimal", "integers")),
         ('f', arg) => {
-            let value = number(arg).ok_or_else(|| refuse("fixed-point", "doubles"))?;
+            let value = number(arg).ok_or_else(|| clause("fixed-point", "doubles"))?;
             match value.is_finite() {
                 true => out.push_str(&format!("{value:.*}", precision.unwrap_or(6))),
                 false => out.push_str(non_finite(value)),
             }
         }
         ('e', arg) => {
-            let value = number(arg).ok_or_else(|| refuse("scientific", "doubles"))?;
+            let value = number(arg).ok_or_else(|| clause("scientific", "doubles"))?;
             match value.is_finite() {
                 true => out.push_str(&scientific(value, precision.unwrap_or(6))),
                 false => out.push_str(non_finite(value)),
@@ -87,7 +86,7 @@ fn clause(
         ('b', Value::Bool(value)) => out.push(if *value { '1' } else { '0' }),
         ('b', Value::Int(value)) => out.push_str(&signed(*value, |n| format!("{n:b}"))),
         ('b', Value::Uint(value)) => out.push_str(&format!("{value:b}")),
-        ('b', _) => return Err(refuse("only integers and bools can be formatted as binary", "integers")),
+        ('b', _) => return Err(refuse("only integers and bools can be formatted as binary")),
         ('x' | 'X', arg) => {
             let hex = match arg {
                 Value::Int(value) => signed(*value, |n| format!("{n:x}")),
@@ -95,17 +94,14 @@ fn clause(
                 Value::String(value) => value.bytes().map(|b| format!("{b:02x}")).collect(),
                 Value::Bytes(value) => value.iter().map(|b| format!("{b:02x}")).collect(),
                 _ => {
-                    return Err(refuse(
-                        "only integers, byte buffers, and strings can be formatted as hex",
-                        "integers",
-                    ));
+                    return Err(refuse("only integers, byte buffers, and strings can be formatted as hex"));
                 }
             };
             out.push_str(&if verb == 'X' { hex.to_uppercase() } else { hex });
         }
         ('o', Value::Int(value)) => out.push_str(&signed(*value, |n| format!("{n:o}"))),
         ('o', Value::Uint(value)) => out.push_str(&format!("{value:o}")),
-        ('o', _) => return Err(refuse("octal", "integers")),
+        ('o', _) => return Err(clause("octal", "integers")),
         (verb, _) => {
             return Err(failed(&format!(
                 "could not parse formatting clause: unrecognized formatting clause \"{verb}\""

@@ -64,7 +64,7 @@ fn strings() {
         ),
         ("'%s'.format([[1, 2]])", "\"[1, 2]\""),
         (
-            "'%d'.format(['a'])",
+            "'%d'.format([dyn('a')])",
             "error: error during formatting: decimal clause can only be used on integers, was given string",
         ),
         ("'%e'.format([1234.5])", "\"1.234500e+03\""),
