@@ -147,12 +147,11 @@ impl Registry {
             let mut admitted =
                 self.chain.validate_view(&review, mutated, view, self, request.warnings, check).await?;
             // Nobody is warned of a spec that a status cannot change.
-            let warned = request.target.subresource != "status";
-            for text in
-                warned.then(|| served.rules().warnings(admitted.object(), Some(&*old))).unwrap_or_default()
-            {
-                if !request.warnings.contains(&text) {
-                    request.warnings.push(text);
+            if request.target.subresource != "status" {
+                for text in served.rules().warnings(admitted.object(), Some(&*old)) {
+                    if !request.warnings.contains(&text) {
+                        request.warnings.push(text);
+                    }
                 }
             }
             admitted.settle(|object| served.rules().settle(object));
