@@ -12,6 +12,7 @@ use types::core::v1::{Container, Pod, PodCondition, ResourceRequirements};
 
 use super::steps::Wake;
 use super::{Done, Worker};
+use crate::backend::BackendError;
 use crate::pod::plan::Action;
 use crate::pod::resources;
 use crate::pod::view::is_running;
@@ -28,6 +29,8 @@ pub struct State {
     of_pod: Option<Box<ResourceRequirements>>,
     /// A change of cgroups is under way.
     running: bool,
+    /// The pod's cgroup has room for what is still to end, or a change of it failed: its own limits are to be set again.
+    unsettled: bool,
     /// Why the last change did not succeed, and when it is tried again.
     failed: Option<(String, SystemTime)>,
     /// Why the wanted resources are not granted: reason and message.
@@ -38,7 +41,16 @@ pub struct State {
 pub struct Resized {
     granted: HashMap<String, ResourceRequirements>,
     of_pod: Option<Box<ResourceRequirements>>,
+    settled: bool,
     result: Result<(), String>,
+}
+
+/// One container whose cgroup changes while it runs.
+struct InPlace {
+    id: String,
+    container: Container,
+    before: runtime::Resources,
+    after: runtime::Resources,
 }
 
 impl State {
@@ -136,6 +148,42 @@ fn while_changing(old: &runtime::Resources, new: &runtime::Resources) -> runtime
     }
 }
 
+/// Refuses memory limits that would fall below what is in use: the kernel would, but only after other limits have changed.
+fn below_usage(
+    stats: &runtime::SandboxStats,
+    of_pod: (&runtime::Resources, &runtime::Resources),
+    containers: &[InPlace],
+) -> Result<(), String> {
+    // The new limit where it is a smaller one, if more is in use.
+    let below = |before: &runtime::Resources, after: &runtime::Resources, usage: Option<u64>| {
+        let limit = after.memory_limit_bytes?;
+        let smaller = before.memory_limit_bytes.is_none_or(|before| limit < before);
+        let usage =
+            usage.filter(|usage| smaller && i64::try_from(*usage).is_ok_and(|usage| usage >= limit))?;
+        Some((limit, usage))
+    };
+    let mut wrong = Vec::new();
+    let usage = stats.cgroup.as_ref().map(|cgroup| cgroup.memory_usage_bytes);
+    if let Some((limit, usage)) = below(of_pod.0, of_pod.1, usage) {
+        wrong.push(format!("attempting to set pod memory limit ({limit}) below current usage ({usage})"));
+    }
+    for one in containers {
+        let stats = stats.containers.iter().find(|stats| stats.container_id == one.id);
+        let usage = stats.and_then(|stats| Some(stats.cgroup.as_ref()?.memory_usage_bytes));
+        if let Some((limit, usage)) = below(&one.before, &one.after, usage) {
+            let name = &one.container.name;
+            wrong.push(format!(
+                "attempting to set container \"{name}\" memory limit ({limit}) below current usage ({usage})"
+            ));
+        }
+    }
+    match &wrong[..] {
+        [] => Ok(()),
+        [one] => Err(one.clone()),
+        several => Err(format!("[{}]", several.join(", "))),
+    }
+}
+
 /// Whether the pod as a whole still fits the node: the larger of its requests against what the node can give.
 fn impossible(pod: &Pod, allocatable: &meta::Map<meta::Quantity>) -> Option<String> {
     let requests = resources::requests(pod);
@@ -187,7 +235,8 @@ impl Worker {
                 }
             }
         }
-        if wanted.is_empty() && !of_pod {
+        let ending = !self.in_flight.stopping.is_empty();
+        if wanted.is_empty() && !of_pod && (ending || !self.resize.unsettled) {
             self.resize.pending = None;
             return;
         }
@@ -208,11 +257,23 @@ impl Worker {
         self.resize.pending = None;
         self.resize.running = true;
         let pids = self.shared.settings.pod_pids_limit;
-        let before = resources::pod_cgroup(&before, pids);
-        let after = resources::pod_cgroup(&self.pod, pids);
-        let have = |c: &Container| self.resize.granted.get(c.name.as_str()).cloned().unwrap_or_default();
-        let (anew, in_place): (Vec<_>, Vec<_>) =
-            wanted.into_iter().partition(|(_, container)| restarts(container, &have(container)));
+        let cgroup_before = resources::pod_cgroup(&before, pids);
+        let cgroup_after = resources::pod_cgroup(&self.pod, pids);
+        let had = |c: &Container| resizable(&before).find(|had| had.name == c.name);
+        let (anew, in_place): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(_, container)| {
+            had(container).is_some_and(|had| restarts(container, &had.resources))
+        });
+        let in_place: Vec<InPlace> = in_place
+            .into_iter()
+            .map(|(id, container)| InPlace {
+                before: resources::container_cgroup(&before, had(&container).unwrap_or(&container)),
+                after: resources::container_cgroup(&self.pod, &container),
+                id,
+                container,
+            })
+            .collect();
+        // What ends still has its old limits, which the pod's may not fall below.
+        let settles = anew.is_empty() && !ending;
         for (id, container) in anew {
             let name = container.name.to_string();
             // Its next start takes the resources from the spec.
@@ -221,19 +282,26 @@ impl Worker {
             self.act(Action::Stop { id, name, why, probe: None });
         }
         let runtime = self.shared.runtime.clone();
-        let pod = self.pod.clone();
+        let of_pod = self.pod.spec.resources.clone();
         self.ops.spawn(async move {
             let mut granted = HashMap::new();
             let changes = async {
-                runtime.update_sandbox_resources(&sandbox, &while_changing(&before, &after)).await?;
-                for (id, container) in in_place {
-                    runtime.update_resources(&id, &resources::container_cgroup(&pod, &container)).await?;
+                let stats = runtime.sandbox_stats(&sandbox).await.map_err(|error| error.to_string())?;
+                below_usage(&stats, (&cgroup_before, &cgroup_after), &in_place)?;
+                let failed = |error: BackendError| error.to_string();
+                let room = while_changing(&cgroup_before, &cgroup_after);
+                runtime.update_sandbox_resources(&sandbox, &room).await.map_err(failed)?;
+                for InPlace { id, container, after, .. } in in_place {
+                    runtime.update_resources(&id, &after).await.map_err(failed)?;
                     granted.insert(container.name.to_string(), container.resources);
                 }
-                runtime.update_sandbox_resources(&sandbox, &after).await
+                if settles {
+                    runtime.update_sandbox_resources(&sandbox, &cgroup_after).await.map_err(failed)?;
+                }
+                Ok(())
             };
-            let result = changes.await.map_err(|error| error.to_string());
-            Done::Resized(Resized { granted, of_pod: pod.spec.resources.clone(), result })
+            let result = changes.await;
+            Done::Resized(Resized { granted, of_pod, settled: settles, result })
         });
     }
 
@@ -244,9 +312,13 @@ impl Worker {
             Ok(()) => {
                 self.resize.of_pod = resized.of_pod;
                 self.resize.failed = None;
-                self.shared.pod_event(&self.pod, Normal, "ResizeCompleted", "Pod resize completed");
+                self.resize.unsettled = !resized.settled;
+                if resized.settled {
+                    self.shared.pod_event(&self.pod, Normal, "ResizeCompleted", "Pod resize completed");
+                }
             }
             Err(why) => {
+                self.resize.unsettled = true;
                 self.shared.pod_event(
                     &self.pod,
                     Warning,
@@ -272,10 +344,10 @@ impl Worker {
         if let Some((reason, message)) = &self.resize.pending {
             out.push(condition("PodResizePending", reason, message));
         }
-        if self.resize.running {
-            out.push(condition("PodResizeInProgress", "", ""));
-        } else if let Some((why, _)) = &self.resize.failed {
+        if let Some((why, _)) = self.resize.failed.as_ref().filter(|_| !self.resize.running) {
             out.push(condition("PodResizeInProgress", "Error", why));
+        } else if self.resize.running || self.resize.unsettled {
+            out.push(condition("PodResizeInProgress", "", ""));
         }
         out
     }
@@ -320,5 +392,36 @@ mod tests {
         };
         let got = while_changing(&limits(Some(3000), None), &limits(Some(2000), Some(5)));
         assert_eq!((got.cpu_quota_us, got.memory_limit_bytes, got.cpu_shares), (Some(3000), None, None));
+    }
+
+    #[test]
+    fn no_limit_falls_below_what_is_in_use() {
+        let limit = |bytes: i64| runtime::Resources { memory_limit_bytes: Some(bytes), ..Default::default() };
+        let used =
+            |bytes: u64| Some(runtime::CgroupStats { memory_usage_bytes: bytes, ..Default::default() });
+        let stats = runtime::SandboxStats {
+            cgroup: used(100),
+            containers: vec![runtime::ContainerStats {
+                container_id: "1".into(),
+                cgroup: used(60),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let container = |before: i64, after: i64| InPlace {
+            id: "1".into(),
+            container: Container { name: "a".into(), ..Default::default() },
+            before: limit(before),
+            after: limit(after),
+        };
+        let check = |pod: (i64, i64), one: (i64, i64)| {
+            below_usage(&stats, (&limit(pod.0), &limit(pod.1)), &[container(one.0, one.1)])
+        };
+        assert_eq!(check((200, 150), (100, 61)), Ok(()));
+        assert_eq!(check((10, 20), (10, 20)), Ok(()), "limits that grow are the kernel's affair");
+        let pod = "attempting to set pod memory limit (90) below current usage (100)";
+        let own = "attempting to set container \"a\" memory limit (60) below current usage (60)";
+        assert_eq!(check((200, 90), (100, 61)), Err(pod.into()));
+        assert_eq!(check((200, 90), (100, 60)), Err(format!("[{pod}, {own}]")));
     }
 }
