@@ -21,12 +21,14 @@ mod family;
 mod logs;
 mod process;
 mod registry;
+mod slis;
 
 pub use cells::{Counter, Gauge, Histogram, InFlight};
 pub use exposition::Exposition;
 pub use family::{CounterFamily, GaugeFamily, HistogramFamily};
 pub use logs::{LogError, init_logs};
 pub use registry::{Registry, collector, counter, gauge, histogram, registry, render};
+pub use slis::Slis;
 
 /// The content type of [`render`]'s answer: the Prometheus text format, version 0.0.4.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

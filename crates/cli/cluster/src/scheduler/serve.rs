@@ -42,41 +42,7 @@ pub(super) struct Endpoint {
     access: Arc<Access>,
     questions: Questions,
     state: State,
-    health: Health,
-}
-
-/// What health checks came to (KEP-3466): a page of its own.
-struct Health {
-    registry: telemetry::Registry,
-    last: telemetry::GaugeFamily,
-    all: telemetry::CounterFamily,
-}
-
-impl Health {
-    fn new() -> Self {
-        let registry = telemetry::Registry::new();
-        let last = registry.gauge(
-            "kubernetes_healthcheck",
-            "[STABLE] This metric records the result of a single healthcheck.",
-            &["name", "type"],
-        );
-        let all = registry.counter(
-            "kubernetes_healthchecks_total",
-            "[STABLE] This metric records the results of all healthcheck.",
-            &["name", "status", "type"],
-        );
-        Health { registry, last, all }
-    }
-
-    /// These checks were made for someone who asked for the path, or only `one` of them.
-    fn observe(&self, path: &str, checks: &[(&'static str, bool)], one: Option<&str>) {
-        let kind = path.split('/').nth(1).unwrap_or_default();
-        for (name, good) in checks.iter().filter(|(name, _)| one.is_none_or(|one| one == *name)) {
-            self.last.with(&[name, kind]).set(f64::from(u8::from(*good)));
-            let status = if *good { "success" } else { "error" };
-            self.all.with(&[name, status, kind]).inc();
-        }
-    }
+    slis: telemetry::Slis,
 }
 
 /// What the endpoint tells of the scheduler.
@@ -106,7 +72,7 @@ pub(super) fn self_signed() -> Result<Pair> {
 impl Endpoint {
     /// Serves these questions to those whom `access` lets in.
     pub(super) fn new(access: Arc<Access>, questions: Questions, state: State) -> Arc<Self> {
-        Arc::new(Endpoint { access, questions, state, health: Health::new() })
+        Arc::new(Endpoint { access, questions, state, slis: telemetry::Slis::default() })
     }
 
     /// Serves until the task is dropped.
@@ -194,7 +160,11 @@ impl Endpoint {
         match (request.method(), path.as_str()) {
             (&Method::GET | &Method::HEAD, checked) if self.checks(checked).is_some() => {
                 let (checks, one) = self.checks(checked).unwrap_or_default();
-                self.health.observe(checked, &checks, one.as_deref());
+                let list = checked.split('/').nth(1).unwrap_or_default();
+                let asked = |name: &str| one.as_deref().is_none_or(|one| one == name);
+                for (name, good) in checks.iter().filter(|(name, _)| asked(name)) {
+                    self.slis.observe(list, name, *good);
+                }
                 match one {
                     None => health(&path, query, &checks),
                     Some(one) => health_of(&checks, &one),
@@ -204,7 +174,7 @@ impl Endpoint {
                 answer(StatusCode::OK, telemetry::CONTENT_TYPE, telemetry::render())
             }
             (&Method::GET, "/metrics/slis") => {
-                answer(StatusCode::OK, telemetry::CONTENT_TYPE, self.health.registry.render())
+                answer(StatusCode::OK, telemetry::CONTENT_TYPE, self.slis.render())
             }
             (&Method::GET, "/metrics/resources") => {
                 let page = if (self.state.leads)() { self.questions.consumption() } else { String::new() };

@@ -27,6 +27,13 @@ pub(super) fn names(server: &Server, root: &str) -> Vec<&'static str> {
     first.iter().copied().chain(more).chain(hooks::ALL).chain(last).collect()
 }
 
+/// Makes a check of a list, and counts what it came to.
+async fn checked(server: &Server, root: &str, name: &str) -> Result<(), String> {
+    let result = check(server, name).await;
+    server.slis.observe(root, name, result.is_ok());
+    result
+}
+
 async fn check(server: &Server, name: &str) -> Result<(), String> {
     match name {
         // A process that answers; and what it logs is written by the thread that logs.
@@ -62,7 +69,7 @@ pub(super) async fn serve(server: &Server, decoded: &Decoded, path: &str) -> Ans
     let names = names(server, root);
     if let Some(one) = one {
         let Some(name) = names.iter().find(|n| **n == one) else { return page_not_found() };
-        return match check(server, name).await {
+        return match checked(server, root, name).await {
             Ok(()) => text(StatusCode::OK, "ok".into()),
             Err(error) => {
                 text(StatusCode::INTERNAL_SERVER_ERROR, format!("internal server error: {error}\n"))
@@ -76,7 +83,7 @@ pub(super) async fn serve(server: &Server, decoded: &Decoded, path: &str) -> Ans
             lines.push_str(&format!("[+]{name} excluded: ok\n"));
             continue;
         }
-        match check(server, name).await {
+        match checked(server, root, name).await {
             Ok(()) => lines.push_str(&format!("[+]{name} ok\n")),
             Err(_) => {
                 failed.push(*name);

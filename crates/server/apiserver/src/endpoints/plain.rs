@@ -25,6 +25,9 @@ pub(crate) async fn serve(server: &Server, decoded: &Decoded) -> Answer {
         "healthz" | "livez" | "readyz" if reads => health::serve(server, decoded, trimmed).await,
         "version" if trimmed == "/version" => restful(decoded, || Answer::Document(version())),
         "metrics" if trimmed == "/metrics" && reads => metrics(),
+        "metrics" if trimmed == "/metrics/slis" && reads => {
+            Answer::Text(StatusCode::OK, telemetry::CONTENT_TYPE, server.slis.render().into())
+        }
         "api" | "apis" => discovery::serve(server, decoded, trimmed),
         "openapi" => openapi::serve(server, decoded, trimmed).await,
         ".well-known" if trimmed == "/.well-known/openid-configuration" => openid(server, decoded),
@@ -145,6 +148,7 @@ fn paths(server: &Server) -> Vec<String> {
         "/apis",
         "/apis/",
         "/metrics",
+        "/metrics/slis",
         "/openapi/v2",
         "/openapi/v3",
         "/openapi/v3/",
