@@ -103,8 +103,7 @@ impl Inner {
         if let Ok(exit) = load::<Exit>(&path) {
             return Ok(exit);
         }
-        cgroup::remove(&*self.cgroups, &record.cgroup)
-            .map_err(Error::io(format!("cannot remove cgroup {}", record.cgroup.display())))?;
+        self.remove_cgroup(&record.cgroup)?;
         let exit =
             Exit { exit_code: 255, reason: "Unknown".into(), finished_at_ns: now_ns(), ..Exit::default() };
         save(&path, &exit)?;
@@ -125,7 +124,15 @@ impl Inner {
                 }
             };
             let exit = match exit {
-                Some(exit) => exit,
+                Some(exit) => {
+                    // What ended holds no limits any more that its pod's could not fall below.
+                    let (inner, entry) = (inner.clone(), entry.clone());
+                    let removed = super::blocking(move || inner.remove_cgroup(&entry.record.cgroup)).await;
+                    if let Err(error) = removed {
+                        tracing::warn!(%error, "the cgroup of a container that has ended is left for now");
+                    }
+                    exit
+                }
                 None => {
                     let (inner, entry) = (inner.clone(), entry.clone());
                     let found = super::blocking(move || inner.lost(&entry.record)).await;
@@ -142,6 +149,12 @@ impl Inner {
             };
             inner.ended(&entry, exit);
         });
+    }
+
+    /// Removes a container's cgroup, and ends what runs in it.
+    pub(super) fn remove_cgroup(&self, cgroup: &Path) -> Result<()> {
+        cgroup::remove(&*self.cgroups, cgroup)
+            .map_err(Error::io(format!("cannot remove cgroup {}", cgroup.display())))
     }
 
     /// Makes an end known.

@@ -350,8 +350,7 @@ impl Inner {
 
     /// Removes what `prepare` and the container made.
     fn dismantle(&self, id: &str, cgroup: &Path) -> Result<()> {
-        cgroup::remove(&*self.cgroups, cgroup)
-            .map_err(Error::io(format!("cannot remove cgroup {}", cgroup.display())))?;
+        self.remove_cgroup(cgroup)?;
         let run = self.run_dir(id);
         unmount(&run.join("rootfs"))?;
         remove_dir(&run)?;
