@@ -6,11 +6,30 @@
 
 use std::sync::Arc;
 
-use meta::{Kind, LabelSelector, Object, ObjectMeta, OwnerReference};
-use reconcile::{Plan, Write};
+use informer::Key;
+use meta::{Kind, LabelSelector, Map, Object, ObjectMeta, OwnerReference, Str};
+use reconcile::{Plan, World, Write};
 
 use super::owners::controller_of;
 use super::selector::selects;
+
+/// The owners of kind `K` that a change of `dependent` concerns: its controller, or whoever may adopt it.
+pub(crate) fn concerned<K: Kind>(
+    dependent: &impl Object,
+    world: &World,
+    selects: impl Fn(&K, &Map<Str>) -> bool,
+) -> Vec<Key> {
+    let meta = dependent.meta();
+    match controller_of(meta) {
+        Some(owner) if owner.kind == K::KIND => vec![Key::new(&meta.namespace, &owner.name)],
+        Some(_) => Vec::new(),
+        None => {
+            let mut owners = world.list::<K>(&meta.namespace);
+            owners.retain(|owner| selects(owner, &meta.labels));
+            owners.iter().map(|owner| Key::of(&**owner)).collect()
+        }
+    }
+}
 
 /// Who adopts and releases.
 pub(crate) struct Claimant<'a> {

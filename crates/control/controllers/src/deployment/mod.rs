@@ -18,7 +18,7 @@ use reconcile::{Context, Controller, Next, Note, Plan, Reconciler, Running, Worl
 use types::apps::v1::{Deployment, ReplicaSet};
 use types::core::v1::Pod;
 
-use crate::common::claim::{Claimant, claim};
+use crate::common::claim::{Claimant, claim, concerned};
 use crate::common::owners::{controller_of, controller_ref};
 use crate::common::selector;
 
@@ -43,16 +43,9 @@ pub(crate) fn start(context: &Context) -> Running {
 
 /// The Deployments that a change of `set` concerns: its controller, or whoever may adopt it.
 fn keys_of(set: &ReplicaSet, world: &World) -> Vec<Key> {
-    let namespace = &set.metadata.namespace;
-    match controller_of(&set.metadata) {
-        Some(owner) if owner.kind == "Deployment" => vec![Key::new(namespace, &owner.name)],
-        Some(_) => Vec::new(),
-        None => {
-            let mut deployments = world.list::<Deployment>(namespace);
-            deployments.retain(|d| selector::selects(d.spec.selector.as_deref(), &set.metadata.labels));
-            deployments.iter().map(|d| Key::of(&**d)).collect()
-        }
-    }
+    concerned(set, world, |deployment: &Deployment, labels| {
+        selector::selects(deployment.spec.selector.as_deref(), labels)
+    })
 }
 
 /// What the stages share.

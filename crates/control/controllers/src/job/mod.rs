@@ -20,7 +20,7 @@ use reconcile::{Context, Controller, Next, Plan, Reconciler, Running, World, Wri
 use types::batch::v1::{Job, JobCondition};
 use types::core::v1::Pod;
 
-use crate::common::claim::{Claimant, claim};
+use crate::common::claim::{Claimant, claim, concerned};
 use crate::common::owners::{controller_of, controller_ref};
 use crate::common::pods;
 use crate::common::selector::selects;
@@ -36,17 +36,10 @@ pub(crate) fn start(context: &Context) -> Running {
     Controller::new("job", "job-controller", context.clone(), Jobs)
         .of::<Job>()
         .on::<Pod>(|pod, world| {
-            let namespace = &pod.metadata.namespace;
-            match controller_of(&pod.metadata) {
-                Some(owner) if owner.kind == "Job" => vec![Key::new(namespace, &owner.name)],
-                Some(_) => Vec::new(),
-                None => {
-                    let mut jobs = world.list::<Job>(namespace);
-                    jobs.retain(|job| selects(job.spec.selector.as_deref(), &pod.metadata.labels));
-                    let own = is_tracked(pod).then(|| Key::of(pod));
-                    jobs.iter().map(|job| Key::of(&**job)).chain(own).collect()
-                }
-            }
+            let mut keys =
+                concerned(pod, world, |job: &Job, labels| selects(job.spec.selector.as_deref(), labels));
+            keys.extend(is_orphan(pod).then(|| Key::of(pod)));
+            keys
         })
         .start()
 }
@@ -71,6 +64,11 @@ fn is_tracked(pod: &Pod) -> bool {
     pod.metadata.finalizers.iter().any(|finalizer| finalizer == TRACKING)
 }
 
+/// Whether the pod waits to be counted by nobody.
+fn is_orphan(pod: &Pod) -> bool {
+    is_tracked(pod) && controller_of(&pod.metadata).is_none()
+}
+
 /// The pod without the finalizer that holds it.
 fn untracked(pod: &Pod) -> Write {
     let mut freed = pod.clone();
@@ -82,10 +80,7 @@ pub(crate) struct Jobs;
 
 impl Reconciler for Jobs {
     fn reconcile(&self, key: &Key, world: &World, plan: &mut Plan) -> Next {
-        if let Some(pod) = world.get_key::<Pod>(key)
-            && is_tracked(&pod)
-            && controller_of(&pod.metadata).is_none()
-        {
+        if let Some(pod) = world.get_key::<Pod>(key).filter(|pod| is_orphan(pod)) {
             plan.push(untracked(&pod));
         }
         let Some(job) = world.get_key::<Job>(key) else { return orphans(key, world, plan) };

@@ -18,8 +18,7 @@ use reconcile::{Context, Controller, Next, Plan, Reconciler, Running, World};
 use types::apps::v1::ReplicaSet;
 use types::core::v1::{Pod, ReplicationController};
 
-use crate::common::claim::{Claimant, claim};
-use crate::common::owners::controller_of;
+use crate::common::claim::{Claimant, claim, concerned};
 use crate::common::pods;
 use crate::common::selector::selects;
 
@@ -39,22 +38,10 @@ pub(crate) fn start_replicationcontrollers(context: &Context) -> Running {
 fn start<K: Replicated>(context: &Context, name: &'static str, component: &'static str) -> Running {
     Controller::new(name, component, context.clone(), Replicas::<K>(std::marker::PhantomData))
         .of::<K>()
-        .on::<Pod>(|pod, world| keys_of::<K>(pod, world))
+        .on::<Pod>(|pod, world| {
+            concerned(pod, world, |set: &K, labels| selects(Set::of(set).selector.as_ref(), labels))
+        })
         .start()
-}
-
-/// The sets that a change of `pod` concerns: its controller, or whoever may adopt it.
-fn keys_of<K: Replicated>(pod: &Pod, world: &World) -> Vec<Key> {
-    let namespace = &pod.metadata.namespace;
-    match controller_of(&pod.metadata) {
-        Some(owner) if owner.kind == K::KIND => vec![Key::new(namespace, &owner.name)],
-        Some(_) => Vec::new(),
-        None => {
-            let mut sets = world.list::<K>(namespace);
-            sets.retain(|set| selects(Set::of(&**set).selector.as_ref(), &pod.metadata.labels));
-            sets.iter().map(|set| Key::of(&**set)).collect()
-        }
-    }
 }
 
 pub(crate) struct Replicas<K>(std::marker::PhantomData<fn() -> K>);

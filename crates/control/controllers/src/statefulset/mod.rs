@@ -17,7 +17,7 @@ use reconcile::{Context, Controller, Next, Note, Plan, Reconciler, Running, Worl
 use types::apps::v1::{ControllerRevision, StatefulSet};
 use types::core::v1::{PersistentVolumeClaim, Pod, PodTemplateSpec};
 
-use crate::common::claim::{Claimant, claim};
+use crate::common::claim::{Claimant, claim, concerned};
 use crate::common::owners::{controller_of, controller_ref};
 use crate::common::revisions::{HASH_LABEL, History, collided};
 use crate::common::{pods, selector};
@@ -29,16 +29,9 @@ pub(crate) fn start(context: &Context) -> Running {
         .reads::<PersistentVolumeClaim>()
         .of::<StatefulSet>()
         .on::<Pod>(|pod, world| {
-            let namespace = &pod.metadata.namespace;
-            match controller_of(&pod.metadata) {
-                Some(owner) if owner.kind == "StatefulSet" => vec![Key::new(namespace, &owner.name)],
-                Some(_) => Vec::new(),
-                None => {
-                    let mut sets = world.list::<StatefulSet>(namespace);
-                    sets.retain(|set| selector::selects(set.spec.selector.as_deref(), &pod.metadata.labels));
-                    sets.iter().map(|set| Key::of(&**set)).collect()
-                }
-            }
+            let selects =
+                |set: &StatefulSet, labels: &_| selector::selects(set.spec.selector.as_deref(), labels);
+            concerned(pod, world, selects)
         })
         .on::<ControllerRevision>(|revision, _| {
             let owner = controller_of(&revision.metadata).filter(|owner| owner.kind == "StatefulSet");
