@@ -5,6 +5,7 @@
 //! vocabulary in which they are written is [`check`]. Texts, paths and order of errors are those of upstream v1.36.
 
 mod admission;
+pub mod amounts;
 pub mod apiextensions;
 mod apps;
 mod autoscaling;
@@ -22,12 +23,14 @@ mod flow;
 mod networking;
 mod path;
 mod policy;
+pub mod quota;
 mod rbac;
 mod resource;
 mod rule;
 mod storage;
 mod table;
 
+pub use crate::core::pod::resources::qos;
 pub use crate::core::service_addresses;
 pub use path::Path;
 pub use rule::{Context, KindRules, Rules, Subresource, keep_system_fields, metadata_field};

@@ -1,10 +1,9 @@
 //! What a pod asks for and what a node offers, as plain numbers.
 //!
-//! The rules of a pod's total are those of `resource.PodRequests` (component-helpers): containers run together, init
-//! containers one after the other beside the sidecars started before them, overhead comes on top, and pod-level
-//! requests (KEP-2837) replace the sum where they are given.
+//! The rules of a pod's total are those of [`rules::amounts`], over numbers that are cheap to compare.
 
 use meta::{Map, Quantity, Str};
+use rules::amounts::{Amounts, is_pod_level, is_resize_infeasible, of_containers, resizable};
 use types::core::v1::{Container, Pod};
 
 /// CPU counted for a container that asks for none, when spreading by use: 0.1 core.
@@ -41,19 +40,9 @@ impl Resources {
         total
     }
 
-    /// Adds every amount of `other`, saturating.
-    pub fn add(&mut self, other: &Resources) {
-        self.merge(other, i64::saturating_add);
-    }
-
     /// Takes every amount of `other` away, saturating.
     pub fn subtract(&mut self, other: &Resources) {
         self.merge(other, i64::saturating_sub);
-    }
-
-    /// Raises every amount to that of `other`.
-    pub fn raise(&mut self, other: &Resources) {
-        self.merge(other, i64::max);
     }
 
     fn merge(&mut self, other: &Resources, combine: fn(i64, i64) -> i64) {
@@ -74,8 +63,15 @@ impl Resources {
     }
 }
 
-fn is_sidecar(container: &Container) -> bool {
-    container.restart_policy.as_deref() == Some("Always")
+impl Amounts for Resources {
+    /// Saturating.
+    fn add(&mut self, other: &Resources) {
+        self.merge(other, i64::saturating_add);
+    }
+
+    fn raise(&mut self, other: &Resources) {
+        self.merge(other, i64::max);
+    }
 }
 
 /// Amounts that containers without a request of their own are counted with.
@@ -134,13 +130,12 @@ pub fn pod_limits_of_spec(pod: &Pod) -> Resources {
 type PodLevel = Vec<(Str, i64)>;
 
 fn pod_level(list: &Map<Quantity>) -> PodLevel {
-    let counts = |name: &str| name == "cpu" || name == "memory" || name.starts_with("hugepages-");
     let amount = |name: &str, quantity: &Quantity| match name {
         "cpu" => quantity.milli_value(),
         _ => quantity.value(),
     };
     list.iter()
-        .filter(|(name, _)| counts(name))
+        .filter(|(name, _)| is_pod_level(name))
         .map(|(name, one)| (name.clone(), amount(name, one)))
         .collect()
 }
@@ -150,7 +145,7 @@ fn pod_level(list: &Map<Quantity>) -> PodLevel {
 fn pod_level_now(pod: &Pod) -> Option<PodLevel> {
     let mut given = pod_level(&pod.spec.resources.as_ref()?.requests);
     let Some(actual) = &pod.status.resources else { return Some(given) };
-    let infeasible = resize_infeasible(pod);
+    let infeasible = is_resize_infeasible(pod);
     let states = [pod_level(&actual.requests), pod_level(&pod.status.allocated_resources)];
     for (name, amount) in &mut given {
         let others = states.iter().filter_map(|state| state.iter().find(|(other, _)| other == name));
@@ -167,17 +162,10 @@ fn container(pod: &Pod, container: &Container, unset: Unset) -> Resources {
     let mut asked = Resources::from_list(&container.resources.requests);
     let mut has_cpu = container.resources.requests.contains_key("cpu");
     let mut has_memory = container.resources.requests.contains_key("memory");
-    let statuses = pod.status.container_statuses.iter().chain(pod.status.init_container_statuses.iter());
-    let status = statuses.into_iter().find(|status| status.name == container.name);
-    let brief = || {
-        let init = pod.spec.init_containers.iter().any(|one| one.name == container.name);
-        init && !is_sidecar(container)
-    };
-    if let Some(status) = status
-        && !brief()
+    if let Some(status) = resizable(pod, container)
         && let Some(actual) = &status.resources
     {
-        if resize_infeasible(pod) {
+        if is_resize_infeasible(pod) {
             asked = Resources::default();
             (has_cpu, has_memory) = (false, false);
         }
@@ -196,11 +184,6 @@ fn container(pod: &Pod, container: &Container, unset: Unset) -> Resources {
     asked
 }
 
-fn resize_infeasible(pod: &Pod) -> bool {
-    let pending = pod.status.conditions.iter().find(|condition| condition.type_ == "PodResizePending");
-    pending.is_some_and(|condition| condition.reason == "Infeasible")
-}
-
 fn requests(pod: &Pod, unset: Unset, whole: bool) -> Resources {
     let level = if whole { pod_level_now(pod) } else { None };
     let mut total = total(pod, |one| container(pod, one, unset), level);
@@ -210,26 +193,9 @@ fn requests(pod: &Pod, unset: Unset, whole: bool) -> Resources {
     total
 }
 
-/// The sum over the containers, of which each counts as `each` says; what the pod as a whole is given replaces it.
+/// What the containers need at once, of which each counts as `each` says; what the pod as a whole is given replaces it.
 fn total(pod: &Pod, each: impl Fn(&Container) -> Resources, level: Option<PodLevel>) -> Resources {
-    let mut running = Resources::default();
-    for one in pod.spec.containers.iter() {
-        running.add(&each(one));
-    }
-    let mut sidecars = Resources::default();
-    let mut peak = Resources::default();
-    for one in pod.spec.init_containers.iter() {
-        let mut step = each(one);
-        if is_sidecar(one) {
-            sidecars.add(&step);
-            peak.raise(&sidecars);
-        } else {
-            step.add(&sidecars);
-            peak.raise(&step);
-        }
-    }
-    running.add(&sidecars);
-    running.raise(&peak);
+    let mut running = of_containers(&pod.spec, each);
     for (name, amount) in level.into_iter().flatten() {
         match name.as_str() {
             "cpu" => running.cpu_milli = amount,

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use meta::{Map, Str};
+use rules::amounts::Amounts as _;
 use types::core::v1::{Node, Pod, Taint};
 
 use crate::cluster::{Cluster, Tabled};

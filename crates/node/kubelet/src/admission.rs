@@ -39,10 +39,10 @@ pub fn admit(
     if count + 1 > max_pods {
         return refuse("OutOfpods", lacking("pods", 1, count, max_pods));
     }
-    for (name, want) in requests(pod) {
+    for (name, want) in requests(pod).iter() {
         let milli = name == "cpu";
         let amount = |q: &Quantity| if milli { q.milli_value() } else { q.value() };
-        let want = amount(&want);
+        let want = amount(want);
         if want == 0 {
             continue;
         }
@@ -50,9 +50,9 @@ pub fn admit(
             // What the node knows nothing of (an extended resource that went away) is the scheduler's business.
             continue;
         };
-        let used: i64 = others.iter().map(|p| requests(p).get(&name).map_or(0, amount)).sum();
+        let used: i64 = others.iter().map(|p| requests(p).get(name).map_or(0, amount)).sum();
         if used + want > capacity {
-            return refuse(&format!("OutOf{name}"), lacking(&name, want, used, capacity));
+            return refuse(&format!("OutOf{name}"), lacking(name, want, used, capacity));
         }
     }
     if ports_conflict(pod, others) {

@@ -14,8 +14,8 @@ use types::apiextensions::v1::CustomResourceDefinition;
 use types::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use types::batch::v1::{CronJob, Job};
 use types::core::v1::{
-    ConfigMap, PersistentVolumeClaim, Pod, ReplicationController, ResourceQuota, Secret, Service,
-    ServiceAccount,
+    ConfigMap, PersistentVolumeClaim, Pod, PodStatus, ReplicationController, ResourceQuota,
+    ResourceRequirements, Secret, Service, ServiceAccount,
 };
 
 use crate::common::pods;
@@ -53,7 +53,9 @@ pub(crate) fn start(context: &Context) -> Running {
         })
         .on_change::<Pod>(|change, world| {
             freed(change, world, |old, new| {
-                (!pods::is_finished(old) && pods::is_finished(new)) || old.spec != new.spec
+                (!pods::is_finished(old) && pods::is_finished(new))
+                    || old.spec != new.spec
+                    || resized(&old.status, &new.status)
             })
         })
         .on_change::<Service>(|change, world| freed(change, world, |old, new| old.spec != new.spec))
@@ -70,6 +72,17 @@ pub(crate) fn start(context: &Context) -> Running {
     let controller = counted::<DaemonSet>(controller);
     let controller = counted::<Job>(controller);
     counted::<CronJob>(controller).start()
+}
+
+/// Whether containers hold or were granted something else than before: that counts while a pod is resized in place.
+fn resized(old: &PodStatus, new: &PodStatus) -> bool {
+    fn held(
+        status: &PodStatus,
+    ) -> impl Iterator<Item = (&Option<Box<ResourceRequirements>>, &Map<Quantity>)> {
+        let all = status.container_statuses.iter().chain(status.init_container_statuses.iter());
+        all.map(|one| (&one.resources, &one.allocated_resources))
+    }
+    held(old).ne(held(new))
 }
 
 /// A kind of which only the number counts.
@@ -100,10 +113,13 @@ impl Reconciler for Quotas {
         let quota =
             world.get_key::<ResourceQuota>(key).filter(|quota| quota.metadata.deletion_timestamp.is_none());
         let Some(quota) = quota else { return Next::Done };
+        let counted = usage::of(&quota, world);
         let mut used: Map<Quantity> = Map::new();
         for name in quota.spec.hard.keys() {
             // What nobody here counts keeps the count that admission keeps.
-            let known = usage::of(name, &quota, world)
+            let known = counted
+                .get(name)
+                .copied()
                 .or_else(|| self.others.count(name, &key.namespace).map(usage::number))
                 .or_else(|| quota.status.used.get(name).copied());
             used.insert(name.clone(), known.unwrap_or_else(Quantity::zero));

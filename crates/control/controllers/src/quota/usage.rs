@@ -1,64 +1,65 @@
 //! Counting what a quota limits.
 
-use meta::{Kind, Map, Quantity};
+use meta::{Kind, Map, Object, Quantity, Time};
 use reconcile::World;
+use rules::amounts::Amounts as _;
+use rules::quota::{all_match, measures, selectors, usage};
 use types::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use types::batch::v1::{CronJob, Job};
 use types::core::v1::{
-    ConfigMap, Container, PersistentVolumeClaim, Pod, ReplicationController, ResourceQuota, Secret, Service,
+    ConfigMap, PersistentVolumeClaim, Pod, ReplicationController, ResourceQuota, Secret, Service,
     ServiceAccount,
 };
+use types::resource::v1::ResourceClaim;
 
-use crate::common::pods;
+/// How much is used in the quota's namespace of each name that it limits; what is not counted here is left out.
+pub(super) fn of(quota: &ResourceQuota, world: &World) -> Map<Quantity> {
+    let mut count = Count { quota, world, now: world.now(), used: Map::new() };
+    count.add::<Pod>();
+    count.add::<Service>();
+    count.add::<PersistentVolumeClaim>();
+    count.add::<ResourceClaim>();
+    count.add::<ConfigMap>();
+    count.add::<Secret>();
+    count.add::<ReplicationController>();
+    count.add::<ResourceQuota>();
+    count.add::<ServiceAccount>();
+    count.add::<ReplicaSet>();
+    count.add::<Deployment>();
+    count.add::<StatefulSet>();
+    count.add::<DaemonSet>();
+    count.add::<Job>();
+    count.add::<CronJob>();
+    count.used
+}
 
-/// How much of `name` is used in the quota's namespace; `None` for what is not counted here.
-pub(super) fn of(name: &str, quota: &ResourceQuota, world: &World) -> Option<Quantity> {
-    let namespace = quota.metadata.namespace.as_str();
-    let number = |count: usize| Some(number(count));
-    let services =
-        |type_: &str| world.list::<Service>(namespace).iter().filter(|s| s.spec.type_ == type_).count();
-    match name {
-        "pods" | "count/pods" => {
-            let live = pods_of(quota, world).filter(|pod| name == "count/pods" || !pods::is_finished(pod));
-            number(live.count())
+struct Count<'a> {
+    quota: &'a ResourceQuota,
+    world: &'a World,
+    now: Time,
+    used: Map<Quantity>,
+}
+
+impl Count<'_> {
+    /// Adds what the objects of a kind use, if the quota limits any of that.
+    fn add<K: Kind + Object>(&mut self) {
+        let kind = call::Target::of::<K>("");
+        let (group, resource) = (kind.group.as_str(), kind.resource.as_str());
+        let limited: Vec<_> =
+            self.quota.spec.hard.keys().filter(|name| measures(group, resource, name)).collect();
+        if limited.is_empty() {
+            return;
         }
-        "services" | "count/services" => number(count::<Service>(namespace, world)),
-        "services.nodeports" => {
-            let ports = world.list::<Service>(namespace);
-            let with = ports.iter().filter(|s| matches!(s.spec.type_.as_str(), "NodePort" | "LoadBalancer"));
-            number(with.map(|service| service.spec.ports.len()).sum())
-        }
-        "services.loadbalancers" => number(services("LoadBalancer")),
-        "configmaps" | "count/configmaps" => number(count::<ConfigMap>(namespace, world)),
-        "secrets" | "count/secrets" => number(count::<Secret>(namespace, world)),
-        "replicationcontrollers" | "count/replicationcontrollers" => {
-            number(count::<ReplicationController>(namespace, world))
-        }
-        "resourcequotas" | "count/resourcequotas" => number(count::<ResourceQuota>(namespace, world)),
-        "count/serviceaccounts" => number(count::<ServiceAccount>(namespace, world)),
-        "persistentvolumeclaims" | "count/persistentvolumeclaims" => {
-            number(count::<PersistentVolumeClaim>(namespace, world))
-        }
-        "count/replicasets.apps" => number(count::<ReplicaSet>(namespace, world)),
-        "count/deployments.apps" => number(count::<Deployment>(namespace, world)),
-        "count/statefulsets.apps" => number(count::<StatefulSet>(namespace, world)),
-        "count/daemonsets.apps" => number(count::<DaemonSet>(namespace, world)),
-        "count/jobs.batch" => number(count::<Job>(namespace, world)),
-        "count/cronjobs.batch" => number(count::<CronJob>(namespace, world)),
-        "requests.storage" => Some(storage(namespace, None, world)),
-        _ => match name.split_once(".storageclass.storage.k8s.io/") {
-            Some((class, "requests.storage")) => Some(storage(namespace, Some(class), world)),
-            Some((class, "persistentvolumeclaims")) => {
-                let claims = world.list::<PersistentVolumeClaim>(namespace);
-                number(
-                    claims
-                        .iter()
-                        .filter(|claim| claim.spec.storage_class_name.as_deref() == Some(class))
-                        .count(),
-                )
+        let selectors = selectors(self.quota);
+        let mut sum = Map::new();
+        for object in self.world.list::<K>(&self.quota.metadata.namespace) {
+            if all_match(&*object, &selectors) {
+                sum.add(&usage(group, resource, &*object, Some(self.now)));
             }
-            _ => compute(name, quota, world),
-        },
+        }
+        for name in limited {
+            self.used.insert(name.clone(), sum.get(name).copied().unwrap_or_else(Quantity::zero));
+        }
     }
 }
 
@@ -67,127 +68,108 @@ pub(super) fn number(count: usize) -> Quantity {
     Quantity::new(count as i64, Quantity::zero().format())
 }
 
-fn count<K: Kind>(namespace: &str, world: &World) -> usize {
-    world.list::<K>(namespace).len()
-}
-
-fn storage(namespace: &str, class: Option<&str>, world: &World) -> Quantity {
-    let claims = world.list::<PersistentVolumeClaim>(namespace);
-    let within =
-        claims.iter().filter(|claim| class.is_none() || claim.spec.storage_class_name.as_deref() == class);
-    sum(within.filter_map(|claim| claim.spec.resources.requests.get("storage").copied()))
-}
-
-fn sum(quantities: impl Iterator<Item = Quantity>) -> Quantity {
-    let mut format = Quantity::zero().format();
-    let mut nanos = 0;
-    for quantity in quantities {
-        if nanos == 0 {
-            format = quantity.format();
-        }
-        nanos += quantity.nanos();
-    }
-    Quantity::from_nanos(nanos, format)
-}
-
-/// Requests and limits of the pods that the quota's scopes select.
-fn compute(name: &str, quota: &ResourceQuota, world: &World) -> Option<Quantity> {
-    let (limits, resource) = match name.split_once('.') {
-        Some(("limits", resource)) => (true, resource),
-        Some(("requests", resource)) => (false, resource),
-        _ if matches!(name, "cpu" | "memory" | "ephemeral-storage") => (false, name),
-        _ => return None,
-    };
-    let live = pods_of(quota, world).filter(|pod| !pods::is_finished(pod));
-    Some(sum(live.map(|pod| of_pod(&pod, resource, limits))))
-}
-
-fn of_pod(pod: &Pod, resource: &str, limits: bool) -> Quantity {
-    let of = |container: &Container| {
-        let list: &Map<Quantity> =
-            if limits { &container.resources.limits } else { &container.resources.requests };
-        list.get(resource).copied()
-    };
-    let own = pod.spec.resources.as_deref();
-    let own = own.and_then(|r| if limits { r.limits.get(resource) } else { r.requests.get(resource) });
-    let base = own.copied().unwrap_or_else(|| {
-        // Init containers run one after another, each beside the sidecars before it; the sidecars stay.
-        let mut sidecars: Vec<Quantity> = Vec::new();
-        let mut largest = Quantity::zero();
-        for container in &pod.spec.init_containers {
-            let beside = sum(sidecars.iter().copied().chain(of(container)));
-            if container.restart_policy.as_deref() == Some("Always") {
-                sidecars.extend(of(container));
-            } else if beside.nanos() > largest.nanos() {
-                largest = beside;
-            }
-        }
-        let together = sum(pod.spec.containers.iter().filter_map(of).chain(sidecars));
-        if largest.nanos() > together.nanos() { largest } else { together }
-    });
-    sum([base].into_iter().chain(pod.spec.overhead.get(resource).copied()))
-}
-
-/// The pods that the quota is about.
-fn pods_of(quota: &ResourceQuota, world: &World) -> impl Iterator<Item = std::sync::Arc<Pod>> {
-    let scopes = quota.spec.scopes.clone();
-    let terms = quota.spec.scope_selector.clone();
-    world.list::<Pod>(&quota.metadata.namespace).into_iter().filter(move |pod| {
-        let plain = scopes.iter().all(|scope| in_scope(pod, scope));
-        let selected = terms.as_ref().is_none_or(|selector| {
-            selector.match_expressions.iter().all(|term| match term.scope_name.as_str() {
-                "PriorityClass" => {
-                    let class = &pod.spec.priority_class_name;
-                    match term.operator.as_str() {
-                        "In" => term.values.contains(class),
-                        "NotIn" => !term.values.contains(class),
-                        "Exists" => !class.is_empty(),
-                        "DoesNotExist" => class.is_empty(),
-                        _ => false,
-                    }
-                }
-                scope => in_scope(pod, scope),
-            })
-        });
-        plain && selected
-    })
-}
-
-fn in_scope(pod: &Pod, scope: &str) -> bool {
-    let terminating = pod.spec.active_deadline_seconds.is_some();
-    let best_effort = pod.status.qos_class == "BestEffort";
-    match scope {
-        "Terminating" => terminating,
-        "NotTerminating" => !terminating,
-        "BestEffort" => best_effort,
-        "NotBestEffort" => !best_effort,
-        "PriorityClass" => !pod.spec.priority_class_name.is_empty(),
-        _ => true,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use meta::Codec as _;
+    use informer::Informers;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::common::testing::object;
+
+    /// What a quota over these names and scopes counts of these objects of its namespace.
+    fn used(hard: &[&str], spec: Value, objects: &[Value]) -> String {
+        let hard: serde_json::Map<String, Value> =
+            hard.iter().map(|name| ((*name).to_owned(), json!("9"))).collect();
+        let mut quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "spec": spec,
+            "metadata": {"namespace": "ns", "name": "q"}});
+        quota["spec"]["hard"] = hard.into();
+        let quota = meta::downcast_ref::<ResourceQuota>(&*object(quota)).cloned().unwrap();
+        let mut given = Vec::new();
+        for (index, one) in objects.iter().enumerate() {
+            let mut one = one.clone();
+            one["metadata"]["namespace"] = "ns".into();
+            one["metadata"]["name"] = format!("o{index}").into();
+            one["metadata"]["uid"] = format!("u{index}").into();
+            given.push(object(one));
+        }
+        // 2001-09-09T01:46:40Z
+        let world = World::new(Informers::fixed(given), 1_000_000_000_000);
+        let counted = of(&quota, &world);
+        counted.iter().map(|(name, amount)| format!("{name}={amount}")).collect::<Vec<_>>().join(" ")
+    }
+
+    fn pod(more: Value) -> Value {
+        let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {},
+            "spec": {"containers": [{"name": "a", "resources": {"requests": {"cpu": "1"}}}]}});
+        for (key, value) in more.as_object().unwrap() {
+            for (name, value) in value.as_object().unwrap() {
+                pod[key][name] = value.clone();
+            }
+        }
+        pod
+    }
 
     #[test]
-    fn a_pod_counts_as_its_worst_moment_or_as_it_says_itself() {
-        let cpu = |cpu: &str| json!({ "requests": { "cpu": cpu } });
-        let spec = |own: Value| {
-            json!({ "spec": {
-                "resources": own, "overhead": { "cpu": "100m" },
-                "initContainers": [
-                    { "name": "s", "restartPolicy": "Always", "resources": cpu("1") },
-                    { "name": "i", "resources": cpu("4") },
-                    { "name": "t", "restartPolicy": "Always", "resources": cpu("1") }],
-                "containers": [{ "name": "a", "resources": cpu("2") }] } })
-        };
-        for (own, wanted) in [(Value::Null, "5100m"), (cpu("3"), "3100m")] {
-            let pod = Pod::from_json(spec(own).to_string().as_bytes()).unwrap();
-            assert_eq!(of_pod(&pod, "cpu", false).to_string(), wanted);
-        }
+    fn pods_count_until_their_end_or_until_they_should_be_gone() {
+        let going =
+            |at: &str| pod(json!({"metadata": {"deletionTimestamp": at, "deletionGracePeriodSeconds": 30}}));
+        let pods = [
+            pod(json!({})),
+            pod(json!({"status": {"phase": "Succeeded"}})),
+            going("2001-09-09T01:46:20Z"),
+            going("2001-09-09T01:46:00Z"),
+        ];
+        let names = ["pods", "count/pods", "cpu", "limits.cpu"];
+        assert_eq!(used(&names, json!({}), &pods), "count/pods=4 cpu=2 limits.cpu=0 pods=2");
+    }
+
+    #[test]
+    fn scopes_select_what_admission_charges() {
+        let across = json!({"spec": {"affinity": {"podAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "x", "namespaces": ["b"]}]}}}});
+        let pods = [
+            pod(json!({})),
+            pod(across),
+            pod(json!({"spec": {"activeDeadlineSeconds": 5, "priorityClassName": "high"}})),
+            pod(json!({"spec": {"containers": [{"name": "a"}]}})),
+        ];
+        let scoped = |scope: &str| used(&["pods"], json!({"scopes": [scope]}), &pods);
+        assert_eq!(scoped("CrossNamespacePodAffinity"), "pods=1");
+        assert_eq!(scoped("Terminating"), "pods=1");
+        assert_eq!(scoped("BestEffort"), "pods=1");
+        assert_eq!(scoped("NotBestEffort"), "pods=3");
+        let high = json!([{"scopeName": "PriorityClass", "operator": "In", "values": ["high"]}]);
+        assert_eq!(used(&["pods"], json!({"scopeSelector": {"matchExpressions": high}}), &pods), "pods=1");
+    }
+
+    #[test]
+    fn services_claims_and_devices_count_as_admission_charges_them() {
+        let service =
+            |spec: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": {}, "spec": spec});
+        let ports = json!([{"port": 1}, {"port": 2}]);
+        let objects = [
+            service(json!({"type": "NodePort", "ports": ports})),
+            service(json!({"type": "LoadBalancer", "ports": ports, "allocateLoadBalancerNodePorts": false})),
+            json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {},
+                "spec": {"storageClassName": "fast", "resources": {"requests": {"storage": "3Gi"}}}}),
+            json!({"apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaim", "metadata": {},
+                "spec": {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "gpu", "count": 2,
+                    "allocationMode": "ExactCount"}}]}}}),
+        ];
+        let names = [
+            "count/services",
+            "services.nodeports",
+            "services.loadbalancers",
+            "requests.storage",
+            "fast.storageclass.storage.k8s.io/persistentvolumeclaims",
+            "slow.storageclass.storage.k8s.io/requests.storage",
+            "gpu.deviceclass.resource.k8s.io/devices",
+        ];
+        assert_eq!(
+            used(&names, json!({}), &objects),
+            "count/services=2 fast.storageclass.storage.k8s.io/persistentvolumeclaims=1 \
+             gpu.deviceclass.resource.k8s.io/devices=2 requests.storage=3Gi services.loadbalancers=1 \
+             services.nodeports=2 slow.storageclass.storage.k8s.io/requests.storage=0"
+        );
     }
 }

@@ -1,10 +1,9 @@
 //! Requests and limits: sums of a pod, its QoS class, and the numbers that go to cgroups.
 
-use std::collections::BTreeMap;
-
 use meta::{Map, Quantity};
+use rules::amounts;
 use runtime::{QosClass, Resources};
-use types::core::v1::{Container, Pod, ResourceRequirements};
+use types::core::v1::{Container, Pod};
 
 use super::{Role, init_role};
 
@@ -14,113 +13,23 @@ const MIN_SHARES: u64 = 2;
 const MAX_SHARES: u64 = 262_144;
 const MIN_QUOTA_US: i64 = 1000;
 
-type List = BTreeMap<String, Quantity>;
-
-fn add(into: &mut List, from: &Map<Quantity>) {
-    for (name, quantity) in from.iter() {
-        match into.get_mut(name.as_str()) {
-            Some(have) => *have += *quantity,
-            None => {
-                into.insert(name.to_string(), *quantity);
-            }
-        }
-    }
-}
-
-fn add_list(into: &mut List, from: &List) {
-    for (name, quantity) in from {
-        let sum = into.get(name).map_or(*quantity, |have| *have + *quantity);
-        into.insert(name.clone(), sum);
-    }
-}
-
-fn max(into: &mut List, from: &List) {
-    for (name, quantity) in from {
-        if into.get(name).is_none_or(|have| have < quantity) {
-            into.insert(name.clone(), *quantity);
-        }
-    }
-}
-
-/// What a pod needs at its worst moment: the regular containers with all sidecars, or an init container with the
-/// sidecars started before it; pod-level resources replace the sum, overhead comes on top.
-fn total(pod: &Pod, pick: impl Fn(&ResourceRequirements) -> &Map<Quantity>) -> List {
-    let mut sum = List::new();
-    for container in &pod.spec.containers {
-        add(&mut sum, pick(&container.resources));
-    }
-    let (mut sidecars, mut worst) = (List::new(), List::new());
-    for container in &pod.spec.init_containers {
-        let own = pick(&container.resources);
-        if init_role(container) == Role::Sidecar {
-            add(&mut sidecars, own);
-            max(&mut worst, &sidecars);
-        } else {
-            let mut with = sidecars.clone();
-            add(&mut with, own);
-            max(&mut worst, &with);
-        }
-    }
-    add_list(&mut sum, &sidecars);
-    max(&mut sum, &worst);
-    if let Some(own) = &pod.spec.resources {
-        for (name, quantity) in pick(own).iter() {
-            sum.insert(name.to_string(), *quantity);
-        }
-    }
-    sum
-}
-
 /// Requests of the pod as a whole.
-pub fn requests(pod: &Pod) -> List {
-    let mut sum = total(pod, |r| &r.requests);
-    add(&mut sum, &pod.spec.overhead);
-    sum
+pub fn requests(pod: &Pod) -> Map<Quantity> {
+    amounts::requests_of_spec(pod, true)
 }
 
 /// Limits of the pod as a whole; overhead counts only where there is a limit.
-pub fn limits(pod: &Pod) -> List {
-    let mut sum = total(pod, |r| &r.limits);
-    for (name, quantity) in pod.spec.overhead.iter() {
-        if let Some(have) = sum.get_mut(name.as_str()) {
-            *have += *quantity;
-        }
-    }
-    sum
+pub fn limits(pod: &Pod) -> Map<Quantity> {
+    amounts::limits_of_spec(pod, true)
 }
 
-/// The QoS class, computed as the API server does.
+/// The QoS class: what the API server computed, or would.
 pub fn qos(pod: &Pod) -> QosClass {
-    if let "Guaranteed" | "Burstable" | "BestEffort" = pod.status.qos_class.as_str() {
-        return match pod.status.qos_class.as_str() {
-            "Guaranteed" => QosClass::Guaranteed,
-            "Burstable" => QosClass::Burstable,
-            _ => QosClass::BestEffort,
-        };
+    match rules::qos(pod) {
+        "Guaranteed" => QosClass::Guaranteed,
+        "BestEffort" => QosClass::BestEffort,
+        _ => QosClass::Burstable,
     }
-    let positive = |map: &Map<Quantity>, name: &str| map.get(name).filter(|q| q.milli_value() > 0).cloned();
-    let lists: Vec<&ResourceRequirements> = match &pod.spec.resources {
-        Some(own) if !own.requests.is_empty() || !own.limits.is_empty() => vec![own],
-        _ => {
-            pod.spec.init_containers.iter().chain(pod.spec.containers.iter()).map(|c| &c.resources).collect()
-        }
-    };
-    let any = lists.iter().any(|r| {
-        ["cpu", "memory"]
-            .iter()
-            .any(|n| positive(&r.requests, n).is_some() || positive(&r.limits, n).is_some())
-    });
-    if !any {
-        return QosClass::BestEffort;
-    }
-    let guaranteed = lists.iter().all(|r| {
-        ["cpu", "memory"].iter().all(|n| match (positive(&r.requests, n), positive(&r.limits, n)) {
-            (Some(request), Some(limit)) => request == limit,
-            (None, Some(_)) => true,
-            _ => false,
-        })
-    });
-    if guaranteed { QosClass::Guaranteed } else { QosClass::Burstable }
 }
 
 /// The name of a QoS class in the API.
@@ -149,11 +58,7 @@ pub fn container_cgroup(pod: &Pod, container: &Container) -> Resources {
         let own = container.resources.limits.get(name).filter(|limit| limit.milli_value() > 0);
         own.or_else(|| of_pod?.limits.get(name)).copied()
     };
-    cgroup(
-        |name| container.resources.requests.get(name).cloned(),
-        limit,
-        container.resources.limits.iter().map(|(k, v)| (k.to_string(), *v)).collect(),
-    )
+    cgroup(|name| container.resources.requests.get(name).cloned(), limit, &container.resources.limits)
 }
 
 /// The cgroup settings of the pod as a whole. Limits apply only when every container has one.
@@ -173,7 +78,7 @@ pub fn pod_cgroup(pod: &Pod, pids_limit: Option<i64>) -> Resources {
     let mut out = cgroup(
         |name| requests.get(name).cloned(),
         |name| limits.get(name).filter(|_| if name == "cpu" { cpu } else { memory }).cloned(),
-        limits.clone(),
+        &limits,
     );
     out.pids_limit = pids_limit;
     out
@@ -182,7 +87,7 @@ pub fn pod_cgroup(pod: &Pod, pids_limit: Option<i64>) -> Resources {
 fn cgroup(
     request: impl Fn(&str) -> Option<Quantity>,
     limit: impl Fn(&str) -> Option<Quantity>,
-    limits: List,
+    limits: &Map<Quantity>,
 ) -> Resources {
     let milli = |q: Option<Quantity>| q.map_or(0, |q| q.milli_value());
     let cpu_limit = milli(limit("cpu"));
@@ -268,7 +173,6 @@ mod tests {
         for (containers, want) in [
             (vec![container("a", &[], &[])], QosClass::BestEffort),
             (vec![container("a", &all, &all)], QosClass::Guaranteed),
-            (vec![container("a", &[], &all)], QosClass::Guaranteed),
             (vec![container("a", &all, &all), container("b", &[], &[])], QosClass::Burstable),
             (vec![container("a", &[("cpu", "1")], &[])], QosClass::Burstable),
             (vec![container("a", &[("cpu", "500m")], &all)], QosClass::Burstable),

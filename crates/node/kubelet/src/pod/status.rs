@@ -67,12 +67,8 @@ pub fn pod_status(facts: &Facts<'_>, around: &Surroundings<'_>) -> PodStatus {
     status.nominated_node_name = pod.status.nominated_node_name.clone();
     status.resource_claim_statuses = pod.status.resource_claim_statuses.clone();
     let (requests, limits) = (requests(around.in_effect), limits(around.in_effect));
-    status.allocated_resources = requests.clone().into_iter().collect();
-    status.resources = Some(Box::new(ResourceRequirements {
-        requests: requests.into_iter().collect(),
-        limits: limits.into_iter().collect(),
-        ..Default::default()
-    }));
+    status.allocated_resources = requests.clone();
+    status.resources = Some(Box::new(ResourceRequirements { requests, limits, ..Default::default() }));
     status.conditions = all_conditions(facts, around, &status);
     status
 }

@@ -188,7 +188,7 @@ fn below_usage(
 fn impossible(pod: &Pod, allocatable: &meta::Map<meta::Quantity>) -> Option<String> {
     let requests = resources::requests(pod);
     let over =
-        ["cpu", "memory"].into_iter().find(|name| match (requests.get(*name), allocatable.get(name)) {
+        ["cpu", "memory"].into_iter().find(|name| match (requests.get(name), allocatable.get(name)) {
             (Some(want), Some(have)) => want > have,
             _ => false,
         })?;
@@ -203,7 +203,7 @@ fn amount(name: &str, quantity: &meta::Quantity) -> i64 {
     if name == "cpu" { quantity.milli_value() } else { quantity.value() }
 }
 
-fn shown(list: &std::collections::BTreeMap<String, meta::Quantity>, name: &str) -> i64 {
+fn shown(list: &meta::Map<meta::Quantity>, name: &str) -> i64 {
     list.get(name).map(|q| amount(name, q)).unwrap_or_default()
 }
 

@@ -6,10 +6,10 @@ use types::core::v1::{
 };
 
 use super::Plugin;
-use crate::quota::{pod_limits, pod_requests};
 use crate::refuse::forbidden;
 use crate::review::{Operation, Review, as_mut, as_ref};
 use crate::world::{World, WorldExt};
+use rules::amounts::{limits_of_spec, requests_of_spec};
 
 /// Annotation that tells which values came from here.
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
@@ -144,7 +144,7 @@ fn check_pod(pod: &Pod, item: &LimitRangeItem, errors: &mut Vec<String>) {
                 check(&container.resources.requests, &container.resources.limits);
             }
         }
-        "Pod" => check(&pod_requests(pod), &pod_limits(pod)),
+        "Pod" => check(&requests_of_spec(pod, false), &limits_of_spec(pod, false)),
         _ => {}
     }
 }

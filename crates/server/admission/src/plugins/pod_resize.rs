@@ -4,10 +4,10 @@ use meta::{Object, Status};
 use types::core::v1::{Node, Pod};
 
 use super::Plugin;
-use crate::quota::pod_requests;
 use crate::refuse::forbidden;
 use crate::review::{Operation, Review, as_ref};
 use crate::world::{World, WorldExt};
+use rules::amounts::requests_of_spec;
 
 /// See the module.
 pub struct PodResizeValidator;
@@ -39,7 +39,7 @@ impl Plugin for PodResizeValidator {
         let Some(node) = world.get::<Node>("", name) else {
             return refuse(format!("node {name:?} not found"));
         };
-        let requests = pod_requests(pod);
+        let requests = requests_of_spec(pod, true);
         let amounts = |resource: &str| {
             let of = |map: &meta::Map<meta::Quantity>| map.get(resource).copied().unwrap_or_default();
             (of(&requests), of(&node.status.allocatable))

@@ -7,7 +7,6 @@ use types::core::v1::{Namespace, Pod, Toleration};
 
 use super::{Plugin, Setup};
 use crate::configuration::versioned;
-use crate::quota::{pod_limits, pod_requests};
 use crate::refuse::failed;
 use crate::review::{Operation, Review, as_mut, as_ref};
 use crate::world::{World, WorldExt};
@@ -85,7 +84,7 @@ impl Plugin for PodTolerationRestriction {
             let own = of_namespace(namespace.as_deref(), DEFAULT).map_err(failed)?;
             tolerations = merged(own.unwrap_or_else(|| self.default.clone()), tolerations);
         }
-        if !(pod_requests(pod).is_empty() && pod_limits(pod).is_empty()) {
+        if rules::qos(pod) != "BestEffort" {
             let pressure = Toleration {
                 key: "node.kubernetes.io/memory-pressure".into(),
                 operator: "Exists".into(),

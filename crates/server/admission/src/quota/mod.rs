@@ -5,14 +5,13 @@
 //! that changed meanwhile makes the registry ask again. An administrator's configuration may limit resources that no
 //! quota mentions: what uses them needs a quota that covers it.
 
-mod scopes;
 #[cfg(test)]
 mod tests;
-mod usage;
 
 use std::collections::BTreeSet;
 
 use meta::{Map, Object, Quantity, Status, Str};
+use rules::quota::{all_match, matching, measures, selectors, unspecified, usage};
 use serde::Deserialize;
 use types::core::v1::{ResourceQuota, ScopedResourceSelectorRequirement};
 
@@ -20,7 +19,6 @@ use crate::configuration::versioned;
 use crate::refuse::{failed, forbidden};
 use crate::review::{Operation, Review};
 use crate::world::{World, WorldExt};
-pub(crate) use usage::{pod_limits, pod_requests};
 
 /// New usage of one quota.
 #[derive(Clone, Debug, PartialEq)]
@@ -123,7 +121,8 @@ impl Quota {
             return Ok(Vec::new());
         }
         quotas.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
-        let used = usage::usage(review, object);
+        let (group, resource) = (review.target.group.as_str(), review.target.resource.as_str());
+        let used = usage(group, resource, object, None);
         let negative: Vec<&str> = used
             .iter()
             .filter(|(_, amount)| amount.milli_value() < 0)
@@ -132,17 +131,17 @@ impl Quota {
         let mut covered = Covered::default();
         let mut interesting = Vec::new();
         for quota in &quotas {
-            let selectors = scopes::selectors(quota);
+            let selectors = selectors(quota);
             covered
                 .scopes
-                .extend(scopes::matching(object, &selectors).into_iter().map(|selector| selector.scope_name));
+                .extend(matching(object, &selectors).into_iter().map(|selector| selector.scope_name));
             let restricted: Vec<&Str> =
-                quota.status.hard.keys().filter(|name| usage::measures(review, name)).collect();
-            if restricted.is_empty() || !scopes::all_match(object, &selectors) {
+                quota.status.hard.keys().filter(|name| measures(group, resource, name)).collect();
+            if restricted.is_empty() || !all_match(object, &selectors) {
                 continue;
             }
             let name = &quota.metadata.name;
-            let missing = usage::unspecified(object, &restricted);
+            let missing = unspecified(object, &restricted);
             if !missing.is_empty() {
                 let why = format!("failed quota: {name}: must specify {}", missing.join("; "));
                 return Err(forbidden(review, Some(object), &why));
@@ -161,11 +160,11 @@ impl Quota {
             return Err(forbidden(review, Some(object), &why));
         }
         let old = review.old.filter(|_| review.operation == Operation::Update);
-        let grown = old.map(|old| increase(&used, &usage::usage(review, old)));
+        let grown = old.map(|old| increase(&used, &usage(group, resource, old, None)));
         let mut deltas = Vec::new();
         for (quota, selectors) in interesting {
             // A quota that did not know the object before is charged for all of it.
-            let known = old.is_some_and(|old| scopes::all_match(old, &selectors));
+            let known = old.is_some_and(|old| all_match(old, &selectors));
             let delta = grown.as_ref().filter(|_| known).unwrap_or(&used);
             let delta: Map<Quantity> = positive(delta);
             if !delta.is_empty() {
@@ -201,7 +200,7 @@ impl Quota {
             let why = format!("insufficient quota to consume: {}", names.join(","));
             return Err(forbidden(review, Some(object), &why));
         }
-        let scoped = self.limited.iter().flat_map(|limited| scopes::matching(object, &limited.scopes));
+        let scoped = self.limited.iter().flat_map(|limited| matching(object, &limited.scopes));
         let uncovered: Vec<String> = scoped
             .filter(|selector| !covered.scopes.contains(&selector.scope_name))
             .map(|selector| {

@@ -1,7 +1,7 @@
 //! Requests and limits: of containers, and of a pod as a whole.
 
-use super::container;
 use crate::Path;
+use crate::amounts::{Amounts, is_pod_level, of_containers};
 use crate::check::Errs;
 use crate::core::names;
 use crate::fill::missing;
@@ -32,7 +32,7 @@ pub(super) fn pod(e: &mut Errs, at: &Path<'_>, spec: &PodSpec, claims: &BTreeSet
         }
     });
     let requests = at.child("requests");
-    for (name, total) in aggregate(spec, |r| &r.requests).iter() {
+    for (name, total) in of_containers(spec, |c| c.resources.requests.clone()).iter() {
         let Some(of_pod) = r.requests.get(name) else { continue };
         if total > of_pod {
             e.invalid(
@@ -43,7 +43,9 @@ pub(super) fn pod(e: &mut Errs, at: &Path<'_>, spec: &PodSpec, claims: &BTreeSet
         }
     }
     let limits = at.child("limits");
-    for (name, total) in aggregate(spec, |r| &r.limits).iter().filter(|(n, _)| names::is_huge_page(n)) {
+    for (name, total) in
+        of_containers(spec, |c| c.resources.limits.clone()).iter().filter(|(n, _)| names::is_huge_page(n))
+    {
         if let Some(of_pod) = r.limits.get(name).filter(|of_pod| total > *of_pod) {
             e.invalid(
                 &limits.key(name),
@@ -64,10 +66,6 @@ pub(super) fn pod(e: &mut Errs, at: &Path<'_>, spec: &PodSpec, claims: &BTreeSet
             }
         }
     }
-}
-
-fn is_pod_level(name: &str) -> bool {
-    name == "cpu" || name == "memory" || names::is_huge_page(name)
 }
 
 fn requirements(
@@ -167,60 +165,18 @@ fn claim_names(e: &mut Errs, at: &Path<'_>, r: &ResourceRequirements, claims: &B
     }
 }
 
-/// What the containers of a pod need together: the regular ones and sidecars at once, or the largest init
-/// container with the sidecars started before it (KEP-753).
-pub(crate) fn aggregate(
-    spec: &PodSpec,
-    of: impl Fn(&ResourceRequirements) -> &Map<Quantity>,
-) -> Map<Quantity> {
-    let mut total: Map<Quantity> = Map::default();
-    for c in spec.containers.iter() {
-        add(&mut total, of(&c.resources));
-    }
-    let (mut sidecars, mut init): (Map<Quantity>, Map<Quantity>) = Default::default();
-    for c in spec.init_containers.iter() {
-        let own = of(&c.resources);
-        if container::is_restartable(c) {
-            add(&mut total, own);
-            add(&mut sidecars, own);
-            raise(&mut init, &sidecars);
-        } else {
-            let mut with_sidecars = own.clone();
-            add(&mut with_sidecars, &sidecars);
-            raise(&mut init, &with_sidecars);
-        }
-    }
-    raise(&mut total, &init);
-    total
-}
-
-fn add(to: &mut Map<Quantity>, from: &Map<Quantity>) {
-    for (name, value) in from.iter() {
-        let sum = to.get(name).map_or_else(|| *value, |old| *old + *value);
-        to.insert(name.clone(), sum);
-    }
-}
-
-fn raise(to: &mut Map<Quantity>, from: &Map<Quantity>) {
-    for (name, value) in from.iter() {
-        if to.get(name).is_none_or(|old| old < value) {
-            to.insert(name.clone(), *value);
-        }
-    }
-}
-
 /// Fills pod-level requests and limits from those of the containers and from each other (KEP-2837).
 pub(super) fn default_pod_level(spec: &mut PodSpec) {
     let Some(mut r) = spec.resources.take() else { return };
     if !(r.limits.is_empty() && r.requests.is_empty()) {
-        for (name, limit) in aggregate(spec, |r| &r.limits).iter() {
+        for (name, limit) in of_containers(spec, |c| c.resources.limits.clone()).iter() {
             if names::is_huge_page(name) && !r.requests.contains_key(name) && !r.limits.contains_key(name) {
                 r.limits.insert(name.clone(), *limit);
             }
         }
     }
     if !r.limits.is_empty() {
-        for (name, request) in aggregate(spec, |r| &r.requests).iter() {
+        for (name, request) in of_containers(spec, |c| c.resources.requests.clone()).iter() {
             if is_pod_level(name) && names::may_overcommit(name) && !r.requests.contains_key(name) {
                 r.requests.insert(name.clone(), *request);
             }
@@ -230,6 +186,14 @@ pub(super) fn default_pod_level(spec: &mut PodSpec) {
         missing(&mut r.requests, &supported);
     }
     spec.resources = Some(r);
+}
+
+/// The quality-of-service class of a pod: what its status says, or its requests and limits give it.
+pub fn qos(pod: &Pod) -> &str {
+    match pod.status.qos_class.as_str() {
+        "" => qos_class(&pod.spec),
+        told => told,
+    }
 }
 
 /// The quality-of-service class that requests and limits give a pod.
@@ -257,7 +221,7 @@ pub(crate) fn qos_class(spec: &PodSpec) -> &'static str {
     let totals = |of: fn(&ResourceRequirements) -> &Map<Quantity>| {
         let mut sum = Map::default();
         for r in &parts {
-            add(&mut sum, of(r));
+            Amounts::add(&mut sum, of(r));
         }
         sum
     };

@@ -1,13 +1,17 @@
 //! Static pods: manifests in a directory of the node, shown in the API by mirror pods that nobody can use to change them.
 
+mod references;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use meta::Codec as _;
 use meta::v1::OwnerReference;
+use rules::Rules;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
-use types::core::v1::Pod;
+use types::core::v1::{Pod, Toleration};
 
 use crate::manager::News;
 use crate::shared::Shared;
@@ -82,67 +86,58 @@ fn read(dir: &Path, node: &str) -> HashMap<PathBuf, Arc<Pod>> {
     out
 }
 
-/// The pod of a manifest: named after the node, bound to it, its UID a hash of its content.
+/// The pod of a manifest: named after the node, bound to it, its UID a hash of what it says unless it gives one; filled in
+/// and judged as the API server would. It runs without the API, so it may refer to nothing there.
 fn parse(bytes: &[u8], path: &Path, node: &str) -> Result<Pod, String> {
     let value: serde_json::Value = serde_norway::from_slice(bytes).map_err(|e| e.to_string())?;
     if value.get("kind").and_then(|k| k.as_str()) != Some("Pod") {
         return Err("kind is not Pod".into());
     }
     let mut pod: Pod = meta::from_value(value).map_err(|e| e.to_string())?;
-    if pod.metadata.name.is_empty() || pod.spec.containers.is_empty() {
-        return Err("a name and a container are required".into());
+    if pod.metadata.name.is_empty() {
+        return Err("invalid pod: name is needed for the pod".into());
     }
-    let hash = Sha256::new()
-        .chain_update(node)
-        .chain_update(path.as_os_str().as_encoded_bytes())
-        .chain_update(bytes)
-        .finalize();
-    let uid = hex_string(&hash[..16]);
-    pod.metadata.name = format!("{}-{node}", pod.metadata.name).into();
+    <Pod as Rules>::default(&mut pod);
+    if pod.metadata.uid.is_empty() {
+        let hash = Sha256::new()
+            .chain_update(node)
+            .chain_update(path.as_os_str().as_encoded_bytes())
+            .chain_update(pod.to_json())
+            .finalize();
+        pod.metadata.uid = hex_string(&hash[..16]).into();
+    }
+    pod.metadata.name = format!("{}-{}", pod.metadata.name, node.to_lowercase()).into();
     if pod.metadata.namespace.is_empty() {
         pod.metadata.namespace = "default".into();
     }
-    pod.metadata.uid = uid.as_str().into();
     pod.metadata.annotations.insert("kubernetes.io/config.source", "file".into());
-    pod.metadata.annotations.insert("kubernetes.io/config.hash", uid.as_str().into());
+    pod.metadata.annotations.insert("kubernetes.io/config.hash", pod.metadata.uid.clone());
     pod.spec.node_name = node.into();
-    defaults(&mut pod);
-    Ok(pod)
+    tolerate_everything(&mut pod);
+    let rules = rules::of("", "v1", "Pod").ok_or("pods have no rules")?;
+    let wrong = rules.validate_create(&rules::Context::default(), &pod);
+    if !wrong.is_empty() {
+        return Err(format!(
+            "invalid pod: {}",
+            meta::aggregate_message(wrong.iter().map(ToString::to_string))
+        ));
+    }
+    match references::api_object(&pod) {
+        Some(resource) => Err(format!("static pods may not reference {resource}")),
+        None => Ok(pod),
+    }
+}
+
+/// What goes wrong with the node does not drive its own pods away.
+fn tolerate_everything(pod: &mut Pod) {
+    let every = Toleration { operator: "Exists".into(), effect: "NoExecute".into(), ..Toleration::default() };
+    if !pod.spec.tolerations.contains(&every) {
+        pod.spec.tolerations.push(every);
+    }
 }
 
 fn hex_string(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// What the API server would have filled in and the kubelet relies on.
-fn defaults(pod: &mut Pod) {
-    let spec = &mut pod.spec;
-    if spec.restart_policy.is_empty() {
-        spec.restart_policy = "Always".into();
-    }
-    if spec.dns_policy.is_empty() {
-        spec.dns_policy = "ClusterFirst".into();
-    }
-    spec.termination_grace_period_seconds.get_or_insert(30);
-    let lists = [&mut spec.init_containers, &mut spec.containers];
-    for container in lists.into_iter().flat_map(|l| l.iter_mut()) {
-        if container.termination_message_path.is_empty() {
-            container.termination_message_path = "/dev/termination-log".into();
-        }
-        let probes =
-            [&mut container.liveness_probe, &mut container.readiness_probe, &mut container.startup_probe];
-        for probe in probes.into_iter().flatten() {
-            let or = |value: &mut i32, default| {
-                if *value == 0 {
-                    *value = default;
-                }
-            };
-            or(&mut probe.timeout_seconds, 1);
-            or(&mut probe.period_seconds, 10);
-            or(&mut probe.success_threshold, 1);
-            or(&mut probe.failure_threshold, 3);
-        }
-    }
 }
 
 /// Shows a static pod in the API; tries for a while when that fails.
@@ -208,8 +203,24 @@ mod tests {
         assert_eq!(pod.metadata.uid.len(), 32);
         assert_eq!(pod.spec.node_name, "n1");
         let other = parse(&[yaml.as_slice(), b"#\n"].concat(), Path::new("/x/web.yaml"), "n1").unwrap();
-        assert_ne!(other.metadata.uid, pod.metadata.uid, "a change is another pod");
+        assert_eq!(other.metadata.uid, pod.metadata.uid, "a comment changes nothing");
+        let changed = String::from_utf8_lossy(yaml).replace("image: b", "image: c");
+        let changed = parse(changed.as_bytes(), Path::new("/x/web.yaml"), "n1").unwrap();
+        assert_ne!(changed.metadata.uid, pod.metadata.uid, "a change is another pod");
+        assert_eq!(pod.spec.restart_policy, "Always");
+        assert_eq!(pod.spec.tolerations[0].effect, "NoExecute");
         assert!(parse(b"kind: Service", Path::new("/x"), "n1").is_err());
         assert!(parse(b"{{{", Path::new("/x"), "n1").is_err());
+        let refused = |spec: &str| {
+            let text = format!("kind: Pod\nmetadata: {{name: web}}\nspec: {{{spec}}}\n");
+            parse(text.as_bytes(), Path::new("/x"), "n1").unwrap_err()
+        };
+        let why = refused("containers: [{name: a, image: b, ports: [{containerPort: 99999}]}]");
+        assert!(
+            why.starts_with("invalid pod: spec.containers[0].ports[0].containerPort: Invalid value"),
+            "{why}"
+        );
+        let why = refused("serviceAccountName: x, containers: [{name: a, image: b}]");
+        assert_eq!(why, "static pods may not reference serviceaccounts");
     }
 }

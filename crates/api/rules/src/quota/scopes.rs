@@ -1,15 +1,14 @@
 //! Scopes: which objects a quota is about, beyond their kind.
 
 use types::core::v1::{
-    Container, PersistentVolumeClaim, Pod, PodAffinityTerm, ResourceQuota, ResourceRequirements,
-    ScopedResourceSelectorRequirement,
+    PersistentVolumeClaim, Pod, PodAffinityTerm, ResourceQuota, ScopedResourceSelectorRequirement,
 };
 
-use crate::review::as_ref;
+use super::as_ref;
 use meta::{Object, Str};
 
 /// What a quota asks of an object: its scopes and its selectors as one list.
-pub(super) fn selectors(quota: &ResourceQuota) -> Vec<ScopedResourceSelectorRequirement> {
+pub fn selectors(quota: &ResourceQuota) -> Vec<ScopedResourceSelectorRequirement> {
     let exists = |scope: &Str| ScopedResourceSelectorRequirement {
         scope_name: scope.clone(),
         operator: "Exists".into(),
@@ -21,7 +20,7 @@ pub(super) fn selectors(quota: &ResourceQuota) -> Vec<ScopedResourceSelectorRequ
 }
 
 /// Those of the selectors that hold of an object.
-pub(super) fn matching(
+pub fn matching(
     object: &dyn Object,
     selectors: &[ScopedResourceSelectorRequirement],
 ) -> Vec<ScopedResourceSelectorRequirement> {
@@ -29,7 +28,7 @@ pub(super) fn matching(
 }
 
 /// Whether all selectors hold of an object.
-pub(super) fn all_match(object: &dyn Object, selectors: &[ScopedResourceSelectorRequirement]) -> bool {
+pub fn all_match(object: &dyn Object, selectors: &[ScopedResourceSelectorRequirement]) -> bool {
     selectors.iter().all(|selector| holds(object, selector))
 }
 
@@ -38,8 +37,8 @@ fn holds(object: &dyn Object, selector: &ScopedResourceSelectorRequirement) -> b
         return match selector.scope_name.as_str() {
             "Terminating" => is_terminating(pod),
             "NotTerminating" => !is_terminating(pod),
-            "BestEffort" => is_best_effort(pod),
-            "NotBestEffort" => !is_best_effort(pod),
+            "BestEffort" => crate::qos(pod) == "BestEffort",
+            "NotBestEffort" => crate::qos(pod) != "BestEffort",
             "PriorityClass" => selects(selector, &[&pod.spec.priority_class_name]),
             "CrossNamespacePodAffinity" => crosses_namespaces(pod),
             _ => false,
@@ -72,20 +71,6 @@ fn selects(selector: &ScopedResourceSelectorRequirement, names: &[&Str]) -> bool
 
 fn is_terminating(pod: &Pod) -> bool {
     pod.spec.active_deadline_seconds.is_some_and(|seconds| seconds >= 0)
-}
-
-/// Whether a pod's quality of service is BestEffort: nothing in it asks for processor or memory.
-fn is_best_effort(pod: &Pod) -> bool {
-    let asks = |resources: &ResourceRequirements| {
-        [&resources.requests, &resources.limits].into_iter().any(|list| {
-            list.iter()
-                .any(|(name, amount)| matches!(name.as_str(), "cpu" | "memory") && amount.milli_value() > 0)
-        })
-    };
-    let of = |container: &Container| asks(&container.resources);
-    !(pod.spec.containers.iter().any(of)
-        || pod.spec.init_containers.iter().any(of)
-        || pod.spec.resources.as_ref().is_some_and(|resources| asks(resources)))
 }
 
 fn crosses_namespaces(pod: &Pod) -> bool {

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use meta::{Map, Object, Quantity, Str};
+use meta::{Map, Object, Quantity, Str, Time};
 use types::core::v1::{PersistentVolumeClaim, Pod, Service};
 use types::resource::v1::ResourceClaim;
 
-use crate::review::{Review, as_ref};
+use super::as_ref;
+use crate::amounts;
 
 /// After the name of a storage class, before what is counted of it.
 const STORAGE_CLASS: &str = ".storageclass.storage.k8s.io/";
@@ -15,9 +16,8 @@ const DEVICES: &str = ".deviceclass.resource.k8s.io/devices";
 /// Most devices that a request for all of them can get.
 const ALL_DEVICES_MAX: i64 = 32;
 
-/// Whether a name of a quota is about objects of the resource under review.
-pub(super) fn measures(review: &Review<'_>, name: &str) -> bool {
-    let (group, resource) = (review.target.group.as_str(), review.target.resource.as_str());
+/// Whether a name of a quota is about objects of a resource.
+pub fn measures(group: &str, resource: &str, name: &str) -> bool {
     if let Some(counted) = name.strip_prefix("count/") {
         let (plural, of) = counted.split_once('.').unwrap_or((counted, ""));
         return plural == resource && of == group;
@@ -51,11 +51,11 @@ fn count(number: i64) -> Quantity {
     Quantity::from_millis(number.saturating_mul(1000))
 }
 
-/// See the module.
-pub(super) fn usage(review: &Review<'_>, object: &dyn Object) -> Map<Quantity> {
+/// See the module. With a time given, a pod that should be gone by then uses nothing any more: a lost node must not keep
+/// others from starting.
+pub fn usage(group: &str, resource: &str, object: &dyn Object, now: Option<Time>) -> Map<Quantity> {
     let mut used = Map::default();
     let one = || count(1);
-    let (group, resource) = (review.target.group.as_str(), review.target.resource.as_str());
     let counted =
         if group.is_empty() { format!("count/{resource}") } else { format!("count/{resource}.{group}") };
     used.insert(Str::from(counted), one());
@@ -70,13 +70,13 @@ pub(super) fn usage(review: &Review<'_>, object: &dyn Object) -> Map<Quantity> {
     if group.is_empty() && plain.contains(&resource) {
         used.insert(Str::from(resource), one());
     }
-    if let Some(pod) = as_ref::<Pod>(object) {
+    if let Some(pod) = as_ref::<Pod>(object).filter(|pod| is_charged(pod, now)) {
         used.insert("pods", one());
-        for (name, amount) in pod_requests(pod).iter() {
+        for (name, amount) in amounts::requests(pod).iter() {
             used.insert(format!("requests.{name}"), *amount);
             used.insert(name.clone(), *amount);
         }
-        for (name, amount) in pod_limits(pod).iter() {
+        for (name, amount) in amounts::limits(pod).iter() {
             used.insert(format!("limits.{name}"), *amount);
         }
     }
@@ -111,6 +111,18 @@ pub(super) fn usage(review: &Review<'_>, object: &dyn Object) -> Map<Quantity> {
     used
 }
 
+/// Whether a pod uses anything: not at its end, and not when its time to end has passed.
+fn is_charged(pod: &Pod, now: Option<Time>) -> bool {
+    if matches!(pod.status.phase.as_str(), "Succeeded" | "Failed") {
+        return false;
+    }
+    let (deleted, grace) = (&pod.metadata.deletion_timestamp, pod.metadata.deletion_grace_period_seconds);
+    match (deleted, grace, now) {
+        (Some(deleted), Some(grace), Some(now)) => now.seconds_since(*deleted) <= grace,
+        _ => true,
+    }
+}
+
 /// Devices of each class that a claim may get at most.
 fn devices(claim: &ResourceClaim) -> BTreeMap<Str, i64> {
     let mut sum: BTreeMap<Str, i64> = BTreeMap::new();
@@ -141,7 +153,7 @@ fn devices(claim: &ResourceClaim) -> BTreeMap<Str, i64> {
 }
 
 /// Compute resources that the quota limits and some container does not state: `requests.cpu for: main`.
-pub(super) fn unspecified(object: &dyn Object, names: &[&Str]) -> Vec<String> {
+pub fn unspecified(object: &dyn Object, names: &[&Str]) -> Vec<String> {
     let Some(pod) = as_ref::<Pod>(object) else { return Vec::new() };
     let mut missing = Vec::new();
     for name in names {
@@ -171,58 +183,4 @@ pub(super) fn unspecified(object: &dyn Object, names: &[&Str]) -> Vec<String> {
         }
     }
     missing
-}
-
-/// What a pod requests: the sum of its containers, or its largest init container, plus overhead (KEP-753 for
-/// restartable init containers).
-pub(crate) fn pod_requests(pod: &Pod) -> Map<Quantity> {
-    total(pod, |r| &r.requests)
-}
-
-/// What a pod is limited to, by the same rule.
-pub(crate) fn pod_limits(pod: &Pod) -> Map<Quantity> {
-    total(pod, |r| &r.limits)
-}
-
-fn total(
-    pod: &Pod,
-    pick: impl Fn(&types::core::v1::ResourceRequirements) -> &Map<Quantity>,
-) -> Map<Quantity> {
-    let add = |sum: &mut Map<Quantity>, more: &Map<Quantity>| {
-        for (name, amount) in more.iter() {
-            let before = sum.get(name).cloned().unwrap_or_default();
-            sum.insert(name.clone(), before + *amount);
-        }
-    };
-    let raise = |most: &mut Map<Quantity>, other: &Map<Quantity>| {
-        for (name, amount) in other.iter() {
-            if most.get(name).is_none_or(|m| m < amount) {
-                most.insert(name.clone(), *amount);
-            }
-        }
-    };
-    let mut sum = Map::default();
-    pod.spec.containers.iter().for_each(|c| add(&mut sum, pick(&c.resources)));
-    let (mut sidecars, mut peak) = (Map::default(), Map::default());
-    for container in &pod.spec.init_containers {
-        if container.restart_policy.as_deref() == Some("Always") {
-            add(&mut sum, pick(&container.resources));
-            add(&mut sidecars, pick(&container.resources));
-            raise(&mut peak, &sidecars);
-        } else {
-            let mut now = sidecars.clone();
-            add(&mut now, pick(&container.resources));
-            raise(&mut peak, &now);
-        }
-    }
-    raise(&mut sum, &peak);
-    if let Some(whole) = &pod.spec.resources {
-        for (name, amount) in pick(whole).iter() {
-            sum.insert(name.clone(), *amount);
-        }
-    }
-    if !sum.is_empty() || !pod.spec.overhead.is_empty() {
-        add(&mut sum, &pod.spec.overhead);
-    }
-    sum
 }
