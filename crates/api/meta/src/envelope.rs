@@ -51,17 +51,27 @@ impl<'a> Envelope<'a> {
 
     /// Wraps a message, byte for byte as upstream does.
     pub fn encode(api_version: &str, kind: &str, raw: &[u8], out: &mut Vec<u8>) {
+        let (head, tail) = Self::around(api_version, kind, raw.len());
+        out.reserve(head.len() + raw.len() + tail.len());
+        out.extend_from_slice(&head);
+        out.extend_from_slice(raw);
+        out.extend_from_slice(&tail);
+    }
+
+    /// What stands before and after a message of that many bytes.
+    pub fn around(api_version: &str, kind: &str, length: usize) -> (Vec<u8>, Vec<u8>) {
         let mut w = ProtoWriter::default();
-        w.bytes(4, &[]);
-        w.bytes(3, &[]);
-        w.bytes(2, raw);
         let end = w.begin();
         w.bytes(2, kind.as_bytes());
         w.bytes(1, api_version.as_bytes());
         w.end(1, end);
-        out.reserve(w.len() + PROTOBUF_MAGIC.len());
-        out.extend_from_slice(PROTOBUF_MAGIC);
-        out.extend_from_slice(w.written());
+        let mut raw = ProtoWriter::default();
+        raw.before_bytes(2, length);
+        let head = [PROTOBUF_MAGIC.as_slice(), w.written(), raw.written()].concat();
+        let mut w = ProtoWriter::default();
+        w.bytes(4, &[]);
+        w.bytes(3, &[]);
+        (head, w.written().to_vec())
     }
 }
 

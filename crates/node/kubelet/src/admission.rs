@@ -8,11 +8,13 @@ use types::core::v1::{Node, Pod};
 
 use crate::pod::resources::requests;
 use crate::pod::status::Verdict;
+use crate::room::Room;
 
-/// Decides about `pod`, given the pods that the node has taken already.
+/// Decides about `pod`, given the pods that the node has taken already, and gives it its room.
 pub fn admit(
     pod: &Pod,
     others: &[Arc<Pod>],
+    room: &Room,
     node: &Node,
     allocatable: &Map<Quantity>,
     max_pods: i64,
@@ -39,23 +41,25 @@ pub fn admit(
     if count + 1 > max_pods {
         return refuse("OutOfpods", lacking("pods", 1, count, max_pods));
     }
-    for (name, want) in requests(pod).iter() {
-        let milli = name == "cpu";
-        let amount = |q: &Quantity| if milli { q.milli_value() } else { q.value() };
-        let want = amount(want);
+    for (name, want) in requests(pod).iter().filter(|(name, _)| !matches!(name.as_str(), "cpu" | "memory")) {
+        let want = want.value();
         if want == 0 {
             continue;
         }
-        let Some(capacity) = allocatable.get(name.as_str()).map(amount) else {
+        let Some(capacity) = allocatable.get(name.as_str()).map(|have| have.value()) else {
             // What the node knows nothing of (an extended resource that went away) is the scheduler's business.
             continue;
         };
-        let used: i64 = others.iter().map(|p| requests(p).get(name).map_or(0, amount)).sum();
+        let used: i64 = others.iter().map(|p| requests(p).get(name).map_or(0, |used| used.value())).sum();
         if used + want > capacity {
             return refuse(&format!("OutOf{name}"), lacking(name, want, used, capacity));
         }
     }
+    if let Err(lacking) = room.admit(pod) {
+        return refuse(&format!("OutOf{}", lacking.resource), lacking.to_string());
+    }
     if ports_conflict(pod, others) {
+        room.release(&pod.metadata.uid);
         return refuse(
             "NodePorts",
             "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports".into(),
@@ -124,6 +128,7 @@ fn ports_conflict(pod: &Pod, others: &[Arc<Pod>]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::room::Amounts;
     use types::core::v1::{Container, ContainerPort};
 
     fn pod(cpu: &str, port: i32) -> Pod {
@@ -144,8 +149,11 @@ mod tests {
         let mut node = Node::default();
         node.metadata.labels.insert("disk", "ssd".into());
         let taken = [Arc::new(pod("1500m", 80))];
-        let check =
-            |p: &Pod, max| admit(p, &taken, &node, &allocatable, max).map_err(|v| (v.reason, v.message));
+        let check = |p: &Pod, max| {
+            let room = Room::new(&allocatable);
+            room.has("other", Amounts::of(&taken[0]));
+            admit(p, &taken, &room, &node, &allocatable, max).map_err(|v| (v.reason, v.message))
+        };
         assert_eq!(check(&pod("500m", 81), 110), Ok(()));
         let (reason, message) = check(&pod("501m", 0), 110).unwrap_err();
         assert_eq!(reason, "OutOfcpu");

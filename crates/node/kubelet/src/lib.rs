@@ -21,6 +21,7 @@ mod node;
 mod objects;
 mod pod;
 mod probe;
+mod room;
 mod server;
 mod shared;
 mod static_pods;
@@ -187,6 +188,7 @@ pub fn run(config: Config) -> Result<KubeletHandle, StartError> {
         },
         pulls: Semaphore::new(config.parallel_pulls.max(1)),
         node: RwLock::new(Arc::new(Node::default())),
+        room: room::Room::new(&machine.allocatable(max_pods)),
         allocatable: machine.allocatable(max_pods),
     });
     telemetry_names::NODE_NAME.with(&[&config.node_name]).set(1.0);

@@ -150,6 +150,7 @@ impl Manager {
                 self.unsynced = self.unsynced.saturating_sub(1);
                 if self.unsynced == 0 {
                     self.clear_orphans();
+                    self.shared.room.open();
                 }
             }
             News::Static(pod) => {
@@ -241,18 +242,23 @@ impl Manager {
     /// Admission, for pods that have not been taken before.
     fn refuse(&self, pod: &Pod) -> Option<crate::pod::status::Verdict> {
         let ended = matches!(pod.status.phase.as_str(), "Succeeded" | "Failed");
-        if ended || pod.status.start_time.is_some() || pod.metadata.deletion_timestamp.is_some() {
+        if ended {
+            return None;
+        }
+        if pod.status.start_time.is_some() || pod.metadata.deletion_timestamp.is_some() {
+            self.shared.room.has(&pod.metadata.uid, worker::granted(pod));
             return None;
         }
         let others = self.pods.active();
         let node = self.shared.node.read().clone();
         let allocatable = with_extended(self.shared.allocatable.clone(), &node.status.allocatable);
-        admission::admit(pod, &others, &node, &allocatable, self.max_pods).err()
+        admission::admit(pod, &others, &self.shared.room, &node, &allocatable, self.max_pods).err()
     }
 
     fn finished(&mut self, uid: &str) {
         self.pods.workers.lock().remove(uid);
         self.sandboxes.retain(|_, owner| owner != uid);
+        self.shared.room.release(uid);
         self.shared.objects.release(uid);
     }
 

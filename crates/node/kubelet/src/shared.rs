@@ -18,6 +18,7 @@ use crate::network::PodNetwork;
 use crate::objects::ObjectStore;
 use crate::pod::Role;
 use crate::pod::config::NodeSettings;
+use crate::room::Room;
 
 /// Resolver settings of the cluster.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +63,8 @@ pub struct Shared {
     pub node: RwLock<Arc<Node>>,
     /// Allocatable resources.
     pub allocatable: Map<Quantity>,
+    /// Who was granted how much of them.
+    pub room: Room,
 }
 
 impl Shared {

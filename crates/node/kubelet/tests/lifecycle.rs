@@ -269,6 +269,55 @@ async fn a_resize_needs_no_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_resize_waits_for_room() {
+    let bench = Bench::start();
+    bench.kubelet.as_ref().unwrap().ready().await;
+    let node = bench.api.get::<Node>("", "n1").unwrap();
+    let all = node.status.allocatable.get("cpu").unwrap().milli_value();
+    let asks = |milli: i64| meta::Quantity::from_millis(milli);
+    for name in ["grows", "other"] {
+        bench.api.create(pod(name, |p| {
+            p.spec.containers[0].name = name.into();
+            p.spec.containers[0].resources.requests.insert("cpu", asks(all / 2));
+        }));
+        bench.api.pod(name, "ready", |p| p.is_some_and(|p| is(p, "Ready"))).await;
+    }
+    let granted =
+        |p: &Pod| p.status.container_statuses[0].allocated_resources.get("cpu").map(|q| q.milli_value());
+    let pending = |p: &Pod| {
+        let condition = p.status.conditions.iter().find(|c| c.type_ == "PodResizePending");
+        condition.map(|c| (c.reason.to_string(), c.message.to_string()))
+    };
+    bench.api.change::<Pod>("default", "grows", |p| {
+        p.spec.containers[0].resources.requests.insert("cpu", asks(all * 3 / 4));
+    });
+    let deferred = bench.api.pod("grows", "put off", |p| p.is_some_and(|p| pending(p).is_some())).await.unwrap();
+    let lacking = format!(
+        "Node didn't have enough resource: cpu, requested: {}, used: {}, capacity: {all}",
+        all * 3 / 4,
+        all / 2
+    );
+    assert_eq!(pending(&deferred), Some(("Deferred".into(), lacking.clone())));
+    assert_eq!(granted(&deferred), Some(all / 2));
+    let told = bench.api.event("ResizeDeferred").await;
+    assert!(told.starts_with("Pod resize Deferred: {\"containers\":[{\"name\":\"grows\",\"resources\":"), "{told}");
+    assert!(told.ends_with(&format!("\"generation\":2,\"error\":\"{lacking}\"}}")), "{told}");
+    // A container that starts again meanwhile has what was granted, not what is asked for.
+    bench.runtime.exit("grows", 1);
+    let restarted = bench.api.pod("grows", "restarted", |p| {
+        p.is_some_and(|p| p.status.container_statuses[0].restart_count == 1 && is(p, "Ready"))
+    });
+    assert_eq!(granted(&restarted.await.unwrap()), Some(all / 2));
+    bench.api.delete_pod("other", 1);
+    let resized = bench.api.pod("grows", "resized", |p| {
+        p.is_some_and(|p| granted(p) == Some(all * 3 / 4) && pending(p).is_none())
+    });
+    resized.await.unwrap();
+    assert!(bench.api.event("ResizeStarted").await.starts_with("Pod resize started: {"));
+    assert!(bench.api.event("ResizeCompleted").await.starts_with("Pod resize completed: {"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn static_pods_have_mirrors() {
     let bench = Bench::start();
     bench.kubelet.as_ref().unwrap().ready().await;

@@ -291,7 +291,7 @@ fn list_response(listing: Listing, writer: &Writer) -> Result<Response<Body>, St
     let accepted = writer.accepted(Offer::OBJECT)?;
     let body = match (accepted.shape, accepted.format) {
         (Shape::Object, Format::Json) if !accepted.pretty => Body::parts(json_list(&listing)),
-        (Shape::Object, Format::Protobuf) => Body::full(encode::proto_list(&listing)),
+        (Shape::Object, Format::Protobuf) => Body::parts(encode::proto_list(&listing)),
         (Shape::Object, format) => {
             let json = Body::parts(json_list(&listing)).gather();
             Body::full(encode::value(&json, format, accepted.pretty, Bytes::new))

@@ -1,11 +1,12 @@
 //! Representations: JSON that is there already as YAML or indented; Tables and bare metadata; lists as protobuf.
 
+use std::collections::VecDeque;
 use std::io::Write as _;
 
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use meta::Object;
+use meta::{Envelope, Object};
 use registry::{Listing, Served};
 use serde_json::{Value, json};
 
@@ -170,8 +171,9 @@ pub(crate) fn list_head(listing: &Listing) -> String {
     )
 }
 
-/// A collection as `<Kind>List` in protobuf: field 1 is the list's metadata, field 2 repeats the items.
-pub(crate) fn proto_list(listing: &Listing) -> Bytes {
+/// A collection as `<Kind>List` in protobuf, as slices: field 1 is the list's metadata, field 2 repeats the items, each
+/// of which stays the bytes that it has.
+pub(crate) fn proto_list(listing: &Listing) -> VecDeque<Bytes> {
     use meta::Codec as _;
     let list_meta = meta::ListMeta {
         resource_version: listing.revision.to_string().into(),
@@ -179,19 +181,44 @@ pub(crate) fn proto_list(listing: &Listing) -> Bytes {
         remaining_item_count: listing.remaining,
         ..Default::default()
     };
-    let mut raw = Vec::with_capacity(64 + listing.items.len() * 512);
-    field(&mut raw, 1, &list_meta.to_proto());
+    // What stands before each item, one after the other in one buffer.
+    let mut between = Vec::with_capacity(64 + listing.items.len() * 4);
+    field(&mut between, 1, &list_meta.to_proto());
+    let mut ends = Vec::with_capacity(listing.items.len());
+    let mut items = Vec::with_capacity(listing.items.len());
     for item in &listing.items {
-        field(&mut raw, 2, &item.protobuf());
+        let bytes = item.protobuf();
+        key(&mut between, 2, bytes.len());
+        ends.push(between.len());
+        items.push(bytes);
     }
-    proto_envelope(&listing.served.api_version(), &listing.served.resource().list_kind, &raw)
+    let length = between.len() + items.iter().map(Bytes::len).sum::<usize>();
+    let (head, tail) =
+        Envelope::around(&listing.served.api_version(), &listing.served.resource().list_kind, length);
+    let between = Bytes::from(between);
+    let mut parts = VecDeque::with_capacity(items.len() * 2 + 3);
+    parts.push_back(head.into());
+    let mut from = 0;
+    for (end, item) in ends.into_iter().zip(items) {
+        parts.push_back(between.slice(from..end));
+        parts.push_back(item);
+        from = end;
+    }
+    parts.push_back(between.slice(from..));
+    parts.push_back(tail.into());
+    parts
 }
 
 /// One length-delimited protobuf field.
 pub(crate) fn field(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
-    varint(out, u64::from(number << 3 | 2));
-    varint(out, bytes.len() as u64);
+    key(out, number, bytes.len());
     out.extend_from_slice(bytes);
+}
+
+/// What stands before the bytes of a length-delimited field.
+fn key(out: &mut Vec<u8>, number: u32, length: usize) {
+    varint(out, u64::from(number << 3 | 2));
+    varint(out, length as u64);
 }
 
 fn varint(out: &mut Vec<u8>, mut value: u64) {

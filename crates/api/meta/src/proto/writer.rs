@@ -90,7 +90,13 @@ impl ProtoWriter {
     #[inline]
     pub fn bytes(&mut self, number: u32, bytes: &[u8]) {
         self.prepend(bytes);
-        self.varint(bytes.len() as u64);
+        self.before_bytes(number, bytes.len());
+    }
+
+    /// What stands before that many bytes of a field.
+    #[inline]
+    pub fn before_bytes(&mut self, number: u32, length: usize) {
+        self.varint(length as u64);
         self.tag(number, Wire::Bytes);
     }
 

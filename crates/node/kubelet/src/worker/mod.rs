@@ -27,6 +27,7 @@ use crate::pod::plan::{InFlight, ProbeFailure};
 use crate::pod::status::Verdict;
 use crate::pod::view::PodView;
 use crate::probe;
+use crate::room::Amounts;
 use crate::shared::Shared;
 use probes::Watched;
 
@@ -51,6 +52,8 @@ pub enum Msg {
         /// Its mind.
         verdict: probe::Verdict,
     },
+    /// A resize that waited for room has got it.
+    Room,
     /// The node wants the pod to end (eviction).
     Evict(Verdict),
 }
@@ -104,6 +107,11 @@ pub struct Seed {
     pub rejected: Option<Verdict>,
     /// The object in the API that carries the status: the mirror of a static pod, else the pod itself.
     pub is_static: bool,
+}
+
+/// What a pod that was here before has been granted.
+pub fn granted(pod: &Pod) -> Amounts {
+    Amounts::of(&resize::State::new(pod).in_effect(pod))
 }
 
 /// Starts the worker of one pod. `finished` is told the UID once nothing is left of the pod.
@@ -272,12 +280,13 @@ impl Worker {
             Msg::Pod(pod) => self.take_pod(pod),
             Msg::Gone(pod) => {
                 self.gone = true;
+                self.shared.room.release(&self.uid);
                 if pod.metadata.uid == self.uid.as_str() && !self.is_static {
                     self.pod = pod;
                 }
                 self.end();
             }
-            Msg::Runtime => {}
+            Msg::Runtime | Msg::Room => {}
             Msg::Network => self.set_up_rests = None,
             Msg::Objects => {
                 self.volumes_stale = true;

@@ -5,13 +5,15 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use reconcile::EventType::{Normal, Warning};
+use meta::Codec as _;
+use reconcile::EventType::{self, Normal, Warning};
 use types::core::v1::{Container, Pod, PodCondition, ResourceRequirements};
 
 use super::steps::Wake;
-use super::{Done, Worker};
+use super::{Done, Msg, Worker};
 use crate::backend::BackendError;
 use crate::pod::plan::Action;
 use crate::pod::resources;
@@ -33,8 +35,19 @@ pub struct State {
     unsettled: bool,
     /// Why the last change did not succeed, and when it is tried again.
     failed: Option<(String, SystemTime)>,
-    /// Why the wanted resources are not granted: reason and message.
-    pending: Option<(&'static str, String)>,
+    /// Why the wanted resources are not granted.
+    pending: Option<Pending>,
+    /// Generation of the pod whose resize was last said to have begun.
+    begun: Option<i64>,
+}
+
+/// A resize that is not granted.
+struct Pending {
+    /// `Deferred` or `Infeasible`.
+    reason: &'static str,
+    message: String,
+    /// Of the pod that asked for it.
+    generation: i64,
 }
 
 /// A change of cgroups is over.
@@ -125,6 +138,32 @@ fn differs(a: &ResourceRequirements, b: &ResourceRequirements) -> bool {
     differs_in("cpu", a, b) || differs_in("memory", a, b)
 }
 
+/// The same of pods as a whole.
+fn differ(a: Option<&ResourceRequirements>, b: Option<&ResourceRequirements>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => differs(a, b),
+        (a, b) => a != b,
+    }
+}
+
+/// What a resize asks for, as upstream's events tell it.
+fn summary(pod: &Pod, error: &str) -> String {
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let list = |name: &str, containers: &[Container]| {
+        let one = |c: &Container| {
+            let resources = c.resources.to_json();
+            let resources = String::from_utf8_lossy(&resources).into_owned();
+            format!("{{\"name\":{},\"resources\":{resources}}}", quoted(&c.name))
+        };
+        let all: Vec<String> = containers.iter().map(one).collect();
+        if all.is_empty() { String::new() } else { format!("\"{name}\":[{}],", all.join(",")) }
+    };
+    let (init, regular) =
+        (list("initContainers", &pod.spec.init_containers), list("containers", &pod.spec.containers));
+    let error = if error.is_empty() { String::new() } else { format!(",\"error\":{}", quoted(error)) };
+    format!("{{{init}{regular}\"generation\":{}{error}}}", pod.metadata.generation)
+}
+
 /// Whether the container wants to be started anew for this change.
 fn restarts(container: &Container, have: &ResourceRequirements) -> bool {
     let wanted = |policy: &types::core::v1::ContainerResizePolicy| {
@@ -213,23 +252,22 @@ impl Worker {
         if self.resize.running {
             return;
         }
-        let before = self.resize.in_effect(&self.pod).into_owned();
-        let of_pod = match (&before.spec.resources, &self.pod.spec.resources) {
-            (Some(have), Some(want)) => differs(have, want),
-            (have, want) => have != want,
-        };
+        let before = self.granted_pod();
+        let granted = self.grant(&before);
+        let after = if granted { self.pod.clone() } else { before.clone() };
+        let of_pod = differ(before.spec.resources.as_deref(), after.spec.resources.as_deref());
         let changes = |c: &Container| {
             let Some(have) = resizable(&before).find(|have| have.name == c.name) else { return false };
             differs(&have.resources, &c.resources)
                 || of_pod
-                    && resources::container_cgroup(&before, have) != resources::container_cgroup(&self.pod, c)
+                    && resources::container_cgroup(&before, have) != resources::container_cgroup(&after, c)
         };
         let mut wanted: Vec<(String, Container)> = Vec::new();
-        for c in resizable(&self.pod).filter(|c| changes(c)) {
+        for c in resizable(&after).filter(|c| changes(c)) {
             match self.view.active(&c.name).filter(|r| is_running(r)) {
                 Some(running) if self.in_flight.stopping.contains(&running.id) => {}
                 Some(running) => wanted.push((running.id.clone(), c.clone())),
-                // Its next start, if there is one, takes the resources from the spec.
+                // Its next start, if there is one, has the new resources.
                 None => {
                     self.resize.granted.insert(c.name.to_string(), c.resources.clone());
                 }
@@ -237,14 +275,6 @@ impl Worker {
         }
         let ending = !self.in_flight.stopping.is_empty();
         if wanted.is_empty() && !of_pod && (ending || !self.resize.unsettled) {
-            self.resize.pending = None;
-            return;
-        }
-        if let Some(why) = impossible(&self.pod, &self.shared.allocatable) {
-            if self.resize.pending.is_none() {
-                self.shared.pod_event(&self.pod, Warning, "ResizeInfeasible", why.clone());
-            }
-            self.resize.pending = Some(("Infeasible", why));
             return;
         }
         if let Some((_, again)) = &self.resize.failed
@@ -254,11 +284,10 @@ impl Worker {
             return wake.after(rest);
         }
         let Some(sandbox) = self.view.ready_sandbox().map(|s| s.id.clone()) else { return };
-        self.resize.pending = None;
         self.resize.running = true;
         let pids = self.shared.settings.pod_pids_limit;
         let cgroup_before = resources::pod_cgroup(&before, pids);
-        let cgroup_after = resources::pod_cgroup(&self.pod, pids);
+        let cgroup_after = resources::pod_cgroup(&after, pids);
         let had = |c: &Container| resizable(&before).find(|had| had.name == c.name);
         let (anew, in_place): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(_, container)| {
             had(container).is_some_and(|had| restarts(container, &had.resources))
@@ -267,7 +296,7 @@ impl Worker {
             .into_iter()
             .map(|(id, container)| InPlace {
                 before: resources::container_cgroup(&before, had(&container).unwrap_or(&container)),
-                after: resources::container_cgroup(&self.pod, &container),
+                after: resources::container_cgroup(&after, &container),
                 id,
                 container,
             })
@@ -276,13 +305,13 @@ impl Worker {
         let settles = anew.is_empty() && !ending;
         for (id, container) in anew {
             let name = container.name.to_string();
-            // Its next start takes the resources from the spec.
+            // Its next start has the new resources.
             self.resize.granted.insert(name.clone(), container.resources);
             let why = format!("Container {name} resize requires restart");
             self.act(Action::Stop { id, name, why, probe: None });
         }
         let runtime = self.shared.runtime.clone();
-        let of_pod = self.pod.spec.resources.clone();
+        let of_pod = after.spec.resources.clone();
         self.ops.spawn(async move {
             let mut granted = HashMap::new();
             let changes = async {
@@ -305,6 +334,74 @@ impl Worker {
         });
     }
 
+    /// The pod with the resources that it was granted.
+    pub(super) fn granted_pod(&self) -> Arc<Pod> {
+        match self.resize.in_effect(&self.pod) {
+            Cow::Borrowed(_) => self.pod.clone(),
+            Cow::Owned(pod) => Arc::new(pod),
+        }
+    }
+
+    /// Whether the pod may have what its spec asks for, by the node's ledger; says so where that is news.
+    fn grant(&mut self, before: &Pod) -> bool {
+        let changed = differ(before.spec.resources.as_deref(), self.pod.spec.resources.as_deref())
+            || resizable(before)
+                .zip(resizable(&self.pod))
+                .any(|(have, want)| differs(&have.resources, &want.resources));
+        if !changed {
+            self.shared.room.withdraw(&self.uid);
+            self.resize.pending = None;
+            return true;
+        }
+        if let Some(why) = impossible(&self.pod, &self.shared.allocatable) {
+            self.shared.room.withdraw(&self.uid);
+            self.put_off("Infeasible", why);
+            return false;
+        }
+        let inbox = self.inbox.clone();
+        let wake = move || {
+            if let Some(inbox) = inbox.upgrade() {
+                let _ = inbox.send(Msg::Room);
+            }
+        };
+        match self.shared.room.grant(&self.pod, self.now(), wake) {
+            Ok(()) => {
+                self.resize.pending = None;
+                let generation = self.pod.metadata.generation;
+                if self.resize.begun != Some(generation) {
+                    self.resize.begun = Some(generation);
+                    self.tell(Normal, "ResizeStarted", "Pod resize started", "");
+                }
+                true
+            }
+            Err(Some(lacking)) => {
+                self.put_off("Deferred", lacking.to_string());
+                false
+            }
+            // The node has just started and does not know all its pods yet.
+            Err(None) => false,
+        }
+    }
+
+    /// The resize is not done, or not yet.
+    fn put_off(&mut self, reason: &'static str, why: String) {
+        let generation = self.pod.metadata.generation;
+        let known = self
+            .resize
+            .pending
+            .as_ref()
+            .is_some_and(|known| (known.reason, known.generation) == (reason, generation));
+        self.resize.pending = Some(Pending { reason, message: why.clone(), generation });
+        if !known {
+            self.tell(Warning, &format!("Resize{reason}"), &format!("Pod resize {reason}"), &why);
+        }
+    }
+
+    /// Records an event with what is wanted.
+    fn tell(&self, event_type: EventType, reason: &str, text: &str, why: &str) {
+        self.shared.pod_event(&self.pod, event_type, reason, format!("{text}: {}", summary(&self.pod, why)));
+    }
+
     pub(super) fn resized(&mut self, resized: Resized) {
         self.resize.running = false;
         self.resize.granted.extend(resized.granted);
@@ -314,17 +411,12 @@ impl Worker {
                 self.resize.failed = None;
                 self.resize.unsettled = !resized.settled;
                 if resized.settled {
-                    self.shared.pod_event(&self.pod, Normal, "ResizeCompleted", "Pod resize completed");
+                    self.tell(Normal, "ResizeCompleted", "Pod resize completed", "");
                 }
             }
             Err(why) => {
                 self.resize.unsettled = true;
-                self.shared.pod_event(
-                    &self.pod,
-                    Warning,
-                    "ResizeError",
-                    format!("Error resizing pod: {why}"),
-                );
+                self.tell(Warning, "ResizeError", "Pod resize error", &why);
                 self.resize.failed = Some((why, self.now() + RETRY));
             }
         }
@@ -341,8 +433,8 @@ impl Worker {
             ..Default::default()
         };
         let mut out = vec![];
-        if let Some((reason, message)) = &self.resize.pending {
-            out.push(condition("PodResizePending", reason, message));
+        if let Some(pending) = &self.resize.pending {
+            out.push(condition("PodResizePending", pending.reason, &pending.message));
         }
         if let Some((why, _)) = self.resize.failed.as_ref().filter(|_| !self.resize.running) {
             out.push(condition("PodResizeInProgress", "Error", why));

@@ -23,6 +23,9 @@ impl Worker {
             return;
         }
         let status = self.compute();
+        if matches!(status.phase.as_str(), "Succeeded" | "Failed") {
+            self.shared.room.release(&self.uid);
+        }
         self.publish(&status);
         if status.phase == "Running"
             && let Some(since) = self.starting_since.take()

@@ -115,7 +115,7 @@ impl Worker {
                 self.in_flight.set_up = true;
                 let job = setup::Job {
                     shared: self.shared.clone(),
-                    pod: self.pod.clone(),
+                    pod: self.granted_pod(),
                     view: self.view.clone(),
                 };
                 self.ops.spawn(async move { Done::SetUp(job.run().await) });
@@ -154,7 +154,8 @@ impl Worker {
     }
 
     fn start(&mut self, name: String, role: Role, attempt: u32) {
-        let Some((_, spec)) = container(&self.pod, &name) else { return };
+        let pod = self.granted_pod();
+        let Some((_, spec)) = container(&pod, &name) else { return };
         let spec = spec.into_owned();
         let Some(sandbox) = self.view.ready_sandbox().cloned() else { return };
         let now = self.now();
@@ -191,7 +192,7 @@ impl Worker {
         let unstarted = self.view.latest(&name).filter(|c| c.state == runtime::ContainerState::Created);
         let job = start::Job {
             shared: self.shared.clone(),
-            pod: self.pod.clone(),
+            pod,
             container: spec,
             role,
             attempt,

@@ -1,10 +1,10 @@
 //! PodResizeValidator: a running pod is not resized beyond what its node could ever give, nor where nodes cannot resize.
 
-use meta::{Object, Status};
+use meta::{Map, Object, Quantity, Status};
 use types::core::v1::{Node, Pod};
 
 use super::Plugin;
-use crate::refuse::forbidden;
+use crate::refuse::{forbidden, forbidden_because};
 use crate::review::{Operation, Review, as_ref};
 use crate::world::{World, WorldExt};
 use rules::amounts::requests_of_spec;
@@ -34,35 +34,31 @@ impl Plugin for PodResizeValidator {
         if pod.spec.node_name.is_empty() || pod.metadata.generation == old.metadata.generation {
             return Ok(());
         }
-        let refuse = |why: String| Err(forbidden(review, object, &why));
         let name = pod.spec.node_name.as_str();
         let Some(node) = world.get::<Node>("", name) else {
-            return refuse(format!("node {name:?} not found"));
+            return Err(forbidden(review, object, &format!("node {name:?} not found")));
         };
-        let requests = requests_of_spec(pod, true);
-        let amounts = |resource: &str| {
-            let of = |map: &meta::Map<meta::Quantity>| map.get(resource).copied().unwrap_or_default();
-            (of(&requests), of(&node.status.allocatable))
-        };
-        let mut lacking = Vec::new();
-        let (requested, allocatable) = amounts("cpu");
-        if requested.milli_value() > allocatable.milli_value() {
-            let (requested, allocatable) = (requested.milli_value(), allocatable.milli_value());
-            lacking.push(format!("cpu, requested: {requested}, allocatable: {allocatable}"));
+        if let Some(system) = node.metadata.labels.get("kubernetes.io/os").filter(|os| **os != "linux") {
+            let why = format!("pod resize is only supported on linux nodes, node {name:?} is {system:?}");
+            return Err(forbidden_because(review, object, &why, ("UnsupportedPlatform", "", "")));
         }
-        let (requested, allocatable) = amounts("memory");
-        if requested.value() > allocatable.value() {
-            let (requested, allocatable) = (requested.value(), allocatable.value());
-            lacking.push(format!("memory, requested: {requested}, allocatable: {allocatable}"));
+        let requests = requests_of_spec(pod, true);
+        let mut lacking = Vec::new();
+        for resource in ["cpu", "memory"] {
+            let of = |map: &Map<Quantity>| map.get(resource).copied().unwrap_or_default();
+            let (requested, allocatable) = (of(&requests), of(&node.status.allocatable));
+            if requested > allocatable {
+                let shown = |amount: Quantity| match resource {
+                    "cpu" => amount.milli_value(),
+                    _ => amount.value(),
+                };
+                let (requested, allocatable) = (shown(requested), shown(allocatable));
+                lacking.push(format!("{resource}, requested: {requested}, allocatable: {allocatable}"));
+            }
         }
         if !lacking.is_empty() {
-            return refuse(format!("Node didn't have enough allocatable resources: {}", lacking.join("; ")));
-        }
-        let system = node.metadata.labels.get("kubernetes.io/os").map_or("", |os| os.as_str());
-        if system != "linux" {
-            return refuse(format!(
-                "pod resize is only supported on linux nodes, node {name:?} is {system:?}"
-            ));
+            let why = format!("node didn't have enough allocatable resources: {}", lacking.join("; "));
+            return Err(forbidden_because(review, object, &why, ("NodeCapacity", "", "")));
         }
         Ok(())
     }

@@ -204,7 +204,7 @@ async fn pods_are_resized_within_their_node() {
         (
             &linux,
             resized("3", 2),
-            "403 pods \"p\" is forbidden: Node didn't have enough allocatable resources: cpu, requested: 3000, allocatable: 2000; memory, requested: 2147483648, allocatable: 1073741824",
+            "403 pods \"p\" is forbidden: node didn't have enough allocatable resources: cpu, requested: 3000, allocatable: 2000; memory, requested: 2147483648, allocatable: 1073741824",
         ),
         (&linux, resized("3", 1), ""),
         (&linux, small("2"), ""),
