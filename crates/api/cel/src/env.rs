@@ -129,7 +129,7 @@ impl Env {
         let checked = check::check(self, source, &ast)?;
         let cost = cost::estimate(self, &ast, &checked);
         let result = checked.type_of(&ast.root);
-        let plan = plan::plan(self, &ast, &checked);
+        let plan = plan::plan(self, &ast, &checked)?;
         Ok(Program { source: source.into(), result, cost, plan })
     }
 
@@ -162,7 +162,8 @@ impl Env {
             return match (object, field) {
                 ("JSONPatch", "op" | "path" | "from") => Some(Type::String),
                 ("JSONPatch", "value") => Some(Type::Dyn),
-                ("JSONPatch", _) => None,
+                // Upstream knows of no field of that name either, but of its type, which has no name.
+                ("JSONPatch", _) => Some(Type::opaque("")),
                 // Any field: whether the kind has it shows when the configuration is applied.
                 _ => Some(Type::Dyn),
             };

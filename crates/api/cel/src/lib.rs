@@ -42,7 +42,7 @@ pub use library::{Authorizer, AuthorizerHandle, Check, Decision};
 pub use program::Program;
 pub use schema::DeclType;
 pub use selects::selects;
-pub use source::{CompileError, Problem};
+pub use source::{CompileError, Problem, Stage};
 pub use types::Type;
 pub use value::{
     Fields, Key, List, Map, Object, Opaque, Text, Timestamp, Value, format_duration, parse_duration,

@@ -24,6 +24,25 @@ pub struct Problem {
 pub struct CompileError {
     text: String,
     problems: Vec<Problem>,
+    stage: Stage,
+}
+
+/// How far an expression came. Displays as upstream's messages name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It does not parse, or its types do not fit.
+    Compilation,
+    /// It cannot be made ready to run.
+    Instantiation,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Stage::Compilation => "compilation",
+            Stage::Instantiation => "program instantiation",
+        })
+    }
 }
 
 impl CompileError {
@@ -31,7 +50,18 @@ impl CompileError {
     pub(crate) fn new(source: &str, mut problems: Vec<Problem>) -> Self {
         let index = Lines::of(source);
         problems.sort_by_key(|problem| index.position(problem.at));
-        Self { text: source.to_owned(), problems }
+        Self { text: source.to_owned(), problems, stage: Stage::Compilation }
+    }
+
+    /// Of an expression of the right types that cannot be made ready to run.
+    pub(crate) fn of_program(message: String) -> Self {
+        let problems = vec![Problem { at: None, message }];
+        Self { text: String::new(), problems, stage: Stage::Instantiation }
+    }
+
+    /// How far the expression came.
+    pub fn stage(&self) -> Stage {
+        self.stage
     }
 
     /// The problems, first place first.
@@ -42,6 +72,10 @@ impl CompileError {
 
 impl fmt::Display for CompileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.stage == Stage::Instantiation {
+            // What is wrong there has no place.
+            return self.problems.iter().try_for_each(|problem| f.write_str(&problem.message));
+        }
         let lines = Lines::of(&self.text);
         for (i, problem) in self.problems.iter().take(PROBLEMS_MAX).enumerate() {
             if i > 0 {

@@ -2,13 +2,16 @@
 
 mod policy;
 mod rules;
+#[cfg(test)]
+mod tests;
 pub(crate) mod webhook;
 
 use types::admissionregistration::v1::MatchCondition;
 
-use cel::{Env, Program, Type};
+use cel::{Env, Program, Stage, Type};
 
 use crate::check::{Errs, qualified_name};
+use crate::environments::Refused;
 use crate::{Path, environments};
 use meta::List;
 use std::collections::BTreeSet;
@@ -16,11 +19,20 @@ use std::collections::BTreeSet;
 const CONDITIONS_MAX: usize = 64;
 
 /// Notes why an expression is not accepted; what it compiles to, if it is.
-fn expression(e: &mut Errs, at: &Path<'_>, env: &Env, text: &str, wanted: &[Type]) -> Option<Program> {
+pub(crate) fn expression(
+    e: &mut Errs,
+    at: &Path<'_>,
+    env: &Env,
+    text: &str,
+    wanted: &[Type],
+) -> Option<Program> {
     match environments::compile(env, text, wanted) {
         Ok(program) => Some(program),
         Err(refused) => {
-            e.invalid(at, text, refused.to_string());
+            match &refused {
+                Refused::Compile(error) if error.stage() == Stage::Instantiation => e.internal(at, &refused),
+                _ => e.invalid(at, text, refused.to_string()),
+            }
             None
         }
     }

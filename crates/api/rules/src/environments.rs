@@ -13,7 +13,7 @@ use meta::Struct;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// It does not compile.
-    #[error("compilation failed: {0}")]
+    #[error("{stage} failed: {0}", stage = .0.stage())]
     Compile(#[from] cel::CompileError),
     /// It gives something else than it must.
     #[error("must evaluate to {wanted} but got {found}")]
@@ -29,7 +29,7 @@ pub enum Refused {
 pub fn compile(env: &Env, expression: &str, wanted: &[Type]) -> Result<Program, Refused> {
     let program = env.compile(expression)?;
     let found = program.result_type();
-    if wanted.is_empty() || *found == Type::Dyn || wanted.contains(found) {
+    if wanted.is_empty() || wanted.contains(found) {
         return Ok(program);
     }
     let found = found.to_string();
@@ -73,7 +73,8 @@ pub fn policy_type(variable: &str) -> Option<&'static DeclType> {
     ENV.declared_type(variable).map(|declared| &**declared)
 }
 
-/// The environment with the variables that a policy names itself, as fields of `variables`.
+/// The environment with the variables that a policy names itself, as fields of `variables`. Of several of one name the
+/// last is meant.
 pub fn with_variables(env: &Env, variables: &[(Arc<str>, Type)]) -> Env {
     let fields: Vec<(&str, Arc<DeclType>)> = variables
         .iter()

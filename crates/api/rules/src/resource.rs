@@ -9,6 +9,7 @@ mod slice;
 use crate::Path;
 use crate::check::{BadValue, Errs};
 use crate::core::volume_source::csi_driver_name;
+use cel::Type;
 use meta::List;
 use types::resource::v1::{DeviceSelector, OpaqueDeviceConfiguration};
 
@@ -30,9 +31,16 @@ fn selectors(e: &mut Errs, at: &Path<'_>, selectors: &List<DeviceSelector>) {
                 e.too_long(&at.child("expression"), EXPRESSION_BYTES_MAX);
             }
             Some(cel) => {
+                let at = at.child("expression");
                 let env = crate::environments::device();
-                if let Err(refused) = crate::environments::compile(env, &cel.expression, &[cel::Type::Bool]) {
-                    e.invalid(&at.child("expression"), &cel.expression, refused.to_string());
+                let Some(program) = crate::admission::expression(e, &at, env, &cel.expression, &[]) else {
+                    continue;
+                };
+                // What an attribute is shows when there is a device.
+                if !matches!(program.result_type(), Type::Bool | Type::Dyn) {
+                    let found = program.result_type();
+                    let why = format!("must evaluate to bool or the unknown type, not {found}");
+                    e.invalid(&at, &cel.expression, why);
                 }
             }
         }

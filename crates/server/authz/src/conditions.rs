@@ -32,7 +32,7 @@ pub(crate) enum Verdict {
 /// Compiles one; the error is the detail that upstream's validation shows.
 pub(crate) fn compile(expression: &str) -> Result<Program, String> {
     let program =
-        environment().compile(expression).map_err(|error| format!("compilation failed: {error}"))?;
+        environment().compile(expression).map_err(|error| format!("{} failed: {error}", error.stage()))?;
     match program.result_type() {
         Type::Bool => Ok(program),
         other => Err(format!("must evaluate to bool but got {other}")),

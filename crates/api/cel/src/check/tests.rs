@@ -135,9 +135,21 @@ fn estimates_follow_declared_sizes() {
         (&bounded, "self.all(x, ip(x).family() == 4)", 1 + 5 * (1 + 4 + 1 + 1 + 3) + 1),
         (&bounded, "self.all(x, ip.isCanonical(x))", 1 + 5 * (1 + 8 + 3) + 1),
         (&bounded, "type(self) == list", 1 + 1 + 1 + 1),
+        (&bounded, "quantity('1') == quantity('2')", 1 + 1 + 1),
         (&unbounded, "self.all(x, x.all(y, self.all(z, z.all(q, q.matches(y)))))", u64::MAX),
     ] {
         let cost = env(schema).compile(source).unwrap().cost();
         assert_eq!(cost.max, max, "{source}");
+    }
+}
+
+#[test]
+fn differing_values_without_parts_are_estimated_as_if_they_had_many() {
+    let bounded = text(Some(10));
+    for source in ["quantity(self) != quantity('1')", "ip(self) != ip('::1')", "semver(self) != semver(self)"]
+    {
+        assert!(env(&bounded).compile(source).unwrap().cost().max > 1 << 60, "{source}");
+        let equal = source.replace("!=", "==");
+        assert!(env(&bounded).compile(&equal).unwrap().cost().max < 20, "{equal}");
     }
 }

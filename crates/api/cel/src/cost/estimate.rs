@@ -257,9 +257,9 @@ impl Estimator<'_> {
                 (arg(0).scaled(CHARACTER), Some(size))
             }
             (Model::InList, _) if args.len() == 2 => (arg(1).scaled(1.0), None),
-            (Model::Compare, _) if args.len() == 2 => {
-                if matches!((&args[0].ty, &args[1].ty), (Type::Opaque(one, _), Type::Opaque(other, _)) if one == other)
-                {
+            (Model::Compare | Model::Equal, _) if args.len() == 2 => {
+                let same = matches!((&args[0].ty, &args[1].ty), (Type::Opaque(one, _), Type::Opaque(other, _)) if one == other);
+                if same && model == Model::Equal {
                     (one, None)
                 } else {
                     let max = arg(0).max.min(arg(1).max);

@@ -44,6 +44,9 @@ pub enum Model {
     InList,
     /// Goes through the shorter one of two.
     Compare,
+    /// As [`Model::Compare`], at once where estimates know the type to have no parts. That they do not for `!=` is
+    /// upstream's.
+    Equal,
     /// Puts two strings, or two bytes, together.
     Concat,
     /// Puts two lists together.
@@ -122,8 +125,8 @@ impl Model {
             | "greater_bytes"
             | "less_equals_bytes"
             | "greater_equals_bytes"
-            | "equals"
             | "not_equals" => Model::Compare,
+            "equals" => Model::Equal,
             "index_list" => Model::IndexList,
             "index_map" => Model::IndexMap,
             "list_sets_contains_list" | "list_sets_intersects_list" => Model::Sets(1),
@@ -157,8 +160,8 @@ pub fn actual(model: Model, args: &[Value<'_>], result: Option<&Value<'_>>) -> u
         Model::Contains => characters(0).saturating_mul(characters(1)),
         Model::FormatString => 1,
         Model::InList => size(1),
-        Model::Compare if matches!(args.first(), Some(Value::Opaque(_))) => 1,
-        Model::Compare => scaled(size(0).min(size(1)), CHARACTER),
+        Model::Compare | Model::Equal if matches!(args.first(), Some(Value::Opaque(_))) => 1,
+        Model::Compare | Model::Equal => scaled(size(0).min(size(1)), CHARACTER),
         Model::Concat => scaled(size(0).saturating_add(size(1)), CHARACTER),
         Model::ContainsIp(parse) => scaled(size(0) * 2, CHARACTER) + if parse { characters(1) } else { 0 },
         Model::ContainsCidr(parse) => {

@@ -10,6 +10,7 @@ use crate::check::{Checked, Meaning};
 use crate::cost::Model;
 use crate::env::Env;
 use crate::library::{Native, compile_regex};
+use crate::source::CompileError;
 use crate::types::Type;
 use crate::value::Value;
 
@@ -115,10 +116,13 @@ pub struct Fold {
 }
 
 /// Plans a checked tree.
-pub fn plan(env: &Env, ast: &Ast, checked: &Checked) -> Plan {
-    let mut planner = Planner { env, checked, variables: Vec::new(), locals: Vec::new() };
+pub fn plan(env: &Env, ast: &Ast, checked: &Checked) -> Result<Plan, CompileError> {
+    let mut planner = Planner { env, checked, variables: Vec::new(), locals: Vec::new(), failed: None };
     let root = planner.node(&ast.root);
-    Plan { root, variables: planner.variables }
+    match planner.failed {
+        Some(why) => Err(CompileError::of_program(why)),
+        None => Ok(Plan { root, variables: planner.variables }),
+    }
 }
 
 struct Planner<'e> {
@@ -126,6 +130,8 @@ struct Planner<'e> {
     checked: &'e Checked,
     variables: Vec<Arc<str>>,
     locals: Vec<Arc<str>>,
+    /// Why it cannot be made ready to run.
+    failed: Option<String>,
 }
 
 /// Conversions that are done once when their argument is a literal.
@@ -222,7 +228,16 @@ impl Planner<'_> {
         }
         let regex = match (function.name, target, args) {
             ("matches" | "find" | "findAll", Some(_), [pattern, ..]) | ("matches", None, [_, pattern]) => {
-                literal_text(pattern).and_then(|pattern| compile_regex(pattern).ok())
+                match literal_text(pattern).map(compile_regex) {
+                    None => None,
+                    Some(Ok(regex)) => Some(regex),
+                    // What `matches` is given is read when it is checked, or when it runs.
+                    Some(Err(_)) if function.name == "matches" => None,
+                    Some(Err(why)) => {
+                        self.failed.get_or_insert(why);
+                        None
+                    }
+                }
             }
             _ => None,
         };

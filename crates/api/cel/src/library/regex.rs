@@ -37,26 +37,38 @@ pub(crate) fn compile(pattern: &str) -> Result<Regex, String> {
         .dfa_size_limit(PROGRAM_BYTES_MAX)
         .build()
         .map_err(|error| {
-            let why = match error {
-                regex::Error::CompiledTooBig(_) => "expression too large".to_owned(),
-                other => reason(&other.to_string()),
+            let (why, part) = match error {
+                regex::Error::CompiledTooBig(_) => ("expression too large".to_owned(), pattern),
+                other => reason(&other.to_string(), pattern),
             };
-            format!("error parsing regexp: {why}: `{pattern}`")
+            format!("error parsing regexp: {why}: `{part}`")
         })
 }
 
-/// The last line of the library's explanation, in Go's words where there are such.
-fn reason(explanation: &str) -> String {
-    let last = explanation.lines().last().unwrap_or_default();
+/// The last line of the library's explanation, in Go's words where there are such, and the part of the pattern that Go
+/// quotes with it.
+fn reason<'p>(explanation: &str, pattern: &'p str) -> (String, &'p str) {
+    let mut lines = explanation.lines().rev();
+    let last = lines.next().unwrap_or_default();
     let last = last.strip_prefix("error: ").unwrap_or(last);
-    match last {
-        "unclosed group" => "missing closing )",
-        "unopened group" => "unexpected )",
-        "unclosed character class" => "missing closing ]",
-        "repetition operator missing expression" => "missing argument to repetition operator",
-        other => other,
-    }
-    .to_owned()
+    // The pattern is shown with an indentation of four, and below it a caret.
+    let column = lines.next().and_then(|line| line.find('^')?.checked_sub(4));
+    let rest = column
+        .filter(|_| !pattern.contains('\n'))
+        .and_then(|column| pattern.char_indices().nth(column))
+        .map_or(pattern, |(at, _)| &pattern[at..]);
+    let (why, part) = match last {
+        "unclosed group" => ("missing closing )", pattern),
+        "unopened group" => ("unexpected )", pattern),
+        "unclosed character class" => ("missing closing ]", rest),
+        "repetition operator missing expression" => {
+            let lazy = rest.chars().nth(1) == Some('?');
+            let operator = rest.get(..1 + usize::from(lazy)).unwrap_or(rest);
+            ("missing argument to repetition operator", operator)
+        }
+        other => (other, pattern),
+    };
+    (why.to_owned(), part)
 }
 
 /// Patterns that expressions make as they run, compiled: of what is short, the last so many of the process.

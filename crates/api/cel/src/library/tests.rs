@@ -106,6 +106,14 @@ fn patterns() {
         ("'1 2 3'.findAll('[0-9]', 2)", "[\"1\",\"2\"]"),
         ("'abc'.matches('^a.c$')", "true"),
         ("'abc'.matches('(')", "compile: invalid matches argument"),
+        ("'abc'.find('ab[c')", "compile: error parsing regexp: missing closing ]: `[c`"),
+        ("'abc'.findAll('(a')", "compile: error parsing regexp: missing closing ): `(a`"),
+        (
+            "'abc'.find('a|*?')",
+            "compile: error parsing regexp: missing argument to repetition operator: `*?`",
+        ),
+        ("'abc'.find('a' + '[')", "error: error parsing regexp: missing closing ]: `[`"),
+        ("'abc'.find('é[a')", "compile: error parsing regexp: missing closing ]: `[a`"),
         ("object.name.matches('w' + '(')", "error: error parsing regexp: missing closing ): `w(`"),
     ]);
 }

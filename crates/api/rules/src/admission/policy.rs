@@ -15,8 +15,9 @@ use types::admissionregistration::v1::{
     ParamKind, ParamRef, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, Validation, Variable,
 };
 
-const MESSAGE_BYTES_MAX: usize = 5 * 1024;
 const AUDIT_MAX: usize = 20;
+/// Longest expression of an audit annotation, in bytes.
+const AUDIT_EXPRESSION_BYTES_MAX: usize = 5 * 1024;
 
 fn default_match(resources: &mut MatchResources) {
     text_opt(&mut resources.match_policy, "Equivalent");
@@ -69,26 +70,32 @@ impl Rules for ValidatingAdmissionPolicy {
         if spec.audit_annotations.len() > AUDIT_MAX {
             e.invalid(
                 &list,
-                BadValue::of(&spec.audit_annotations),
+                crate::diff::shown_list(&spec.audit_annotations),
                 format!("must not have more than {AUDIT_MAX} auditAnnotations"),
             );
         }
         let mut keys = BTreeSet::new();
         for (i, a) in spec.audit_annotations.iter().enumerate() {
             let at = list.index(i);
-            if a.key.is_empty() {
-                e.required(&at.child("key"), "");
+            // What is recorded is named after the policy.
+            let name = self.metadata.name.as_str();
+            if name.is_empty() {
+                e.invalid(&at.child("key"), &a.key, "requires metadata.name be non-empty");
             } else {
-                e.each(&at.child("key"), &a.key, qualified_name(&a.key));
+                let key = Str::from(format!("{name}/{}", a.key));
+                e.each(&at.child("key"), &key, qualified_name(&key));
+            }
+            let value = at.child("valueExpression");
+            let text = a.value_expression.trim();
+            if text.is_empty() {
+                e.required(&value, "valueExpression is not specified");
+            } else if text.len() > AUDIT_EXPRESSION_BYTES_MAX {
+                e.required(&value, format!("must not exceed {AUDIT_EXPRESSION_BYTES_MAX} bytes in length"));
+            } else {
+                expression(e, &value, &env, &a.value_expression, &[Type::String, Type::Null]);
             }
             if !keys.insert(&a.key) {
                 e.duplicate(&at.child("key"), &a.key);
-            }
-            if a.value_expression.trim().is_empty() {
-                e.required(&at.child("valueExpression"), "valueExpression is required");
-            } else {
-                let wanted = [Type::String, Type::Null];
-                expression(e, &at.child("valueExpression"), &env, &a.value_expression, &wanted);
             }
         }
         match_conditions(e, &at.child("matchConditions"), &base, &spec.match_conditions);
@@ -136,7 +143,8 @@ impl Rules for MutatingAdmissionPolicy {
                         }
                     }
                     if m.json_patch.is_some() {
-                        e.forbidden(&json, "must not be specified when patchType is ApplyConfiguration");
+                        let why = "must not be specified when patchType is ApplyConfiguration";
+                        e.invalid(&json, "{jsonPatch}", why);
                     }
                 }
                 "JSONPatch" => {
@@ -151,7 +159,8 @@ impl Rules for MutatingAdmissionPolicy {
                         }
                     }
                     if m.apply_configuration.is_some() {
-                        e.forbidden(&apply, "must not be specified when patchType is JSONPatch");
+                        let why = "must not be specified when patchType is JSONPatch";
+                        e.invalid(&apply, "{applyConfiguration}", why);
                     }
                 }
                 other => e.unsupported(&at.child("patchType"), other, &["ApplyConfiguration", "JSONPatch"]),
@@ -262,7 +271,7 @@ fn match_resources(e: &mut Errs, at: &Path<'_>, resources: &MatchResources) {
     }
     match &resources.object_selector {
         None => e.required(&at.child("objectSelector"), ""),
-        Some(selector) => labels::selector(e, &at.child("labelSelector"), selector),
+        Some(selector) => labels::selector(e, &at.child("objectSelector"), selector),
     }
     for (field, list) in [
         ("resourceRules", &resources.resource_rules),
@@ -293,18 +302,45 @@ fn named_rule(e: &mut Errs, at: &Path<'_>, rule: &NamedRuleWithOperations) {
     }
 }
 
+/// Words that are no names in CEL.
+const RESERVED: [&str; 21] = [
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
+];
+
 /// Checks the variables one after the other, and gives the environment in which all of them are known.
 fn variables(e: &mut Errs, at: &Path<'_>, base: &Env, variables: &List<Variable>) -> Env {
+    // A policy that names none has no `variables`.
+    if variables.is_empty() {
+        return base.clone();
+    }
     let mut known: Vec<(Arc<str>, Type)> = Vec::new();
     let mut env = environments::with_variables(base, &known);
     for (i, v) in variables.iter().enumerate() {
         let at = at.index(i);
-        if v.name.is_empty() {
+        if v.name.trim().is_empty() {
             e.required(&at.child("name"), "name is not specified");
-        } else if !c_identifier(&v.name).is_empty() {
+        } else if !c_identifier(&v.name).is_empty() || RESERVED.contains(&v.name.as_str()) {
             e.invalid(&at.child("name"), &v.name, "must be a valid CEL identifier");
-        } else if known.iter().any(|(name, _)| **name == *v.name) {
-            e.duplicate(&at.child("name"), &v.name);
         }
         if v.expression.trim().is_empty() {
             e.required(&at.child("expression"), "expression is not specified");
@@ -333,16 +369,9 @@ fn validation(e: &mut Errs, at: &Path<'_>, env: &Env, v: &Validation) {
     }
     let message_at = at.child("message");
     if !v.message.is_empty() && message.is_empty() {
-        e.invalid(&message_at, &v.message, "message must be non-empty if specified");
-    } else if message.contains('\n') {
+        e.invalid(&message_at, &v.message, "must be non-empty if specified");
+    } else if message.contains(['\n', '\r']) {
         e.invalid(&message_at, &v.message, "must not contain line breaks");
-    } else if v.expression.contains('\n') && message.is_empty() && !v.message_expression.is_empty() {
-        // A message expression stands in for the message of an expression of several lines.
-    } else if v.expression.contains('\n') && message.is_empty() {
-        e.required(&message_at, "must be specified if expression contains line breaks");
-    }
-    if v.message.len() > MESSAGE_BYTES_MAX {
-        e.too_long(&message_at, MESSAGE_BYTES_MAX);
     }
     if let Some(reason) = &v.reason {
         e.one_of(&at.child("reason"), reason, &["Forbidden", "Invalid", "RequestEntityTooLarge"]);
@@ -370,14 +399,15 @@ fn binding(
             }
             (false, None) => e.each(&at.child("name"), &p.name, crate::check::path_segment(&p.name, false)),
             (true, Some(selector)) => labels::selector(e, &at.child("selector"), selector),
-            (true, None) => {
-                e.required(&at.child("name"), ONE);
-                e.required(&at.child("selector"), ONE);
-            }
+            (true, None) => e.required(&at, ONE),
         }
         match &p.parameter_not_found_action {
-            None => e.required(&at.child("parameterNotFoundAction"), ""),
-            Some(action) => e.one_of(&at.child("parameterNotFoundAction"), action, &["Allow", "Deny"]),
+            Some(action) if !action.is_empty() => {
+                if !matches!(action.as_str(), "Deny" | "Allow") {
+                    e.unsupported(&at.child("parameterNotFoundAction"), action, &["Deny", "Allow"]);
+                }
+            }
+            _ => e.required(&at.child("parameterNotFoundAction"), ""),
         }
     }
     if let Some(resources) = resources {

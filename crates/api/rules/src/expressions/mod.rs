@@ -7,7 +7,7 @@ mod validate;
 use std::cell::LazyCell;
 use std::sync::Arc;
 
-use cel::{DeclType, Env, Program, Type};
+use cel::{DeclType, Env, Program, Stage, Type};
 use meta::Str;
 use schema::structural::Schema;
 use types::apiextensions::v1::ValidationRule;
@@ -21,8 +21,6 @@ const SELF: &str = "self";
 const OLD_SELF: &str = "oldSelf";
 /// What the type of `self` is called in messages.
 const TYPE_NAME: &str = "selfType";
-/// Words with which upstream begins what is wrong with an expression.
-const FAILED: &str = "compilation failed: ";
 
 /// What CEL sees of a schema; `None` when it cannot see into it.
 fn declared(schema: &Schema, is_object: bool) -> Option<Arc<DeclType>> {
@@ -58,7 +56,7 @@ fn environment(declared: &Arc<DeclType>, optional: bool) -> Env {
 
 fn one(schema: &Schema, env: &Env, rule: &ValidationRule) -> Compiled {
     let program = match env.compile(&rule.rule) {
-        Err(error) => Err(format!("{FAILED}{error}")),
+        Err(error) => Err(format!("{} failed: {error}", error.stage())),
         Ok(program) if *program.result_type() != Type::Bool => {
             Err("cel expression must evaluate to a bool".to_owned())
         }
@@ -67,7 +65,13 @@ fn one(schema: &Schema, env: &Env, rule: &ValidationRule) -> Compiled {
     let uses_old = program.as_ref().is_ok_and(|program| program.uses(OLD_SELF));
     let message = (!rule.message_expression.is_empty() && program.is_ok()).then(|| {
         match env.compile(&rule.message_expression) {
-            Err(error) => Err(format!("messageExpression {FAILED}{error}")),
+            Err(error) => {
+                let stage = match error.stage() {
+                    Stage::Compilation => "compilation",
+                    Stage::Instantiation => "instantiation",
+                };
+                Err(format!("messageExpression {stage} failed: {error}"))
+            }
             Ok(program) if *program.result_type() != Type::String => {
                 Err("messageExpression must evaluate to a string".to_owned())
             }

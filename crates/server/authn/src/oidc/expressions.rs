@@ -39,7 +39,7 @@ static USER: LazyLock<Env> = LazyLock::new(|| {
 });
 
 fn compile(env: &Env, expression: &str) -> Result<Program, String> {
-    env.compile(expression).map_err(|error| format!("compilation failed: {error}"))
+    env.compile(expression).map_err(|error| format!("{} failed: {error}", error.stage()))
 }
 
 fn condition(program: Program) -> Result<Program, String> {

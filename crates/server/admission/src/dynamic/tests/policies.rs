@@ -55,6 +55,18 @@ async fn validations_refuse_as_upstream_words_it() {
             "got 3",
         ),
         (
+            json!({ "variables": [{ "name": "n", "expression": "1" }, { "name": "n", "expression": "2" }],
+                "validations": [{ "expression": "variables.n == 1" }] }),
+            json!({}),
+            "failed expression: variables.n == 1",
+        ),
+        (
+            json!({ "variables": [{ "name": "n", "expression": "1" }, { "name": "n", "expression": "variables.n + 1" }],
+                "validations": [{ "expression": "variables.n == 2" }] }),
+            json!({}),
+            "expression 'variables.n == 2' resulted in error: composited variable \"n\" fails to evaluate: composited variable \"n\" needs itself",
+        ),
+        (
             json!({ "validations": [{ "expression": "object.nope == 1" }] }),
             json!({}),
             "expression 'object.nope == 1' resulted in error: no such key: nope",
