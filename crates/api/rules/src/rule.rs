@@ -153,6 +153,11 @@ pub trait Rules: Kind + Object + Sized {
         Vec::new()
     }
 
+    /// What to tell the user about a new object as it came, before it is made ready.
+    fn early_warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// For kinds that end gracefully: how many seconds a deletion gives, zero for at once.
     fn graceful_delete(&self, _requested_seconds: Option<i64>) -> Option<i64> {
         None
@@ -244,6 +249,10 @@ pub trait KindRules: Send + Sync {
     ) -> Vec<FieldError>;
     /// Texts for `Warning` headers; `old` on update.
     fn warnings(&self, new: &dyn Object, old: Option<&dyn Object>) -> Vec<String>;
+    /// Texts about a new object that is not made ready yet.
+    fn early_warnings(&self, _new: &dyn Object) -> Vec<String> {
+        Vec::new()
+    }
     /// For kinds that end gracefully: how many seconds a deletion gives, zero for at once; nothing for other kinds.
     fn graceful_delete(&self, object: &dyn Object, requested_seconds: Option<i64>) -> Option<i64>;
     /// The value of a field label, `metadata.name` and `metadata.namespace` included.
@@ -332,6 +341,9 @@ impl<K: Rules> KindRules for Row<K> {
     }
     fn warnings(&self, new: &dyn Object, old: Option<&dyn Object>) -> Vec<String> {
         typed::<K>(new).map_or_else(Vec::new, |k| k.warnings(old.and_then(typed::<K>)))
+    }
+    fn early_warnings(&self, new: &dyn Object) -> Vec<String> {
+        typed::<K>(new).map_or_else(Vec::new, Rules::early_warnings)
     }
     fn graceful_delete(&self, object: &dyn Object, requested_seconds: Option<i64>) -> Option<i64> {
         typed::<K>(object)?.graceful_delete(requested_seconds)

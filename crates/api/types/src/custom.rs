@@ -7,10 +7,10 @@ use crate::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool, JSONSchemaPropsOrStringArray,
 };
 
-/// Reads a schema with strict bookkeeping switched on as everywhere else.
+/// Reads a schema. Nobody is told of unknown or repeated fields in it: what Go reads by hand, it does not read strictly.
 fn schema(r: &mut JsonReader<'_>) -> Result<Option<Box<JSONSchemaProps>>, DecodeError> {
     let mut schema = Box::<JSONSchemaProps>::default();
-    schema.read_json_value(r)?;
+    r.unnoticed(|r| schema.read_json_value(r))?;
     Ok(Some(schema))
 }
 
@@ -52,7 +52,7 @@ pub(crate) mod json_schema_props_or_array {
         *v = JSONSchemaPropsOrArray::default();
         match r.peek()? {
             b'{' => v.schema = schema(r)?,
-            b'[' => v.json_schemas.read_json(r)?,
+            b'[' => r.unnoticed(|r| v.json_schemas.read_json(r))?,
             _ => r.skip_value()?,
         }
         Ok(())

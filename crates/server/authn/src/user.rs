@@ -76,10 +76,10 @@ impl User {
         self.name.strip_prefix("system:serviceaccount:")?.split_once(':')
     }
 
-    /// The node's name, if this is a node's kubelet: name and group must both say so.
+    /// The node's name, if this is a node's kubelet: name and group must both say so. The name may be missing.
     pub fn as_node(&self) -> Option<&str> {
         let node = self.name.strip_prefix("system:node:")?;
-        (!node.is_empty() && self.in_group("system:nodes")).then_some(node)
+        self.in_group("system:nodes").then_some(node)
     }
 }
 
@@ -90,6 +90,7 @@ mod tests {
     #[test]
     fn only_name_and_group_together_make_a_node() {
         assert_eq!(User::node("n1").as_node(), Some("n1"));
+        assert_eq!(User::new("system:node:", &["system:nodes"]).as_node(), Some(""));
         assert_eq!(User::new("system:node:n1", &[]).as_node(), None);
         assert_eq!(User::new("n1", &["system:nodes"]).as_node(), None);
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use authn::{Identified, MASTERS, User};
 use futures::FutureExt;
-use meta::{Str, aggregate_message};
+use meta::{Str, aggregate_message, go_quote};
 use parking_lot::RwLock;
 use telemetry::{Counter, Histogram};
 use tokio::runtime::RuntimeFlavor;
@@ -117,6 +117,7 @@ impl Authorizer {
             What::AlwaysAllow => Decision::Allow(String::new()),
             What::AlwaysDeny => Decision::NoOpinion("Everything is forbidden.".to_owned()),
             What::Node => match user.as_node() {
+                Some("") => Decision::NoOpinion(format!("unknown node for user {}", go_quote(&user.name))),
                 Some(node) => node::decide(&self.graph.read(), node, request),
                 None => Decision::NoOpinion(String::new()),
             },

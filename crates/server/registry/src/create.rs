@@ -98,23 +98,30 @@ impl Registry {
         self.check_escalation(request, mutated.peek(), None).await?;
         let context = self.context(request);
         self.fill_metadata(mutated.object());
+        let mut told = served.rules().early_warnings(mutated.peek());
         served.rules().prepare_create(&context, mutated.object());
         let leases = self.allocate_for_new(mutated.object())?;
         let kind = served.resource();
+        // Whoever is refused by admission then is warned nevertheless, of the object first.
+        let mut checked = Vec::new();
         let check = |object: &dyn Object| {
             let problems = match to_validated(object) {
                 Some((served, object)) => served.rules().validate_create(&context, &*object),
                 None => served.rules().validate_create(&context, object),
             };
             if problems.is_empty() {
+                checked = served.rules().warnings(object, None);
                 return Ok(());
             }
             let shown = object.group_version_kind();
             let shown = if served.custom().is_some() { shown.kind.as_str() } else { &kind.kind };
             Err(errors::invalid(&kind.group, shown, shown_name(object), problems))
         };
-        let mut admitted = self.chain.validate(&review, mutated, self, request.warnings, check).await?;
-        request.warnings.extend(served.rules().warnings(admitted.object(), None));
+        let before = request.warnings.len();
+        let validated = self.chain.validate(&review, mutated, self, request.warnings, check).await;
+        told.append(&mut checked);
+        request.warnings.splice(before..before, told);
+        let mut admitted = validated?;
         admitted.settle(|object| served.rules().settle(object));
         let name = admitted.object().meta().name.clone();
         let key = served.key(&target.namespace, &name);

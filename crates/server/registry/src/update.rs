@@ -127,6 +127,9 @@ impl Registry {
             self.check_escalation(request, mutated.peek(), Some(&*old)).await?;
             let leases = self.allocate_for_changed(mutated.object(), &*old)?;
             let kind = served.resource();
+            // Nobody is warned of a spec that a status cannot change. Whoever is refused by admission is warned.
+            let warns = request.target.subresource != "status";
+            let mut told = Vec::new();
             let check = |object: &dyn Object| {
                 let problems = match (to_validated(object), to_validated(&*old)) {
                     (Some((served, object)), Some((_, old))) => {
@@ -135,6 +138,9 @@ impl Registry {
                     _ => served.rules().validate_update(&context, object, &*old, part),
                 };
                 if problems.is_empty() {
+                    if warns {
+                        told = served.rules().warnings(object, Some(&*old));
+                    }
                     return Ok(());
                 }
                 Err(errors::invalid(&kind.group, &kind.kind, &object.meta().name, problems))
@@ -144,16 +150,12 @@ impl Registry {
                 _ => None,
             };
             let view = view.as_ref().map(|scale| scale as &dyn Object);
-            let mut admitted =
-                self.chain.validate_view(&review, mutated, view, self, request.warnings, check).await?;
-            // Nobody is warned of a spec that a status cannot change.
-            if request.target.subresource != "status" {
-                for text in served.rules().warnings(admitted.object(), Some(&*old)) {
-                    if !request.warnings.contains(&text) {
-                        request.warnings.push(text);
-                    }
-                }
-            }
+            let before = request.warnings.len();
+            let validated =
+                self.chain.validate_view(&review, mutated, view, self, request.warnings, check).await;
+            told.retain(|text| !request.warnings.contains(text));
+            request.warnings.splice(before..before, told);
+            let mut admitted = validated?;
             admitted.settle(|object| served.rules().settle(object));
             if options.dry_run == DryRun::All {
                 let (object, _) = admitted.into_parts();

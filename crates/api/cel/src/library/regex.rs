@@ -1,17 +1,14 @@
-//! Regular expressions, in RE2's language, bounded in size.
+//! Functions that take regular expressions, in RE2's language.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 
 use super::{Call, Row};
 use crate::eval::EvalError;
 use crate::value::{Text, Value};
-
-/// Largest compiled pattern, in bytes.
-const PROGRAM_BYTES_MAX: usize = 1 << 20;
 
 pub(super) const FUNCTIONS: &[Row] = &[
     Row {
@@ -32,43 +29,7 @@ pub(super) const FUNCTIONS: &[Row] = &[
 
 /// Compiles a pattern; the error reads as Go's.
 pub(crate) fn compile(pattern: &str) -> Result<Regex, String> {
-    RegexBuilder::new(pattern)
-        .size_limit(PROGRAM_BYTES_MAX)
-        .dfa_size_limit(PROGRAM_BYTES_MAX)
-        .build()
-        .map_err(|error| {
-            let (why, part) = match error {
-                regex::Error::CompiledTooBig(_) => ("expression too large".to_owned(), pattern),
-                other => reason(&other.to_string(), pattern),
-            };
-            format!("error parsing regexp: {why}: `{part}`")
-        })
-}
-
-/// The last line of the library's explanation, in Go's words where there are such, and the part of the pattern that Go
-/// quotes with it.
-fn reason<'p>(explanation: &str, pattern: &'p str) -> (String, &'p str) {
-    let mut lines = explanation.lines().rev();
-    let last = lines.next().unwrap_or_default();
-    let last = last.strip_prefix("error: ").unwrap_or(last);
-    // The pattern is shown with an indentation of four, and below it a caret.
-    let column = lines.next().and_then(|line| line.find('^')?.checked_sub(4));
-    let rest = column
-        .filter(|_| !pattern.contains('\n'))
-        .and_then(|column| pattern.char_indices().nth(column))
-        .map_or(pattern, |(at, _)| &pattern[at..]);
-    let (why, part) = match last {
-        "unclosed group" => ("missing closing )", pattern),
-        "unopened group" => ("unexpected )", pattern),
-        "unclosed character class" => ("missing closing ]", rest),
-        "repetition operator missing expression" => {
-            let lazy = rest.chars().nth(1) == Some('?');
-            let operator = rest.get(..1 + usize::from(lazy)).unwrap_or(rest);
-            ("missing argument to repetition operator", operator)
-        }
-        other => (other, pattern),
-    };
-    (why.to_owned(), part)
+    crate::pattern::compile(pattern).map_err(|error| error.to_string())
 }
 
 /// Patterns that expressions make as they run, compiled: of what is short, the last so many of the process.

@@ -38,6 +38,14 @@ impl<'a> JsonReader<'a> {
         Self { findings, ..Self::new(buf) }
     }
 
+    /// Reads something without noting what is unknown or repeated in it.
+    pub fn unnoticed<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
+        let findings = self.findings.take();
+        let result = read(self);
+        self.findings = findings;
+        result
+    }
+
     /// Decodes the whole input into `value`. Errors of syntax win over errors of type, as in Go, which checks the whole
     /// document first.
     pub fn read_document<T: Struct>(self, value: &mut T) -> Result<(), DecodeError> {

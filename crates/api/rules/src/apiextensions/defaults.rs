@@ -1,7 +1,7 @@
 //! Defaults of a schema: they must be pruned and valid themselves.
 
 use meta::{FieldError, FieldPath};
-use schema::structural::{META_FIELDS, Schema, lists, validate};
+use schema::structural::{META_FIELDS, Schema, validate};
 use serde_json::{Value, json};
 
 use crate::embedded;
@@ -92,7 +92,7 @@ fn in_metadata(
             errors.push(FieldError::invalid(at, schema::structural::bad(default), detail));
         }
         None => {
-            errors.extend(validate::of(at, schema, default));
+            errors.extend(validate::of(at, &schema.without_mixed_types(), default));
             expressions(at, schema, default, errors);
         }
     }
@@ -111,10 +111,9 @@ fn elsewhere(at: &FieldPath, schema: &Schema, default: &Value, errors: &mut Vec<
         Ok(()) => {
             let found = embedded::validate(at, default, schema, schema.embedded_resource);
             if found.is_empty() {
-                let found = validate::of(at, schema, default);
+                let found = validate::of(at, &schema.without_mixed_types(), default);
                 let valid = found.is_empty();
                 errors.extend(found);
-                lists::validate(at, schema, default, errors);
                 if valid {
                     expressions(at, schema, default, errors);
                 }

@@ -1,14 +1,17 @@
 //! Values as messages of upstream show them: in the form in which it checks definitions, where fields have the names of
 //! Go's structs and nothing is left out.
 
-use meta::{BadValue, Struct as _, Ty, TypeInfo};
+use meta::{BadValue, List, Struct as _, Ty, TypeInfo};
 use serde_json::Value;
 use types::apiextensions::v1::{CustomResourceDefinitionVersion, JSONSchemaProps, ValidationRule};
 
 use super::spec::Common;
 
 /// A list of versions; what they have in common has moved away.
-pub(super) fn versions(versions: &[CustomResourceDefinitionVersion], common: &Common) -> BadValue {
+pub(super) fn versions(versions: &List<CustomResourceDefinitionVersion>, common: &Common) -> BadValue {
+    if meta::is_absent(versions) {
+        return BadValue::Plain("null".to_owned());
+    }
     let shown = versions.iter().map(|version| {
         let mut version = version.clone();
         if common.schema {
@@ -26,6 +29,11 @@ pub(super) fn versions(versions: &[CustomResourceDefinitionVersion], common: &Co
         go(CustomResourceDefinitionVersion::INFO, &meta::to_value(&version))
     });
     BadValue::Plain(format!("[{}]", shown.collect::<Vec<_>>().join(",")))
+}
+
+/// A text behind a pointer.
+pub(super) fn text(text: &str) -> BadValue {
+    BadValue::Plain(json(&Value::from(text)))
 }
 
 /// A schema.

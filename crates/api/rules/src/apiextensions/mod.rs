@@ -14,12 +14,12 @@ mod spec;
 mod warnings;
 
 use crate::check::{Errs, name_subdomain};
-use crate::fill::{set, text};
+use crate::fill::set;
 use crate::rule::spec_and_status;
 use crate::{Context, Path, Rules};
 use meta::BadValue;
 use schema::Options;
-use types::apiextensions::v1::CustomResourceDefinition;
+use types::apiextensions::v1::{CustomResourceConversion, CustomResourceDefinition};
 
 impl Rules for CustomResourceDefinition {
     const NAME: crate::check::NameCheck = name_subdomain;
@@ -35,8 +35,9 @@ impl Rules for CustomResourceDefinition {
         if names.list_kind.is_empty() && !names.kind.is_empty() {
             names.list_kind = format!("{}List", names.kind).into();
         }
-        let conversion = self.spec.conversion.get_or_insert_default();
-        text(&mut conversion.strategy, "None");
+        let conversion = self.spec.conversion.get_or_insert_with(|| {
+            Box::new(CustomResourceConversion { strategy: "None".into(), ..Default::default() })
+        });
         if let Some(service) = conversion
             .webhook
             .as_mut()

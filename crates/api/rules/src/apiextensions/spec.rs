@@ -69,7 +69,7 @@ pub(super) fn spec(e: &mut Errs, spec: &CustomResourceDefinitionSpec, options: &
         }
     }
     versions(e, &versions_at, spec, &common, options);
-    if let Some(first) = spec.versions.first() {
+    if let Some(first) = spec.versions.first().filter(|first| !first.name.is_empty()) {
         let messages = dns_1035_label(&first.name);
         if !messages.is_empty() {
             e.invalid(&at.child("version"), &first.name, messages.join(","));
@@ -167,19 +167,19 @@ fn schema_of(
 fn deprecation(e: &mut Errs, at: &Path<'_>, v: &CustomResourceDefinitionVersion) {
     let Some(warning) = &v.deprecation_warning else { return };
     if !v.deprecated {
-        return e.invalid(at, warning, "can only be set for deprecated versions");
+        return e.invalid(at, internal::text(warning), "can only be set for deprecated versions");
     }
     if warning.len() > WARNING_BYTES_MAX {
-        e.invalid(at, warning, format!("must be <= {WARNING_BYTES_MAX} characters long"));
+        e.invalid(at, internal::text(warning), format!("must be <= {WARNING_BYTES_MAX} characters long"));
     }
     if warning.is_empty() {
-        e.invalid(at, warning, "must not be an empty string");
+        e.invalid(at, internal::text(warning), "must not be an empty string");
     }
     if let Some((i, _)) = warning.char_indices().find(|(_, c)| c.is_control()) {
         let detail = format!(
             "must only contain printable UTF-8 characters; non-printable character found at index {i}"
         );
-        e.invalid(at, warning, detail);
+        e.invalid(at, internal::text(warning), detail);
     }
 }
 

@@ -1,24 +1,17 @@
 //! What to tell the author of a CustomResourceDefinition that was accepted.
 
-use std::collections::BTreeSet;
-
 use types::apiextensions::v1::{CustomResourceDefinition, JSONSchemaProps};
 
 /// Texts for `Warning` headers; what was there before is not told again.
 pub(super) fn of(crd: &CustomResourceDefinition, old: Option<&CustomResourceDefinition>) -> Vec<String> {
-    let (formats, sets) = findings(crd);
-    let (old_formats, old_sets) = old.map(findings).unwrap_or_default();
-    let formats = formats.into_iter().filter(|format| !old_formats.contains(format));
-    let told = formats.map(|format| format!("unrecognized format {}", meta::go_quote(&format)));
-    let sets = sets.into_iter().filter(|type_| !old_sets.contains(type_)).map(|type_| {
-        format!("x-kubernetes-list-type: set for items of type {type_:?} is not supported by server-side apply or CEL validation rules")
-    });
-    told.chain(sets).collect()
+    let known = old.map(unknown_formats).unwrap_or_default();
+    let formats = unknown_formats(crd).into_iter().filter(|format| !known.contains(format));
+    formats.map(|format| format!("unrecognized format {}", meta::go_quote(&format))).collect()
 }
 
-/// Formats that the server does not know, and the types of elements of sets that are no scalars.
-fn findings(crd: &CustomResourceDefinition) -> (Vec<String>, BTreeSet<String>) {
-    let (mut formats, mut sets) = (Vec::new(), BTreeSet::new());
+/// Formats that the server does not know.
+fn unknown_formats(crd: &CustomResourceDefinition) -> Vec<String> {
+    let mut formats = Vec::new();
     let common = super::spec::Common::of(&crd.spec.versions);
     let versions = if common.schema { 1 } else { crd.spec.versions.len() };
     for version in crd.spec.versions.iter().take(versions) {
@@ -27,15 +20,9 @@ fn findings(crd: &CustomResourceDefinition) -> (Vec<String>, BTreeSet<String>) {
             if !s.format.is_empty() && !schema::structural::validate::is_format_of(&s.type_, &s.format) {
                 formats.push(s.format.to_string());
             }
-            let items = s.items.as_ref().and_then(|items| items.schema.as_deref());
-            if let Some(items) = items.filter(|_| s.x_kubernetes_list_type.as_deref() == Some("set"))
-                && matches!(items.type_.as_str(), "object" | "array")
-            {
-                sets.insert(items.type_.to_string());
-            }
         });
     }
-    (formats, sets)
+    formats
 }
 
 /// Visits a schema and everything inside it.

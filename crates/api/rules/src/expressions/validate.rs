@@ -274,8 +274,9 @@ fn is_message(text: &str) -> bool {
     !text.is_empty() && !text.contains(['\n', '\r']) && text.len() <= MESSAGE_BYTES_MAX
 }
 
+/// What a rule is called where it could not be evaluated.
 fn shown(rule: &ValidationRule) -> &str {
-    rule.rule.trim()
+    if rule.message.is_empty() { rule.rule.trim() } else { rule.message.trim() }
 }
 
 #[cfg(test)]

@@ -1,13 +1,9 @@
 //! From the document in a CustomResourceDefinition to a [`Schema`].
 
 use meta::Str;
-use regex::RegexBuilder;
 use types::apiextensions::v1::JSONSchemaProps;
 
 use super::{Additional, Pattern, Schema, ValueRules};
-
-/// Largest compiled regular expression, in bytes.
-const REGEX_BYTES_MAX: usize = 1 << 20;
 
 /// Something in the document that has no place in a structural schema.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -95,10 +91,7 @@ fn value_rules(from: &JSONSchemaProps) -> Result<ValueRules, Unsupported> {
     let values = from.enum_.iter().map(|raw| raw.to_value().map_err(|e| Unsupported::Json(e.to_string())));
     let pattern = (!from.pattern.is_empty()).then(|| Pattern {
         text: from.pattern.clone(),
-        regex: RegexBuilder::new(&from.pattern)
-            .size_limit(REGEX_BYTES_MAX)
-            .build()
-            .map_err(|e| e.to_string()),
+        regex: cel::compile_pattern(&from.pattern).map_err(|e| e.to_string()),
     });
     Ok(ValueRules {
         format: known_format(&from.type_, from.x_kubernetes_int_or_string, &from.format),

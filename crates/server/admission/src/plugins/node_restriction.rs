@@ -3,7 +3,7 @@
 //! The Node authorizer lets a node's requests through by kind; what is inside the objects is checked here.
 
 use authz::Attributes;
-use meta::{Map, Object, Status, Str};
+use meta::{Map, Object, Status, Str, go_quote};
 use types::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod, Volume};
 use types::storage::v1::CSIDriver;
 
@@ -59,6 +59,10 @@ impl Plugin for NodeRestriction {
 
 fn check(review: &Review<'_>, object: Option<&dyn Object>, world: &dyn World) -> Result<(), Status> {
     let Some(node) = review.user.as_node() else { return Ok(()) };
+    if node.is_empty() {
+        let why = format!("could not determine node from user {}", go_quote(&review.user.name));
+        return Err(forbidden(review, object, &why));
+    }
     let target = review.target;
     let refusal = match (target.group.as_str(), target.resource.as_str(), target.subresource.as_str()) {
         ("", "pods", "") => pod(review, node, object),

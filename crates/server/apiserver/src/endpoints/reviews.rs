@@ -48,7 +48,7 @@ pub(crate) async fn perform(
         Ok(())
     } else if let Some(review) = any.downcast_mut::<SubjectAccessReview>() {
         let mut problems = check_spec(&review.spec);
-        problems.extend(not_empty(&review.metadata, "must be empty"));
+        problems.extend(not_empty(&review.metadata, "", "must be empty"));
         match refuse(problems) {
             Ok(()) => {
                 review.status = subject_access(server, &review.spec).await;
@@ -62,7 +62,7 @@ pub(crate) async fn perform(
         let spec = &review.spec;
         let (resource, path) = (spec.resource_attributes.as_deref(), spec.non_resource_attributes.as_deref());
         let mut problems = check_question(resource, path);
-        problems.extend(not_empty(&review.metadata, "must be empty"));
+        problems.extend(not_empty(&review.metadata, "", "must be empty"));
         match refuse(problems) {
             Ok(()) => {
                 review.status = decide(server, user, question(resource, path)).await;
@@ -160,10 +160,13 @@ fn check_spec(spec: &SubjectAccessReviewSpec) -> Vec<FieldError> {
     problems
 }
 
-/// The finding that a review has metadata beyond what the server itself notes there.
-fn not_empty(metadata: &ObjectMeta, detail: &str) -> Option<FieldError> {
+/// The finding that a review has metadata beyond its namespace and what the server itself notes there.
+fn not_empty(metadata: &ObjectMeta, namespace: &str, detail: &str) -> Option<FieldError> {
     let mut rest = metadata.clone();
     rest.managed_fields = Default::default();
+    if rest.namespace == namespace {
+        rest.namespace = Str::new();
+    }
     (rest != ObjectMeta::default()).then(|| problem("metadata", BadValue::json(metadata), detail))
 }
 
@@ -213,9 +216,8 @@ async fn local_access(
     namespace: &str,
 ) -> Result<(), Status> {
     let mut problems = check_spec(&review.spec);
-    review.metadata.namespace = Str::new();
-    problems.extend(not_empty(&review.metadata, "must be empty except for namespace"));
     review.metadata.namespace = namespace.into();
+    problems.extend(not_empty(&review.metadata, namespace, "must be empty except for namespace"));
     if let Some(resource) = review.spec.resource_attributes.as_ref().filter(|r| r.namespace != namespace) {
         let field = "spec.resourceAttributes.namespace";
         problems.push(problem(field, resource.namespace.as_str().into(), "must match metadata.namespace"));

@@ -1,6 +1,8 @@
 //! The rules of the kind Pod.
 
-use super::{check_spec, container, default, prepare, resize, status, template, update, volume, warnings};
+use super::{
+    app_armor, check_spec, container, default, prepare, resize, status, template, update, volume, warnings,
+};
 use crate::check::Errs;
 use crate::rule::spec_and_status;
 use crate::{Context, Path, Rules};
@@ -30,7 +32,12 @@ impl Rules for Pod {
         super::drop_disabled(&mut self.spec);
     }
 
+    fn early_warnings(&self) -> Vec<String> {
+        app_armor::warnings(self)
+    }
+
     fn prepare_create(&mut self, cx: &Context) {
+        app_armor::to_fields(self);
         prepare::create(self, cx.now);
     }
 

@@ -2,6 +2,7 @@
 //!
 //! [`check_spec`] walks a pod spec in the order in which upstream reports errors; its parts are one file each.
 
+mod app_armor;
 pub(crate) mod container;
 pub(crate) mod default;
 mod disabled;

@@ -2,7 +2,7 @@
 
 use super::container::{View, visit};
 use super::volume::descending_path;
-use super::{check_spec, scheduling};
+use super::{app_armor, check_spec, scheduling};
 use crate::check::{Errs, labels};
 use crate::{Context, Path};
 use meta::v1::ObjectMeta;
@@ -14,7 +14,6 @@ const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 const TOLERATIONS: &str = "scheduler.alpha.kubernetes.io/tolerations";
 const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
 const SECCOMP_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
-const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
 
 /// Checks a pod template.
 pub(crate) fn check(e: &mut Errs, at: &Path<'_>, template: &PodTemplateSpec, cx: &Context) {
@@ -60,7 +59,7 @@ pub(crate) fn annotations(e: &mut Errs, at: &Path<'_>, annotations: &Map<Str>, s
         if key.starts_with(SECCOMP_CONTAINER) {
             seccomp_annotation(e, &at.child(key), profile);
         }
-        if let Some(name) = key.strip_prefix(APP_ARMOR) {
+        if let Some(name) = key.strip_prefix(app_armor::ANNOTATION) {
             let mut found = false;
             visit(spec, &Path::root("spec"), |c, _| found |= c.name == name);
             if !found {
@@ -120,7 +119,7 @@ pub(super) fn profiles_match(e: &mut Errs, at: &Path<'_>, meta: &ObjectMeta, spe
     visit(spec, at, |c: View<'_>, at| {
         let own = c.security.and_then(|s| s.app_armor_profile.as_ref());
         let Some(profile) = own.or_else(|| of_pod.and_then(|s| s.app_armor_profile.as_ref())) else { return };
-        if let Some(annotation) = meta.annotations.get(&format!("{APP_ARMOR}{}", c.name)) {
+        if let Some(annotation) = meta.annotations.get(&format!("{}{}", app_armor::ANNOTATION, c.name)) {
             let at = at.child("securityContext");
             agree(
                 e,
@@ -158,7 +157,7 @@ pub(super) fn annotations_update(e: &mut Errs, at: &Path<'_>, new: &Pod, old: &P
     let (new_set, old_set) = (&new.metadata.annotations, &old.metadata.annotations);
     for (key, value) in old_set.iter().filter(|(k, v)| new_set.get(k) != Some(v)) {
         let _ = value;
-        if key.starts_with(APP_ARMOR) {
+        if key.starts_with(app_armor::ANNOTATION) {
             e.forbidden(&at.key(key), "may not remove or update AppArmor annotations");
         }
         if key == MIRROR {
@@ -166,7 +165,7 @@ pub(super) fn annotations_update(e: &mut Errs, at: &Path<'_>, new: &Pod, old: &P
         }
     }
     for (key, _) in new_set.iter().filter(|(k, _)| !old_set.contains_key(k)) {
-        if key.starts_with(APP_ARMOR) {
+        if key.starts_with(app_armor::ANNOTATION) {
             e.forbidden(&at.key(key), "may not add AppArmor annotations");
         }
         if key == MIRROR {

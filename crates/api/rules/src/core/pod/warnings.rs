@@ -1,5 +1,6 @@
 //! What to tell users about pods and templates that are accepted.
 
+use super::app_armor;
 use super::container::{View, visit};
 use crate::Path;
 use crate::check::{dns_label, ip, label_value};
@@ -242,14 +243,14 @@ fn container(
     if c.security.is_none_or(|s| s.seccomp_profile.is_none()) && meta.annotations.contains_key(&key) {
         out.push(format!("{}: {SECCOMP}", annotations.key(&key)));
     }
-    let key = format!("container.apparmor.security.beta.kubernetes.io/{}", c.name);
-    let has_field = c.security.is_some_and(|s| s.app_armor_profile.is_some())
-        || spec.security_context.as_ref().is_some_and(|s| s.app_armor_profile.is_some());
-    if template && !has_field && meta.annotations.contains_key(&key) {
-        out.push(format!(
-            "{}: deprecated since v1.30; use the \"appArmorProfile\" field instead",
-            annotations.key(&key)
-        ));
+    let key = format!("{}{}", app_armor::ANNOTATION, c.name);
+    let has_field = c.security.is_some_and(|s| s.app_armor_profile.is_some());
+    if let Some(annotation) = meta.annotations.get(key.as_str()).filter(|_| template && !has_field) {
+        let shared = spec.security_context.as_ref().and_then(|s| s.app_armor_profile.as_deref());
+        // The pod may say the same.
+        if shared.is_none() || shared != app_armor::meant(annotation).as_ref() {
+            out.push(app_armor::deprecated(&annotations.key(&key).to_string()));
+        }
     }
     let resources = at.child("resources");
     for name in ["memory", "ephemeral-storage"] {

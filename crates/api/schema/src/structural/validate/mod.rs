@@ -8,6 +8,8 @@ mod formats;
 mod numbers;
 mod problem;
 
+use std::borrow::Cow;
+
 use meta::{FieldError, FieldPath};
 use serde_json::{Map, Value};
 
@@ -83,6 +85,34 @@ fn walk(schema: &Schema, value: &Value, old: Option<&Value>, at: &Place<'_>) -> 
 }
 
 impl Schema {
+    /// The same where integers or texts may be anything: as such the defaults of a schema are checked upstream.
+    pub fn without_mixed_types(&self) -> Cow<'_, Schema> {
+        if !self.has_mixed_types() {
+            return Cow::Borrowed(self);
+        }
+        let mut schema = self.clone();
+        schema.unmix();
+        Cow::Owned(schema)
+    }
+
+    fn has_mixed_types(&self) -> bool {
+        self.int_or_string
+            || self.items.as_ref().is_some_and(|items| items.has_mixed_types())
+            || self.properties.values().any(Schema::has_mixed_types)
+            || self.additional_schema().is_some_and(Schema::has_mixed_types)
+    }
+
+    fn unmix(&mut self) {
+        self.int_or_string = false;
+        if let Some(items) = &mut self.items {
+            items.unmix();
+        }
+        self.properties.values_mut().for_each(Schema::unmix);
+        if let Some(Additional::Schema(inner)) = &mut self.additional {
+            inner.unmix();
+        }
+    }
+
     fn has_type(&self) -> bool {
         self.int_or_string || !self.type_.is_empty()
     }
@@ -148,9 +178,17 @@ fn enumeration(schema: &Schema, value: &Value, at: &Place<'_>, found: &mut Findi
     if values.is_empty() {
         return;
     }
-    // A number equals another of the same amount, however it is written.
+    // Upstream converts the value to the type of the known one before it compares, as Go does: fractions go, and a whole
+    // number becomes the character with that code.
     let same = |known: &Value| match (known, value) {
-        (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
+        (Value::Number(a), Value::Number(b)) => {
+            let truncated = || a.as_i64().is_some_and(|a| Some(a) == b.as_f64().and_then(numbers::truncated));
+            a == b || a.as_f64() == b.as_f64() || truncated()
+        }
+        (Value::String(a), Value::Number(b)) => b.as_i64().is_some_and(|code| {
+            let c = u32::try_from(code).ok().and_then(char::from_u32).unwrap_or(char::REPLACEMENT_CHARACTER);
+            a.chars().eq([c])
+        }),
         (a, b) => !a.is_null() && a == b,
     };
     if !values.iter().any(same) {

@@ -51,6 +51,14 @@ pub(super) fn float_text(f: f64) -> String {
     format!("{f}")
 }
 
+/// The number without its fraction, where it has a whole part that fits.
+pub fn truncated(value: f64) -> Option<i64> {
+    const OVER: f64 = 9_223_372_036_854_775_808.0;
+    // The range is checked before.
+    #[allow(clippy::cast_possible_truncation)]
+    (-OVER..OVER).contains(&value).then_some(value.trunc() as i64)
+}
+
 /// The numeric type and format of a schema, where they are unambiguous.
 fn range(schema: &Schema) -> (&str, &str) {
     if schema.int_or_string {

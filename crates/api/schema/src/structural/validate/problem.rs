@@ -102,8 +102,12 @@ impl Findings {
     }
 
     pub(super) fn too_long(&mut self, at: &Place<'_>, max: i64, value: &str) {
-        let bytes = if max == 1 { "byte" } else { "bytes" };
-        self.push(FieldErrorKind::TooLong, at, value.into(), format!("may not be more than {max} {bytes}"));
+        let detail = match max {
+            ..=-1 => "value is too long".to_owned(),
+            1 => "may not be more than 1 byte".to_owned(),
+            max => format!("may not be more than {max} bytes"),
+        };
+        self.push(FieldErrorKind::TooLong, at, value.into(), detail);
     }
 
     pub(super) fn too_short(&mut self, at: &Place<'_>, min: i64, value: &str) {
