@@ -29,16 +29,16 @@ impl CustomObjects for Codec {
         let mut object = Unstructured::from_json(json, context)?;
         if object.kind == self.kind && object.api_version == self.api_version {
             let noted = context.validation != FieldValidation::Ignore;
-            let mut unknown = Vec::new();
+            let (mut unknown, mut of_metadata) = (Vec::new(), Vec::new());
             with_fields(&mut object, |fields| {
                 self.schema.prune(fields, true, noted.then_some(&mut unknown));
                 self.schema.prune_nulls(fields);
-                let mut found = noted.then_some(&mut unknown);
+                let mut found = noted.then_some(&mut of_metadata);
                 rules::embedded::coerce_and_note(&FieldPath::root(), fields, &self.schema, false, &mut found)
             })
             .map_err(|error| DecodeError::text(error.to_string()))?;
             unknown.sort();
-            for path in unknown {
+            for path in unknown.into_iter().chain(of_metadata) {
                 context.record(format!("unknown field {}", meta::go_quote(&path)));
             }
         }

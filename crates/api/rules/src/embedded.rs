@@ -80,6 +80,16 @@ fn object_meta(
 }
 
 fn read_meta(value: &Value, context: &mut DecodeContext) -> Result<ObjectMeta, String> {
+    let other = match value {
+        Value::Object(_) | Value::Null => None,
+        Value::Bool(_) => Some("bool"),
+        Value::Number(_) => Some("number"),
+        Value::String(_) => Some("string"),
+        Value::Array(_) => Some("array"),
+    };
+    if let Some(other) = other {
+        return Err(format!("json: cannot unmarshal {other} into Go value of type v1.ObjectMeta"));
+    }
     let mut w = meta::json::JsonWriter::default();
     w.tree(value);
     let mut read = ObjectMeta::default();

@@ -2,7 +2,7 @@
 
 use meta::{GroupResource, Object, Status};
 
-use crate::review::Review;
+use crate::review::{Operation, Review};
 
 /// A 403 for the object under review: `pods "x" is forbidden: <why>`.
 pub fn forbidden(review: &Review<'_>, object: Option<&dyn Object>, why: &str) -> Status {
@@ -12,6 +12,10 @@ pub fn forbidden(review: &Review<'_>, object: Option<&dyn Object>, why: &str) ->
         if name.is_empty() {
             name = &object.meta().generate_name;
         }
+    }
+    if name.is_empty() && review.operation == Operation::Delete {
+        // Of a collection; nothing else tells upstream which object it is.
+        name = "Unknown";
     }
     let resource = GroupResource::new(review.target.group.clone(), review.target.resource.clone());
     Status::forbidden(&resource, name, why)

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use admission::{NoCodec, Operation, Options, Review};
-use call::{DeleteOptions, DryRun, ListOptions};
+use call::{DeleteOptions, DryRun, ListOptions, Target};
 use futures::StreamExt as _;
 use meta::{Object, Status, StatusDetails, Str, Time};
 use types::apiextensions::v1::CustomResourceDefinition;
@@ -43,7 +43,8 @@ impl Registry {
         request: &mut Request<'_>,
         options: DeleteOptions,
     ) -> Result<Outcome, Status> {
-        self.delete_asking(request, options, true).await
+        let target = request.target;
+        self.delete_asking(request, options, Some(target)).await
     }
 
     /// DELETE of one object that admission is not asked about.
@@ -52,14 +53,15 @@ impl Registry {
         request: &mut Request<'_>,
         options: DeleteOptions,
     ) -> Result<Outcome, Status> {
-        self.delete_asking(request, options, false).await
+        self.delete_asking(request, options, None).await
     }
 
+    /// DELETE of one object. Admission, if it is asked, sees what is deleted as `asked`.
     async fn delete_asking(
         &self,
         request: &mut Request<'_>,
         options: DeleteOptions,
-        ask: bool,
+        asked: Option<&Target>,
     ) -> Result<Outcome, Status> {
         let (served, target) = (request.served, request.target);
         for _ in 0..ATTEMPTS {
@@ -67,10 +69,10 @@ impl Registry {
             let current = current.ok_or_else(|| request.not_found())?;
             let old = current.object().clone();
             self.check_precondition(request, &options, &*old)?;
-            if ask {
+            if let Some(asked) = asked {
                 let review = Review {
                     operation: Operation::Delete,
-                    target,
+                    target: asked,
                     user: request.authorized.user(),
                     old: Some(&*old),
                     dry_run: options.dry_run == DryRun::All,
@@ -174,7 +176,8 @@ impl Registry {
             target.namespace = item.object().meta().namespace.clone();
             let mut warnings = Vec::new();
             let mut one = Request { authorized, target: &target, served, warnings: &mut warnings, notes };
-            let done = self.delete(&mut one, options.clone()).await;
+            // As upstream has it, admission is told of the collection and the object, not of the name.
+            let done = self.delete_asking(&mut one, options.clone(), Some(whole)).await;
             (item, done, warnings)
         });
         // Several at once share the store's syncs.

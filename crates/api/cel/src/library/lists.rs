@@ -256,7 +256,11 @@ fn sort_by<'a>(call: &Call<'_, 'a>) -> Result<Value<'a>, EvalError> {
 
 fn range<'a>(call: &Call<'_, 'a>) -> Result<Value<'a>, EvalError> {
     let count = usize::try_from(call.int(0)?).unwrap_or(0);
-    make(call, count)?;
+    // What is too long to be made is charged all the same: it may be too much for the budget, too.
+    if let Err(stopped) = make(call, count) {
+        call.meter.charge(count as u64)?;
+        return Err(stopped);
+    }
     Ok(Value::list((0..count as i64).map(Value::Int).collect()))
 }
 
