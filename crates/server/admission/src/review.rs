@@ -72,6 +72,11 @@ pub trait ObjectCodec: Send + Sync {
     /// The object, defaulted; the error says what is wrong with the JSON.
     fn decode(&self, json: &Json) -> Result<Box<dyn Object>, String>;
 
+    /// As [`ObjectCodec::decode`]; fields that the kind does not have are an error, where it is known what it has.
+    fn decode_strict(&self, json: &Json) -> Result<Box<dyn Object>, String> {
+        self.decode(json)
+    }
+
     /// What such an object is made of, for merging into it.
     fn place(&self, object: &dyn Object) -> schema::apply::Place<'_> {
         object.type_info().map_or(schema::apply::Place::Deduced, schema::apply::Place::Struct)

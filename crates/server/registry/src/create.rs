@@ -98,6 +98,7 @@ impl Registry {
         self.check_escalation(request, mutated.peek(), None).await?;
         let context = self.context(request);
         self.fill_metadata(mutated.object());
+        same_namespace(request, mutated.object())?;
         let mut told = served.rules().early_warnings(mutated.peek());
         served.rules().prepare_create(&context, mutated.object());
         let leases = self.allocate_for_new(mutated.object())?;

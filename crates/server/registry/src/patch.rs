@@ -77,7 +77,7 @@ fn refused(error: PatchError) -> Status {
         PatchError::TooManyOperations(_) => {
             errors::failure(413, "RequestEntityTooLarge", format!("Request entity too large: {error}"))
         }
-        PatchError::Unprocessable(_) => unprocessable(),
+        PatchError::Unprocessable(_) | PatchError::TestFailed(_) => unprocessable(),
     }
 }
 

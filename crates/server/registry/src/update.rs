@@ -120,6 +120,7 @@ impl Registry {
                 }
             };
             let context = self.context(request);
+            same_namespace(request, mutated.object())?;
             served.rules().prepare_update(&context, mutated.object(), &*old, part);
             mutated.object().meta_mut().self_link = Str::new();
             crate::subresources::stamp_conditions(mutated.object(), &*old, self.now_s());

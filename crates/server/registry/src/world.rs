@@ -135,16 +135,32 @@ fn equivalent(resource: &scheme::Resource) -> Equivalent {
     }
 }
 
+/// An object of a served kind, defaulted.
+fn read(
+    served: &Served,
+    json: &serde_json::Value,
+    context: &mut DecodeContext,
+) -> Result<Box<dyn Object>, String> {
+    let text = serde_json::to_vec(json).map_err(|error| error.to_string())?;
+    let mut object =
+        served.resource().object.decode_json(&text, context).map_err(|error| error.to_string())?;
+    served.rules().default(&mut *object);
+    Ok(object)
+}
+
 impl ObjectCodec for Served {
     fn decode(&self, json: &serde_json::Value) -> Result<Box<dyn Object>, String> {
-        let text = serde_json::to_vec(json).map_err(|error| error.to_string())?;
-        let mut object = self
-            .resource()
-            .object
-            .decode_json(&text, &mut DecodeContext::lenient())
-            .map_err(|error| error.to_string())?;
-        self.rules().default(&mut *object);
-        Ok(object)
+        read(self, json, &mut DecodeContext::lenient())
+    }
+
+    fn decode_strict(&self, json: &serde_json::Value) -> Result<Box<dyn Object>, String> {
+        // Custom objects have whatever fields they have.
+        if self.custom().is_some() {
+            return self.decode(json);
+        }
+        let mut context = DecodeContext::strict();
+        let object = read(self, json, &mut context)?;
+        context.strict_error().map_or(Ok(object), |error| Err(error.to_string()))
     }
 
     fn place(&self, object: &dyn Object) -> schema::apply::Place<'_> {

@@ -34,6 +34,9 @@ pub enum PatchError {
     /// The document is well formed but does not fit the object: a 422 whose text the server replaces by a generic one.
     #[error("{0}")]
     Unprocessable(String),
+    /// A value is not what a `test` says it is, at this path: a 422 as well, unless the patch is one of a policy.
+    #[error("testing value {0} failed: testing failed")]
+    TestFailed(String),
     /// More than [`OPERATIONS_MAX`] operations: a 413.
     #[error("The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {0}")]
     TooManyOperations(usize),

@@ -28,10 +28,21 @@ pub(super) fn of(stage: &Stage<'_>, policy: &Policy, binding: &Binding) -> Resul
     }
 }
 
+/// Fails where nobody serves the kind of a policy's parameters: then no binding can be used.
+pub(super) fn check_kind(stage: &Stage<'_>, policy: &Policy) -> Result<(), String> {
+    let Some(kind) = &policy.params else { return Ok(()) };
+    match stage.world.resource_of(&kind.api_version, &kind.kind) {
+        Some(_) => Ok(()),
+        None => Err(format!("failed to configure policy: {}", unknown(kind))),
+    }
+}
+
+fn unknown(kind: &ParamKind) -> String {
+    format!("failed to find resource referenced by paramKind: '{}, Kind={}'", kind.api_version, kind.kind)
+}
+
 fn find(stage: &Stage<'_>, kind: &ParamKind, reference: &ParamRef) -> Result<Vec<Arc<dyn Object>>, String> {
-    let resource = stage.world.resource_of(&kind.api_version, &kind.kind).ok_or_else(|| {
-        format!("failed to find resource referenced by paramKind: '{}, Kind={}'", kind.api_version, kind.kind)
-    })?;
+    let resource = stage.world.resource_of(&kind.api_version, &kind.kind).ok_or_else(|| unknown(kind))?;
     let namespace = match (resource.namespaced, reference.namespace.as_str()) {
         (false, "") => "",
         (false, _) => {

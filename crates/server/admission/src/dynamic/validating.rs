@@ -50,6 +50,15 @@ pub(super) fn run(
             continue;
         }
         let Some(matched) = policy.matcher.matches(stage.review, object, stage.world) else { continue };
+        // What is wrong with the configuration refuses whatever the bindings say.
+        let misfit = |about: &str, why: &str| {
+            let message = format!("ValidatingAdmissionPolicy '{}'{about} denied request: {why}", policy.name);
+            policy.fails.then(|| failure(message, PolicyError::Invalid))
+        };
+        if let Err(why) = params::check_kind(stage, policy) {
+            denied = denied.or_else(|| misfit("", &why));
+            continue;
+        }
         let subject = Subject::new(stage, object, &matched);
         for binding in bindings {
             let bound = |m: &super::matching::Matcher| m.matches(stage.review, object, stage.world).is_some();
@@ -61,7 +70,11 @@ pub(super) fn run(
                     let each = all.iter().flat_map(|params| check(stage, policy, &subject, params.as_ref()));
                     each.collect::<Vec<_>>()
                 }
-                Err(why) => vec![failure(why, PolicyError::Invalid)],
+                Err(why) => {
+                    let about = format!(" with binding '{}'", binding.name);
+                    denied = denied.or_else(|| misfit(&about, &why));
+                    continue;
+                }
             };
             for refusal in refusals {
                 if refusal.error != PolicyError::None && !policy.fails {

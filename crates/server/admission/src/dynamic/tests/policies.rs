@@ -190,7 +190,29 @@ async fn mutations_apply_and_patch() {
             json!({ "c": "1" }),
             "",
         ),
-        (patch("[JSONPatch{op: 'test', path: '/data/x', value: '2'}]"), Json::Null, "JSON Patch"),
+        // A test that fails leaves the object as it is.
+        (
+            patch(
+                "[JSONPatch{op: 'test', path: '/data/x', value: '2'}, JSONPatch{op: 'remove', path: '/nope'}]",
+            ),
+            Json::Null,
+            "",
+        ),
+        (
+            patch("[JSONPatch{op: 'remove', path: '/nope'}]"),
+            Json::Null,
+            "policy 'p' with binding 'b' denied request: JSON Patch: error in remove for path: '/nope': Unable to remove nonexistent key: nope: missing value",
+        ),
+        (
+            patch("[JSONPatch{path: '/a'}]"),
+            Json::Null,
+            "policy 'p' with binding 'b' denied request: JSON Patch: Unexpected kind: ",
+        ),
+        (
+            patch("[JSONPatch{op: 'add', path: '/data', value: 5}]"),
+            Json::Null,
+            "Internal error occurred: json: cannot unmarshal number into Go struct field ConfigMap.data of type map[string]string",
+        ),
         (
             apply("Object{metadata: Object.spec{}}"),
             Json::Null,
@@ -207,4 +229,33 @@ async fn mutations_apply_and_patch() {
             outcome.message()
         );
     }
+}
+
+#[tokio::test]
+async fn all_mutations_tell_what_is_wrong_with_them() {
+    let dynamic = Dynamic::default();
+    let apply_of = |expression: &str| json!({ "patchType": "ApplyConfiguration", "applyConfiguration": { "expression": expression } });
+    for (name, param) in [("p", None), ("q", Some(json!({ "apiVersion": "nope.io/v1", "kind": "Nope" })))] {
+        let mutations = [
+            apply_of("Object{metadata: Object.metadata{labels: {'n': object.nope}}}"),
+            apply_of("Object{metadata: Object.metadata{labels: {'m': 'ok'}}}"),
+            apply_of("Object{nope: 1}"),
+        ];
+        let spec = json!({ "matchConstraints": constraints(), "reinvocationPolicy": "Never",
+            "paramKind": param, "mutations": mutations });
+        apply::<MutatingAdmissionPolicy>(&dynamic, json!({ "metadata": { "name": name }, "spec": spec }));
+        let binding = json!({ "metadata": { "name": name }, "spec": { "policyName": name } });
+        apply::<MutatingAdmissionPolicyBinding>(&dynamic, binding);
+    }
+    let outcome = admit(&dynamic, &cluster(), config_map("x", json!({})), false).await;
+    let status = outcome.result.unwrap_err();
+    // The configuration comes first, and the first tells.
+    let unknown = "policy \"q\" denied request: failed to configure policy: failed to find resource referenced by paramKind: 'nope.io/v1, Kind=Nope'";
+    assert_eq!((status.code, status.reason.as_str(), status.message.as_str()), (403, "Forbidden", unknown));
+    let causes: Vec<String> =
+        status.details.unwrap().causes.iter().map(|cause| cause.message.to_string()).collect();
+    assert_eq!(causes.len(), 3, "{causes:?}");
+    assert!(causes[1].ends_with("resulted in error: no such key: nope"), "{causes:?}");
+    assert!(causes[2].ends_with(".nope: field not declared in schema"), "{causes:?}");
+    assert_eq!(outcome.object["metadata"]["labels"], json!({ "m": "ok" }));
 }
