@@ -176,7 +176,7 @@ pub(crate) async fn ask_subresource<K: Kind + Object>(
     let metadata = object.metadata();
     let mut target = Target { name: metadata.name.clone(), ..Target::of::<K>(&metadata.namespace) };
     target.subresource = subresource.into();
-    let user = Arc::new(User::new(user, &[]));
+    let user = Arc::new(user.strip_prefix("system:node:").map_or_else(|| User::new(user, &[]), User::node));
     let (options, notes) = (WriteOptions::default(), Notes::default());
     let review = Review {
         operation: if old.is_some() { Operation::Update } else { Operation::Create },

@@ -180,33 +180,13 @@ fn references(pod: &Pod) -> Vec<Reference> {
         return Vec::new();
     }
     add(Kind::Account, &spec.service_account_name);
-    spec.image_pull_secrets.iter().for_each(|s| add(Kind::Secret, &s.name));
-    let containers = spec.init_containers.iter().chain(spec.containers.iter());
-    let containers = containers.map(|c| (&c.env, &c.env_from));
-    let ephemeral = spec.ephemeral_containers.iter().map(|c| (&c.env, &c.env_from));
-    for (env, env_from) in containers.chain(ephemeral) {
-        for source in env.iter().filter_map(|e| e.value_from.as_deref()) {
-            source.secret_key_ref.iter().for_each(|s| add(Kind::Secret, &s.name));
-            source.config_map_key_ref.iter().for_each(|s| add(Kind::ConfigMap, &s.name));
-        }
-        for source in env_from {
-            source.secret_ref.iter().for_each(|s| add(Kind::Secret, &s.name));
-            source.config_map_ref.iter().for_each(|s| add(Kind::ConfigMap, &s.name));
-        }
-    }
+    crate::references::secrets(pod, |name| add(Kind::Secret, name));
+    crate::references::config_maps(pod, |name| add(Kind::ConfigMap, name));
     for volume in &spec.volumes {
-        volume.secret.iter().for_each(|s| add(Kind::Secret, &s.secret_name));
-        volume.config_map.iter().for_each(|s| add(Kind::ConfigMap, &s.name));
         volume.persistent_volume_claim.iter().for_each(|c| add(Kind::Claim, &c.claim_name));
         if volume.ephemeral.is_some() {
             add(Kind::Claim, &format!("{}-{}", pod.metadata.name, volume.name).into());
         }
-        for source in volume.projected.iter().flat_map(|p| &p.sources) {
-            source.secret.iter().for_each(|s| add(Kind::Secret, &s.name));
-            source.config_map.iter().for_each(|s| add(Kind::ConfigMap, &s.name));
-        }
-        let csi = volume.csi.as_ref().and_then(|c| c.node_publish_secret_ref.as_ref());
-        csi.into_iter().for_each(|s| add(Kind::Secret, &s.name));
     }
     for status in &pod.status.resource_claim_statuses {
         status.resource_claim_name.iter().for_each(|name| add(Kind::ResourceClaim, name));

@@ -113,6 +113,24 @@ impl Plugin for CertificateSubjectRestriction {
     }
 }
 
+/// The common name in the subject of a PEM certificate request; the error says why there is none, in upstream's words.
+pub(super) fn subject_name(pem: &[u8]) -> Result<String, &'static str> {
+    use x509_parser::prelude::*;
+    let block = parse_x509_pem(pem).ok().map(|(_, block)| block);
+    let block = block.filter(|block| block.label == "CERTIFICATE REQUEST");
+    let block = block.ok_or("PEM block type must be CERTIFICATE REQUEST")?;
+    let (_, request) = X509CertificationRequest::from_der(&block.contents)
+        .map_err(|_| "x509: malformed certificate request")?;
+    let names: Vec<_> = request
+        .certification_request_info
+        .subject
+        .iter_common_name()
+        .filter_map(|n| n.as_str().ok())
+        .collect();
+    // Go takes the last.
+    Ok(names.last().copied().unwrap_or_default().to_owned())
+}
+
 /// Organizations in the subject of a PEM certificate request; none when it cannot be read, which validation refuses.
 fn organizations(pem: &[u8]) -> Vec<String> {
     use x509_parser::prelude::*;

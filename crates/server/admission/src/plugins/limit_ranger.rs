@@ -77,6 +77,9 @@ impl Plugin for LimitRanger {
                     });
                 }
             }
+            // What is wrong with several containers in the same way is told once.
+            let mut told = std::collections::HashSet::new();
+            errors.retain(|error| told.insert(error.clone()));
             match &errors[..] {
                 [] => {}
                 [one] => return Err(forbidden(review, object, one)),

@@ -41,7 +41,7 @@ impl Plugin for ServiceAccount {
         }
         let Some(pod) = as_mut::<Pod>(object) else { return Ok(()) };
         if pod.metadata.annotations.contains_key(MIRROR) {
-            return Ok(());
+            return mirror(review, &*pod);
         }
         if pod.spec.service_account_name.is_empty() {
             // The deprecated field is an alias of the other; both are always answered.
@@ -73,30 +73,30 @@ impl Plugin for ServiceAccount {
         &self,
         review: &Review<'_>,
         object: Option<&dyn Object>,
-        world: &dyn World,
+        _: &dyn World,
     ) -> Result<(), Status> {
         let Some(pod) = object.and_then(as_ref::<Pod>) else { return Ok(()) };
-        if !review.is(Operation::Create, "", "pods") {
-            return Ok(());
-        }
-        if pod.metadata.annotations.contains_key(MIRROR) {
-            let spec = &pod.spec;
-            let tokens = spec.volumes.iter().flat_map(|v| &v.projected).flat_map(|p| &p.sources);
-            if !spec.service_account_name.is_empty() {
-                return Err(forbidden(review, object, "a mirror pod may not reference service accounts"));
-            }
-            if tokens.into_iter().any(|s| s.service_account_token.is_some()) {
-                return Err(forbidden(
-                    review,
-                    object,
-                    "a mirror pod may not use ServiceAccountToken volume projections",
-                ));
-            }
-            return Ok(());
-        }
-        let _ = world;
-        Ok(())
+        let mirrored = pod.metadata.annotations.contains_key(MIRROR);
+        if mirrored && review.is(Operation::Create, "", "pods") { mirror(review, pod) } else { Ok(()) }
     }
+}
+
+/// A pod that comes from a file on a node has no account, and nothing that it could read with one.
+fn mirror(review: &Review<'_>, pod: &Pod) -> Result<(), Status> {
+    let refuse = |why: &str| Err(forbidden(review, Some(pod), why));
+    if !pod.spec.service_account_name.is_empty() {
+        return refuse("a mirror pod may not reference service accounts");
+    }
+    let mut secrets = false;
+    authz::references::secrets(pod, |_| secrets = true);
+    if secrets {
+        return refuse("a mirror pod may not reference secrets");
+    }
+    let mut sources = pod.spec.volumes.iter().flat_map(|v| &v.projected).flat_map(|p| &p.sources);
+    if sources.any(|source| source.service_account_token.is_some()) {
+        return refuse("a mirror pod may not use ServiceAccountToken volume projections");
+    }
+    Ok(())
 }
 
 /// Adds the volume, and a mount to every container that has nothing there.
