@@ -15,9 +15,7 @@ pub fn uncovered(held: &[Rule], wanted: &[Rule]) -> Vec<Rule> {
                 == (&piece.groups, &piece.resources, &piece.names, &piece.paths)
         });
         match same {
-            Some(rule) => rule
-                .verbs
-                .extend(piece.verbs.into_iter().filter(|v| !rule.verbs.contains(v)).collect::<Vec<_>>()),
+            Some(rule) => rule.verbs.extend(piece.verbs),
             None => merged.push(piece),
         }
     }

@@ -5,6 +5,7 @@ use authz::{Attributes, Decision, Rule, escalation};
 use meta::{GroupResource, Object, Status};
 use types::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef};
 
+use crate::errors;
 use crate::registry::{Registry, Request};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
@@ -74,7 +75,10 @@ impl Registry {
         role: &ClusterRole,
         old: Option<&ClusterRole>,
     ) -> Result<(), Status> {
-        if role.aggregation_rule.is_none() && old.is_none_or(|old| old.aggregation_rule.is_none()) {
+        let gathers = |role: &ClusterRole| {
+            role.aggregation_rule.as_ref().is_some_and(|rule| !rule.cluster_role_selectors.is_empty())
+        };
+        if !gathers(role) && !old.is_some_and(gathers) {
             return Ok(());
         }
         let star = || vec!["*".into()];
@@ -105,6 +109,21 @@ impl Registry {
         bind.version = "*".into();
         if self.permits(request, &bind).await {
             return Ok(());
+        }
+        match reference.kind.as_str() {
+            "Role" if namespace.is_empty() => {
+                return Err(errors::bad_request("Namespace parameter required."));
+            }
+            "Role" | "ClusterRole" if reference.name.is_empty() => {
+                return Err(errors::bad_request("Name parameter required."));
+            }
+            "Role" | "ClusterRole" => {}
+            other => {
+                return Err(errors::bare(format!(
+                    "unsupported role reference kind: {}",
+                    meta::go_quote(other)
+                )));
+            }
         }
         let rules = self.authorizer.policy.read().role(reference, namespace);
         let Some(rules) = rules else {

@@ -62,6 +62,7 @@ pub(crate) async fn perform(
         let spec = &review.spec;
         let (resource, path) = (spec.resource_attributes.as_deref(), spec.non_resource_attributes.as_deref());
         let mut problems = check_question(resource, path);
+        problems.extend(resource.into_iter().flat_map(selectors::problems));
         problems.extend(not_empty(&review.metadata, "", "must be empty"));
         match refuse(problems) {
             Ok(()) => {
@@ -157,6 +158,7 @@ fn check_spec(spec: &SubjectAccessReviewSpec) -> Vec<FieldError> {
     if spec.user.is_empty() && spec.groups.is_empty() {
         problems.push(problem("spec.user", "".into(), "at least one of user or group must be specified"));
     }
+    problems.extend(spec.resource_attributes.as_deref().into_iter().flat_map(selectors::problems));
     problems
 }
 
@@ -215,6 +217,11 @@ async fn local_access(
     review: &mut LocalSubjectAccessReview,
     namespace: &str,
 ) -> Result<(), Status> {
+    let own = &review.metadata.namespace;
+    if !own.is_empty() && own != namespace {
+        let why = "the namespace of the provided object does not match the namespace sent on the request";
+        return Err(errors::bad_request(why));
+    }
     let mut problems = check_spec(&review.spec);
     review.metadata.namespace = namespace.into();
     problems.extend(not_empty(&review.metadata, namespace, "must be empty except for namespace"));

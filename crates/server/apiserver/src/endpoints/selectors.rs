@@ -6,7 +6,7 @@ use authz::Attributes;
 use meta::selector::fields::FieldTerm;
 use meta::selector::labels::{Operator, Requirement};
 use meta::v1::{FieldSelectorRequirement, LabelSelectorRequirement};
-use meta::{FieldSelector, Selector};
+use meta::{FieldError, FieldPath, FieldSelector, Selector};
 use types::authorization::v1::{FieldSelectorAttributes, LabelSelectorAttributes, ResourceAttributes};
 
 /// A question, and what was left out of it.
@@ -43,6 +43,71 @@ pub(super) fn question(asked: &ResourceAttributes) -> Question {
         attributes.labels = requirements;
     }
     Question { attributes, ignored }
+}
+
+/// What is wrong with the selectors of a question. Operators that nobody knows are borne: newer clients may know them.
+pub(super) fn problems(asked: &ResourceAttributes) -> Vec<FieldError> {
+    let mut problems = Vec::new();
+    let at = FieldPath::new("spec.resourceAttributes".to_owned());
+    if let Some(selector) = asked.field_selector.as_deref() {
+        let at = at.child("fieldSelector");
+        form(&at, &selector.raw_selector, selector.requirements.is_empty(), &mut problems);
+        for (i, requirement) in selector.requirements.iter().enumerate() {
+            let at = at.child("requirements").index(i);
+            if requirement.key.is_empty() {
+                problems.push(FieldError::required(&at.child("key"), "must be specified"));
+            }
+            values(&at, &requirement.operator, requirement.values.is_empty(), &mut problems);
+        }
+    }
+    if let Some(selector) = asked.label_selector.as_deref() {
+        let at = at.child("labelSelector");
+        form(&at, &selector.raw_selector, selector.requirements.is_empty(), &mut problems);
+        for (i, requirement) in selector.requirements.iter().enumerate() {
+            let at = at.child("requirements").index(i);
+            values(&at, &requirement.operator, requirement.values.is_empty(), &mut problems);
+            let key = requirement.key.as_str();
+            let wrong = meta::names::qualified_name(key).into_iter();
+            problems.extend(wrong.map(|why| FieldError::invalid(&at.child("key"), key, why)));
+            for (i, value) in requirement.values.iter().enumerate() {
+                let at = at.child("values").index(i);
+                let wrong = meta::names::label_value(value).into_iter();
+                problems.extend(wrong.map(|why| FieldError::invalid(&at, value.as_str(), why)));
+            }
+        }
+    }
+    problems
+}
+
+/// A selector is written in one of two ways.
+fn form(at: &FieldPath, raw: &str, no_requirements: bool, problems: &mut Vec<FieldError>) {
+    match (raw.is_empty(), no_requirements) {
+        (false, false) => {
+            let detail = "may not specified at the same time as requirements";
+            problems.push(FieldError::invalid(&at.child("rawSelector"), raw, detail));
+        }
+        (true, true) => {
+            let detail = format!("when {at} is specified, requirements or rawSelector is required");
+            problems.push(FieldError::required(&at.child("requirements"), detail));
+        }
+        _ => {}
+    }
+}
+
+/// Whether an operator takes values is told where it is not so.
+fn values(at: &FieldPath, operator: &str, none: bool, problems: &mut Vec<FieldError>) {
+    let at = at.child("values");
+    match operator {
+        "In" | "NotIn" if none => {
+            let detail = "must be specified when `operator` is 'In' or 'NotIn'";
+            problems.push(FieldError::required(&at, detail));
+        }
+        "Exists" | "DoesNotExist" if !none => {
+            let detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
+            problems.push(FieldError::forbidden(&at, detail));
+        }
+        _ => {}
+    }
 }
 
 /// The terms that make sense, and whether some do not. Requirements win over text.
@@ -96,6 +161,39 @@ mod tests {
     use meta::Codec as _;
 
     use super::*;
+
+    #[test]
+    fn selectors_that_cannot_be_are_refused() {
+        for (json, wanted) in [
+            (r#""fieldSelector":{"rawSelector":"a=b"}"#, &[][..]),
+            (r#""labelSelector":{"requirements":[{"key":"a","operator":"Newer","values":["x"]}]}"#, &[]),
+            (
+                r#""fieldSelector":{"rawSelector":"a=b","requirements":[{"key":"","operator":"In"}]}"#,
+                &[
+                    "spec.resourceAttributes.fieldSelector.rawSelector: Invalid value: \"a=b\": may not specified at the same time as requirements",
+                    "spec.resourceAttributes.fieldSelector.requirements[0].key: Required value: must be specified",
+                    "spec.resourceAttributes.fieldSelector.requirements[0].values: Required value: must be specified when `operator` is 'In' or 'NotIn'",
+                ],
+            ),
+            (
+                r#""labelSelector":{}"#,
+                &[
+                    "spec.resourceAttributes.labelSelector.requirements: Required value: when spec.resourceAttributes.labelSelector is specified, requirements or rawSelector is required",
+                ],
+            ),
+            (
+                r#""labelSelector":{"requirements":[{"key":"a","operator":"Exists","values":["x"]}]}"#,
+                &[
+                    "spec.resourceAttributes.labelSelector.requirements[0].values: Forbidden: may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+                ],
+            ),
+        ] {
+            let text = format!("{{\"verb\":\"list\",\"resource\":\"pods\",{json}}}");
+            let asked = ResourceAttributes::from_json(text.as_bytes()).unwrap();
+            let found: Vec<String> = problems(&asked).iter().map(ToString::to_string).collect();
+            assert_eq!(found, wanted, "{json}");
+        }
+    }
 
     #[test]
     fn what_makes_no_sense_is_left_out_and_named() {

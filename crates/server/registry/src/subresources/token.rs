@@ -28,6 +28,11 @@ impl Registry {
         options: &WriteOptions,
     ) -> Result<Outcome, Status> {
         let target = request.target;
+        let namespace = &body.metadata.namespace;
+        if !namespace.is_empty() && *namespace != target.namespace {
+            let why = "the namespace of the provided object does not match the namespace sent on the request";
+            return Err(errors::bad_request(why));
+        }
         let named = &body.metadata.name;
         if !named.is_empty() && *named != target.name {
             let problem = FieldError {
@@ -42,11 +47,6 @@ impl Registry {
                 &target.name,
                 vec![problem],
             ));
-        }
-        let namespace = &body.metadata.namespace;
-        if !namespace.is_empty() && *namespace != target.namespace {
-            let why = "the namespace of the provided object does not match the namespace sent on the request";
-            return Err(errors::bad_request(why));
         }
         let account = self.find_object(request.served, &target.namespace, &target.name).await?;
         let account = account.ok_or_else(|| request.not_found())?.object().clone();
@@ -105,12 +105,16 @@ impl Registry {
     async fn bound(&self, request: &Request<'_>, body: &TokenRequest) -> Result<Option<Bound>, Status> {
         let Some(wanted) = body.spec.bound_object_ref.as_deref() else { return Ok(None) };
         let namespace = request.target.namespace.as_str();
-        let (plural, scope) = match (wanted.api_version.as_str(), wanted.kind.as_str()) {
-            ("v1", "Pod") => ("pods", namespace),
-            ("v1", "Secret") => ("secrets", namespace),
-            ("v1", "Node") => ("nodes", ""),
-            (version, kind) => {
-                let (group, version) = version.split_once('/').unwrap_or(("", version));
+        // As upstream has it, the version does not matter.
+        let (group, version) = match wanted.api_version.split_once('/') {
+            Some(parts) => parts,
+            None => ("", wanted.api_version.as_str()),
+        };
+        let (plural, scope) = match (group, wanted.kind.as_str()) {
+            ("", "Pod") => ("pods", namespace),
+            ("", "Secret") => ("secrets", namespace),
+            ("", "Node") => ("nodes", ""),
+            (group, kind) => {
                 return Err(errors::bad_request(format!(
                     "cannot bind token to object of type {group}/{version}, Kind={kind}"
                 )));
