@@ -57,6 +57,24 @@ pub fn quote_join<S: AsRef<str>>(values: impl IntoIterator<Item = S>) -> String 
     values.into_iter().map(|v| go_quote(v.as_ref())).collect::<Vec<_>>().join(", ")
 }
 
+/// Go's `%v` of a decoded document.
+pub fn go_plain(value: &serde_json::Value) -> String {
+    use serde_json::Value;
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(go_plain).collect();
+            format!("[{}]", items.join(" "))
+        }
+        Value::Object(map) => {
+            let items: Vec<String> = map.iter().map(|(k, v)| format!("{k}:{}", go_plain(v))).collect();
+            format!("map[{}]", items.join(" "))
+        }
+        other => other.to_string(),
+    }
+}
+
 /// Quotes one byte as Go's `%q` of a rune does in JSON syntax errors, where bytes are shown one by one.
 pub(crate) fn go_quote_char(c: u8) -> String {
     match c {

@@ -36,7 +36,7 @@ pub use envelope::{Envelope, PROTOBUF_MAGIC, TypeMetaHeader, read_type_meta};
 pub use error::{DecodeContext, DecodeError, FieldValidation};
 pub use field_error::{BadValue, FieldError, FieldErrorKind, FieldErrors, aggregate_message};
 pub use field_path::FieldPath;
-pub use go::{go_kind, go_quote, quote_join};
+pub use go::{go_kind, go_plain, go_quote, quote_join};
 pub use info::{Field, Ty, TypeInfo};
 pub use int_or_string::IntOrString;
 pub use intern::intern;

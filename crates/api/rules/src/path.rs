@@ -20,6 +20,9 @@ enum Step<'a> {
 }
 
 impl<'a> Path<'a> {
+    /// The object as a whole, which upstream writes as a field without name.
+    pub const WHOLE: Path<'static> = Path::root("[]");
+
     /// A path of one field, such as `spec`.
     pub const fn root(field: &'a str) -> Self {
         Path { parent: None, step: Step::Field(field) }

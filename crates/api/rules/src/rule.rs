@@ -24,6 +24,8 @@ pub struct Context {
     pub extra: Map<List<Str>>,
     /// Whether containers may be privileged in this cluster (`--allow-privileged`).
     pub allow_privileged: bool,
+    /// Whether a new object came without labels of its own: those that it has were given by defaulting.
+    pub unlabelled: bool,
     /// When the request is handled, for the times that the server writes into objects.
     pub now: Option<Time>,
 }
@@ -36,6 +38,7 @@ impl Default for Context {
             groups: List::default(),
             extra: Map::default(),
             allow_privileged: true,
+            unlabelled: false,
             now: None,
         }
     }

@@ -31,7 +31,7 @@ pub use registry::{Registry, collector, counter, gauge, histogram, registry, ren
 pub use slis::Slis;
 
 /// The content type of [`render`]'s answer: the Prometheus text format, version 0.0.4.
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
 
 /// `count` bucket limits from `start`, each `factor` times the one before: the usual shape for sizes and times.
 pub fn exponential_buckets(start: f64, factor: f64, count: usize) -> Vec<f64> {

@@ -13,7 +13,7 @@ use registry::{Listing, Outcome, Stored, errors};
 use crate::encode;
 use crate::endpoints::internal_type;
 use crate::http::body::Body;
-use crate::http::media::{Accepted, Format, Offer, Shape, accept};
+use crate::http::media::{Accepted, Format, OBJECTS, Offer, STREAMS, Shape, accept};
 use crate::pipeline::Decoded;
 use crate::server::Shared;
 use crate::table::Include;
@@ -94,10 +94,7 @@ impl Writer {
 
 /// The refusal of a request that accepts no form there is.
 pub(crate) fn not_acceptable(offer: Offer) -> Status {
-    let mut types = vec!["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
-    if offer.stream {
-        types = vec!["application/json", "application/vnd.kubernetes.protobuf;stream=watch"];
-    }
+    let types: &[&str] = if offer.stream { &STREAMS } else { &OBJECTS };
     Status::failure(
         406,
         meta::reason::NOT_ACCEPTABLE,
@@ -116,7 +113,12 @@ fn not_that_many(wanted: &str, kind: &meta::GroupVersionKind, list: bool) -> Sta
 /// Writes an answer. Whatever cannot be written as the client wants becomes a refusal that can.
 pub(crate) fn write(answer: Answer, writer: &Writer, shared: &Shared) -> Response<Body> {
     let (result, warnings) = match answer {
-        Answer::Raw(response) => return response,
+        Answer::Raw(mut response) => {
+            if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                finish(&mut response, &[], writer);
+            }
+            return response;
+        }
         Answer::Text(status, kind, text) => {
             let mut response = Response::new(Body::full(text));
             *response.status_mut() = status;
@@ -152,7 +154,8 @@ fn finish(response: &mut Response<Body>, warnings: &[String], writer: &Writer) {
         id.set_sensitive(true);
         headers.insert("audit-id", id);
     }
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    let caching = HeaderValue::from_static("no-cache, private");
+    headers.entry(header::CACHE_CONTROL).or_insert(caching);
 }
 
 /// The warnings as clients get them (upstream's `filters/warning.go`): each text once, and where all of them are too long

@@ -30,6 +30,7 @@ impl Registry {
     ) -> Result<Outcome, Status> {
         same_namespace(request, &mut *object)?;
         wipe_system_fields(&mut *object);
+        request.unlabelled = object.meta().labels.is_empty();
         request.served.rules().default(&mut *object);
         Endpoint { served: request.served, subresource: "", options, now_s: self.now_s() }
             .record(&mut *object, None);

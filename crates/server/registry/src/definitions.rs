@@ -231,8 +231,14 @@ impl Registry {
         let watching = feed.watch(WatchOptions::new(Scope::All, start)).await;
         let mut watcher = watching.map_err(crate::read::from_feed)?;
         let (mut warnings, mut notes) = (Vec::new(), Notes::default());
-        let mut request =
-            Request { authorized, target: &target, served, warnings: &mut warnings, notes: &mut notes };
+        let mut request = Request {
+            authorized,
+            target: &target,
+            served,
+            warnings: &mut warnings,
+            notes: &mut notes,
+            unlabelled: false,
+        };
         loop {
             self.delete_collection(&mut request, &ListOptions::default(), DeleteOptions::default()).await?;
             loop {

@@ -175,7 +175,14 @@ impl Registry {
             target.name = item.object().meta().name.clone();
             target.namespace = item.object().meta().namespace.clone();
             let mut warnings = Vec::new();
-            let mut one = Request { authorized, target: &target, served, warnings: &mut warnings, notes };
+            let mut one = Request {
+                authorized,
+                target: &target,
+                served,
+                warnings: &mut warnings,
+                notes,
+                unlabelled: false,
+            };
             // As upstream has it, admission is told of the collection and the object, not of the name.
             let done = self.delete_asking(&mut one, options.clone(), Some(whole)).await;
             (item, done, warnings)

@@ -38,7 +38,7 @@ impl Patched<'_> {
     /// What refusals show: the patch as Go prints it, or the patched document.
     fn shown(&self) -> String {
         match self.kind {
-            PatchKind::Strategic => go_plain(&serde_json::from_slice(self.body).unwrap_or_default()),
+            PatchKind::Strategic => meta::go_plain(&serde_json::from_slice(self.body).unwrap_or_default()),
             _ => patched_text(&self.value, self.before),
         }
     }
@@ -180,23 +180,6 @@ fn write_patched(value: &Value, before: Option<Val<'_>>, out: &mut String) {
         write_patched(item, before.and_then(|before| before.get(key)), out);
     }
     out.push('}');
-}
-
-/// Go's `%v` of a decoded document.
-fn go_plain(value: &Value) -> String {
-    match value {
-        Value::Null => "<nil>".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Array(items) => {
-            let items: Vec<String> = items.iter().map(go_plain).collect();
-            format!("[{}]", items.join(" "))
-        }
-        Value::Object(map) => {
-            let items: Vec<String> = map.iter().map(|(k, v)| format!("{k}:{}", go_plain(v))).collect();
-            format!("map[{}]", items.join(" "))
-        }
-        other => other.to_string(),
-    }
 }
 
 /// What upstream's converter of decoded documents says where the decoder of texts says that a value cannot be

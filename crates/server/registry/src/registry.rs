@@ -66,6 +66,8 @@ pub struct Request<'a> {
     pub warnings: &'a mut Vec<String>,
     /// What admission says besides yes and no.
     pub notes: &'a Notes,
+    /// Whether the object of a create came without labels, so that those it has are defaults.
+    pub unlabelled: bool,
 }
 
 impl Request<'_> {
@@ -193,7 +195,8 @@ impl Registry {
         let served = self
             .served(&target.group, &target.version, &target.resource)
             .ok_or_else(errors::no_such_resource)?;
-        let mut request = Request { authorized, target: &target, served: &served, warnings, notes };
+        let mut request =
+            Request { authorized, target: &target, served: &served, warnings, notes, unlabelled: false };
         if !target.subresource.is_empty() {
             return Box::pin(self.subresource(&mut request, action)).await;
         }
@@ -262,6 +265,7 @@ impl Registry {
             groups: user.groups.iter().cloned().collect(),
             extra: user.extra.iter().map(|(k, v)| (k.clone(), v.iter().cloned().collect())).collect(),
             allow_privileged: true,
+            unlabelled: request.unlabelled,
             now: Some(meta::Time::from_unix(self.now_s())),
         }
     }

@@ -21,6 +21,10 @@ fn element(ty: Ty) -> Option<&'static TypeInfo> {
 }
 
 impl Shape for TypeShape {
+    fn kind(self) -> Option<&'static str> {
+        self.0.map(|info| info.name)
+    }
+
     fn field(self, name: &str) -> Option<Self> {
         Some(TypeShape(element(self.0?.field(name)?.ty)))
     }

@@ -283,6 +283,7 @@ impl Registry {
         metadata.self_link = Str::new();
         same_namespace(request, &mut *object)?;
         check_name(&*object, target)?;
+        request.unlabelled = object.meta().labels.is_empty();
         served.rules().default(&mut *object);
         Ok(object)
     }

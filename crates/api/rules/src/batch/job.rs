@@ -23,10 +23,10 @@ impl Rules for Job {
         default_spec(&mut self.spec);
     }
 
-    fn prepare_create(&mut self, _cx: &Context) {
+    fn prepare_create(&mut self, cx: &Context) {
         self.metadata.generation = 1;
         self.clear_status();
-        job_labels::generate(self);
+        job_labels::generate(self, cx);
     }
 
     fn settle(&mut self) {

@@ -1,7 +1,7 @@
 //! The selector and labels that tie pods to a job when the user does not choose them.
 
-use crate::Path;
 use crate::check::{Errs, labels};
+use crate::{Context, Path};
 use meta::v1::LabelSelector;
 use meta::{BadValue, Map, Str};
 use types::batch::v1::Job;
@@ -12,10 +12,15 @@ const OLD_UID: &str = "controller-uid";
 const OLD_NAME: &str = "job-name";
 
 /// Gives a new job its selector and its pods their labels, unless the user manages them.
-pub(super) fn generate(job: &mut Job) {
+///
+/// A job that got its labels from its pods' has the generated ones too: upstream's defaulting lets both share one map.
+pub(super) fn generate(job: &mut Job, cx: &Context) {
     if job.spec.manual_selector == Some(true) {
         return;
     }
+    let shared = cx.unlabelled
+        && !job.metadata.labels.is_empty()
+        && job.metadata.labels == job.spec.template.metadata.labels;
     let (uid, name) = (job.metadata.uid.clone(), job.metadata.name.clone());
     let of_pods = &mut job.spec.template.metadata.labels;
     for (key, value) in [(OLD_UID, &uid), (UID, &uid), (OLD_NAME, &name), (NAME, &name)] {
@@ -23,6 +28,9 @@ pub(super) fn generate(job: &mut Job) {
         if !of_pods.contains_key(key) {
             of_pods.insert(key, value.clone());
         }
+    }
+    if shared {
+        job.metadata.labels = of_pods.clone();
     }
     let selector = job.spec.selector.get_or_insert_default();
     if !selector.match_labels.contains_key(UID) {
@@ -66,5 +74,36 @@ pub(super) fn check(e: &mut Errs, job: &Job) {
             BadValue::json::<LabelSelector>(selector),
             "`selector` not auto-generated",
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_of_a_job_that_came_without_any() {
+        // labels of the job, labels of its pods, whether it manages its selector; then whether it has the generated ones
+        let table = [
+            (&[][..], &[("a", "b")][..], false, true),
+            (&[("a", "b")], &[("a", "b")], false, false),
+            (&[], &[("a", "b")], true, false),
+            (&[], &[], false, false),
+        ];
+        let labels =
+            |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| (Str::from(*k), Str::from(*v))).collect();
+        for (of_job, of_pods, manual, expected) in table {
+            let mut job = Job::default();
+            job.metadata.name = "j".into();
+            job.metadata.uid = "u".into();
+            job.metadata.labels = labels(of_job);
+            job.spec.template.metadata.labels = labels(of_pods);
+            job.spec.manual_selector = manual.then_some(true);
+            let cx = Context { unlabelled: of_job.is_empty(), ..Context::default() };
+            crate::Rules::default(&mut job);
+            crate::Rules::prepare_create(&mut job, &cx);
+            let found = job.metadata.labels.get(NAME).map(Str::as_str) == Some("j");
+            assert_eq!(found, expected, "{of_job:?} {of_pods:?} {manual}");
+        }
     }
 }

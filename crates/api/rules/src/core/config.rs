@@ -28,7 +28,7 @@ impl Rules for ConfigMap {
         let bytes = self.data.values().map(|v| v.len()).sum::<usize>()
             + self.binary_data.values().map(|v| v.0.len()).sum::<usize>();
         if bytes > DATA_BYTES_MAX {
-            e.too_long(&Path::root(""), DATA_BYTES_MAX);
+            e.too_long(&Path::WHOLE, DATA_BYTES_MAX);
         }
     }
 

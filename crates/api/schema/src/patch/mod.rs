@@ -40,7 +40,8 @@ pub enum PatchError {
     /// More than [`OPERATIONS_MAX`] operations: a 413.
     #[error("The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {0}")]
     TooManyOperations(usize),
-    /// A strategic merge patch whose directives contradict its own lists: a 400 or 500, see upstream's `mergepatch`.
+    /// A strategic merge patch whose directives contradict its own lists, where upstream's `mergepatch` has no name for
+    /// the error: a 500.
     #[error("{0}")]
     Directive(String),
 }

@@ -15,6 +15,8 @@ pub enum Strategy {
 
 /// One type of the schema. Implementations are small copies of a reference into a static table.
 pub trait Shape: Copy {
+    /// The name of the struct, for refusals; `None` for maps and scalars.
+    fn kind(self) -> Option<&'static str>;
     /// The type behind a field of this struct, or the element type behind a list field; `None` for a field that the
     /// type does not have and for types without fields.
     fn field(self, name: &str) -> Option<Self>;

@@ -1,6 +1,6 @@
 //! Strategic merge patch: a merge patch that knows which lists are sets and which are maps by key.
 //!
-//! Directives inside the patch: `$patch: replace|delete|merge` in a map or list element, `$retainKeys` in a map,
+//! Directives inside the patch: `$patch: replace|delete` in a map or list element, `$retainKeys` in a map,
 //! `$deleteFromPrimitiveList/<field>` and `$setElementOrder/<field>` beside a list. The order of a merged list is:
 //! elements of the patch in the order that the patch (or the order directive) gives, the server's own elements in
 //! theirs, interleaved where both were known to the server.
@@ -17,16 +17,17 @@ use super::{PatchError, parse};
 
 const DIRECTIVE: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
-const DELETE_FROM: &str = "$deleteFromPrimitiveList/";
-const ELEMENT_ORDER: &str = "$setElementOrder/";
+const DELETE_FROM: &str = "$deleteFromPrimitiveList";
+const ELEMENT_ORDER: &str = "$setElementOrder";
 
 type Object = Map<String, Value>;
 
 /// Merges `patch` into `target`, an object of the type `shape`.
 ///
 /// # Errors
-/// [`PatchError::Malformed`] when the document is not a JSON object, [`PatchError::Directive`] when its directives or
-/// lists do not have the form that the type asks for.
+/// [`PatchError::Malformed`] when the document is not a JSON object or a directive has not its form,
+/// [`PatchError::Unprocessable`] for lists of lists, [`PatchError::Directive`] when directives or lists do not have the form
+/// that the type asks for.
 pub fn apply<S: Shape>(target: &mut Value, patch: &[u8], shape: S) -> Result<(), PatchError> {
     let patch = match parse(patch, "")? {
         Value::Object(patch) => patch,
@@ -50,6 +51,45 @@ fn refuse(why: impl Into<String>) -> PatchError {
     PatchError::Directive(why.into())
 }
 
+/// A directive that is not of the form that it must have.
+fn malformed(of: &str) -> PatchError {
+    PatchError::Malformed(format!("invalid patch format of {of}"))
+}
+
+/// A directive that names nothing of what can be done, with the map that holds it.
+fn unknown_patch(directive: &Value, map: Value) -> PatchError {
+    let shown = match directive {
+        Value::String(text) => text.clone(),
+        Value::Array(_) | Value::Object(_) => meta::go_plain(directive),
+        Value::Null => "%!s(<nil>)".to_owned(),
+        scalar => format!("%!s({}={scalar})", go_type(scalar)),
+    };
+    refuse(format!("unknown patch type: {shown} in map: {}", meta::go_plain(&map)))
+}
+
+/// The type that a value has in Go.
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "%!s(<nil>)",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
+}
+
+fn wrong_type(wanted: &str, found: &Value) -> PatchError {
+    refuse(format!("expected a {wanted}, but received a {}", go_type(found)))
+}
+
+/// The field that a directive beside it is about.
+fn named_by<'a>(directive: &'a str, of: &str) -> Result<&'a str, PatchError> {
+    let field = directive.split_once('/').map_or("", |(_, field)| field);
+    if field.is_empty() { Err(malformed(of)) } else { Ok(field) }
+}
+
 fn merge_maps<S: Shape>(
     mut current: Object,
     mut patch: Object,
@@ -59,15 +99,20 @@ fn merge_maps<S: Shape>(
         return match directive.as_str() {
             Some("replace") => Ok(patch),
             Some("delete") => Ok(Object::new()),
-            _ => Err(refuse(format!("unknown patch type: {directive}"))),
+            _ => {
+                patch.insert(DIRECTIVE.to_owned(), directive.clone());
+                Err(unknown_patch(&directive, Value::Object(patch)))
+            }
         };
     }
     retain_keys(&mut current, &mut patch)?;
     merge_ordered_lists(&mut current, &mut patch, shape)?;
     for (key, value) in patch {
-        match key.strip_prefix(DELETE_FROM) {
-            Some(list) => delete_from_list(&mut current, list, value)?,
-            None => merge_field(&mut current, key, value, shape)?,
+        if key.starts_with(DELETE_FROM) {
+            let list = named_by(&key, "primitive list")?.to_owned();
+            delete_from_list(&mut current, list, value, shape)?;
+        } else {
+            merge_field(&mut current, key, value, shape)?;
         }
     }
     Ok(current)
@@ -109,13 +154,12 @@ fn merge_field<S: Shape>(
 /// `$retainKeys` lists every field that may stay; fields of the patch that it does not name are an error.
 fn retain_keys(current: &mut Object, patch: &mut Object) -> Result<(), PatchError> {
     let Some(retained) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
-    let malformed = || refuse("Invalid patch format of retainKeys list");
-    let retained = retained.as_array().ok_or_else(malformed)?;
+    let retained = retained.as_array().ok_or_else(|| malformed("retainKeys"))?;
     let keeps = |key: &str| retained.iter().any(|name| name.as_str() == Some(key));
     for (key, value) in patch.iter() {
         let plain = !value.is_null() && !key.starts_with(DELETE_FROM) && !key.starts_with(ELEMENT_ORDER);
         if plain && !keeps(key) {
-            return Err(malformed());
+            return Err(malformed("retainKeys"));
         }
     }
     current.retain(|key, _| keeps(key));
@@ -131,17 +175,26 @@ fn merge_ordered_lists<S: Shape>(
     let directives: Vec<String> =
         patch.keys().filter(|key| key.starts_with(ELEMENT_ORDER)).cloned().collect();
     for directive in directives {
-        let key = directive[ELEMENT_ORDER.len()..].to_owned();
-        let malformed = || refuse("Invalid patch format of setElementOrder list");
-        let Some(Value::Array(order)) = patch.remove(&directive) else { return Err(malformed()) };
+        let order = match patch.remove(&directive).unwrap_or_default() {
+            Value::Array(order) => order,
+            other => return Err(wrong_type("[]interface {}", &other)),
+        };
+        let key = named_by(&directive, "setElementOrder list")?.to_owned();
         let as_list = |value: Option<Value>| match value {
             None => Ok(None),
             Some(Value::Array(list)) => Ok(Some(list)),
-            Some(_) => Err(malformed()),
+            Some(other) => Err(wrong_type("[]interface {}", &other)),
         };
-        let merge_key = shape.map_or("", |shape| shape.merge_key(&key));
-        let patched = as_list(patch.remove(&key).filter(|value| !value.is_null()))?;
         let server = as_list(current.remove(&key))?;
+        let patched = as_list(patch.remove(&key))?;
+        if let Some(kind) =
+            shape.and_then(Shape::kind).filter(|_| shape.and_then(|s| s.field(&key)).is_none())
+        {
+            return Err(refuse(format!(
+                "unable to find api field in struct {kind} for the json field {key:?}"
+            )));
+        }
+        let merge_key = shape.map_or("", |shape| shape.merge_key(&key));
         check_order(patched.as_deref().unwrap_or_default(), &order, merge_key)?;
         let merged = match (server.clone(), patched) {
             (Some(server), None) => server,
@@ -162,32 +215,90 @@ fn merge_ordered_lists<S: Shape>(
     Ok(())
 }
 
-/// The elements of the patch must appear in the order directive, in the same relative order.
+/// The elements of the patch must appear in the order directive, in the same relative order. Elements that are deleted
+/// need not, other directives must have an element of the order left behind them.
 fn check_order(patched: &[Value], order: &[Value], merge_key: &str) -> Result<(), PatchError> {
-    if order.is_empty() {
+    if order.is_empty() || patched.is_empty() {
         return Ok(());
     }
-    let mut rest = order.iter();
-    for element in patched.iter().filter(|element| element.get(DIRECTIVE).is_none()) {
-        if !rest.any(|placed| same(placed, element, merge_key)) {
-            return Err(refuse("the order in the patch list doesn't match the $setElementOrder list"));
+    let deletes = |element: &&Value| {
+        !merge_key.is_empty() && element.get(DIRECTIVE).and_then(Value::as_str) == Some("delete")
+    };
+    let mut elements = patched.iter().filter(|element| !deletes(element)).peekable();
+    let mut places = order.iter();
+    while let Some(element) = elements.peek() {
+        if places.as_slice().is_empty() {
+            return Err(refuse(format!(
+                "The order in patch list:\n{}\n doesn't match {ELEMENT_ORDER} list:\n{}\n",
+                meta::go_plain(&Value::Array(patched.to_vec())),
+                meta::go_plain(&Value::Array(order.to_vec())),
+            )));
+        }
+        if element.get(DIRECTIVE).is_some() {
+            elements.next();
+            continue;
+        }
+        let Some(placed) = places.next() else { break };
+        if same_named(element, placed, merge_key)? {
+            elements.next();
         }
     }
     Ok(())
 }
 
-fn delete_from_list(current: &mut Object, list: &str, deleted: Value) -> Result<(), PatchError> {
-    let malformed = || refuse("Invalid patch format of primitive list");
-    let deleted = deleted.as_array().ok_or_else(malformed)?;
-    match current.get_mut(list) {
-        None => Ok(()),
-        Some(Value::Array(values)) => {
-            let deleted = Places::of(deleted, "");
-            values.retain(|value| deleted.find(value).is_none());
-            Ok(())
-        }
-        Some(_) => Err(malformed()),
+/// Whether two elements are the same one; in lists with a merge key both must have it.
+fn same_named(left: &Value, right: &Value, merge_key: &str) -> Result<bool, PatchError> {
+    if merge_key.is_empty() {
+        return Ok(left == right);
     }
+    for element in [left, right] {
+        if !element.is_object() {
+            return Err(wrong_type("map[string]interface {}", element));
+        }
+    }
+    for element in [left, right] {
+        element.get(merge_key).ok_or_else(|| no_merge_key(element, merge_key))?;
+    }
+    Ok(left[merge_key] == right[merge_key])
+}
+
+/// What a list beside the patched one takes out of it. Where there is no such list, or something else is in either place,
+/// upstream passes over the directive, or merges what is of one type.
+fn delete_from_list<S: Shape>(
+    current: &mut Object,
+    list: String,
+    deleted: Value,
+    shape: Option<S>,
+) -> Result<(), PatchError> {
+    match (current.get_mut(&list), deleted) {
+        (_, Value::Null) => {
+            current.remove(&list);
+        }
+        (Some(Value::Array(values)), Value::Array(deleted)) => {
+            one_type(values, &deleted)?;
+            let deleted = Places::of(&deleted, "");
+            values.retain(|value| deleted.find(value).is_none());
+        }
+        (Some(found), other) if go_type(found) == go_type(&other) => {
+            merge_field(current, list, other, shape)?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Lists are merged when all elements of both have one type, and it is no list.
+fn one_type(server: &[Value], patch: &[Value]) -> Result<(), PatchError> {
+    let mut elements = server.iter().chain(patch);
+    let Some(first) = elements.next() else { return Ok(()) };
+    if first.is_array() {
+        return Err(PatchError::Unprocessable("lists of lists are not supported".into()));
+    }
+    if elements.all(|element| go_type(element) == go_type(first)) {
+        return Ok(());
+    }
+    let both = Value::Array(vec![Value::Array(server.to_vec()), Value::Array(patch.to_vec())]);
+    Err(refuse(format!("list element types are not identical: {}", meta::go_plain(&both))))
 }
 
 fn merge_lists<S: Shape>(
@@ -199,15 +310,8 @@ fn merge_lists<S: Shape>(
     if server.is_empty() && patch.is_empty() {
         return Ok(server);
     }
-    let elements = || server.iter().chain(&patch);
-    if elements().any(Value::is_array) {
-        return Err(refuse("lists of lists are not supported"));
-    }
-    let maps = elements().filter(|element| element.is_object()).count();
-    if maps != 0 && maps != server.len() + patch.len() {
-        return Err(refuse("list element types are not identical"));
-    }
-    if maps == 0 {
+    one_type(&server, &patch)?;
+    if !server.iter().chain(&patch).any(Value::is_object) {
         let mut merged = server.clone();
         let mut known = Places::of(&server, "");
         for value in &patch {
@@ -219,7 +323,7 @@ fn merge_lists<S: Shape>(
         return Ok(arrange(merged, &patch, &server, ""));
     }
     if merge_key.is_empty() {
-        return Err(refuse("cannot merge lists without merge key"));
+        return Err(refuse("cannot merge lists without merge key for struct"));
     }
     let (kept, patch) = take_directives(server.clone(), patch, merge_key)?;
     let merged = merge_elements(kept, &patch, merge_key, inner)?;
@@ -245,7 +349,7 @@ fn take_directives(
                 }
                 Some("replace") => replaced = true,
                 Some("merge") => return Err(refuse("merging lists cannot yet be specified in the patch")),
-                _ => return Err(refuse(format!("unknown patch type: {directive}"))),
+                _ => return Err(unknown_patch(directive, element.clone())),
             },
         }
     }
@@ -278,15 +382,7 @@ fn merge_elements<S: Shape>(
 }
 
 fn no_merge_key(element: &Value, merge_key: &str) -> PatchError {
-    refuse(format!("map: {element} does not contain declared merge key: {merge_key}"))
-}
-
-/// Whether two list elements are the same one: equal scalars, or maps with the same value under the merge key.
-fn same(left: &Value, right: &Value, merge_key: &str) -> bool {
-    if merge_key.is_empty() {
-        return left == right;
-    }
-    matches!((left.get(merge_key), right.get(merge_key)), (Some(left), Some(right)) if left == right)
+    refuse(format!("map: {} does not contain declared merge key: {merge_key}", meta::go_plain(element)))
 }
 
 /// Orders a merged list: elements that `order` names in that order, the others in the server's order; of two heads
@@ -364,21 +460,14 @@ fn drop_nulls(value: &mut Value) {
     }
 }
 
-/// A value that enters the object without a merge, freed of directives; `None` where it says `$patch: delete`.
+/// A value that enters the object without a merge. What says `$patch` is left out, whatever it says; other directives
+/// stay, as fields that nobody knows.
 fn without_directives(value: Value) -> Option<Value> {
     Some(match value {
-        Value::Object(map) => {
-            if map.get(DIRECTIVE).and_then(Value::as_str) == Some("delete") {
-                return None;
-            }
-            let plain = map.into_iter().filter(|(key, _)| {
-                key != DIRECTIVE
-                    && key != RETAIN_KEYS
-                    && !key.starts_with(DELETE_FROM)
-                    && !key.starts_with(ELEMENT_ORDER)
-            });
-            Value::Object(plain.filter_map(|(key, value)| Some((key, without_directives(value)?))).collect())
-        }
+        Value::Object(map) if map.contains_key(DIRECTIVE) => return None,
+        Value::Object(map) => Value::Object(
+            map.into_iter().filter_map(|(key, value)| Some((key, without_directives(value)?))).collect(),
+        ),
         Value::Array(list) => Value::Array(list.into_iter().filter_map(without_directives).collect()),
         scalar => scalar,
     })

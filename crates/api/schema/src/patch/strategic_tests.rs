@@ -8,12 +8,15 @@ use super::*;
 struct Toy;
 
 impl Shape for Toy {
-    fn field(self, _: &str) -> Option<Self> {
-        Some(Toy)
+    fn kind(self) -> Option<&'static str> {
+        Some("Toy")
+    }
+    fn field(self, name: &str) -> Option<Self> {
+        (name != "nope").then_some(Toy)
     }
     fn strategy(self, name: &str) -> Strategy {
         match name {
-            "items" | "tags" => Strategy::Merge,
+            "items" | "tags" | "lists" => Strategy::Merge,
             "frozen" => Strategy::Replace,
             _ => Strategy::Default,
         }
@@ -72,7 +75,7 @@ fn merges() {
         (
             json!({}),
             json!({"new": {"a": null, "$retainKeys": ["a"], "b": [{"$patch": "delete"}]}}),
-            json!({"new": {"b": []}}),
+            json!({"new": {"$retainKeys": ["a"], "b": []}}),
         ),
     ] {
         assert_eq!(patched(before, patch.clone()).unwrap(), want, "{patch}");
@@ -94,18 +97,64 @@ fn long_lists_take_no_longer_than_their_length() {
 
 #[test]
 fn refuses_contradictions() {
-    for patch in [
-        json!({"items": [{"v": 1}]}),
-        json!({"items": [1]}),
-        json!({"items": [[1]]}),
-        json!({"$patch": "explode"}),
-        json!({"$retainKeys": ["a"], "b": 1}),
-        json!({"$retainKeys": 1}),
-        json!({"$setElementOrder/items": [{"name": "a"}], "items": [{"name": "z"}]}),
-        json!({"$setElementOrder/items": 5}),
-        json!({"$deleteFromPrimitiveList/tags": 5}),
+    use PatchError::{Directive, Malformed, Unprocessable};
+    let directive = |text: &str| Directive(text.to_owned());
+    let malformed = |of: &str| Malformed(format!("invalid patch format of {of}"));
+    for (patch, refused) in [
+        (json!({"items": [{"v": 1}]}), directive("map: map[v:1] does not contain declared merge key: name")),
+        (json!({"items": [1]}), directive("list element types are not identical: [[map[name:a]] [1]]")),
+        (json!({"tags": [1]}), directive("list element types are not identical: [[x] [1]]")),
+        (json!({"items": [[1]]}), directive("list element types are not identical: [[map[name:a]] [[1]]]")),
+        (json!({"fresh": {}, "lists": [[1]]}), Unprocessable("lists of lists are not supported".into())),
+        (json!({"$patch": "explode"}), directive("unknown patch type: explode in map: map[$patch:explode]")),
+        (json!({"$patch": 1}), directive("unknown patch type: %!s(int64=1) in map: map[$patch:1]")),
+        (
+            json!({"items": [{"$patch": true}]}),
+            directive("unknown patch type: %!s(bool=true) in map: map[$patch:true]"),
+        ),
+        (json!({"$retainKeys": ["a"], "b": 1}), malformed("retainKeys")),
+        (json!({"$retainKeys": 1}), malformed("retainKeys")),
+        (
+            json!({"$setElementOrder/items": [{"name": "a"}], "items": [{"name": "z"}]}),
+            directive(
+                "The order in patch list:\n[map[name:z]]\n doesn't match $setElementOrder list:\n[map[name:a]]\n",
+            ),
+        ),
+        (
+            json!({"$setElementOrder/items": ["a"], "items": [{"name": "z"}]}),
+            directive("expected a map[string]interface {}, but received a string"),
+        ),
+        (json!({"$setElementOrder/items": 5}), directive("expected a []interface {}, but received a int64")),
+        (json!({"$setElementOrder": []}), malformed("setElementOrder list")),
+        (
+            json!({"$setElementOrder/nope": []}),
+            directive("unable to find api field in struct Toy for the json field \"nope\""),
+        ),
+        (json!({"$deleteFromPrimitiveList/": ["x"]}), malformed("primitive list")),
+        (
+            json!({"$deleteFromPrimitiveList/tags": [1]}),
+            directive("list element types are not identical: [[x] [1]]"),
+        ),
     ] {
-        let before = json!({"items": [{"name": "a"}], "tags": ["x"]});
-        assert!(matches!(patched(before, patch.clone()), Err(PatchError::Directive(_))), "{patch}");
+        let before = json!({"items": [{"name": "a"}], "tags": ["x"], "lists": [[1]]});
+        assert_eq!(patched(before, patch.clone()), Err(refused), "{patch}");
+    }
+}
+
+#[test]
+fn what_stays_of_directives() {
+    for (patch, after) in [
+        // Nothing to merge with: maps that say $patch go, other directives are fields like any.
+        (json!({"a": {"$patch": "merge", "b": 1}}), json!({"tags": ["x"]})),
+        (
+            json!({"a": {"$retainKeys": ["b"], "b": 1}}),
+            json!({"a": {"$retainKeys": ["b"], "b": 1}, "tags": ["x"]}),
+        ),
+        // No list to take from, or something else in its place.
+        (json!({"$deleteFromPrimitiveList/b": ["x"]}), json!({"tags": ["x"]})),
+        (json!({"$deleteFromPrimitiveList/tags": 5}), json!({"tags": ["x"]})),
+        (json!({"$deleteFromPrimitiveList/tags": null}), json!({})),
+    ] {
+        assert_eq!(patched(json!({"tags": ["x"]}), patch.clone()).unwrap(), after, "{patch}");
     }
 }

@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::groups::{self, Group};
-use super::plain::{page_not_found, unavailable_representation};
+use super::plain::{page_not_found, restful};
 use crate::answer::{Answer, not_acceptable};
 use crate::http::body::Body;
-use crate::http::media::{Offer, accept};
+use crate::http::media::{OBJECTS, Offer, accept};
 use crate::pipeline::Decoded;
 use crate::server::Server;
 
@@ -34,7 +34,7 @@ pub(super) fn serve(server: &Server, decoded: &Decoded, path: &str) -> Answer {
             let items = vec![json!({ "metadata": {}, "versions": [aggregated_version("v1", resources)] })];
             return Aggregated::new(&items).answer(decoded);
         }
-        ["apis"] if decoded.method == Method::GET && wants_aggregated(decoded) => {
+        ["apis"] if wants_aggregated(decoded) => {
             return server.discovery.get(server).answer(decoded);
         }
         ["api"] => versions(server),
@@ -63,20 +63,13 @@ pub(super) fn serve(server: &Server, decoded: &Decoded, path: &str) -> Answer {
         }
         _ => return Answer::Refused(errors::no_such_resource()),
     };
-    if decoded.method != Method::GET {
-        return Answer::Refused(errors::method_not_allowed());
-    }
-    // A client that asks for a form that is served no more gets no other one in its place.
-    let transformed = decoded.header(header::ACCEPT).contains("as=APIGroupDiscoveryList");
-    if transformed && accept(decoded.header(header::ACCEPT), Offer::PLAIN, false).is_none() {
-        return Answer::Refused(not_acceptable(Offer::PLAIN));
-    }
-    let routed = !matches!(parts[..], ["api"] | ["apis"] | ["apis", _]);
-    if routed && accept(decoded.header(header::ACCEPT), Offer::PLAIN, false).is_none() {
-        let available = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
-        return Answer::Refused(unavailable_representation(available));
-    }
-    Answer::Document(document.to_string().into())
+    // The list of groups and each group have a handler of any method; the others are routes.
+    let is_route = !matches!(parts[..], ["apis"] | ["apis", _]);
+    let judged = || match accept(decoded.header(header::ACCEPT), Offer::PLAIN, false) {
+        None => Answer::Refused(not_acceptable(Offer::PLAIN)),
+        Some(_) => Answer::Document(document.to_string().into()),
+    };
+    if is_route { restful(decoded, &OBJECTS, judged) } else { judged() }
 }
 
 fn wants_aggregated(decoded: &Decoded) -> bool {
@@ -252,6 +245,7 @@ impl Aggregated {
             headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(AGGREGATED));
         }
         headers.insert(header::VARY, header::HeaderValue::from_static("Accept"));
+        headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("public"));
         if let Ok(tag) = header::HeaderValue::from_str(&self.tag) {
             headers.insert(header::ETAG, tag);
         }

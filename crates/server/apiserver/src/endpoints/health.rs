@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::plain::{TEXT, page_not_found};
+use super::plain::{TEXT, page_not_found, typed};
 use crate::answer::Answer;
 use crate::pipeline::Decoded;
 use crate::server::Server;
@@ -70,7 +70,8 @@ pub(super) async fn serve(server: &Server, decoded: &Decoded, path: &str) -> Ans
     if let Some(one) = one {
         let Some(name) = names.iter().find(|n| **n == one) else { return page_not_found() };
         return match checked(server, root, name).await {
-            Ok(()) => text(StatusCode::OK, "ok".into()),
+            // One check's answer is not guarded against being sniffed, as that of all of them is.
+            Ok(()) => typed(TEXT, "ok".into(), false),
             Err(error) => {
                 text(StatusCode::INTERNAL_SERVER_ERROR, format!("internal server error: {error}\n"))
             }

@@ -3,6 +3,7 @@
 mod access;
 mod aggregated;
 mod components;
+mod deletion;
 mod discovery;
 mod groups;
 mod health;

@@ -12,15 +12,15 @@ use aggregate::Remote;
 use bytes::Bytes;
 use descriptions::Descriptions;
 use flate2::read::GzDecoder;
-use http::{Method, Response, StatusCode, header};
+use http::{HeaderMap, Response, StatusCode, header};
 use parking_lot::Mutex;
-use registry::{Definition, Definitions, Served, errors};
+use registry::{Definition, Definitions, Served};
 use schema::openapi;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha512};
 
 use super::groups;
-use super::plain::{TEXT, page_not_found, unavailable_representation};
+use super::plain::{TEXT, page_not_found};
 use super::swagger::{Base, Part};
 use crate::answer::Answer;
 use crate::encode::gzip;
@@ -295,9 +295,6 @@ fn text(document: &Value) -> Vec<u8> {
 
 /// Serves a path below `/openapi`.
 pub(super) async fn serve(server: &Server, decoded: &Decoded, path: &str) -> Answer {
-    if decoded.method != Method::GET {
-        return Answer::Refused(errors::method_not_allowed());
-    }
     match path.strip_prefix("/openapi/") {
         Some("v2") => swagger(server, decoded).await,
         Some("v3") => {
@@ -322,20 +319,43 @@ pub(super) async fn serve(server: &Server, decoded: &Decoded, path: &str) -> Ans
         Some(rest) if rest.starts_with("v3/") => {
             built(&V3).await;
             if let Some(packed) = V3.documents.get(&rest[3..]) {
-                return answer(decoded, packed, JSON);
+                return third(decoded, packed);
             }
             let definitions = server.registry.definitions();
             let custom = server.openapi.document(&definitions, &rest[3..]).await;
             if let Some(packed) = custom {
-                return answer(decoded, &packed, JSON);
+                return third(decoded, &packed);
             }
             let remote = rest[3..].strip_prefix("apis/").and_then(|path| path.split_once('/'));
             let remote = remote.and_then(|(group, version)| server.aggregator.find(group, version));
-            let Some(remote) = remote else { return page_not_found() };
+            let Some(remote) = remote else { return empty(StatusCode::NOT_FOUND, false) };
             let upgraded = server.openapi.upgraded(&remote).await;
-            upgraded.map_or_else(page_not_found, |(_, packed)| answer(decoded, &packed, JSON))
+            upgraded
+                .map_or_else(|| empty(StatusCode::NOT_FOUND, false), |(_, packed)| third(decoded, &packed))
         }
         _ => page_not_found(),
+    }
+}
+
+/// A refusal of documents, which has no body.
+fn empty(status: StatusCode, varies: bool) -> Answer {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    if varies {
+        vary(response.headers_mut());
+    }
+    Answer::Raw(response)
+}
+
+/// A document of version 3, in the one format that there is.
+fn third(decoded: &Decoded, packed: &Packed) -> Answer {
+    let takes = |clause: &str| {
+        let media = clause.split(';').next().unwrap_or_default().trim();
+        matches!(media, "" | "*/*" | "application/*" | JSON)
+    };
+    match decoded.header(header::ACCEPT).split(',').any(takes) {
+        true => answer(decoded, packed, JSON),
+        false => empty(StatusCode::NOT_ACCEPTABLE, true),
     }
 }
 
@@ -391,7 +411,12 @@ async fn swagger(server: &Server, decoded: &Decoded) -> Answer {
             _ => {}
         }
     }
-    Answer::Refused(unavailable_representation(&format!("{JSON}, {SWAGGER_PROTO}")))
+    empty(StatusCode::NOT_ACCEPTABLE, true)
+}
+
+fn vary(headers: &mut HeaderMap) {
+    headers.append(header::VARY, header::HeaderValue::from_static("Accept-Encoding"));
+    headers.append(header::VARY, header::HeaderValue::from_static("Accept"));
 }
 
 fn answer(decoded: &Decoded, packed: &Packed, media: &'static str) -> Answer {
@@ -407,8 +432,7 @@ fn answer(decoded: &Decoded, packed: &Packed, media: &'static str) -> Answer {
     let mut response = Response::new(Body::full(body));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(media));
-    headers.append(header::VARY, header::HeaderValue::from_static("Accept-Encoding"));
-    headers.append(header::VARY, header::HeaderValue::from_static("Accept"));
+    vary(headers);
     if takes_gzip {
         headers.insert(header::CONTENT_ENCODING, header::HeaderValue::from_static("gzip"));
     }

@@ -1,31 +1,28 @@
 //! Query parameters and option bodies as the options of calls, with upstream's refusals.
 
-use bytes::Bytes;
-use call::{
-    DeleteOptions, DryRun, FieldValidation, ListOptions, PatchKind, Precondition, VersionMatch, WriteOptions,
-};
+use call::{DryRun, FieldValidation, ListOptions, PatchKind, VersionMatch, WriteOptions};
 use http::header;
-use meta::{BadValue, Codec as _, FieldError, FieldErrorKind, Status, Str};
+use meta::{BadValue, FieldError, FieldErrorKind, Status, Str};
 use registry::errors;
 use serde_json::json;
 
 use crate::http::query::Query;
 use crate::pipeline::Decoded;
 
-fn not_supported(field: &str, value: BadValue, detail: &str) -> FieldError {
+pub(super) fn not_supported(field: &str, value: BadValue, detail: &str) -> FieldError {
     FieldError { kind: FieldErrorKind::NotSupported, field: field.into(), value, detail: detail.into() }
 }
 
-fn refuse(kind: &str, problems: Vec<FieldError>) -> Status {
+pub(super) fn refuse(kind: &str, problems: Vec<FieldError>) -> Status {
     errors::invalid("meta.k8s.io", kind, "", problems)
 }
 
-fn dry_run(query: &Query) -> Result<DryRun, FieldError> {
+pub(super) fn dry_run(query: &Query) -> Result<DryRun, FieldError> {
     let values: Vec<&str> = query.all("dryRun").collect();
     parse_dry_run(&values)
 }
 
-fn parse_dry_run(values: &[&str]) -> Result<DryRun, FieldError> {
+pub(super) fn parse_dry_run(values: &[&str]) -> Result<DryRun, FieldError> {
     match values {
         [] => Ok(DryRun::No),
         values if values.iter().all(|v| *v == "All") => Ok(DryRun::All),
@@ -175,55 +172,4 @@ pub(super) fn list(query: &Query) -> Result<ListOptions, Status> {
         allow_watch_bookmarks: query.flag("allowWatchBookmarks"),
         send_initial_events: query.has("sendInitialEvents").then(|| query.flag("sendInitialEvents")),
     })
-}
-
-/// Options of delete: from the body when there is one, else from the query.
-pub(super) fn delete(query: &Query, json: &Bytes) -> Result<DeleteOptions, Status> {
-    let kind = "DeleteOptions";
-    let mut options = DeleteOptions::default();
-    if json.is_empty() {
-        options.grace_period_seconds = query.integer("gracePeriodSeconds").map_err(errors::bad_request)?;
-        options.propagation_policy = query.get("propagationPolicy").unwrap_or_default().into();
-        options.orphan_dependents = query.has("orphanDependents").then(|| query.flag("orphanDependents"));
-    } else {
-        let body = meta::DeleteOptions::from_json(json).map_err(|e| errors::bad_request(e.to_string()))?;
-        options.grace_period_seconds = body.grace_period_seconds;
-        options.propagation_policy = body.propagation_policy.clone().unwrap_or_default();
-        options.orphan_dependents = body.orphan_dependents;
-        options.ignore_store_read_error =
-            body.ignore_store_read_error_with_cluster_breaking_potential.unwrap_or_default();
-        if let Some(wanted) = &body.preconditions {
-            options.precondition =
-                Precondition { uid: wanted.uid.clone(), resource_version: wanted.resource_version.clone() };
-        }
-        let values: Vec<&str> = body.dry_run.iter().map(Str::as_str).collect();
-        options.dry_run = parse_dry_run(&values).map_err(|problem| refuse(kind, vec![problem]))?;
-    }
-    if query.has("dryRun") {
-        options.dry_run = dry_run(query).map_err(|problem| refuse(kind, vec![problem]))?;
-    }
-    check_delete(&options)?;
-    Ok(options)
-}
-
-fn check_delete(options: &DeleteOptions) -> Result<(), Status> {
-    let policy = options.propagation_policy.as_str();
-    let problem = if !policy.is_empty() && options.orphan_dependents.is_some() {
-        FieldError {
-            kind: FieldErrorKind::Invalid,
-            field: "propagationPolicy".into(),
-            value: policy.into(),
-            detail: "orphanDependents and deletionPropagation cannot be both set".into(),
-        }
-    } else if !matches!(policy, "" | "Orphan" | "Background" | "Foreground") {
-        FieldError {
-            kind: FieldErrorKind::NotSupported,
-            field: "propagationPolicy".into(),
-            value: policy.into(),
-            detail: "supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"".into(),
-        }
-    } else {
-        return Ok(());
-    };
-    Err(errors::invalid("meta.k8s.io", "DeleteOptions", "", vec![problem]))
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{discovery, health, openapi};
 use crate::answer::Answer;
 use crate::http::body::Body;
+use crate::http::media::routed;
 use crate::pipeline::Decoded;
 use crate::server::Server;
 
@@ -19,21 +20,24 @@ pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 pub(crate) async fn serve(server: &Server, decoded: &Decoded) -> Answer {
     let path = decoded.path.as_str();
     let trimmed = path.strip_suffix('/').unwrap_or(path);
-    let reads = matches!(decoded.method, Method::GET | Method::HEAD);
     let first = trimmed.split('/').nth(1).unwrap_or_default();
     match first {
-        "healthz" | "livez" | "readyz" if reads => health::serve(server, decoded, trimmed).await,
-        "version" if trimmed == "/version" => restful(decoded, || Answer::Document(version())),
-        "metrics" if trimmed == "/metrics" && reads => metrics(),
-        "metrics" if trimmed == "/metrics/slis" && reads => {
+        "healthz" | "livez" | "readyz" => health::serve(server, decoded, path).await,
+        "version" if trimmed == "/version" => {
+            restful(decoded, &["application/json"], || typed("application/json", version(), false))
+        }
+        "metrics" if path == "/metrics" => metrics(),
+        "metrics" if path == "/metrics/slis" => {
             Answer::Text(StatusCode::OK, telemetry::CONTENT_TYPE, server.slis.render().into())
         }
         "api" | "apis" => discovery::serve(server, decoded, trimmed),
         "openapi" => openapi::serve(server, decoded, trimmed).await,
-        ".well-known" if trimmed == "/.well-known/openid-configuration" => openid(server, decoded),
+        ".well-known" if trimmed == "/.well-known/openid-configuration" => {
+            restful(decoded, &["application/json"], || openid(server))
+        }
         "openid" if trimmed == "/openid/v1/jwks" => jwks(server, decoded),
-        "" if trimmed.is_empty() && reads => {
-            Answer::Document(json!({ "paths": paths(server) }).to_string().into())
+        "" if trimmed.is_empty() => {
+            typed("application/json", json!({ "paths": paths(server) }).to_string().into(), false)
         }
         _ => page_not_found(),
     }
@@ -44,16 +48,20 @@ pub(super) fn page_not_found() -> Answer {
     Answer::Text(StatusCode::NOT_FOUND, TEXT, Bytes::from_static(b"404 page not found\n"))
 }
 
-/// Documents that take GET only and speak JSON, YAML or protobuf, with the refusals of upstream's REST library.
-pub(super) fn restful(decoded: &Decoded, answer: impl FnOnce() -> Answer) -> Answer {
+/// Documents that take GET only and some media types, with the refusals of upstream's router.
+pub(super) fn restful(decoded: &Decoded, produces: &[&str], answer: impl FnOnce() -> Answer) -> Answer {
     if decoded.method != Method::GET {
         return Answer::Refused(errors::method_not_allowed());
+    }
+    if !routed(decoded.header(header::ACCEPT), produces) {
+        return Answer::Refused(unavailable_representation(produces));
     }
     answer()
 }
 
 /// The 406 of upstream's REST library.
-pub(super) fn unavailable_representation(available: &str) -> Status {
+pub(super) fn unavailable_representation(available: &[&str]) -> Status {
+    let available = available.join(", ");
     let mut status = Status::failure(
         406,
         meta::reason::NOT_ACCEPTABLE,
@@ -92,10 +100,7 @@ fn metrics() -> Answer {
     Answer::Text(StatusCode::OK, telemetry::CONTENT_TYPE, telemetry::render().into())
 }
 
-fn openid(server: &Server, decoded: &Decoded) -> Answer {
-    if decoded.method != Method::GET {
-        return Answer::Refused(errors::method_not_allowed());
-    }
+fn openid(server: &Server) -> Answer {
     let issuer = &server.tokens.issuer().url;
     let algorithms: Vec<String> = server.tokens.jwks()["keys"]
         .as_array()
@@ -112,24 +117,12 @@ fn openid(server: &Server, decoded: &Decoded) -> Answer {
 }
 
 fn jwks(server: &Server, decoded: &Decoded) -> Answer {
-    if decoded.method != Method::GET {
-        return Answer::Refused(errors::method_not_allowed());
-    }
     let kind = "application/jwk-set+json";
-    let wanted = decoded.header(header::ACCEPT);
-    let fits = wanted.is_empty()
-        || wanted.split(',').any(|m| {
-            matches!(m.split(';').next().map(str::trim), Some("*/*" | "application/*"))
-                || m.split(';').next().map(str::trim) == Some(kind)
-        });
-    if !fits {
-        return Answer::Refused(unavailable_representation(kind));
-    }
-    typed(kind, server.tokens.jwks().to_string().into(), true)
+    restful(decoded, &[kind], || typed(kind, server.tokens.jwks().to_string().into(), true))
 }
 
 /// A document of a certain type; OpenID documents may be cached for an hour.
-fn typed(kind: &'static str, body: Bytes, cached: bool) -> Answer {
+pub(super) fn typed(kind: &'static str, body: Bytes, cached: bool) -> Answer {
     let mut response = Response::new(Body::full(body));
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
     if cached {

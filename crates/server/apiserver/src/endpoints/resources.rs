@@ -10,11 +10,11 @@ use meta::{DecodeContext, Envelope, Object, PROTOBUF_MAGIC, Status};
 use registry::{Served, errors};
 use scheme::Objects;
 
-use super::options;
 use super::plain::{page_not_found, unavailable_representation};
 use super::{access, components, groups, reviews};
+use super::{deletion, options};
 use crate::answer::{Answer, is_review, not_acceptable};
-use crate::http::media::{Format, Offer, accept, body_format, content_type};
+use crate::http::media::{Format, OBJECTS, Offer, STREAMS, accept, body_format, content_type, routed};
 use crate::pipeline::{Decoded, drain};
 use crate::server::Server;
 
@@ -35,19 +35,13 @@ pub(super) async fn serve(
             return answer;
         }
     };
-    if let Some(answer) = wrong_representation(decoded) {
+    let connects = access::is_connection(&served, decoded);
+    let judged = !connects || decoded.info.subresource == "log";
+    if let Some(refused) = wrong_representation(decoded, &served).filter(|_| judged) {
         drain(request).await;
-        return answer;
+        return Answer::Refused(refused);
     }
-    let info = &decoded.info;
-    let untabled = is_review(&info.group)
-        || matches!(&*info.subresource, "binding" | "eviction" | "token")
-        || (info.group.is_empty() && info.resource == "bindings");
-    if untabled && accept(decoded.header(header::ACCEPT), Offer::UNTABLED, false).is_none() {
-        drain(request).await;
-        return Answer::Refused(not_acceptable(Offer::UNTABLED));
-    }
-    if access::is_connection(&served, decoded) {
+    if connects {
         return access::serve(server, authorized, decoded, request).await;
     }
     let mut warnings = Vec::new();
@@ -91,7 +85,9 @@ fn find(server: &Server, decoded: &Decoded) -> Result<Served, Answer> {
     if !info.group.is_empty() && !groups::is_built_in(&info.group, None) {
         return find_custom(server, decoded);
     }
-    let Some(served) = server.registry.served(&info.group, &info.version, &info.resource) else {
+    let served = server.registry.served(&info.group, &info.version, &info.resource);
+    // The path of proxies that once began with their verb leads nowhere.
+    let Some(served) = served.filter(|_| info.verb != "proxy") else {
         return refused(errors::no_such_resource());
     };
     let resource = served.resource();
@@ -112,14 +108,18 @@ fn find(server: &Server, decoded: &Decoded) -> Result<Served, Answer> {
             return refused(errors::no_such_resource());
         };
         sub.verbs.contains(&info.verb) || is_proxied(decoded)
-    } else if decoded.method == Method::HEAD || info.verb.is_empty() {
-        false
-    } else if named {
-        matches!(info.verb, "get" | "update" | "patch" | "delete" | "watch") && resource.has_verb(info.verb)
-    } else if resource.namespaced && !placed {
-        matches!(info.verb, "list" | "watch") && resource.has_verb(info.verb)
     } else {
-        matches!(info.verb, "list" | "watch" | "create" | "deletecollection") && resource.has_verb(info.verb)
+        let verbs: &[&str] = match (named, resource.namespaced && !placed) {
+            _ if info.watch_prefix => &["watch"],
+            (true, _) => &["get", "update", "patch", "delete"],
+            (false, true) => &["list", "watch"],
+            (false, false) => &["list", "watch", "create", "deletecollection"],
+        };
+        if !verbs.iter().any(|verb| resource.has_verb(verb)) {
+            return refused(errors::no_such_resource());
+        }
+        let asked = !info.watch_prefix || decoded.method == Method::GET;
+        asked && (verbs.contains(&info.verb) || named && info.verb == "watch") && resource.has_verb(info.verb)
     };
     if !allowed || (decoded.method == Method::HEAD && !is_proxied(decoded)) {
         return refused(errors::method_not_allowed());
@@ -206,22 +206,22 @@ fn path_names_object(decoded: &Decoded) -> bool {
             || decoded.path.trim_end_matches('/').ends_with(decoded.info.name.as_str()))
 }
 
-/// Upstream's routes refuse media types before any handler runs.
-fn wrong_representation(decoded: &Decoded) -> Option<Answer> {
-    let accepted = decoded.header(header::ACCEPT);
-    let offer = Offer::OBJECT;
-    let known = accepted.is_empty()
-        || accepted
-            .split(',')
-            .any(|clause| accept(clause.split(';').next().unwrap_or_default(), offer, false).is_some());
-    if known {
-        return None;
+/// Upstream's routes refuse media types before any handler runs; its handlers look closer before they do anything else.
+fn wrong_representation(decoded: &Decoded, served: &Served) -> Option<Status> {
+    let (accepted, info) = (decoded.header(header::ACCEPT), &decoded.info);
+    if served.custom().is_none() {
+        let lists = matches!(info.verb, "list" | "watch");
+        let text: &[_] = if info.subresource == "log" { &["text/plain"] } else { &[] };
+        let available = [text, &OBJECTS, if lists { &STREAMS } else { &[] }].concat();
+        if !routed(accepted, &available) {
+            return Some(unavailable_representation(&available));
+        }
     }
-    let objects = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
-    let streams = ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
-    let lists = matches!(decoded.info.verb, "list" | "watch");
-    let available = if lists { format!("{objects}{streams}") } else { objects.to_owned() };
-    Some(Answer::Refused(unavailable_representation(&available)))
+    let untabled = is_review(&info.group)
+        || matches!(&*info.subresource, "binding" | "eviction" | "token")
+        || (info.group.is_empty() && info.resource == "bindings");
+    let offer = if untabled { Offer::UNTABLED } else { Offer::OBJECT };
+    accept(accepted, offer, false).is_none().then(|| not_acceptable(offer))
 }
 
 /// The warning of kinds that are on their way out.
@@ -278,10 +278,10 @@ async fn call(
             let body = read(request).await?;
             Action::Patch(kind, body, options)
         }
-        "delete" => Action::Delete(options::delete(query, &read_json(decoded, request).await?)?),
+        "delete" => Action::Delete(deletion::options(query, &read_json(decoded, request).await?)?),
         "deletecollection" => {
             let list = options::list(query)?;
-            Action::DeleteCollection(list, options::delete(query, &read_json(decoded, request).await?)?)
+            Action::DeleteCollection(list, deletion::options(query, &read_json(decoded, request).await?)?)
         }
         _ => return Err(errors::method_not_allowed()),
     };
@@ -345,6 +345,7 @@ async fn read_json(decoded: &Decoded, request: &mut Request<Incoming>) -> Result
         Format::Protobuf => {
             use meta::Codec as _;
             let envelope = Envelope::decode(&body).map_err(|e| errors::bad_request(e.to_string()))?;
+            deletion::check_kind(&envelope.api_version, &envelope.kind)?;
             let options = meta::DeleteOptions::from_proto(envelope.raw)
                 .map_err(|e| errors::bad_request(e.to_string()))?;
             Ok(options.to_json().into())
@@ -366,8 +367,7 @@ fn format_of(decoded: &Decoded) -> Result<Format, Status> {
 }
 
 fn yaml_to_json(body: &[u8]) -> Result<Bytes, Status> {
-    let document = schema::yaml::document(body)
-        .map_err(|e| errors::bad_request(format!("error converting YAML to JSON: {e}")))?;
+    let document = schema::yaml::document(body).map_err(errors::bad_request)?;
     Ok(document.value.to_string().into())
 }
 
@@ -400,6 +400,10 @@ async fn read_object(
     };
     let header =
         meta::read_type_meta(&json).map_err(|error| unrecognized(kind, &error.to_string(), &json))?;
+    if header.api_version.matches('/').count() > 1 {
+        let why = format!("unexpected GroupVersion string: {}", header.api_version);
+        return Err(unrecognized(kind, &why, &json));
+    }
     if served.custom().is_some() && object.info().is_none() {
         same_version(&header, served, &json)?;
     } else {

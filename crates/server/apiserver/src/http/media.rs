@@ -22,9 +22,7 @@ impl Format {
     }
 
     fn named(name: &str) -> Option<Self> {
-        [Format::Json, Format::Yaml, Format::Protobuf]
-            .into_iter()
-            .find(|f| f.name().eq_ignore_ascii_case(name))
+        [Format::Json, Format::Yaml, Format::Protobuf].into_iter().find(|f| f.name() == name)
     }
 }
 
@@ -105,6 +103,20 @@ impl Offer {
     pub const UNTABLED: Offer = Offer { table: false, ..Offer::OBJECT };
     /// Answers that are no resources, such as Status.
     pub const PLAIN: Offer = Offer { table: false, metadata: false, stream: false, protobuf: true };
+}
+
+/// What routes of objects can answer.
+pub const OBJECTS: [&str; 3] =
+    ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+/// What routes of lists and watches can answer besides.
+pub const STREAMS: [&str; 2] =
+    ["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
+
+/// Whether upstream's router takes a request to a route with these media types: one is named as it is, or all are. Its
+/// handlers judge again, by quality and parameters.
+pub fn routed(header: &str, produces: &[&str]) -> bool {
+    let mut clauses = header.split(',').map(|clause| clause.split(';').next().unwrap_or_default().trim());
+    header.is_empty() || clauses.any(|media| media == "*/*" || produces.contains(&media))
 }
 
 /// Chooses the first clause of an Accept header that the endpoint can satisfy; `None` is a 406.

@@ -118,7 +118,7 @@ fn check_log(query: &Query, pod: &str) -> Result<(), Status> {
     if query.has("sinceSeconds") && query.has("sinceTime") {
         problems.push(FieldError {
             kind: FieldErrorKind::Forbidden,
-            field: "".into(),
+            field: "[]".into(),
             value: BadValue::Omitted,
             detail: "at most one of `sinceTime` or `sinceSeconds` may be specified".into(),
         });

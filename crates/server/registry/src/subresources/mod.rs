@@ -79,6 +79,7 @@ impl Registry {
             served: &served,
             warnings: &mut *request.warnings,
             notes: request.notes,
+            unlabelled: false,
         };
         self.bind(&mut inner, request.target, binding, options).await
     }

@@ -19,7 +19,7 @@ pub(super) fn check(new: &Pod, old: &Pod, e: &mut Errs) {
     };
     if let Some(refused) = refused {
         *e = Errs::new();
-        return e.forbidden(&Path::root(""), refused);
+        return e.forbidden(&Path::WHOLE, refused);
     }
     let at = Path::root("spec");
     let before_class = match old.status.qos_class.as_str() {

@@ -149,7 +149,7 @@ pub(super) fn ephemeral_containers(new: &Pod, old: &Pod, e: &mut Errs) {
     template::annotations_update(e, &metadata.child("annotations"), new, old);
     if template::is_mirror(old) {
         *e = Errs::new();
-        return e.forbidden(&Path::root(""), "static pods do not support ephemeral containers");
+        return e.forbidden(&Path::WHOLE, "static pods do not support ephemeral containers");
     }
     let spec = Path::root("spec");
     let at = spec.child("ephemeralContainers");
