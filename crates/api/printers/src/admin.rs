@@ -6,7 +6,6 @@ use types::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingAdmissionPolicy, ValidatingWebhookConfiguration,
 };
 use types::apiregistration::v1::APIService;
-use types::autoscaling::v1::HorizontalPodAutoscaler;
 use types::certificates::v1::CertificateSigningRequest;
 use types::coordination::v1::Lease;
 use types::flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration};
@@ -51,7 +50,6 @@ pub const TABLE: &[Printer] = &[
         age_cell(class, now)
     ]),
     printer!(PodDisruptionBudget, BUDGET, budget),
-    printer!(HorizontalPodAutoscaler, AUTOSCALER, autoscaler),
     printer!(CertificateSigningRequest, REQUEST, request),
     printer!(APIService, &[named("Name"), text("Service"), text("Available"), text("Age")], api_service),
     printer!(FlowSchema, FLOW, flow),
@@ -85,15 +83,6 @@ const BUDGET: &[Column] = &[
     text("Min Available"),
     text("Max Unavailable"),
     number("Allowed Disruptions"),
-    text("Age"),
-];
-const AUTOSCALER: &[Column] = &[
-    named("Name"),
-    text("Reference"),
-    text("Targets"),
-    text("MinPods"),
-    text("MaxPods"),
-    text("Replicas"),
     text("Age"),
 ];
 const REQUEST: &[Column] = &[
@@ -150,26 +139,6 @@ fn budget(budget: &PodDisruptionBudget, now: Time) -> Vec<Value> {
         amount(budget.spec.max_unavailable.as_ref()),
         json!(budget.status.disruptions_allowed),
         age_cell(budget, now),
-    ]
-}
-
-fn autoscaler(autoscaler: &HorizontalPodAutoscaler, now: Time) -> Vec<Value> {
-    let (spec, status) = (&autoscaler.spec, &autoscaler.status);
-    let reference = &spec.scale_target_ref;
-    let current = status
-        .current_cpu_utilization_percentage
-        .map_or_else(|| "<unknown>".to_owned(), |percent| format!("{percent}%"));
-    let target = spec
-        .target_cpu_utilization_percentage
-        .map_or_else(|| "<none>".to_owned(), |percent| format!("cpu: {current}/{percent}%"));
-    vec![
-        name(autoscaler),
-        json!(format!("{}/{}", reference.kind, reference.name)),
-        json!(target),
-        json!(spec.min_replicas.map_or_else(|| "<unset>".to_owned(), |least| least.to_string())),
-        json!(spec.max_replicas),
-        json!(status.current_replicas),
-        age_cell(autoscaler, now),
     ]
 }
 

@@ -3,8 +3,8 @@
 use meta::{Object, Time};
 use serde_json::{Value, json};
 use types::core::v1::{
-    ComponentStatus, ConfigMap, Event, Namespace, Node, NodeSystemInfo, PodTemplate, ReplicationController,
-    ResourceQuota, Secret, ServiceAccount,
+    ComponentStatus, ConfigMap, Event, EventSource, Namespace, Node, NodeSystemInfo, PodTemplate,
+    ReplicationController, ResourceQuota, Secret, ServiceAccount,
 };
 
 use crate::human::{age_cell, labels, name, or, or_none, since};
@@ -163,23 +163,28 @@ fn event(event: &Event, now: Time) -> Vec<Value> {
         (None, count) => count,
     };
     let target = object_path(&event.involved_object.kind, &event.involved_object.name);
-    let component = match (event.source.component.as_str(), event.source.host.as_str()) {
-        ("", _) => event.reporting_component.to_string(),
-        (component, "") => component.to_owned(),
-        (component, host) => format!("{component}, {host}"),
-    };
+    let source = source(&event.source, &event.reporting_component, &event.reporting_instance);
     vec![
         json!(last),
         json!(event.type_.as_str()),
         json!(event.reason.as_str()),
         json!(target),
         json!(event.involved_object.field_path.as_str()),
-        json!(component),
+        json!(source),
         json!(event.message.trim()),
         json!(first),
         json!(count),
         name(event),
     ]
+}
+
+/// Who tells of an event, and which one of them.
+fn source(source: &EventSource, controller: &str, instance: &str) -> String {
+    let component = if source.component.is_empty() { controller } else { &source.component };
+    match if source.host.is_empty() { instance } else { &source.host } {
+        "" => component.to_owned(),
+        instance => format!("{component}, {instance}"),
+    }
 }
 
 fn object_path(kind: &str, name: &str) -> String {
@@ -207,7 +212,7 @@ fn new_event(event: &types::events::v1::Event, now: Time) -> Vec<Value> {
         json!(event.reason.as_str()),
         json!(object_path(&event.regarding.kind, &event.regarding.name)),
         json!(event.regarding.field_path.as_str()),
-        json!(event.reporting_controller.as_str()),
+        json!(source(&event.deprecated_source, &event.reporting_controller, &event.reporting_instance)),
         json!(event.note.trim()),
         json!(first),
         json!(count),

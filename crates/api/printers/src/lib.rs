@@ -83,8 +83,10 @@ const DEFAULT: Printer = Printer {
     },
 };
 
-/// The printer of a kind, or the one for kinds that have none.
+/// The printer of a kind, or the one for kinds that have none. Autoscalers of any version are shown in the one that tells
+/// all of them, and must be given so.
 pub fn of(group: &str, version: &str, kind: &str) -> &'static Printer {
+    let version = if (group, kind) == ("autoscaling", "HorizontalPodAutoscaler") { "v2" } else { version };
     [core::TABLE, pod::TABLE, workloads::TABLE, network::TABLE, storage::TABLE, admin::TABLE, policies::TABLE]
         .into_iter()
         .flatten()

@@ -32,12 +32,16 @@ pub const TABLE: &[Printer] = &[
         selector(Some(&policy.spec.pod_selector), "<none>"),
         age_cell(policy, now)
     ]),
-    printer!(IPAddress, &[named("Name"), text("ParentRef")], |address, _| {
+    // Upstream's rows tell the age as well, its columns do not.
+    printer!(IPAddress, &[named("Name"), text("ParentRef")], |address, now| {
         let parent = address.spec.parent_ref.as_ref().map(|parent| {
-            let path = [parent.resource.as_str(), parent.namespace.as_str(), parent.name.as_str()];
-            path.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
+            let group = if parent.group.is_empty() { "" } else { "." };
+            let of = format!("{}{group}{}", parent.resource, parent.group).to_lowercase();
+            let namespace = if parent.namespace.is_empty() { "" } else { "/" };
+            format!("{of}{namespace}{}/{}", parent.namespace, parent.name)
         });
-        vec![name(address), json!(parent.unwrap_or_else(|| "<none>".to_owned()))]
+        let parent = parent.unwrap_or_else(|| "<none>".to_owned());
+        vec![name(address), json!(parent), age_cell(address, now)]
     }),
     printer!(ServiceCIDR, &[named("Name"), text("CIDRs"), text("Age")], |range, now| vec![
         name(range),

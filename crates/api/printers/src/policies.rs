@@ -1,7 +1,7 @@
 //! Admission policies, devices and the autoscaler's second version.
 
-use meta::Time;
 use meta::v1::LabelSelector;
+use meta::{Quantity, Time};
 use serde_json::{Value, json};
 use types::admissionregistration::v1::{
     MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, ParamRef, ValidatingAdmissionPolicyBinding,
@@ -181,21 +181,30 @@ fn target(metric: &MetricSpec, current: Option<&MetricStatus>) -> String {
         }
         _ => return "<unknown type>".to_owned(),
     };
-    let (is, wanted) = amounts(wanted, is);
+    // Upstream says of averages that they are averages only where there could be something else.
+    let said = if matches!(metric.type_.as_str(), "Object" | "External") { " (avg)" } else { "" };
+    let (is, wanted) = amounts(wanted, is, said);
     format!("{label}{is}/{wanted}")
 }
 
-fn amounts(wanted: &MetricTarget, is: Option<&MetricValueStatus>) -> (String, String) {
+/// What is and what is wanted. A value that a status has not is upstream's nil, unless the whole status is unknown.
+fn amounts(wanted: &MetricTarget, is: Option<&MetricValueStatus>, said: &str) -> (String, String) {
     let unknown = || "<unknown>".to_owned();
+    let quantity = |value: Option<&Quantity>| value.map_or_else(|| "<nil>".to_owned(), ToString::to_string);
     if let Some(value) = &wanted.average_value {
-        let is = is.and_then(|is| is.average_value.as_ref()).map_or_else(unknown, ToString::to_string);
-        return (is, format!("{value} (avg)"));
+        let is = match is {
+            Some(is) if said.is_empty() => quantity(is.average_value.as_ref()),
+            is => is.and_then(|is| is.average_value.as_ref()).map_or_else(unknown, ToString::to_string),
+        };
+        return (is, format!("{value}{said}"));
     }
     if let Some(percent) = wanted.average_utilization {
         let is =
             is.and_then(|is| is.average_utilization).map_or_else(unknown, |percent| format!("{percent}%"));
         return (is, format!("{percent}%"));
     }
-    let is = is.and_then(|is| is.value.as_ref()).map_or_else(unknown, ToString::to_string);
-    (is, wanted.value.as_ref().map_or_else(|| "<auto>".to_owned(), ToString::to_string))
+    match &wanted.value {
+        Some(value) => (is.map_or_else(unknown, |is| quantity(is.value.as_ref())), value.to_string()),
+        None => (unknown(), "<auto>".to_owned()),
+    }
 }

@@ -8,6 +8,13 @@ use crate::{Context, Path, Rules};
 use meta::{List, Quantity, is_absent, thin_vec};
 use types::autoscaling::{v1, v2};
 
+/// What the older version keeps in annotations; a newer one that carries them loses them.
+const OLDER_VERSION: [&str; 4] = [
+    "autoscaling.alpha.kubernetes.io/metrics",
+    "autoscaling.alpha.kubernetes.io/behavior",
+    "autoscaling.alpha.kubernetes.io/conditions",
+    "autoscaling.alpha.kubernetes.io/current-metrics",
+];
 const CPU_UTILIZATION: i32 = 80;
 const POLICY_SECONDS: i32 = 15;
 const POLICY_SECONDS_MAX: i32 = 1800;
@@ -31,6 +38,9 @@ impl Rules for v2::HorizontalPodAutoscaler {
     spec_and_status!();
 
     fn default(&mut self) {
+        for key in OLDER_VERSION {
+            self.metadata.annotations.remove(key);
+        }
         let spec = &mut self.spec;
         set(&mut spec.min_replicas, 1);
         if spec.metrics.is_empty() {

@@ -68,9 +68,38 @@ pub(crate) fn shaped(
     typed(made, accepted)
 }
 
+/// Annotations that upstream adds when it turns an object into a served version; what is made of its internal form does not
+/// have them.
+const OF_VERSIONS: [(&str, &[&str]); 2] = [
+    ("DaemonSet", &["deprecated.daemonset.template.generation"]),
+    (
+        "HorizontalPodAutoscaler",
+        &[
+            "autoscaling.alpha.kubernetes.io/metrics",
+            "autoscaling.alpha.kubernetes.io/behavior",
+            "autoscaling.alpha.kubernetes.io/conditions",
+            "autoscaling.alpha.kubernetes.io/current-metrics",
+        ],
+    ),
+];
+
 /// The metadata of an object, without kind.
 pub(crate) fn metadata(object: &dyn Object) -> Value {
-    json!({ "metadata": meta::to_value(object.meta()) })
+    let mut made = json!({ "metadata": meta::to_value(object.meta()) });
+    let kind = object.group_version_kind();
+    let built_in = matches!(kind.group.as_str(), "apps" | "autoscaling");
+    let found = OF_VERSIONS.iter().find(|(of, _)| built_in && kind.kind == *of);
+    if let Some((_, drop)) = found
+        && let Some(annotations) = made["metadata"].get_mut("annotations").and_then(Value::as_object_mut)
+    {
+        annotations.retain(|key, _| !drop.contains(&key.as_str()));
+        if annotations.is_empty()
+            && let Some(metadata) = made["metadata"].as_object_mut()
+        {
+            metadata.remove("annotations");
+        }
+    }
+    made
 }
 
 /// A collection as a Table or as metadata.
@@ -91,6 +120,8 @@ pub(crate) fn shaped_list(listing: &Listing, accepted: Accepted, include: Includ
                     partial
                 })
                 .collect();
+            // Upstream's list of nothing is null.
+            let items = if items.is_empty() { Value::Null } else { items.into() };
             json!({
                 "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
                 "metadata": list_meta, "items": items,

@@ -70,7 +70,10 @@ impl<'a> Columns<'a> {
 
     fn cells(&self, object: &dyn Object, now: Time) -> Vec<Value> {
         match self {
-            Columns::BuiltIn(printer) => printer.cells(object, now),
+            Columns::BuiltIn(printer) => match registry::in_stored_version(object) {
+                Some(stored) => printer.cells(&*stored, now),
+                None => printer.cells(object, now),
+            },
             Columns::Custom(columns) => columns.cells(object, now, printers::since),
         }
     }

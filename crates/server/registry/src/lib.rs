@@ -37,6 +37,7 @@ mod update;
 mod watch;
 mod world;
 
+pub use convert::in_stored_version;
 pub use definitions::{Conversion, Custom, Definition, Definitions};
 pub use feeds::{Feeds, ObjectFeed};
 pub use outcome::{Listing, Outcome, Watching};

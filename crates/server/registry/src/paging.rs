@@ -43,9 +43,15 @@ impl Page {
     /// Reads a token.
     pub fn decode(token: &str) -> Result<Self, Status> {
         let refuse = |why: String| errors::bad_request(format!("invalid continue token: {why}"));
-        let bytes = LENIENT
-            .decode(token.trim_end_matches('='))
-            .map_err(|e| refuse(format!("continue key is not valid: {e}")))?;
+        let bytes = LENIENT.decode(token.trim_end_matches('=')).map_err(|e| {
+            use base64::DecodeError::{InvalidByte, InvalidLastSymbol, InvalidLength, InvalidPadding};
+            let at = match e {
+                InvalidByte(at, _) | InvalidLastSymbol(at, _) => at,
+                // Go tells where the last whole group of letters ended.
+                InvalidLength(_) | InvalidPadding => token.trim_end_matches('=').len() / 4 * 4,
+            };
+            refuse(format!("continue key is not valid: illegal base64 data at input byte {at}"))
+        })?;
         let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(|_| {
             let text = String::from_utf8_lossy(&bytes);
             let bad = text.chars().next().unwrap_or('\0');

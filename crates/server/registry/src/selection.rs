@@ -30,9 +30,12 @@ impl Selection {
                 .map_err(|e| errors::bad_request(e.to_string()))?;
             for term in &parsed.terms {
                 let label: &Str = &term.field;
-                let known = matches!(label.as_str(), "metadata.name" | "metadata.namespace")
-                    || served.rules().has_field(label);
-                if !known {
+                let of_any = match label.as_str() {
+                    "metadata.name" => true,
+                    "metadata.namespace" => !unplaced(served),
+                    _ => false,
+                };
+                if !of_any && !served.rules().has_field(label) {
                     return Err(errors::bad_request(unknown_field(served, label)));
                 }
             }
@@ -86,12 +89,23 @@ impl Selection {
     }
 }
 
-/// Upstream's two texts: kinds with conversion functions of their own name the kind differently.
+/// Kinds without namespace that convert field labels themselves, and know no namespace there either.
+fn unplaced(served: &Served) -> bool {
+    !served.resource().namespaced && served.custom().is_none() && served.rules().has_fields()
+}
+
+/// Upstream's texts: kinds with conversion functions of their own name the kind differently.
 fn unknown_field(served: &Served, label: &str) -> String {
     if !served.rules().has_fields() {
         return format!(
             "{label:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
         );
     }
-    format!("field label not supported: {label}")
+    match &*served.resource().kind {
+        "Job" => format!("field label {label:?} not supported for Job"),
+        "ResourceSlice" => {
+            format!("field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: {label}")
+        }
+        _ => format!("field label not supported: {label}"),
+    }
 }

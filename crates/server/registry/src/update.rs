@@ -110,6 +110,7 @@ impl Registry {
                     let replaces = matches!(source, Source::Replace(_));
                     let pinned = self.check_identity(request, &mut *new, &current, replaces)?;
                     served.rules().default(&mut *new);
+                    crate::convert::round_trip(&mut new);
                     // An apply knows its managers already.
                     if !matches!(source, Source::Patch(PatchKind::Apply, _)) {
                         endpoint.record(&mut *new, Some(before));

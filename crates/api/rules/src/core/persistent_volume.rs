@@ -15,7 +15,6 @@ const INLINE: &str = "may not be specified in the context of inline volumes";
 
 impl Rules for PersistentVolume {
     const REVALIDATES_METADATA: bool = true;
-    const FIELD_LABELS: &'static [&'static str] = &["name"];
     spec_and_status!();
 
     fn default(&mut self) {

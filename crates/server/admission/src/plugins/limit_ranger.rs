@@ -1,4 +1,5 @@
-//! LimitRanger: containers get the namespace's default requests and limits, and stay within its bounds.
+//! LimitRanger: containers get the namespace's default requests and limits, and stay within its bounds, when they are made
+//! and when they are resized.
 
 use meta::{Map, Object, Quantity, Status, Str};
 use types::core::v1::{
@@ -29,7 +30,7 @@ impl Plugin for LimitRanger {
         world: &dyn World,
         _: &mut Vec<String>,
     ) -> Result<(), Status> {
-        if !review.is(Operation::Create, "", "pods") {
+        if !judges_pods(review) || is_going(review) {
             return Ok(());
         }
         let Some(pod) = as_mut::<Pod>(object) else { return Ok(()) };
@@ -46,12 +47,13 @@ impl Plugin for LimitRanger {
         world: &dyn World,
     ) -> Result<(), Status> {
         let writes = matches!(review.operation, Operation::Create | Operation::Update);
-        if !writes || !review.target.subresource.is_empty() {
+        if !writes || is_going(review) {
             return Ok(());
         }
         let Some(found) = object else { return Ok(()) };
-        let pod = as_ref::<Pod>(found).filter(|_| review.operation == Operation::Create);
-        let claim = as_ref::<PersistentVolumeClaim>(found);
+        let pod = as_ref::<Pod>(found).filter(|_| judges_pods(review));
+        let whole = review.target.subresource.is_empty();
+        let claim = as_ref::<PersistentVolumeClaim>(found).filter(|_| whole);
         if pod.is_none() && claim.is_none() {
             return Ok(());
         }
@@ -88,6 +90,19 @@ impl Plugin for LimitRanger {
         }
         Ok(())
     }
+}
+
+/// Whether this is about the containers of a pod: they cannot change otherwise.
+fn judges_pods(review: &Review<'_>) -> bool {
+    let resizes = review.operation == Operation::Update
+        && review.on("", "pods")
+        && review.target.subresource == "resize";
+    resizes || review.is(Operation::Create, "", "pods")
+}
+
+/// What is being deleted is left alone.
+fn is_going(review: &Review<'_>) -> bool {
+    review.old.is_some_and(|old| old.meta().deletion_timestamp.is_some())
 }
 
 fn set_defaults(pod: &mut Pod, range: &LimitRange) {

@@ -221,6 +221,33 @@ async fn pods_are_resized_within_their_node() {
     }
 }
 
+#[tokio::test]
+async fn limits_bind_pods_that_are_resized() {
+    let plugin = plugin("LimitRanger", Json::Null, &Env::real());
+    let range = json!({
+        "metadata": { "name": "l", "namespace": "ns" },
+        "spec": { "limits": [{ "type": "Container", "max": { "cpu": "2" }, "defaultRequest": { "cpu": "1" } }] },
+    });
+    let world = Cluster::new().with::<types::core::v1::LimitRange>(range);
+    let sized = |resources: Json| {
+        pod(json!({}), json!({ "containers": [{ "name": "a", "image": "i", "resources": resources }] }))
+    };
+    let old = || Some(sized(json!({ "limits": { "cpu": "1" } })));
+    let wide = sized(json!({ "limits": { "cpu": "3" } }));
+    let refused = "403 pods \"p\" is forbidden: maximum cpu usage per Container is 2, but limit is 3";
+    let ask =
+        |subresource, object, old| ask_subresource::<Pod>(&*plugin, &world, "u", subresource, object, old);
+    assert_eq!(ask("resize", wide.clone(), old()).await.refusal(), refused);
+    assert_eq!(ask("", wide.clone(), old()).await.refusal(), "", "nothing else can change containers");
+    let filled = ask("resize", sized(json!({ "limits": { "cpu": "1" } })), old()).await;
+    let request =
+        filled.object::<Pod>().spec.containers[0].resources.requests.get("cpu").map(ToString::to_string);
+    assert_eq!(request.as_deref(), Some("1"));
+    let mut going = sized(json!({ "limits": { "cpu": "1" } }));
+    going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+    assert_eq!(ask("resize", wide, Some(going)).await.refusal(), "");
+}
+
 fn security(document: Json) -> Arc<dyn super::Plugin> {
     let mut whole = json!({ "apiVersion": "pod-security.admission.config.k8s.io/v1", "kind": "PodSecurityConfiguration" });
     whole.as_object_mut().unwrap().extend(document.as_object().unwrap().clone());

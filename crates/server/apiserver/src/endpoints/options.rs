@@ -138,28 +138,73 @@ fn agent_name(agent: &str) -> Str {
     if name.is_empty() { "unknown".into() } else { name }
 }
 
+/// What is wrong with the parameters of a list or, where the query says so, of a watch.
+fn list_problems(query: &Query) -> Vec<FieldError> {
+    let text = |key: &str| query.get(key).unwrap_or_default();
+    let (field, matched) = ("resourceVersionMatch", text("resourceVersionMatch"));
+    let forbidden = |field: &str, detail: &str| FieldError {
+        kind: FieldErrorKind::Forbidden,
+        field: field.into(),
+        value: BadValue::Omitted,
+        detail: detail.into(),
+    };
+    let unknown = |supported: &str| not_supported(field, matched.into(), supported);
+    let continued = || forbidden(field, "resourceVersionMatch is forbidden when continue is provided");
+    let given = query.has("sendInitialEvents");
+    let mut problems = Vec::new();
+    if query.flag("watch") {
+        if given && matched != "NotOlderThan" {
+            let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+            problems.push(forbidden(field, why));
+        }
+        if !matched.is_empty() {
+            if !given {
+                let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+                problems.push(forbidden(field, why));
+            }
+            if matched != "NotOlderThan" {
+                problems.push(unknown("supported values: \"NotOlderThan\""));
+            }
+            if !text("continue").is_empty() {
+                problems.push(continued());
+            }
+        }
+        return problems;
+    }
+    if !matched.is_empty() {
+        if text("resourceVersion").is_empty() {
+            let why = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+            problems.push(forbidden(field, why));
+        }
+        if !text("continue").is_empty() {
+            problems.push(continued());
+        }
+        if !matches!(matched, "Exact" | "NotOlderThan") {
+            problems.push(unknown("supported values: \"Exact\", \"NotOlderThan\", \"\""));
+        }
+        if matched == "Exact" && text("resourceVersion") == "0" {
+            let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+            problems.push(forbidden(field, why));
+        }
+    }
+    if given {
+        problems.push(forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"));
+    }
+    problems
+}
+
 /// Options of list, watch and deletecollection.
 pub(super) fn list(query: &Query) -> Result<ListOptions, Status> {
     let text = |key: &str| Str::from(query.get(key).unwrap_or_default());
     let integer = |key: &str| query.integer(key).map_err(errors::bad_request);
+    let problems = list_problems(query);
+    if !problems.is_empty() {
+        return Err(refuse("ListOptions", problems));
+    }
     let resource_version_match = match query.get("resourceVersionMatch").unwrap_or_default() {
-        "" => None,
         "Exact" => Some(VersionMatch::Exact),
         "NotOlderThan" => Some(VersionMatch::NotOlderThan),
-        other => {
-            let detail = "supported values: \"Exact\", \"NotOlderThan\", \"\"";
-            let mut problems = Vec::new();
-            if text("resourceVersion").is_empty() {
-                problems.push(FieldError {
-                    kind: FieldErrorKind::Forbidden,
-                    field: "resourceVersionMatch".into(),
-                    value: "".into(),
-                    detail: "resourceVersionMatch is forbidden unless resourceVersion is provided".into(),
-                });
-            }
-            problems.push(not_supported("resourceVersionMatch", other.into(), detail));
-            return Err(refuse("ListOptions", problems));
-        }
+        _ => None,
     };
     Ok(ListOptions {
         label_selector: text("labelSelector"),
@@ -172,4 +217,45 @@ pub(super) fn list(query: &Query) -> Result<ListOptions, Status> {
         allow_watch_bookmarks: query.flag("allowWatchBookmarks"),
         send_initial_events: query.has("sendInitialEvents").then(|| query.flag("sendInitialEvents")),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_of_lists_and_watches() {
+        let refused = "ListOptions.meta.k8s.io \"\" is invalid:";
+        let table = [
+            ("", String::new()),
+            ("resourceVersion=5&resourceVersionMatch=Exact", String::new()),
+            (
+                "resourceVersionMatch=x&continue=y&sendInitialEvents=true",
+                format!(
+                    "{refused} [resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided, resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden when continue is provided, resourceVersionMatch: Unsupported value: \"x\": supported values: \"Exact\", \"NotOlderThan\", \"\", sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list]"
+                ),
+            ),
+            (
+                "watch=1&resourceVersionMatch=Exact",
+                format!(
+                    "{refused} [resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided, resourceVersionMatch: Unsupported value: \"Exact\": supported values: \"NotOlderThan\"]"
+                ),
+            ),
+            (
+                "watch=1&sendInitialEvents=true",
+                format!(
+                    "{refused} resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+                ),
+            ),
+            (
+                "limit=99999999999999999999",
+                "strconv.ParseInt: parsing \"99999999999999999999\": value out of range".into(),
+            ),
+            ("limit=x", "strconv.ParseInt: parsing \"x\": invalid syntax".into()),
+        ];
+        for (query, expected) in table {
+            let found = list(&Query::parse(query)).err().map(|s| s.message.to_string()).unwrap_or_default();
+            assert_eq!(found, expected, "{query}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use call::{Action, Call, PatchKind, Target};
 use http::{Method, Request, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use meta::{DecodeContext, Envelope, Object, PROTOBUF_MAGIC, Status};
+use meta::{DecodeContext, Envelope, Object, Status};
 use registry::{Served, errors};
 use scheme::Objects;
 
@@ -382,9 +382,9 @@ async fn read_object(
     let format = format_of(decoded)?;
     let body = read(request).await?;
     let (group, version, kind, object) = expected(served, &decoded.info.subresource)?;
-    if format == Format::Protobuf || body.starts_with(PROTOBUF_MAGIC) {
-        let envelope = Envelope::decode(&body).map_err(|error| match body.starts_with(PROTOBUF_MAGIC) {
-            true => errors::bad_request(error.to_string()),
+    if format == Format::Protobuf {
+        let envelope = Envelope::decode(&body).map_err(|error| match body.is_empty() {
+            true => unrecognized(kind, "empty data", &body),
             false => unrecognized(kind, &error.to_string(), &body),
         })?;
         same_kind(&envelope.api_version, &envelope.kind, (group, version, kind))?;
@@ -396,13 +396,13 @@ async fn read_object(
                 schema::yaml::document(&body).map_err(|error| unrecognized(kind, &error, &body))?;
             (document.value.to_string().into(), document.duplicates)
         }
-        _ => (body, Vec::new()),
+        _ => (body.clone(), Vec::new()),
     };
     let header =
-        meta::read_type_meta(&json).map_err(|error| unrecognized(kind, &error.to_string(), &json))?;
+        meta::read_type_meta(&json).map_err(|error| unrecognized(kind, &error.to_string(), &body))?;
     if header.api_version.matches('/').count() > 1 {
         let why = format!("unexpected GroupVersion string: {}", header.api_version);
-        return Err(unrecognized(kind, &why, &json));
+        return Err(unrecognized(kind, &why, &body));
     }
     if served.custom().is_some() && object.info().is_none() {
         same_version(&header, served, &json)?;
@@ -415,8 +415,13 @@ async fn read_object(
         call::FieldValidation::Strict => meta::FieldValidation::Strict,
     };
     let mut context = DecodeContext::new(validation);
-    if !duplicates.is_empty() && validation != meta::FieldValidation::Ignore {
-        context.findings.push(format!("yaml: unmarshal errors:\n  {}", duplicates.join("\n  ")));
+    // A refusal tells all of them at once, warnings one by one.
+    match validation {
+        meta::FieldValidation::Strict if !duplicates.is_empty() => {
+            context.findings.push(format!("yaml: unmarshal errors:\n  {}", duplicates.join("\n  ")));
+        }
+        meta::FieldValidation::Warn => context.findings.extend(duplicates),
+        _ => {}
     }
     let decoded = object.decode_json(&json, &mut context).map_err(|error| {
         errors::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {error}"))

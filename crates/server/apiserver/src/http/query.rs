@@ -43,10 +43,12 @@ impl Query {
     pub fn integer(&self, key: &str) -> Result<Option<i64>, String> {
         match self.get(key) {
             None | Some("") => Ok(None),
-            Some(text) => text
-                .parse()
-                .map(Some)
-                .map_err(|_| format!("strconv.ParseInt: parsing {text:?}: invalid syntax")),
+            Some(text) => text.parse().map(Some).map_err(|error: std::num::ParseIntError| {
+                use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+                let far = matches!(error.kind(), PosOverflow | NegOverflow);
+                let why = if far { "value out of range" } else { "invalid syntax" };
+                format!("strconv.ParseInt: parsing {}: {why}", meta::go_quote(text))
+            }),
         }
     }
 }

@@ -50,50 +50,27 @@ pub(crate) async fn backend(server: &Server, name: &str) -> Result<Backend, Stat
     Ok(Backend { host: address.address.to_string(), port, tls: Some(tls), name: None })
 }
 
-/// The container that a request means: the named one, or the pod's only or annotated one.
+/// The container that a request means: the named one, or the only regular one. Annotations are for clients to read.
 fn container(pod: &Pod, wanted: &str) -> Result<String, Status> {
     let spec = &pod.spec;
-    let names = || {
-        let regular = spec.containers.iter().map(|c| c.name.as_str());
-        let init = spec.init_containers.iter().map(|c| c.name.as_str());
-        regular.chain(init).chain(spec.ephemeral_containers.iter().map(|c| c.name.as_str()))
-    };
+    let init = spec.init_containers.iter().map(|c| c.name.as_str());
+    let regular = init.chain(spec.containers.iter().map(|c| c.name.as_str()));
+    let names: Vec<&str> = regular.chain(spec.ephemeral_containers.iter().map(|c| c.name.as_str())).collect();
     let pod_name = &pod.metadata.name;
     if !wanted.is_empty() {
-        return if names().any(|n| n == wanted) {
+        return if names.contains(&wanted) {
             Ok(wanted.to_owned())
         } else {
             Err(errors::bad_request(format!("container {wanted} is not valid for pod {pod_name}")))
         };
     }
-    if let Some(annotated) = pod.metadata.annotations.get("kubectl.kubernetes.io/default-container")
-        && names().any(|n| n == annotated.as_str())
-    {
-        return Ok(annotated.to_string());
-    }
     match &spec.containers[..] {
-        [one] if spec.init_containers.is_empty() => Ok(one.name.to_string()),
+        [one] => Ok(one.name.to_string()),
         [] => Err(errors::bad_request(format!("a container name must be specified for pod {pod_name}"))),
-        [one] => {
-            let init: Vec<&str> = spec.init_containers.iter().map(|c| c.name.as_str()).collect();
-            Err(errors::bad_request(format!(
-                "a container name must be specified for pod {pod_name}, choose one of: [{}] or one of the init containers: [{}]",
-                one.name,
-                init.join(" ")
-            )))
-        }
-        many => {
-            let all: Vec<&str> = many.iter().map(|c| c.name.as_str()).collect();
-            let mut text = format!(
-                "a container name must be specified for pod {pod_name}, choose one of: [{}]",
-                all.join(" ")
-            );
-            if !spec.init_containers.is_empty() {
-                let init: Vec<&str> = spec.init_containers.iter().map(|c| c.name.as_str()).collect();
-                text.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
-            }
-            Err(errors::bad_request(text))
-        }
+        _ => Err(errors::bad_request(format!(
+            "a container name must be specified for pod {pod_name}, choose one of: [{}]",
+            names.join(" ")
+        ))),
     }
 }
 

@@ -42,6 +42,16 @@ fn target(value: Option<Quantity>, average: Option<Quantity>, utilization: Optio
     new::MetricTarget { type_: type_.into(), value, average_value: average, average_utilization: utilization }
 }
 
+/// The status that autoscaling/v1 has a field for.
+pub(super) fn cpu_status(percentage: i32) -> new::MetricStatus {
+    let current = new::MetricValueStatus { average_utilization: Some(percentage), ..Default::default() };
+    new::MetricStatus {
+        type_: "Resource".into(),
+        resource: Some(Box::new(new::ResourceMetricStatus { name: "cpu".into(), current })),
+        ..Default::default()
+    }
+}
+
 pub(super) fn to_old(m: &new::MetricSpec) -> old::MetricSpec {
     old::MetricSpec {
         type_: m.type_.clone(),

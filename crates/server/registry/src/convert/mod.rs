@@ -4,10 +4,11 @@
 //! What a version cannot say is kept in annotations, as upstream keeps it, so that a round trip through the poorer
 //! version loses nothing.
 
+mod behavior;
 mod metrics;
 
 use custom::Kind;
-use meta::{Codec as _, Object, Str};
+use meta::{Object, Str};
 use scheme::Unstructured;
 use types::autoscaling::{v1 as hpa1, v2 as hpa2};
 use types::core::v1 as core;
@@ -63,6 +64,18 @@ pub(crate) fn to_validated(object: &dyn Object) -> Option<(Served, Box<dyn Objec
     let hpa = meta::downcast_ref::<hpa1::HorizontalPodAutoscaler>(object)?;
     let served = Served::stored_version("autoscaling", "horizontalpodautoscalers")?;
     Some((served, Box::new(to_hpa2(hpa))))
+}
+
+/// Gives an autoscaler of the older version the annotations that it will have when it is read: managers own them.
+pub(crate) fn round_trip(object: &mut Box<dyn Object>) {
+    if let Some(hpa) = meta::downcast_ref::<hpa1::HorizontalPodAutoscaler>(&**object) {
+        *object = Box::new(to_hpa1(&to_hpa2(hpa)));
+    }
+}
+
+/// An object as its kind is stored, where another version says less of it.
+pub fn in_stored_version(object: &dyn Object) -> Option<Box<dyn Object>> {
+    to_validated(object).map(|(_, stored)| stored)
 }
 
 /// A custom object in another version of its kind; `None` when it is in that version already, or only a webhook can bring
@@ -121,7 +134,8 @@ fn to_core_event(e: &events::Event) -> core::Event {
 
 /// Whether a metric is the one that autoscaling/v1 has a field for.
 fn is_cpu(metric: &hpa2::MetricSpec) -> bool {
-    metric.resource.as_ref().is_some_and(|r| r.name == "cpu" && r.target.average_utilization.is_some())
+    metric.type_ == "Resource"
+        && metric.resource.as_ref().is_some_and(|r| r.name == "cpu" && r.target.average_utilization.is_some())
 }
 
 fn to_hpa1(hpa: &hpa2::HorizontalPodAutoscaler) -> hpa1::HorizontalPodAutoscaler {
@@ -154,7 +168,10 @@ fn to_hpa1(hpa: &hpa2::HorizontalPodAutoscaler) -> hpa1::HorizontalPodAutoscaler
     };
     let others: Vec<_> = hpa.spec.metrics.iter().filter(|m| !is_cpu(m)).map(metrics::to_old).collect();
     let current: Vec<_> = hpa.status.current_metrics.iter().map(metrics::status_to_old).collect();
-    let behavior = hpa.spec.behavior.as_ref().map(|b| String::from_utf8_lossy(&b.to_json()).as_ref().into());
+    let behavior = hpa.spec.behavior.as_deref().map(behavior::text);
+    for key in [METRICS, BEHAVIOR, CONDITIONS, CURRENT] {
+        out.metadata.annotations.remove(key);
+    }
     let notes: [(&str, Option<Str>); 4] = [
         (METRICS, metrics::text(&others)),
         (BEHAVIOR, behavior),
@@ -174,9 +191,15 @@ fn to_hpa2(hpa: &hpa1::HorizontalPodAutoscaler) -> hpa2::HorizontalPodAutoscaler
     let mut out = hpa2::HorizontalPodAutoscaler::default();
     let mut note = |key: &str| metadata.annotations.remove(key).unwrap_or_default();
     out.spec.metrics = metrics::parse(&note(METRICS)).iter().map(metrics::to_new).collect();
-    out.spec.behavior = serde_json::from_str(&note(BEHAVIOR)).ok().and_then(|b| meta::from_value(b).ok());
+    out.spec.behavior = behavior::parse(&note(BEHAVIOR)).map(Box::new);
     out.status.conditions = metrics::parse(&note(CONDITIONS)).into_iter().collect();
-    out.status.current_metrics = metrics::parse(&note(CURRENT)).iter().map(metrics::status_to_new).collect();
+    let current = note(CURRENT);
+    // What the annotation tells is more than what the one field does.
+    if serde_json::from_str::<Vec<serde_json::Value>>(&current).is_ok() {
+        out.status.current_metrics = metrics::parse(&current).iter().map(metrics::status_to_new).collect();
+    } else if let Some(percentage) = hpa.status.current_cpu_utilization_percentage {
+        out.status.current_metrics.push(metrics::cpu_status(percentage));
+    }
     out.metadata = metadata;
     let target = &hpa.spec.scale_target_ref;
     out.spec.scale_target_ref = hpa2::CrossVersionObjectReference {
@@ -210,6 +233,7 @@ fn to_hpa2(hpa: &hpa1::HorizontalPodAutoscaler) -> hpa2::HorizontalPodAutoscaler
 #[cfg(test)]
 mod tests {
     use super::*;
+    use meta::Codec as _;
 
     #[test]
     fn autoscalers_survive_the_poorer_version() {
@@ -220,6 +244,25 @@ mod tests {
         let poor = to_hpa1(&hpa);
         assert_eq!(poor.spec.target_cpu_utilization_percentage, Some(50));
         assert_eq!(to_hpa2(&poor), hpa);
+    }
+
+    #[test]
+    fn what_the_older_version_says_is_kept() {
+        let json = br#"{"metadata":{"name":"h"},"spec":{"scaleTargetRef":{"kind":"Deployment","name":"d"},"maxReplicas":5,
+            "targetCPUUtilizationPercentage":50},"status":{"currentReplicas":1,"desiredReplicas":1,"currentCPUUtilizationPercentage":4}}"#;
+        let old = hpa1::HorizontalPodAutoscaler::from_json(json).unwrap();
+        let new = to_hpa2(&old);
+        assert_eq!(
+            new.status.current_metrics[0].resource.as_ref().unwrap().current.average_utilization,
+            Some(4)
+        );
+        let again = to_hpa1(&new);
+        assert_eq!(again.status, old.status);
+        let told = again.metadata.annotations.get(CURRENT).map(Str::as_str).unwrap_or_default();
+        assert_eq!(
+            told,
+            r#"[{"type":"Resource","resource":{"name":"cpu","currentAverageUtilization":4,"currentAverageValue":"0"}}]"#
+        );
     }
 
     #[test]

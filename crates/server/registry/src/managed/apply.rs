@@ -78,7 +78,7 @@ pub(crate) fn apply(
         let text = format!("error converting YAML to JSON: yaml: unmarshal errors:\n  {found}");
         match endpoint.options.field_validation {
             call::FieldValidation::Ignore => {}
-            call::FieldValidation::Warn => warnings.push(text),
+            call::FieldValidation::Warn => warnings.extend(config.duplicates),
             call::FieldValidation::Strict => {
                 return Err(errors::bad_request(format!("error strict decoding YAML: {text}")));
             }
