@@ -195,7 +195,10 @@ fn ports(e: &mut Errs, ports: &List<EndpointPort>) {
         if !names.insert(name.clone()) {
             e.duplicate(&at.child("name"), &name);
         }
-        e.required_one_of(&at.child("protocol"), port.protocol.as_deref().unwrap_or(""), &PROTOCOLS);
+        match port.protocol.as_deref() {
+            None => e.required(&at.child("protocol"), ""),
+            Some(protocol) => e.one_of(&at.child("protocol"), protocol, &PROTOCOLS),
+        }
         if let Some(protocol) = &port.app_protocol {
             e.each(&at.child("appProtocol"), protocol, qualified_name(protocol));
         }

@@ -12,19 +12,8 @@ use types::flowcontrol::v1::{
 
 const PRECEDENCE_MAX: i32 = 10000;
 const QUEUES_MAX: i32 = 10 * 1000 * 1000;
-const VERBS: [&str; 11] = [
-    "create",
-    "delete",
-    "deletecollection",
-    "get",
-    "list",
-    "patch",
-    "proxy",
-    "update",
-    "watch",
-    "*",
-    "impersonate",
-];
+const VERBS: [&str; 9] =
+    ["create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch"];
 
 impl Rules for FlowSchema {
     spec_and_status!(generation);
@@ -134,7 +123,7 @@ fn subject(e: &mut Errs, at: &Path<'_>, s: &Subject) {
     }
 }
 
-fn verbs(e: &mut Errs, at: &Path<'_>, verbs: &List<Str>, known: bool) {
+fn verbs(e: &mut Errs, at: &Path<'_>, verbs: &List<Str>) {
     if verbs.is_empty() {
         return e.required(at, "verbs must contain at least one value");
     }
@@ -142,7 +131,7 @@ fn verbs(e: &mut Errs, at: &Path<'_>, verbs: &List<Str>, known: bool) {
         if verbs.len() > 1 {
             e.invalid(at, BadValue::of(verbs), "if '*' is present, must not specify other verbs");
         }
-    } else if known && !verbs.iter().all(|v| VERBS.contains(&v.as_str())) {
+    } else if !verbs.iter().all(|v| VERBS.contains(&v.as_str())) {
         let mut sorted = VERBS;
         sorted.sort_unstable();
         e.unsupported(at, BadValue::of(verbs), &sorted);
@@ -150,7 +139,7 @@ fn verbs(e: &mut Errs, at: &Path<'_>, verbs: &List<Str>, known: bool) {
 }
 
 fn resource_rule(e: &mut Errs, at: &Path<'_>, r: &ResourcePolicyRule) {
-    verbs(e, &at.child("verbs"), &r.verbs, true);
+    verbs(e, &at.child("verbs"), &r.verbs);
     for (field, list, what, detail) in [
         ("apiGroups", &r.api_groups, "api groups", "resource rules must supply at least one api group"),
         ("resources", &r.resources, "resources", "resource rules must supply at least one resource"),
@@ -187,7 +176,7 @@ fn resource_rule(e: &mut Errs, at: &Path<'_>, r: &ResourcePolicyRule) {
 }
 
 fn other_rule(e: &mut Errs, at: &Path<'_>, r: &NonResourcePolicyRule) {
-    verbs(e, &at.child("verbs"), &r.verbs, false);
+    verbs(e, &at.child("verbs"), &r.verbs);
     let urls = at.child("nonResourceURLs");
     if r.non_resource_urls.is_empty() {
         return e.required(&urls, "nonResourceURLs must contain at least one value");

@@ -9,8 +9,9 @@ use types::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBin
 const GROUP: &str = "rbac.authorization.k8s.io";
 
 /// Roles and bindings may be named like requests are: anything that fits into a path.
-fn name(name: &str, prefix: bool) -> Messages {
-    path_segment(name, prefix)
+/// Prefixes of names are judged as whole names here.
+fn name(name: &str, _prefix: bool) -> Messages {
+    path_segment(name, false)
 }
 
 fn rules(e: &mut Errs, rules: &List<PolicyRule>, namespaced: bool) {

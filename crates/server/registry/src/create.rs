@@ -3,12 +3,14 @@
 use admission::{Operation, Options, Review};
 use call::{DryRun, WriteOptions};
 use meta::{Object, Status, Str, Time};
+use types::core::v1::LimitRange;
 
 use crate::commit::Committed;
 use crate::convert::to_validated;
 use crate::errors;
 use crate::managed::Endpoint;
 use crate::outcome::Outcome;
+use crate::owners::{self, When};
 use crate::registry::{Registry, Request};
 
 /// Attempts to find a free generated name (KEP-4420).
@@ -30,6 +32,7 @@ impl Registry {
     ) -> Result<Outcome, Status> {
         same_namespace(request, &mut *object)?;
         wipe_system_fields(&mut *object);
+        owners::dedup(&mut *object, When::Sent, request.warnings);
         request.unlabelled = object.meta().labels.is_empty();
         request.served.rules().default(&mut *object);
         Endpoint { served: request.served, subresource: "", options, now_s: self.now_s() }
@@ -45,6 +48,7 @@ impl Registry {
         options: &WriteOptions,
     ) -> Result<Outcome, Status> {
         let generated = object.meta().name.is_empty() && !object.meta().generate_name.is_empty();
+        let prefixed = !object.meta().generate_name.is_empty();
         let attempts = if generated { NAME_ATTEMPTS } else { 1 };
         let mut quota_attempts = 0;
         let mut attempt = 0;
@@ -56,7 +60,8 @@ impl Registry {
             let one = object.take().unwrap_or_else(|| spare.clone_object());
             match self.create_once(request, one, options).await {
                 Err(status) if !last && status.is_already_exists() => {}
-                Err(status) if status.is_already_exists() && generated => {
+                // Upstream says so of any object with a prefix, even one whose name was given.
+                Err(status) if status.is_already_exists() && prefixed => {
                     return Err(self.generated_name_taken(request, status));
                 }
                 Err(status) if quota_attempts < QUOTA_ATTEMPTS && is_quota_conflict(&status) => {
@@ -96,13 +101,14 @@ impl Registry {
         };
         let mut mutated =
             self.chain.mutate(request.authorized, &review, object, self, request.warnings).await?;
+        owners::dedup(mutated.object(), When::Admitted, request.warnings);
         self.check_escalation(request, mutated.peek(), None).await?;
         let context = self.context(request);
         self.fill_metadata(mutated.object());
         same_namespace(request, mutated.object())?;
         let mut told = served.rules().early_warnings(mutated.peek());
         served.rules().prepare_create(&context, mutated.object());
-        let leases = self.allocate_for_new(mutated.object())?;
+        let leases = self.allocate_for_new(mutated.object(), options.dry_run == DryRun::All)?;
         let kind = served.resource();
         // Whoever is refused by admission then is warned nevertheless, of the object first.
         let mut checked = Vec::new();
@@ -154,6 +160,7 @@ impl Registry {
     fn fill_metadata(&self, object: &mut dyn Object) {
         let now = Time::from_unix(self.now_s());
         wipe_system_fields(object);
+        let unnamed = meta::downcast_ref::<LimitRange>(object).is_some();
         let metadata = object.meta_mut();
         metadata.creation_timestamp = Some(now);
         metadata.uid = Str::from(self.env.random.uuid());
@@ -164,6 +171,10 @@ impl Registry {
             }
             let suffix = self.env.random.name_suffix(SUFFIX_LETTERS);
             metadata.name = Str::from(format!("{}{suffix}", &metadata.generate_name[..end]));
+        }
+        // Limit ranges are the one kind that needs no name at all.
+        if metadata.name.is_empty() && unnamed {
+            metadata.name = Str::from(self.env.random.uuid());
         }
     }
 }

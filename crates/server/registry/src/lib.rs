@@ -23,6 +23,7 @@ mod escalation;
 mod feeds;
 mod managed;
 mod outcome;
+mod owners;
 mod paging;
 mod patch;
 mod read;

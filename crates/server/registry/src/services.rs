@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use meta::{BadValue, FieldError, FieldErrorKind, Object, Status, Str};
 use types::core::v1::{Service, ServiceSpec};
 
-use crate::allocate::{Addresses, Lease, Ports};
+use crate::allocate::{Addresses, Lease, Ports, Taking};
 use crate::errors;
 use crate::registry::Registry;
 use crate::served::Served;
@@ -151,59 +151,74 @@ impl Services {
         &self,
         spec: &mut ServiceSpec,
         held: Option<&ServiceSpec>,
-    ) -> Result<Leases, Vec<FieldError>> {
-        let mut leases = Leases::default();
+        dry_run: bool,
+    ) -> Result<Leases, Refused> {
         if spec.cluster_ips.is_empty() && !spec.cluster_ip.is_empty() {
             spec.cluster_ips.push(spec.cluster_ip.clone());
         }
         let problems = rules::service_addresses(spec);
         if !problems.is_empty() {
-            return Err(problems);
+            return Err(Refused::Invalid(problems));
         }
-        if spec.type_ == "ExternalName" {
-            return Ok(leases);
+        let mut taking = Taking::new(&self.ports, dry_run);
+        if spec.type_ != "ExternalName" {
+            self.check_ranges(spec)?;
+            self.set_families(spec);
+            self.check_families(spec).map_err(Refused::Invalid)?;
+            if !headless(spec) {
+                self.allocate_addresses(spec, held, &mut taking)?;
+            }
+            self.allocate_ports(spec, held, &mut taking)?;
         }
-        self.set_families(spec);
-        self.check_families(spec)?;
-        if !headless(spec) {
-            self.allocate_addresses(spec, held, &mut leases)?;
-        }
-        self.allocate_ports(spec, held, &mut leases)?;
-        Ok(leases)
+        Ok(Leases(taking.into_leases()))
+    }
+
+    /// Refuses addresses of families that the cluster has no range for.
+    fn check_ranges(&self, spec: &ServiceSpec) -> Result<(), Refused> {
+        let ips = spec.cluster_ips.iter().enumerate();
+        let problems: Vec<FieldError> = ips
+            .filter_map(|(at, ip)| Some((at, family(ip.parse().ok()?))))
+            .filter(|(_, family)| self.range(family).is_none())
+            .map(|(at, family)| FieldError {
+                kind: meta::FieldErrorKind::Invalid,
+                field: format!("spec.clusterIPs[{at}]"),
+                value: shown(spec),
+                detail: format!("{family} is not configured on this cluster"),
+            })
+            .collect();
+        if problems.is_empty() { Ok(()) } else { Err(Refused::Invalid(problems)) }
     }
 
     fn allocate_addresses(
         &self,
         spec: &mut ServiceSpec,
         held: Option<&ServiceSpec>,
-        leases: &mut Leases,
-    ) -> Result<(), Vec<FieldError>> {
+        taking: &mut Taking<'_>,
+    ) -> Result<(), Refused> {
         let held = held.map(addresses).unwrap_or_default();
-        let shown =
-            serde_json::json!(spec.cluster_ips.iter().map(Str::as_str).collect::<Vec<_>>()).to_string();
+        let shown = shown(spec);
         let refuse = |ip: &str, why: String| {
             let what = if ip.is_empty() { String::new() } else { format!(" {ip}") };
-            vec![FieldError {
+            Refused::Invalid(vec![FieldError {
                 kind: FieldErrorKind::Invalid,
                 field: "spec.clusterIPs".into(),
-                value: BadValue::Plain(shown.clone()),
+                value: shown.clone(),
                 detail: format!("failed to allocate IP{what}: {why}"),
-            }]
+            }])
         };
         for (index, name) in spec.ip_families.iter().enumerate() {
             let Some(range) = self.range(name) else { continue };
             let wanted = spec.cluster_ips.get(index).cloned().unwrap_or_default();
             if wanted.is_empty() {
-                let lease = range.take_any(self.random.u64()).map_err(|e| refuse("", e.to_string()))?;
-                let text = Str::from(range.address(&lease).to_string());
-                leases.0.push(lease);
-                spec.cluster_ips.push(text);
+                let taken = taking.any_address(range, self.random.u64());
+                let ip = taken.map_err(|e| refuse("", e.to_string()))?;
+                spec.cluster_ips.push(ip.to_string().into());
                 continue;
             }
             // An address that is none is for validation to refuse.
             let Ok(ip) = wanted.parse::<IpAddr>() else { continue };
             if !held.contains(&ip) {
-                leases.0.push(range.take(ip).map_err(|e| refuse(&wanted, e.to_string()))?);
+                taking.address(range, ip).map_err(|e| refuse(&wanted, e.to_string()))?;
             }
         }
         spec.cluster_ip = spec.cluster_ips.first().cloned().unwrap_or_default();
@@ -214,61 +229,85 @@ impl Services {
         &self,
         spec: &mut ServiceSpec,
         held: Option<&ServiceSpec>,
-        leases: &mut Leases,
-    ) -> Result<(), Vec<FieldError>> {
+        taking: &mut Taking<'_>,
+    ) -> Result<(), Refused> {
+        let is_new = held.is_none();
         let held = held.map(ports).unwrap_or_default();
-        let refuse = |field: String, value: i32, why: String| {
-            vec![FieldError {
-                kind: FieldErrorKind::Invalid,
-                field,
-                value: BadValue::Plain(value.to_string()),
-                detail: why,
-            }]
-        };
         let balanced = spec.type_ == "LoadBalancer";
-        let allocates = spec.allocate_load_balancer_node_ports.unwrap_or(true);
+        let allocates = !balanced || spec.allocate_load_balancer_node_ports.unwrap_or(true);
         if spec.type_ == "NodePort" || balanced {
-            // One number may serve several protocols of the same Service.
-            let mut own: Vec<(i32, Str)> = Vec::new();
+            let wanted: Vec<(i32, i32)> = spec.ports.iter().map(|p| (p.port, p.node_port)).collect();
+            // By port, the node port that it has: in a new Service one number serves all protocols of a port.
+            let mut given: Vec<(i32, i32)> = Vec::new();
             for (index, port) in spec.ports.iter_mut().enumerate() {
-                let field = || format!("spec.ports[{index}].nodePort");
+                if port.node_port == 0 && !allocates {
+                    continue;
+                }
+                if port.node_port == 0 && is_new {
+                    let alike = |list: &[(i32, i32)]| {
+                        list.iter().find(|(of, node)| *of == port.port && *node != 0).map(|(_, node)| *node)
+                    };
+                    port.node_port = alike(&given).or_else(|| alike(&wanted)).unwrap_or_default();
+                }
                 if port.node_port == 0 {
-                    if balanced && !allocates {
-                        continue;
-                    }
-                    let lease = self
-                        .ports
-                        .take_any(self.random.u64())
-                        .map_err(|e| refuse(field(), 0, e.to_string()))?;
-                    port.node_port = i32::from(self.ports.port(&lease));
-                    leases.0.push(lease);
+                    let taken = taking.any_port(self.random.u64());
+                    let why = |e| Refused::Internal(format!("failed to allocate a nodePort: {e}"));
+                    port.node_port = i32::from(taken.map_err(why)?);
                 } else if let Ok(number) = u16::try_from(port.node_port) {
-                    let mine = held.contains(&number) || own.iter().any(|(p, _)| *p == port.node_port);
+                    let mine = held.contains(&number) || given.iter().any(|(_, p)| *p == port.node_port);
                     if !mine {
-                        let lease = self.ports.take(number);
-                        leases.0.push(lease.map_err(|e| refuse(field(), port.node_port, e.to_string()))?);
+                        taking.port(number).map_err(|e| {
+                            Refused::Invalid(vec![FieldError {
+                                kind: FieldErrorKind::Invalid,
+                                field: format!("spec.ports[{index}].nodePort"),
+                                value: BadValue::Plain(port.node_port.to_string()),
+                                detail: e.to_string(),
+                            }])
+                        })?;
                     }
                 }
-                own.push((port.node_port, port.protocol.clone()));
+                given.push((port.port, port.node_port));
             }
         }
         if balanced && spec.external_traffic_policy == "Local" {
-            if spec.health_check_node_port == 0 {
-                let field = "spec.healthCheckNodePort".to_owned();
-                let lease =
-                    self.ports.take_any(self.random.u64()).map_err(|e| refuse(field, 0, e.to_string()))?;
-                spec.health_check_node_port = i32::from(self.ports.port(&lease));
-                leases.0.push(lease);
-            } else if let Ok(number) = u16::try_from(spec.health_check_node_port)
+            let wanted = spec.health_check_node_port;
+            if wanted == 0 {
+                let taken = taking.any_port(self.random.u64());
+                let why = |e| Refused::Internal(format!("failed to allocate a HealthCheck NodePort 0: {e}"));
+                spec.health_check_node_port = i32::from(taken.map_err(why)?);
+            } else if let Ok(number) = u16::try_from(wanted)
                 && !held.contains(&number)
             {
-                let field = "spec.healthCheckNodePort".to_owned();
-                let lease = self.ports.take(number);
-                leases.0.push(lease.map_err(|e| refuse(field, spec.health_check_node_port, e.to_string()))?);
+                taking.port(number).map_err(|e| {
+                    let why = format!("failed to allocate requested HealthCheck NodePort {wanted}: {e}");
+                    Refused::Internal(why)
+                })?;
             }
         }
         Ok(())
     }
+}
+
+/// Why a Service did not get what it needs.
+enum Refused {
+    /// It asked for what it cannot have.
+    Invalid(Vec<FieldError>),
+    /// Nothing is left, or upstream takes it for a fault of its own.
+    Internal(String),
+}
+
+impl Refused {
+    fn status(self, service: &Str) -> Status {
+        match self {
+            Refused::Invalid(problems) => errors::invalid("", "Service", service, problems),
+            Refused::Internal(why) => errors::internal(why),
+        }
+    }
+}
+
+/// The addresses of a Service as refusals show them.
+fn shown(spec: &ServiceSpec) -> BadValue {
+    BadValue::of(&spec.cluster_ips)
 }
 
 impl Registry {
@@ -284,12 +323,12 @@ impl Registry {
     }
 
     /// Takes what a new Service needs; other kinds need nothing.
-    pub(crate) fn allocate_for_new(&self, object: &mut dyn Object) -> Result<Leases, Status> {
+    pub(crate) fn allocate_for_new(&self, object: &mut dyn Object, dry_run: bool) -> Result<Leases, Status> {
         let Some(service) = object.as_any_mut().downcast_mut::<Service>() else {
             return Ok(Leases::default());
         };
         let name = service.metadata.name.clone();
-        self.services.allocate(&mut service.spec, None).map_err(|e| errors::invalid("", "Service", &name, e))
+        self.services.allocate(&mut service.spec, None, dry_run).map_err(|refused| refused.status(&name))
     }
 
     /// Takes what a changed Service needs beyond what it has; what the client left out stays as it was.
@@ -297,6 +336,7 @@ impl Registry {
         &self,
         object: &mut dyn Object,
         old: &dyn Object,
+        dry_run: bool,
     ) -> Result<Leases, Status> {
         let (Some(service), Some(old)) =
             (object.as_any_mut().downcast_mut::<Service>(), meta::downcast_ref::<Service>(old))
@@ -306,7 +346,7 @@ impl Registry {
         keep_allocated(&mut service.spec, &old.spec);
         let name = service.metadata.name.clone();
         let held = Some(&*old.spec);
-        self.services.allocate(&mut service.spec, held).map_err(|e| errors::invalid("", "Service", &name, e))
+        self.services.allocate(&mut service.spec, held, dry_run).map_err(|refused| refused.status(&name))
     }
 
     /// Gives back what a deleted Service used.

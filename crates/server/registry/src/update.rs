@@ -15,6 +15,7 @@ use crate::create::same_namespace;
 use crate::errors;
 use crate::managed::{self, Before, Endpoint};
 use crate::outcome::Outcome;
+use crate::owners::{self, When};
 use crate::registry::{Registry, Request};
 use crate::stored::Stored;
 use crate::subresources::{Body, scale};
@@ -111,6 +112,7 @@ impl Registry {
                     let pinned = self.check_identity(request, &mut *new, &current, replaces)?;
                     served.rules().default(&mut *new);
                     crate::convert::round_trip(&mut new);
+                    owners::dedup(&mut *new, When::Sent, request.warnings);
                     // An apply knows its managers already.
                     if !matches!(source, Source::Patch(PatchKind::Apply, _)) {
                         endpoint.record(&mut *new, Some(before));
@@ -122,12 +124,14 @@ impl Registry {
             };
             let context = self.context(request);
             same_namespace(request, mutated.object())?;
+            owners::dedup(mutated.object(), When::Admitted, request.warnings);
             served.rules().prepare_update(&context, mutated.object(), &*old, part);
             mutated.object().meta_mut().self_link = Str::new();
             crate::subresources::stamp_conditions(mutated.object(), &*old, self.now_s());
             managed::keep_times(mutated.object(), &*old);
             self.check_escalation(request, mutated.peek(), Some(&*old)).await?;
-            let leases = self.allocate_for_changed(mutated.object(), &*old)?;
+            let leases =
+                self.allocate_for_changed(mutated.object(), &*old, options.dry_run == DryRun::All)?;
             let kind = served.resource();
             // Nobody is warned of a spec that a status cannot change. Whoever is refused by admission is warned.
             let warns = request.target.subresource != "status";

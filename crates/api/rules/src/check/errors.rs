@@ -80,6 +80,11 @@ impl Errs {
         self.push(FieldErrorKind::NotSupported, at, value, detail);
     }
 
+    /// The value could not be judged.
+    pub fn internal(&mut self, at: &Path<'_>, why: impl AsRef<str>) {
+        self.push(FieldErrorKind::Internal, at, "", why.as_ref());
+    }
+
     /// The value may not be set here and now.
     pub fn forbidden(&mut self, at: &Path<'_>, detail: impl AsRef<str>) {
         self.push(FieldErrorKind::Forbidden, at, "", detail.as_ref());

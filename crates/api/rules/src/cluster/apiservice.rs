@@ -42,7 +42,7 @@ impl Rules for APIService {
         }
         let at = Path::root("spec");
         if spec.group.is_empty() {
-            if spec.version != "v1" || spec.service.is_some() {
+            if spec.version != "v1" {
                 e.required(
                     &at.child("group"),
                     "only v1 may have an empty group and it better be legacy kube",

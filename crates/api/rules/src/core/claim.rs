@@ -34,12 +34,16 @@ impl Rules for PersistentVolumeClaim {
     }
 
     fn prepare_create(&mut self, _cx: &Context) {
+        drop_unusable_source(&mut self.spec);
         self.status = PersistentVolumeClaimStatus { phase: "Pending".into(), ..Default::default() };
         sync_data_source(&mut self.spec);
     }
 
     fn prepare_update(&mut self, old: &Self, _cx: &Context) {
         self.keep_status(old);
+        if old.spec.data_source.is_none() && old.spec.data_source_ref.is_none() {
+            drop_unusable_source(&mut self.spec);
+        }
         sync_data_source(&mut self.spec);
     }
 
@@ -67,6 +71,23 @@ impl Rules for PersistentVolumeClaim {
 }
 
 /// The old and the new field for the origin of the data mean the same where both can.
+/// A source of the older field that is neither a claim nor a snapshot means nothing, and is dropped rather than refused.
+fn drop_unusable_source(spec: &mut PersistentVolumeClaimSpec) {
+    if spec.data_source_ref.is_some() {
+        return;
+    }
+    let usable = spec.data_source.as_ref().is_none_or(|source| {
+        let group = source.api_group.as_deref().unwrap_or_default();
+        matches!(
+            (group, source.kind.as_str()),
+            ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot")
+        )
+    });
+    if !usable {
+        spec.data_source = None;
+    }
+}
+
 fn sync_data_source(spec: &mut PersistentVolumeClaimSpec) {
     match (&spec.data_source, &spec.data_source_ref) {
         (Some(source), None) => {

@@ -162,6 +162,14 @@ impl JsonValue for Secret {
 impl Rules for ServiceAccount {
     const REVALIDATES_METADATA: bool = true;
 
+    fn prepare_create(&mut self, _cx: &Context) {
+        name_secrets_only(self);
+    }
+
+    fn prepare_update(&mut self, _old: &Self, _cx: &Context) {
+        name_secrets_only(self);
+    }
+
     fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
         const ENFORCE: &str = "kubernetes.io/enforce-mountable-secrets";
         match self.metadata.annotations.contains_key(ENFORCE) {
@@ -170,6 +178,13 @@ impl Rules for ServiceAccount {
             )],
             false => Vec::new(),
         }
+    }
+}
+
+/// Secrets of an account are in its namespace: nothing but their names means anything.
+fn name_secrets_only(account: &mut ServiceAccount) {
+    for secret in &mut account.secrets {
+        *secret = ObjectReference { name: std::mem::take(&mut secret.name), ..Default::default() };
     }
 }
 

@@ -1,6 +1,6 @@
 //! Events, in the core group and in their own.
 
-use crate::check::{Errs, dns_subdomain, qualified_name};
+use crate::check::{Errs, NameCheck, dns_subdomain, path_segment, qualified_name};
 use crate::{Context, Path, Rules};
 use meta::{MicroTime, Str};
 use types::core::v1::{Event, ObjectReference};
@@ -50,7 +50,9 @@ fn subject_field(subject: &ObjectReference, label: &str) -> Option<Str> {
 }
 
 impl Rules for Event {
-    const CHECKS_GENERATE_NAME: bool = false;
+    // Older events are judged by what every object is judged by.
+    const NAME: NameCheck = path_segment;
+    const KNOWN_FINALIZERS: bool = false;
     const CREATE_ON_UPDATE: bool = true;
     const FIELD_LABELS: &'static [&'static str] = FIELD_LABELS;
 
@@ -89,7 +91,6 @@ impl Rules for Event {
 }
 
 impl Rules for new::Event {
-    const CHECKS_GENERATE_NAME: bool = false;
     const CREATE_ON_UPDATE: bool = true;
     const FIELD_LABELS: &'static [&'static str] = &[
         "regarding.kind",

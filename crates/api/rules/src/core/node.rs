@@ -121,14 +121,16 @@ fn pod_ranges(e: &mut Errs, ranges: &List<Str>) {
     if ranges.len() < 2 {
         return;
     }
+    if let Some(wrong) = ranges.iter().zip(&parsed).find_map(|(text, range)| range.is_none().then_some(text))
+    {
+        let why = format!(
+            "invalid PodCIDRs. failed to check with dual stack with error:invalid CIDR address: {wrong}"
+        );
+        e.internal(&at, why);
+    }
     let v6: Vec<bool> = parsed.iter().flatten().map(|c| c.network.is_ipv6()).collect();
     if ranges.len() > 2 || !(v6.contains(&true) && v6.contains(&false)) {
         e.invalid(&at, BadValue::of(ranges), "may specify no more than one CIDR for each IP family");
-    }
-    for (i, value) in ranges.iter().enumerate() {
-        if ranges[..i].contains(value) {
-            e.duplicate(&at.index(i), value);
-        }
     }
 }
 

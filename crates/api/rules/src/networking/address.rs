@@ -64,7 +64,11 @@ impl Rules for ServiceCIDR {
         let v6: Vec<bool> =
             ranges.iter().filter_map(|r| ip::Cidr::parse(r)).map(|c| c.network.is_ipv6()).collect();
         if ranges.len() == 2 && v6.len() == 2 && v6[0] == v6[1] {
-            e.invalid(&at, BadValue::of(ranges), "may specify no more than one IP for each IP family");
+            e.invalid(
+                &at,
+                BadValue::of(ranges),
+                "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64",
+            );
         }
         for (i, range) in ranges.iter().enumerate() {
             ip::strict_range(e, &at.index(i), range);

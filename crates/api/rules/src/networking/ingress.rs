@@ -182,9 +182,7 @@ fn local_reference(e: &mut Errs, at: &Path<'_>, r: &TypedLocalObjectReference) {
     if let Some(group) = &r.api_group {
         e.each(&at.child("apiGroup"), group, dns_subdomain(group));
     }
-    for (field, value, detail) in
-        [("kind", &r.kind, "kind is required"), ("name", &r.name, "name is required")]
-    {
+    for (field, value, detail) in [("kind", &r.kind, ""), ("name", &r.name, "")] {
         if value.is_empty() {
             e.required(&at.child(field), detail);
         } else {
@@ -227,7 +225,7 @@ impl Rules for IngressClass {
 }
 
 fn parameters(e: &mut Errs, at: &Path<'_>, p: &IngressClassParametersReference) {
-    if let Some(group) = p.api_group.as_ref().filter(|g| !g.is_empty()) {
+    if let Some(group) = p.api_group.as_ref() {
         e.each(&at.child("apiGroup"), group, dns_subdomain(group));
     }
     for (field, value) in [("kind", &p.kind), ("name", &p.name)] {

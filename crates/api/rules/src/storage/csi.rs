@@ -102,6 +102,10 @@ fn driver_spec(e: &mut Errs, spec: &CSIDriverSpec) {
             }
         }
     }
+    if let Some(kept) = spec.service_account_token_in_secrets.filter(|_| spec.token_requests.is_empty()) {
+        let why = "serviceAccountTokenInSecrets is set but no tokenRequests are specified";
+        e.invalid(&at.child("serviceAccountTokenInSecrets"), kept, why);
+    }
     for mode in spec.volume_lifecycle_modes.iter() {
         e.one_of(&at.child("volumeLifecycleModes"), mode, &["Persistent", "Ephemeral"]);
     }
@@ -151,14 +155,16 @@ fn driver(e: &mut Errs, at: &Path<'_>, d: &CSINodeDriver) {
         let at = at.child("allocatable");
         e.non_negative_opt(&at.child("count"), allocatable.count);
     }
-    let keys = at.child("topologyKeys");
     let mut seen = BTreeSet::new();
+    // Upstream reports faults of keys at the driver.
     for key in d.topology_keys.iter() {
-        // Upstream reports a repeated key at the driver.
+        if key.is_empty() {
+            e.required(at, "");
+        }
         if !seen.insert(key) {
             e.duplicate(at, key);
         }
-        e.each(&keys, key, qualified_name(key));
+        e.each(at, key, qualified_name(key));
     }
 }
 
@@ -170,11 +176,9 @@ impl Rules for CSIStorageCapacity {
             &self.storage_class_name,
             name_subdomain(&self.storage_class_name, false),
         );
-        for (field, value) in [("capacity", &self.capacity), ("maximumVolumeSize", &self.maximum_volume_size)]
-        {
-            if let Some(value) = value {
-                names::amount(e, &Path::root(field), "storage", value);
-            }
+        // What a volume may have at most is not looked at.
+        if let Some(value) = &self.capacity {
+            names::amount(e, &Path::root("capacity"), "storage", value);
         }
     }
 

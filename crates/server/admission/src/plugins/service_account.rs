@@ -24,6 +24,18 @@ const TOKEN_LIFETIME_S: i64 = 3607;
 /// See the module.
 pub struct ServiceAccount;
 
+/// What is wrong with a name as a part of a path.
+fn path_problems(name: &str) -> Vec<String> {
+    match name {
+        "." | ".." => vec![format!("may not be '{name}'")],
+        name => ["/", "%"]
+            .into_iter()
+            .filter(|part| name.contains(part))
+            .map(|part| format!("may not contain '{part}'"))
+            .collect(),
+    }
+}
+
 impl Plugin for ServiceAccount {
     fn name(&self) -> &'static str {
         "ServiceAccount"
@@ -52,6 +64,16 @@ impl Plugin for ServiceAccount {
         pod.spec.service_account = pod.spec.service_account_name.clone();
         let namespace = review.namespace();
         let name = pod.spec.service_account_name.clone();
+        // Upstream's client refuses to ask for a name that no path can hold.
+        let unusable = path_problems(&name);
+        if !unusable.is_empty() {
+            let why = format!(
+                "error looking up service account {namespace}/{name}: invalid resource name {:?}: [{}]",
+                name.as_str(),
+                unusable.join(" ")
+            );
+            return Err(forbidden(review, Some(object), &why));
+        }
         let Some(account) = world.get::<Account>(namespace, &name) else {
             let why = format!(
                 "error looking up service account {namespace}/{name}: serviceaccount {:?} not found",

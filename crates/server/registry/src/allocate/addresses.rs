@@ -81,6 +81,12 @@ impl Addresses {
         self.numbers.take(offset).ok_or(AddressError::Taken)
     }
 
+    /// Whether `ip` could be taken at all.
+    pub fn check(&self, ip: IpAddr) -> Result<(), AddressError> {
+        let outside = || AddressError::Outside { ip: ip.to_string(), range: self.range.to_string() };
+        self.offset(ip).map(drop).ok_or_else(outside)
+    }
+
     /// Takes any address; `random` spreads the choice.
     pub fn take_any(&self, random: u64) -> Result<Lease, AddressError> {
         self.numbers.take_any(random).ok_or(AddressError::Full)

@@ -7,7 +7,9 @@
 mod addresses;
 mod numbers;
 mod ports;
+mod taking;
 
 pub use addresses::Addresses;
 pub use numbers::Lease;
 pub use ports::Ports;
+pub use taking::Taking;

@@ -49,6 +49,11 @@ impl Numbers {
         self.set(number);
     }
 
+    /// Whether a certain number is taken.
+    pub fn has(&self, number: u32) -> bool {
+        number < self.size && self.words.lock()[(number / 64) as usize] & (1 << (number % 64)) != 0
+    }
+
     /// Takes a certain number.
     pub fn take(self: &Arc<Self>, number: u32) -> Option<Lease> {
         self.set(number).then(|| Lease { numbers: self.clone(), number, kept: false })

@@ -51,6 +51,11 @@ impl Ports {
         self.numbers.take(self.offset(port).ok_or_else(outside)?).ok_or(PortError::Taken)
     }
 
+    /// Whether `port` is taken; what is outside the range is not.
+    pub fn has(&self, port: u16) -> bool {
+        self.offset(port).is_some_and(|offset| self.numbers.has(offset))
+    }
+
     /// Takes any port; `random` spreads the choice.
     pub fn take_any(&self, random: u64) -> Result<Lease, PortError> {
         self.numbers.take_any(random).ok_or(PortError::Full)

@@ -134,8 +134,7 @@ fn restart_rules(e: &mut Errs, at: &Path<'_>, c: &Container) {
         return;
     }
     if c.restart_policy.is_none() {
-        return e
-            .required(&at.child("restartPolicy"), "must specify restartPolicy when restart rules are used");
+        e.required(&at.child("restartPolicy"), "must specify restartPolicy when restart rules are used");
     }
     if c.restart_policy_rules.len() > 20 {
         e.too_long(&rules, 20);

@@ -348,6 +348,12 @@ pub(super) fn host_users(e: &mut Errs, at: &Path<'_>, spec: &PodSpec) {
             e.forbidden(&at.child(field), "when `hostUsers` is false");
         }
     }
+    for (list, containers) in [("initContainers", &spec.init_containers), ("containers", &spec.containers)] {
+        let list = at.child(list);
+        for (i, _) in containers.iter().enumerate().filter(|(_, c)| !c.volume_devices.is_empty()) {
+            e.forbidden(&list.index(i).child("volumeDevices"), "when `hostUsers` is false");
+        }
+    }
 }
 
 /// What a pod for Linux may not set.
