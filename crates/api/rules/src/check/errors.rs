@@ -68,11 +68,6 @@ impl Errs {
         self.push(FieldErrorKind::Invalid, at, value, detail.as_ref());
     }
 
-    /// Whether the value holds cannot be told.
-    pub fn internal(&mut self, at: &Path<'_>, error: impl std::fmt::Display) {
-        self.push(FieldErrorKind::Internal, at, BadValue::Omitted, error.to_string());
-    }
-
     /// The value is none of a known few.
     pub fn unsupported(&mut self, at: &Path<'_>, value: impl Into<BadValue>, allowed: &[&str]) {
         let list = quote_join(allowed);
