@@ -113,10 +113,11 @@ impl Registry {
         // Whoever is refused by admission then is warned nevertheless, of the object first.
         let mut checked = Vec::new();
         let check = |object: &dyn Object| {
-            let problems = match to_validated(object) {
+            let mut problems: Vec<_> = crate::admin_access::of_new(object, self).into_iter().collect();
+            problems.extend(match to_validated(object) {
                 Some((served, object)) => served.rules().validate_create(&context, &*object),
                 None => served.rules().validate_create(&context, object),
-            };
+            });
             if problems.is_empty() {
                 checked = served.rules().warnings(object, None);
                 return Ok(());

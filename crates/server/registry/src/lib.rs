@@ -11,6 +11,7 @@
     reason = "refusals are values that travel on; boxing them would cost each an allocation"
 )]
 
+mod admin_access;
 mod allocate;
 mod commit;
 mod conversion;

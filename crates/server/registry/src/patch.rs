@@ -108,7 +108,9 @@ fn decode(
     }
     let text = |key: &str| document.value[key].as_str().unwrap_or_default();
     let (kind, version) = (text("kind"), text("apiVersion"));
-    if kind != &*served.resource().kind || version != served.api_version() {
+    // A strategic patch goes into the type that is there: what it leaves need not say which.
+    let unnamed = kind.is_empty() && version.is_empty() && document.kind == PatchKind::Strategic;
+    if !unnamed && (kind != &*served.resource().kind || version != served.api_version()) {
         return Err(document.refused(other_kind(served, version, kind, &json)));
     }
     let object = served.resource().object.decode_json(&json, &mut context).map_err(|error| {

@@ -66,6 +66,7 @@ impl Registry {
                     done => return done,
                 }
             };
+            let dry_run = options.dry_run == DryRun::All;
             let old = current.object().clone();
             let json = current.json();
             let before = Before { object: &*old, json: &json };
@@ -86,7 +87,7 @@ impl Registry {
                 target,
                 user: request.authorized.user(),
                 old: Some(&*old),
-                dry_run: options.dry_run == DryRun::All,
+                dry_run,
                 notes: request.notes,
                 options: Options::Write(options),
                 codec: served,
@@ -102,14 +103,14 @@ impl Registry {
                     let mutated =
                         self.chain.mutate(request.authorized, &review, scale, self, request.warnings).await?;
                     let mut mutated = mutated.turn(|scale| scale::scaled(served, &*old, &*scale))?;
-                    let pinned = self.check_identity(request, mutated.object(), &current, false)?;
+                    let pinned = self.check_identity(request, mutated.object(), &current, false, dry_run)?;
                     served.rules().default(mutated.object());
                     (mutated, pinned)
                 }
                 (new, source) => {
                     let mut new = new.ok_or_else(errors::method_not_allowed)?;
                     let replaces = matches!(source, Source::Replace(_));
-                    let pinned = self.check_identity(request, &mut *new, &current, replaces)?;
+                    let pinned = self.check_identity(request, &mut *new, &current, replaces, dry_run)?;
                     served.rules().default(&mut *new);
                     crate::convert::round_trip(&mut new);
                     owners::dedup(&mut *new, When::Sent, request.warnings);
@@ -130,19 +131,24 @@ impl Registry {
             crate::subresources::stamp_conditions(mutated.object(), &*old, self.now_s());
             managed::keep_times(mutated.object(), &*old);
             self.check_escalation(request, mutated.peek(), Some(&*old)).await?;
-            let leases =
-                self.allocate_for_changed(mutated.object(), &*old, options.dry_run == DryRun::All)?;
+            let leases = self.allocate_for_changed(mutated.object(), &*old, dry_run)?;
             let kind = served.resource();
             // Nobody is warned of a spec that a status cannot change. Whoever is refused by admission is warned.
             let warns = request.target.subresource != "status";
             let mut told = Vec::new();
             let check = |object: &dyn Object| {
-                let problems = match (to_validated(object), to_validated(&*old)) {
+                let mut problems: Vec<_> = match part {
+                    Subresource::Status => crate::admin_access::of_status(object, &*old, self),
+                    _ => None,
+                }
+                .into_iter()
+                .collect();
+                problems.extend(match (to_validated(object), to_validated(&*old)) {
                     (Some((served, object)), Some((_, old))) => {
                         served.rules().validate_update(&context, &*object, &*old, part)
                     }
                     _ => served.rules().validate_update(&context, object, &*old, part),
-                };
+                });
                 if problems.is_empty() {
                     if warns {
                         told = served.rules().warnings(object, Some(&*old));
@@ -163,7 +169,7 @@ impl Registry {
             request.warnings.splice(before..before, told);
             let mut admitted = validated?;
             admitted.settle(|object| served.rules().settle(object));
-            if options.dry_run == DryRun::All {
+            if dry_run {
                 let (object, _) = admitted.into_parts();
                 return Ok(Outcome::Made(object.into(), 200));
             }
@@ -230,7 +236,7 @@ impl Registry {
                 "Precondition failed: UID in precondition: {}, UID in object meta: ",
                 object.meta().uid
             );
-            return Err(self.storage_conflict(request, &why));
+            return Err(self.storage_conflict(request, options.dry_run == DryRun::All, &why));
         }
         if object.meta().name.is_empty() {
             object.meta_mut().name = target.name.clone();
@@ -293,11 +299,13 @@ impl Registry {
         Ok(object)
     }
 
-    fn storage_conflict(&self, request: &Request<'_>, why: &str) -> Status {
+    /// The refusal of upstream's store, which sees keys with their prefix and in a dry run without it.
+    fn storage_conflict(&self, request: &Request<'_>, dry_run: bool, why: &str) -> Status {
         let key = request.served.key(&request.target.namespace, &request.target.name);
+        let key = key.strip_prefix(b"/registry").filter(|_| dry_run).unwrap_or(&key);
         let text = format!(
             "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: {why}",
-            String::from_utf8_lossy(&key)
+            String::from_utf8_lossy(key)
         );
         errors::conflict(&request.target.group, &request.target.resource, &request.target.name, &text)
     }
@@ -310,6 +318,7 @@ impl Registry {
         new: &mut dyn Object,
         current: &Stored,
         replaces: bool,
+        dry_run: bool,
     ) -> Result<bool, Status> {
         let target = request.target;
         check_name(new, target)?;
@@ -320,7 +329,7 @@ impl Registry {
                 "Precondition failed: UID in precondition: {}, UID in object meta: {old_uid}",
                 new.meta().uid
             );
-            return Err(self.storage_conflict(request, &why));
+            return Err(self.storage_conflict(request, dry_run, &why));
         }
         let wanted = match new.meta().resource_version.as_str() {
             "" => 0,

@@ -15,7 +15,8 @@ impl Rules for Node {
     fn default(&mut self) {
         let spec = &mut self.spec;
         // The first range and the list of ranges are one fact in two fields.
-        if spec.pod_cidrs.is_empty() && !spec.pod_cidr.is_empty() {
+        // Where both say something else, the older one counts.
+        if !spec.pod_cidr.is_empty() && spec.pod_cidrs.first() != Some(&spec.pod_cidr) {
             spec.pod_cidrs = thin_vec![spec.pod_cidr.clone()];
         }
         if let Some(first) = spec.pod_cidrs.first() {
@@ -45,6 +46,7 @@ impl Rules for Node {
     fn check(&self, e: &mut Errs, _cx: &Context) {
         taints(e, &self.spec.taints);
         resources(e, &self.status);
+        declared_features(e, &self.status.declared_features);
         pod_ranges(e, &self.spec.pod_cidrs);
     }
 
@@ -113,6 +115,36 @@ fn resources(e: &mut Errs, status: &NodeStatus) {
     }
 }
 
+/// Names of features that a node says it has, in their order: `MyFeature`, `MyFeature/mySubFeature` (KEP-5328).
+fn declared_features(e: &mut Errs, features: &List<Str>) {
+    let status = Path::root("status");
+    let list = status.child("declaredFeatures");
+    for (i, name) in features.iter().enumerate() {
+        if name.len() > 253 {
+            let why = format!("invalid feature name {name:?}: must be no more than 253 characters");
+            e.invalid(&list.index(i), name, why);
+        } else if !is_feature(name) {
+            let why = format!(
+                "invalid feature name {name:?}: must start with an UpperCamelCase segment, with subsequent segments separated by '/' (e.g., MyFeature or MyFeature/mySubFeature), and contain only alphanumeric characters and slashes"
+            );
+            e.invalid(&list.index(i), name, why);
+        }
+        match features.get(i + 1) {
+            Some(next) if next == name => e.duplicate(&list.index(i + 1), next),
+            Some(next) if next < name => {
+                e.invalid(&list.index(i + 1), next, "list must be sorted alphabetically");
+            }
+            _ => {}
+        }
+    }
+}
+
+fn is_feature(name: &str) -> bool {
+    let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric());
+    name.starts_with(|c: char| c.is_ascii_uppercase())
+        && name.split('/').all(|part| plain(part) && part.starts_with(|c: char| c.is_ascii_alphabetic()))
+}
+
 fn pod_ranges(e: &mut Errs, ranges: &List<Str>) {
     let spec = Path::root("spec");
     let at = spec.child("podCIDRs");
@@ -137,6 +169,7 @@ fn pod_ranges(e: &mut Errs, ranges: &List<Str>) {
 fn update(new: &Node, old: &Node, e: &mut Errs) {
     let spec = Path::root("spec");
     resources(e, &new.status);
+    declared_features(e, &new.status.declared_features);
     let status = Path::root("status");
     let list = status.child("addresses");
     for (i, address) in new.status.addresses.iter().enumerate() {
@@ -169,5 +202,49 @@ fn update(new: &Node, old: &Node, e: &mut Errs) {
     taints(e, &new.spec.taints);
     if new.spec.external_id != old.spec.external_id {
         e.forbidden(&spec.child("externalID"), "may not be updated");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_features() {
+        for (name, fits) in [
+            ("A", true),
+            ("MyFeature/mySubFeature", true),
+            ("myFeature", false),
+            ("A/", false),
+            ("A/-b", false),
+            ("", false),
+        ] {
+            assert_eq!(is_feature(name), fits, "{name}");
+        }
+        let mut e = Errs::new();
+        declared_features(&mut e, &["B", "A", "A"].into_iter().map(Str::from).collect());
+        let told: Vec<String> = e.into_vec().iter().map(|p| format!("{} {}", p.field, p.detail)).collect();
+        assert_eq!(
+            told,
+            ["status.declaredFeatures[1] list must be sorted alphabetically", "status.declaredFeatures[2] "]
+        );
+    }
+
+    #[test]
+    fn ranges_of_pods_are_one_fact() {
+        // The older field, the list; then the list as it is read.
+        for (one, list, read) in [
+            ("a", &[][..], &["a"][..]),
+            ("a", &["a", "b"], &["a", "b"]),
+            ("a", &["b"], &["a"]),
+            ("", &["b", "c"], &["b", "c"]),
+        ] {
+            let mut node: Node = std::default::Default::default();
+            node.spec.pod_cidr = one.into();
+            node.spec.pod_cidrs = list.iter().map(|r| Str::from(*r)).collect();
+            Rules::default(&mut node);
+            let found: Vec<&str> = node.spec.pod_cidrs.iter().map(Str::as_str).collect();
+            assert_eq!((node.spec.pod_cidr.as_str(), &found[..]), (read[0], read));
+        }
     }
 }

@@ -38,7 +38,8 @@ impl Rules for IPAddress {
         }
     }
 
-    fn check_update(&self, old: &Self, e: &mut Errs, _cx: &Context) {
+    fn check_update(&self, old: &Self, e: &mut Errs, cx: &Context) {
+        self.check(e, cx);
         e.immutable(
             &Path::root("spec").child("parentRef"),
             &self.spec.parent_ref,

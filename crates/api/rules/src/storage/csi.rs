@@ -25,6 +25,20 @@ impl Rules for CSIDriver {
         set(&mut spec.se_linux_mount, false);
     }
 
+    fn drop_disabled(&mut self) {
+        // VolumeLimitScaling is off.
+        self.spec.prevent_pod_scheduling_if_missing = None;
+    }
+
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        let spec = &self.spec;
+        let asks_anew = old.is_none_or(|old| old.spec.token_requests != spec.token_requests);
+        if !asks_anew || spec.token_requests.is_empty() || spec.service_account_token_in_secrets.is_some() {
+            return Vec::new();
+        }
+        vec!["spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent possible logging of tokens in volume attributes".into()]
+    }
+
     fn prepare_update(&mut self, old: &Self, _cx: &Context) {
         let counted = |s: &CSIDriverSpec| {
             (

@@ -69,6 +69,7 @@ impl Registry {
         options: &call::WriteOptions,
     ) -> Result<Outcome, Status> {
         let binding: Box<Binding> = body_of(body)?;
+        check_path_name(&binding.metadata.name)?;
         let mut target = request.target.clone();
         target.resource = "pods".into();
         target.name = binding.metadata.name.clone();
@@ -113,4 +114,22 @@ impl Registry {
 /// The typed body of a subresource that takes another kind.
 fn body_of<T: 'static>(body: Box<dyn Object>) -> Result<Box<T>, Status> {
     meta::downcast_box::<T>(body).ok_or_else(|| errors::bad_request("the body is of another kind"))
+}
+/// A name that comes from a body and is to be part of a key.
+fn check_path_name(name: &str) -> Result<(), Status> {
+    if name.is_empty() {
+        return Err(errors::bad_request("Name parameter required."));
+    }
+    let problems: Vec<String> = match name {
+        "." | ".." => vec![format!("may not be '{name}'")],
+        name => ["/", "%"]
+            .into_iter()
+            .filter(|part| name.contains(part))
+            .map(|part| format!("may not contain '{part}'"))
+            .collect(),
+    };
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(errors::bad_request(format!("Name parameter invalid: {name:?}: {}", problems.join(";"))))
 }

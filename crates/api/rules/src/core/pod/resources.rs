@@ -23,6 +23,9 @@ pub(super) fn overhead(e: &mut Errs, at: &Path<'_>, overhead: &Map<Quantity>) {
 /// The resources of a pod as a whole, against those of its containers.
 pub(super) fn pod(e: &mut Errs, at: &Path<'_>, spec: &PodSpec, claims: &BTreeSet<&str>) {
     let Some(r) = &spec.resources else { return };
+    if spec.os.as_ref().is_some_and(|os| os.name == "windows") {
+        return e.forbidden(at, "may not be set for a windows pod");
+    }
     if !meta::is_absent(&r.claims) {
         e.forbidden(&at.child("claims"), "claims may not be set for Resources at pod-level");
     }

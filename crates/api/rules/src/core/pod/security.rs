@@ -389,7 +389,6 @@ pub(super) fn windows(e: &mut Errs, at: &Path<'_>, spec: &PodSpec) {
         (&context, "supplementalGroups", !sc.supplemental_groups.is_empty()),
         (&context, "supplementalGroupsPolicy", sc.supplemental_groups_policy.is_some()),
         (&context, "seLinuxChangePolicy", sc.se_linux_change_policy.is_some()),
-        (at, "resources", spec.resources.is_some()),
     ] {
         if set {
             e.forbidden(&place.child(field), WINDOWS);
