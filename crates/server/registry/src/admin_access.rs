@@ -45,3 +45,54 @@ fn judge(field: String, object: &dyn Object, world: &dyn World) -> Option<FieldE
         ),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use meta::Codec as _;
+
+    use super::*;
+
+    /// One namespace, and nothing else.
+    struct OneNamespace(Arc<Namespace>, env::Random);
+
+    impl World for OneNamespace {
+        fn find(&self, _: &str, _: &str, _: &str, _: &str) -> Option<Arc<dyn Object>> {
+            Some(self.0.clone())
+        }
+        fn all(&self, _: &str, _: &str, _: &str) -> Vec<Arc<dyn Object>> {
+            Vec::new()
+        }
+        fn allows(&self, _: &authn::User, _: &authz::Attributes) -> bool {
+            false
+        }
+        fn random(&self) -> &env::Random {
+            &self.1
+        }
+    }
+
+    fn world(label: &str) -> OneNamespace {
+        let mut namespace = Namespace::default();
+        namespace.metadata.labels.insert(LABEL, label.into());
+        OneNamespace(Arc::new(namespace), env::Env::real().random)
+    }
+
+    #[test]
+    fn asking_and_getting() {
+        let claim = |json: &str| ResourceClaim::from_json(json.as_bytes()).unwrap();
+        let asks = claim(
+            r#"{"spec":{"devices":{"requests":[{"name":"a"},{"name":"b","exactly":{"deviceClassName":"c","adminAccess":true}}]}}}"#,
+        );
+        let got = claim(
+            r#"{"status":{"allocation":{"devices":{"results":[{"request":"a","driver":"d","pool":"p","device":"x","adminAccess":true}]}}}}"#,
+        );
+        let field = |problem: Option<FieldError>| problem.map(|p| p.field).unwrap_or_default();
+        assert_eq!(field(of_new(&asks, &world("false"))), "spec.devices.requests[1].adminAccess");
+        assert_eq!(field(of_new(&asks, &world("true"))), "");
+        assert_eq!(field(of_new(&got, &world("false"))), "", "a status is no request");
+        let results = "status.allocation.devices.results[0].adminAccess";
+        assert_eq!(field(of_status(&got, &asks, &world("no"))), results);
+        assert_eq!(field(of_status(&got, &got, &world("no"))), "", "it was given before");
+    }
+}

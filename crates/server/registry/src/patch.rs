@@ -43,6 +43,14 @@ impl Patched<'_> {
         }
     }
 
+    /// What a decoder said, as whoever reads this kind of patch says it.
+    fn in_words(&self, why: String) -> String {
+        match self.kind {
+            PatchKind::Strategic => converter_text(&why).unwrap_or(why),
+            _ => why,
+        }
+    }
+
     fn refused(&self, detail: String) -> Status {
         let problem = meta::FieldError {
             kind: meta::FieldErrorKind::Invalid,
@@ -52,6 +60,12 @@ impl Patched<'_> {
         };
         errors::invalid("", "", "", vec![problem])
     }
+}
+
+/// The refusal of a patched document that is no object of its kind.
+pub(crate) fn unreadable(value: Value, before: &[u8], kind: PatchKind, body: &[u8], why: String) -> Status {
+    let document = Patched { before, kind, body, value };
+    document.refused(document.in_words(why))
 }
 
 /// Changes a document by a patch other than an apply.
@@ -113,13 +127,11 @@ fn decode(
     if !unnamed && (kind != &*served.resource().kind || version != served.api_version()) {
         return Err(document.refused(other_kind(served, version, kind, &json)));
     }
-    let object = served.resource().object.decode_json(&json, &mut context).map_err(|error| {
-        let why = error.to_string();
-        document.refused(match document.kind {
-            PatchKind::Strategic => converter_text(&why).unwrap_or(why),
-            _ => why,
-        })
-    })?;
+    let object = served
+        .resource()
+        .object
+        .decode_json(&json, &mut context)
+        .map_err(|error| document.refused(document.in_words(error.to_string())))?;
     if let Some(error) = context.strict_error() {
         return Err(document.refused(error.to_string()));
     }

@@ -118,7 +118,9 @@ fn patched(before: &Scale, kind: PatchKind, body: &[u8]) -> Result<Scale, Status
     if value["metadata"]["resourceVersion"] == Value::Null {
         value["metadata"]["resourceVersion"] = Value::from(before.metadata.resource_version.as_str());
     }
-    meta::from_value(value).map_err(|e| errors::bad_request(e.to_string()))
+    meta::from_value(value.clone()).map_err(|e| {
+        crate::patch::unreadable(value, &meta::Codec::to_json(before), kind, body, e.to_string())
+    })
 }
 
 /// The object with the replicas of `scale`, after checking what the client says about the object.
