@@ -17,7 +17,7 @@ const TOPOLOGY_MAX: usize = 16;
 
 impl Rules for EndpointSlice {
     const RECHECKS_UPDATED_METADATA: bool = false;
-    const REVALIDATES_METADATA: bool = true;
+    const REVALIDATES_METADATA: u8 = 1;
     const GENERATION: bool = true;
 
     fn default(&mut self) {

@@ -16,6 +16,8 @@ const VERBS: [&str; 9] =
     ["create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch"];
 
 impl Rules for FlowSchema {
+    const REVALIDATES_METADATA: u8 = 1;
+    const RECHECKS_UPDATED_METADATA: bool = false;
     spec_and_status!(generation);
 
     fn prepare_status(&mut self, old: &Self, _cx: &Context) {
@@ -211,6 +213,8 @@ fn other_rule(e: &mut Errs, at: &Path<'_>, r: &NonResourcePolicyRule) {
 }
 
 impl Rules for PriorityLevelConfiguration {
+    const REVALIDATES_METADATA: u8 = 1;
+    const RECHECKS_UPDATED_METADATA: bool = false;
     spec_and_status!(generation);
 
     fn prepare_status(&mut self, old: &Self, _cx: &Context) {

@@ -49,7 +49,7 @@ fn rules(e: &mut Errs, rules: &List<PolicyRule>, namespaced: bool) {
 impl Rules for Role {
     const NAME: crate::check::NameCheck = name;
     const CREATE_ON_UPDATE: bool = true;
-    const REVALIDATES_METADATA: bool = true;
+    const REVALIDATES_METADATA: u8 = 1;
 
     fn check(&self, e: &mut Errs, _cx: &Context) {
         rules(e, &self.rules, true);
@@ -59,7 +59,7 @@ impl Rules for Role {
 impl Rules for ClusterRole {
     const NAME: crate::check::NameCheck = name;
     const CREATE_ON_UPDATE: bool = true;
-    const REVALIDATES_METADATA: bool = true;
+    const REVALIDATES_METADATA: u8 = 1;
 
     fn check(&self, e: &mut Errs, _cx: &Context) {
         rules(e, &self.rules, false);
@@ -136,7 +136,7 @@ fn same_role(e: &mut Errs, new: &RoleRef, old: &RoleRef) {
 impl Rules for RoleBinding {
     const NAME: crate::check::NameCheck = name;
     const CREATE_ON_UPDATE: bool = true;
-    const REVALIDATES_METADATA: bool = true;
+    const REVALIDATES_METADATA: u8 = 1;
 
     fn default(&mut self) {
         default_binding(&mut self.role_ref, &mut self.subjects);
@@ -155,7 +155,7 @@ impl Rules for RoleBinding {
 impl Rules for ClusterRoleBinding {
     const NAME: crate::check::NameCheck = name;
     const CREATE_ON_UPDATE: bool = true;
-    const REVALIDATES_METADATA: bool = true;
+    const REVALIDATES_METADATA: u8 = 1;
 
     fn default(&mut self) {
         default_binding(&mut self.role_ref, &mut self.subjects);

@@ -63,8 +63,8 @@ pub trait Rules: Kind + Object + Sized {
     const CHECKS_GENERATE_NAME: bool = true;
     /// Whether finalizers must be standard ones or carry a domain.
     const KNOWN_FINALIZERS: bool = true;
-    /// Whether an update runs the checks of a new object's metadata a second time, as upstream does for some kinds.
-    const REVALIDATES_METADATA: bool = false;
+    /// How often an update runs the checks of a new object's metadata again, as upstream does for some kinds.
+    const REVALIDATES_METADATA: u8 = 0;
     /// Whether an update's checks of metadata are made by the kind too, and so reported twice.
     const RECHECKS_UPDATED_METADATA: bool = true;
     /// Whether PUT creates what does not exist.
@@ -384,13 +384,17 @@ pub fn keep_system_fields<K: Object + ?Sized>(new: &mut K, old: &dyn Object, pre
     }
 }
 
-fn validate_create<K: Rules>(cx: &Context, k: &K) -> Vec<FieldError> {
-    let mut e = Errs::new();
-    let name: NameCheck = match K::CHECKS_GENERATE_NAME {
+/// What names of a kind look like, and prefixes of names where they are looked at.
+fn name_check<K: Rules>() -> NameCheck {
+    match K::CHECKS_GENERATE_NAME {
         true => K::NAME,
         false => |name, prefix| if prefix { Vec::new() } else { K::NAME(name, prefix) },
-    };
-    metadata::create(&mut e, k.meta(), K::NAMESPACED, name);
+    }
+}
+
+fn validate_create<K: Rules>(cx: &Context, k: &K) -> Vec<FieldError> {
+    let mut e = Errs::new();
+    metadata::create(&mut e, k.meta(), K::NAMESPACED, name_check::<K>());
     if K::KNOWN_FINALIZERS {
         metadata::known_finalizers(&mut e, k.meta());
     }
@@ -409,14 +413,14 @@ fn validate_update<K: Rules>(cx: &Context, new: &K, old: &K, part: Subresource<'
     metadata::update(&mut e, new.meta(), old.meta());
     if K::RECHECKS_UPDATED_METADATA {
         metadata::update(&mut e, new.meta(), old.meta());
-    }
-    if K::KNOWN_FINALIZERS {
-        metadata::known_finalizers(&mut e, new.meta());
+        if K::KNOWN_FINALIZERS {
+            metadata::known_finalizers(&mut e, new.meta());
+        }
     }
     match part {
         Subresource::Main => {
-            if K::REVALIDATES_METADATA {
-                metadata::create(&mut e, new.meta(), K::NAMESPACED, K::NAME);
+            for _ in 0..K::REVALIDATES_METADATA {
+                metadata::create(&mut e, new.meta(), K::NAMESPACED, name_check::<K>());
                 if K::KNOWN_FINALIZERS {
                     metadata::known_finalizers(&mut e, new.meta());
                 }

@@ -29,6 +29,9 @@ fn default_match(resources: &mut MatchResources) {
 }
 
 impl Rules for ValidatingAdmissionPolicy {
+    const REVALIDATES_METADATA: u8 = 1;
+    const RECHECKS_UPDATED_METADATA: bool = false;
+    const KNOWN_FINALIZERS: bool = false;
     spec_and_status!(generation);
 
     fn prepare_status(&mut self, old: &Self, _cx: &Context) {
@@ -103,6 +106,9 @@ impl Rules for ValidatingAdmissionPolicy {
 }
 
 impl Rules for MutatingAdmissionPolicy {
+    const REVALIDATES_METADATA: u8 = 1;
+    const RECHECKS_UPDATED_METADATA: bool = false;
+    const KNOWN_FINALIZERS: bool = false;
     spec_only!();
 
     fn default(&mut self) {
@@ -172,6 +178,9 @@ impl Rules for MutatingAdmissionPolicy {
 }
 
 impl Rules for ValidatingAdmissionPolicyBinding {
+    const REVALIDATES_METADATA: u8 = 1;
+    const RECHECKS_UPDATED_METADATA: bool = false;
+    const KNOWN_FINALIZERS: bool = false;
     spec_only!();
 
     fn default(&mut self) {
@@ -206,6 +215,9 @@ impl Rules for ValidatingAdmissionPolicyBinding {
 }
 
 impl Rules for MutatingAdmissionPolicyBinding {
+    const REVALIDATES_METADATA: u8 = 1;
+    const RECHECKS_UPDATED_METADATA: bool = false;
+    const KNOWN_FINALIZERS: bool = false;
     spec_only!();
 
     fn default(&mut self) {

@@ -33,6 +33,9 @@ macro_rules! configuration {
     ($t:ty) => {
         impl Rules for $t {
             const GENERATION: bool = true;
+            const KNOWN_FINALIZERS: bool = false;
+            const REVALIDATES_METADATA: u8 = 1;
+            const RECHECKS_UPDATED_METADATA: bool = false;
 
             fn default(&mut self) {
                 for hook in self.webhooks.iter_mut() {

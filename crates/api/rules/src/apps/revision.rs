@@ -5,7 +5,7 @@ use crate::{Context, Path, Rules};
 use types::apps::v1::ControllerRevision;
 
 impl Rules for ControllerRevision {
-    const REVALIDATES_METADATA: bool = true;
+    const REVALIDATES_METADATA: u8 = 1;
 
     fn check(&self, e: &mut Errs, _cx: &Context) {
         e.non_negative(&Path::root("revision"), self.revision);

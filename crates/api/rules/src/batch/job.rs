@@ -12,7 +12,7 @@ use types::batch::v1::{Job, JobSpec};
 
 impl Rules for Job {
     const ORPHANS_BY_DEFAULT: bool = true;
-    const REVALIDATES_METADATA: bool = true;
+    const REVALIDATES_METADATA: u8 = 1;
     const FIELD_LABELS: &'static [&'static str] = &["status.successful"];
     spec_and_status!(generation);
 

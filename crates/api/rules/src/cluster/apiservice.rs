@@ -11,7 +11,7 @@ const GROUP_PRIORITY_MAX: i32 = 20000;
 const VERSION_PRIORITY_MAX: i32 = 1000;
 
 impl Rules for APIService {
-    const REVALIDATES_METADATA: bool = true;
+    const REVALIDATES_METADATA: u8 = 1;
     const NAME: crate::check::NameCheck = path_segment;
     const KNOWN_FINALIZERS: bool = false;
     spec_and_status!();

@@ -38,7 +38,7 @@ const USAGES: [&str; 23] = [
 const SECONDS_MIN: i32 = 600;
 
 impl Rules for CertificateSigningRequest {
-    const REVALIDATES_METADATA: bool = true;
+    const REVALIDATES_METADATA: u8 = 1;
     const NAME: crate::check::NameCheck = |_, _| Vec::new();
     const FIELD_LABELS: &'static [&'static str] = &["spec.signerName"];
     spec_and_status!();

@@ -8,7 +8,7 @@ use types::core::v1::ResourceRequirements;
 use types::node::v1::RuntimeClass;
 
 impl Rules for RuntimeClass {
-    const REVALIDATES_METADATA: bool = true;
+    const REVALIDATES_METADATA: u8 = 1;
     const KNOWN_FINALIZERS: bool = false;
     fn default(&mut self) {
         if let Some(overhead) = &mut self.overhead {

@@ -15,7 +15,7 @@ pub(crate) const ACCESS_MODES: [&str; 4] =
 const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 
 impl Rules for PersistentVolumeClaim {
-    const REVALIDATES_METADATA: bool = true;
+    const REVALIDATES_METADATA: u8 = 1;
     spec_and_status!();
 
     fn default(&mut self) {

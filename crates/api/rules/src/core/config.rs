@@ -12,7 +12,7 @@ const FROZEN: &str = "field is immutable when `immutable` is set";
 const NAMESPACE_LABEL: &str = "kubernetes.io/metadata.name";
 
 impl Rules for ConfigMap {
-    const REVALIDATES_METADATA: bool = true;
+    const REVALIDATES_METADATA: u8 = 1;
 
     fn check(&self, e: &mut Errs, _cx: &Context) {
         let (data, binary) = (Path::root("data"), Path::root("binaryData"));
@@ -49,7 +49,7 @@ impl Rules for ConfigMap {
 }
 
 impl Rules for Secret {
-    const REVALIDATES_METADATA: bool = true;
+    const REVALIDATES_METADATA: u8 = 1;
     const FIELD_LABELS: &'static [&'static str] = &["type"];
 
     fn default(&mut self) {
@@ -160,7 +160,7 @@ impl JsonValue for Secret {
 }
 
 impl Rules for ServiceAccount {
-    const REVALIDATES_METADATA: bool = true;
+    const REVALIDATES_METADATA: u8 = 1;
 
     fn prepare_create(&mut self, _cx: &Context) {
         name_secrets_only(self);
@@ -189,6 +189,7 @@ fn name_secrets_only(account: &mut ServiceAccount) {
 }
 
 impl Rules for Namespace {
+    const REVALIDATES_METADATA: u8 = 1;
     const NAME: crate::check::NameCheck = name_label;
     const FIELD_LABELS: &'static [&'static str] = &["status.phase", "name"];
 

@@ -8,7 +8,7 @@ use meta::List;
 use types::core::v1::*;
 
 impl Rules for Endpoints {
-    const REVALIDATES_METADATA: bool = true;
+    const REVALIDATES_METADATA: u8 = 1;
     const CREATE_ON_UPDATE: bool = true;
 
     fn default(&mut self) {

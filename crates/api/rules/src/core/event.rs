@@ -53,6 +53,7 @@ impl Rules for Event {
     // Older events are judged by what every object is judged by.
     const NAME: NameCheck = path_segment;
     const KNOWN_FINALIZERS: bool = false;
+    const RECHECKS_UPDATED_METADATA: bool = false;
     const CREATE_ON_UPDATE: bool = true;
     const FIELD_LABELS: &'static [&'static str] = FIELD_LABELS;
 

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use types::core::v1::*;
 
 impl Rules for Node {
+    const REVALIDATES_METADATA: u8 = 1;
     const FIELD_LABELS: &'static [&'static str] = &["spec.unschedulable"];
 
     fn default(&mut self) {

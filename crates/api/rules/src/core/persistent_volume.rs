@@ -14,7 +14,9 @@ const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 const INLINE: &str = "may not be specified in the context of inline volumes";
 
 impl Rules for PersistentVolume {
-    const REVALIDATES_METADATA: bool = true;
+    // The whole volume is judged, and then once more by the rules of changes.
+    const REVALIDATES_METADATA: u8 = 2;
+    const RECHECKS_UPDATED_METADATA: bool = false;
     spec_and_status!();
 
     fn default(&mut self) {

@@ -134,6 +134,8 @@ fn scope_selector(e: &mut Errs, at: &Path<'_>, spec: &ResourceQuotaSpec, selecto
 }
 
 impl Rules for LimitRange {
+    const REVALIDATES_METADATA: u8 = 1;
+    const RECHECKS_UPDATED_METADATA: bool = false;
     const CREATE_ON_UPDATE: bool = true;
 
     fn default(&mut self) {

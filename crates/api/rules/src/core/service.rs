@@ -19,7 +19,6 @@ const FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
 
 impl Rules for Service {
     const NAME: crate::check::NameCheck = service_name;
-    const REVALIDATES_METADATA: bool = true;
     const CREATE_ON_UPDATE: bool = true;
     const FIELD_LABELS: &'static [&'static str] = &["spec.clusterIP", "spec.type"];
     spec_and_status!();

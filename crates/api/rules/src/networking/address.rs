@@ -17,7 +17,7 @@ fn address_name(name: &str, _prefix: bool) -> Messages {
 }
 
 impl Rules for IPAddress {
-    const REVALIDATES_METADATA: bool = true;
+    const REVALIDATES_METADATA: u8 = 1;
     const NAME: crate::check::NameCheck = address_name;
     const FIELD_LABELS: &'static [&'static str] = &[];
 

@@ -17,7 +17,7 @@ const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
 const CONTROLLER_CHARS_MAX: usize = 250;
 
 impl Rules for Ingress {
-    const REVALIDATES_METADATA: bool = true;
+    const REVALIDATES_METADATA: u8 = 1;
     spec_and_status!(generation);
 
     fn check(&self, e: &mut Errs, _cx: &Context) {
@@ -192,7 +192,7 @@ fn local_reference(e: &mut Errs, at: &Path<'_>, r: &TypedLocalObjectReference) {
 }
 
 impl Rules for IngressClass {
-    const REVALIDATES_METADATA: bool = true;
+    const REVALIDATES_METADATA: u8 = 1;
     spec_only!();
 
     fn default(&mut self) {

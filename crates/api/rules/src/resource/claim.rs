@@ -38,6 +38,7 @@ fn default_spec(spec: &mut ResourceClaimSpec) {
 }
 
 impl Rules for ResourceClaim {
+    const REVALIDATES_METADATA: u8 = 1;
     spec_and_status!();
 
     fn default(&mut self) {
@@ -66,6 +67,7 @@ impl Rules for ResourceClaim {
 }
 
 impl Rules for ResourceClaimTemplate {
+    const REVALIDATES_METADATA: u8 = 1;
     fn default(&mut self) {
         default_spec(&mut self.spec.spec);
     }
@@ -85,6 +87,7 @@ impl Rules for ResourceClaimTemplate {
 }
 
 impl Rules for DeviceClass {
+    const REVALIDATES_METADATA: u8 = 1;
     const CHECKS_GENERATE_NAME: bool = false;
     spec_only!();
 

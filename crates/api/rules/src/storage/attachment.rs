@@ -10,6 +10,8 @@ use types::storage::v1::VolumeAttachment;
 const ERROR_BYTES_MAX: usize = 1024;
 
 impl Rules for VolumeAttachment {
+    const REVALIDATES_METADATA: u8 = 1;
+    const RECHECKS_UPDATED_METADATA: bool = false;
     spec_and_status!();
 
     fn default(&mut self) {

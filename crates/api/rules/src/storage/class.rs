@@ -13,6 +13,7 @@ const PARAMETERS_MAX: usize = 512;
 const PARAMETERS_BYTES_MAX: usize = 256 * 1024;
 
 impl Rules for StorageClass {
+    const REVALIDATES_METADATA: u8 = 1;
     fn default(&mut self) {
         text_opt(&mut self.reclaim_policy, "Delete");
         text_opt(&mut self.volume_binding_mode, "Immediate");
@@ -121,6 +122,7 @@ fn topologies(e: &mut Errs, terms: &List<TopologySelectorTerm>) {
 }
 
 impl Rules for VolumeAttributesClass {
+    const REVALIDATES_METADATA: u8 = 1;
     fn check(&self, e: &mut Errs, _cx: &Context) {
         provisioner(e, &Path::root("driverName"), &self.driver_name);
         parameters(e, &self.parameters, false);

@@ -133,6 +133,8 @@ fn driver_spec(e: &mut Errs, spec: &CSIDriverSpec) {
 }
 
 impl Rules for CSINode {
+    const REVALIDATES_METADATA: u8 = 1;
+    const RECHECKS_UPDATED_METADATA: bool = false;
     fn check(&self, e: &mut Errs, _cx: &Context) {
         let spec = Path::root("spec");
         let list = spec.child("drivers");
@@ -183,6 +185,7 @@ fn driver(e: &mut Errs, at: &Path<'_>, d: &CSINodeDriver) {
 }
 
 impl Rules for CSIStorageCapacity {
+    const REVALIDATES_METADATA: u8 = 1;
     fn check(&self, e: &mut Errs, _cx: &Context) {
         labels::selector_opt(e, &Path::root("nodeTopology"), self.node_topology.as_deref());
         e.each(

@@ -10,7 +10,7 @@ use meta::Str;
 use types::core::v1::Pod;
 
 impl Rules for Pod {
-    const REVALIDATES_METADATA: bool = true;
+    const REVALIDATES_METADATA: u8 = 1;
     const FIELD_LABELS: &'static [&'static str] = &[
         "spec.nodeName",
         "spec.restartPolicy",
