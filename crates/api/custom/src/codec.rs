@@ -27,8 +27,16 @@ impl CustomObjects for Codec {
 
     fn decode_json(&self, json: &[u8], context: &mut DecodeContext) -> ObjectResult {
         let mut object = Unstructured::from_json(json, context)?;
-        if object.kind == self.kind && object.api_version == self.api_version {
-            let noted = context.validation != FieldValidation::Ignore;
+        let noted = context.validation != FieldValidation::Ignore;
+        if object.api_version != self.api_version {
+            // Nobody knows a field of another version.
+            let mut names: Vec<String> =
+                std::mem::take(&mut object.fields).into_iter().map(|(k, _)| k).collect();
+            names.sort();
+            for name in names.iter().filter(|_| noted) {
+                context.record(format!("unknown field {}", meta::go_quote(name)));
+            }
+        } else if object.kind == self.kind {
             let (mut unknown, mut of_metadata) = (Vec::new(), Vec::new());
             with_fields(&mut object, |fields| {
                 self.schema.prune(fields, true, noted.then_some(&mut unknown));

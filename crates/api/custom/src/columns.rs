@@ -79,11 +79,13 @@ impl Columns {
 
 fn cell(type_: &str, value: &Value, now: Time, age: Age) -> Value {
     match (type_, value) {
+        // As Go prints nothing.
+        ("string", Value::Null) => Value::from("<no value>"),
         (_, Value::Null) => Value::Null,
         ("string", Value::String(text)) => Value::from(text.as_str()),
         ("string", other) => Value::from(other.to_string()),
         ("integer", Value::Number(n)) => {
-            n.as_i64().or_else(|| n.as_f64().map(|f| f as i64)).map_or(Value::Null, Value::from)
+            n.as_i64().or_else(|| n.as_f64().map(whole_part)).map_or(Value::Null, Value::from)
         }
         ("number", Value::Number(_)) | ("boolean", Value::Bool(_)) => value.clone(),
         ("date", Value::String(text)) => match Time::parse(text) {
@@ -91,5 +93,34 @@ fn cell(type_: &str, value: &Value, now: Time, age: Age) -> Value {
             Err(_) => Value::from("<invalid>"),
         },
         _ => Value::Null,
+    }
+}
+
+/// The whole part of a number, as Go converts it: what does not fit is the least.
+fn whole_part(number: f64) -> i64 {
+    const OVER: f64 = 9_223_372_036_854_775_808.0;
+    if (-OVER..OVER).contains(&number) { number as i64 } else { i64::MIN }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_read_as_go_prints_values() {
+        let age: Age = |_, _| "5d".to_owned();
+        for (type_, value, wanted) in [
+            ("string", json!("x"), json!("x")),
+            ("string", json!(null), json!("<no value>")),
+            ("string", json!({ "a": [1] }), json!("{\"a\":[1]}")),
+            ("integer", json!(1.9), json!(1)),
+            ("integer", json!(1e21), json!(i64::MIN)),
+            ("integer", json!("1"), json!(null)),
+            ("integer", json!(null), json!(null)),
+            ("date", json!("2020-01-01T00:00:00Z"), json!("5d")),
+            ("date", json!("soon"), json!("<invalid>")),
+        ] {
+            assert_eq!(cell(type_, &value, Time::from_unix(0), age), wanted, "{type_} {value}");
+        }
     }
 }

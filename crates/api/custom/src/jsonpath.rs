@@ -18,6 +18,8 @@ enum Step {
     Slice(Option<i64>, Option<i64>, i64),
     /// Everything inside.
     All,
+    /// What several of these lead to.
+    Union(Vec<Step>),
     /// Elements of which something is true.
     Filter(JsonPath, Option<(Op, Value)>),
 }
@@ -100,6 +102,7 @@ impl Step {
                 Value::Object(map) => out.extend(map.values()),
                 _ => {}
             },
+            Step::Union(steps) => steps.iter().for_each(|step| step.follow(value, out)),
             Step::Filter(path, test) => {
                 let Some(list) = value.as_array() else { return };
                 out.extend(list.iter().filter(|element| {
@@ -194,8 +197,12 @@ fn bracket(inside: &str) -> Option<Step> {
     if let Some(filter) = inside.strip_prefix("?(").and_then(|f| f.strip_suffix(')')) {
         return self::filter(filter.trim());
     }
-    if let Some(name) = quoted(inside) {
+    if let Some(name) = quoted(inside).filter(|name| !name.contains(['\'', '"'])) {
         return Some(Step::Field(name));
+    }
+    if inside.contains(',') {
+        let parts: Option<Vec<Step>> = inside.split(',').map(|part| bracket(part.trim())).collect();
+        return parts.map(Step::Union);
     }
     if inside.contains(':') {
         let parts: Vec<&str> = inside.split(':').collect();
@@ -250,6 +257,8 @@ mod tests {
             (".spec.list[-1]", "[3]"),
             (".spec.list[1:]", "[2,3]"),
             (".spec.list[*]", "[1,2,3]"),
+            (".spec.list[2,0]", "[3,1]"),
+            (".spec['deep','a.b']", "[{\"x\":5},1]"),
             (".spec['a.b']", "[1]"),
             (".spec.a\\.b", "[1]"),
             ("..x", "[5]"),

@@ -210,13 +210,17 @@ impl KindRules for Kind {
                 warnings.push(format!("metadata.finalizers: {quoted}: prefer a domain-qualified finalizer name{path} to avoid accidental conflicts with other finalizer writers"));
             }
         }
-        if let (Some(new), Some(old)) = (custom(new), old.and_then(custom))
-            && !self.expressions.is_empty()
-        {
-            let forgiven = self.expressions.forgiven(&FieldPath::root(), &whole(new), &whole(old));
-            warnings.extend(forgiven.iter().map(ToString::to_string));
-        }
         warnings
+    }
+
+    /// What rules would refuse if it had not been there before.
+    fn early_warnings(&self, new: &dyn Object, old: Option<&dyn Object>) -> Vec<String> {
+        let (Some(new), Some(old)) = (custom(new), old.and_then(custom)) else { return Vec::new() };
+        if self.expressions.is_empty() {
+            return Vec::new();
+        }
+        let forgiven = self.expressions.forgiven(&FieldPath::root(), &whole(new), &whole(old));
+        forgiven.iter().map(ToString::to_string).collect()
     }
 
     fn graceful_delete(&self, _: &dyn Object, _: Option<i64>) -> Option<i64> {

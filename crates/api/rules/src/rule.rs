@@ -252,8 +252,8 @@ pub trait KindRules: Send + Sync {
     ) -> Vec<FieldError>;
     /// Texts for `Warning` headers; `old` on update.
     fn warnings(&self, new: &dyn Object, old: Option<&dyn Object>) -> Vec<String>;
-    /// Texts about a new object that is not made ready yet.
-    fn early_warnings(&self, _new: &dyn Object) -> Vec<String> {
+    /// Texts that are told even if the object is refused: about a new object that is not made ready yet, or a changed one.
+    fn early_warnings(&self, _new: &dyn Object, _old: Option<&dyn Object>) -> Vec<String> {
         Vec::new()
     }
     /// For kinds that end gracefully: how many seconds a deletion gives, zero for at once; nothing for other kinds.
@@ -345,8 +345,8 @@ impl<K: Rules> KindRules for Row<K> {
     fn warnings(&self, new: &dyn Object, old: Option<&dyn Object>) -> Vec<String> {
         typed::<K>(new).map_or_else(Vec::new, |k| k.warnings(old.and_then(typed::<K>)))
     }
-    fn early_warnings(&self, new: &dyn Object) -> Vec<String> {
-        typed::<K>(new).map_or_else(Vec::new, Rules::early_warnings)
+    fn early_warnings(&self, new: &dyn Object, old: Option<&dyn Object>) -> Vec<String> {
+        typed::<K>(new).filter(|_| old.is_none()).map_or_else(Vec::new, Rules::early_warnings)
     }
     fn graceful_delete(&self, object: &dyn Object, requested_seconds: Option<i64>) -> Option<i64> {
         typed::<K>(object)?.graceful_delete(requested_seconds)

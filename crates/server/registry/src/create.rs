@@ -106,7 +106,7 @@ impl Registry {
         let context = self.context(request);
         self.fill_metadata(mutated.object());
         same_namespace(request, mutated.object())?;
-        let mut told = served.rules().early_warnings(mutated.peek());
+        let mut told = served.rules().early_warnings(mutated.peek(), None);
         served.rules().prepare_create(&context, mutated.object());
         let leases = self.allocate_for_new(mutated.object(), options.dry_run == DryRun::All)?;
         let kind = served.resource();

@@ -124,7 +124,10 @@ fn decode(
     let (kind, version) = (text("kind"), text("apiVersion"));
     // A strategic patch goes into the type that is there: what it leaves need not say which.
     let unnamed = kind.is_empty() && version.is_empty() && document.kind == PatchKind::Strategic;
-    if !unnamed && (kind != &*served.resource().kind || version != served.api_version()) {
+    // A custom object is still one if its kind is another; validation says what it must be.
+    let readable = served.custom().is_some() && !kind.is_empty() && !version.is_empty();
+    let same = kind == &*served.resource().kind && version == served.api_version();
+    if !(same || unnamed || readable) {
         return Err(document.refused(other_kind(served, version, kind, &json)));
     }
     let object = served

@@ -135,7 +135,7 @@ impl Registry {
             let kind = served.resource();
             // Nobody is warned of a spec that a status cannot change. Whoever is refused by admission is warned.
             let warns = request.target.subresource != "status";
-            let mut told = Vec::new();
+            let mut told = served.rules().early_warnings(mutated.peek(), Some(&*old));
             let check = |object: &dyn Object| {
                 let mut problems: Vec<_> = match part {
                     Subresource::Status => crate::admin_access::of_status(object, &*old, self),
@@ -151,11 +151,14 @@ impl Registry {
                 });
                 if problems.is_empty() {
                     if warns {
-                        told = served.rules().warnings(object, Some(&*old));
+                        told.extend(served.rules().warnings(object, Some(&*old)));
                     }
                     return Ok(());
                 }
-                Err(errors::invalid(&kind.group, &kind.kind, &object.meta().name, problems))
+                let shown = object.group_version_kind();
+                // A patch may make something else of a custom object.
+                let shown = if served.custom().is_some() { shown.kind.as_str() } else { &kind.kind };
+                Err(errors::invalid(&kind.group, shown, &object.meta().name, problems))
             };
             let view = match source {
                 Source::Scale(_) => Some(scale::scale_of(served, mutated.peek())?.0),

@@ -33,7 +33,7 @@ fn kinds(spec: &ValidatingAdmissionPolicySpec) -> Vec<&'static Resource> {
     found
 }
 
-/// What is wrong, one entry for each expression, one line for each kind.
+/// What is wrong, one entry for each expression, one paragraph for each kind.
 pub(super) fn warnings(spec: &ValidatingAdmissionPolicySpec) -> Vec<ExpressionWarning> {
     let environments: Vec<(String, Env)> = kinds(spec)
         .into_iter()
@@ -50,16 +50,13 @@ pub(super) fn warnings(spec: &ValidatingAdmissionPolicySpec) -> Vec<ExpressionWa
         }
         let problems: Vec<String> = environments
             .iter()
-            .filter_map(|(kind, env)| env.compile(expression).err().map(|error| format!("{kind}: {error}")))
+            .filter_map(|(kind, env)| env.compile(expression).err().map(|error| format!("{kind}: {error}\n")))
             .collect();
         if !problems.is_empty() {
             let warning = problems.join("\n");
             warnings.push(ExpressionWarning { field_ref: field.into(), warning: warning.into() });
         }
     };
-    for (i, variable) in spec.variables.iter().enumerate() {
-        check(format!("spec.variables[{i}].expression"), &variable.expression);
-    }
     for (i, validation) in spec.validations.iter().enumerate() {
         check(format!("spec.validations[{i}].expression"), &validation.expression);
         check(format!("spec.validations[{i}].messageExpression"), &validation.message_expression);
@@ -72,6 +69,10 @@ fn environment(spec: &ValidatingAdmissionPolicySpec, declared: Arc<DeclType>) ->
     let base = environments::policy(spec.param_kind.is_some())
         .declared("object", "object", declared.clone())
         .declared("oldObject", "object", declared);
+    let base = match params(spec) {
+        Some(declared) => base.declared("params", "params", declared),
+        None => base,
+    };
     let mut known: Vec<(Arc<str>, Type)> = Vec::new();
     let mut env = environments::with_variables(&base, &known);
     for variable in &spec.variables {
@@ -82,10 +83,18 @@ fn environment(spec: &ValidatingAdmissionPolicySpec, declared: Arc<DeclType>) ->
     env
 }
 
+/// The type of the parameters, where their kind is known.
+fn params(spec: &ValidatingAdmissionPolicySpec) -> Option<Arc<DeclType>> {
+    let kind = spec.param_kind.as_ref()?;
+    let (group, version) = kind.api_version.split_once('/').unwrap_or(("", &kind.api_version));
+    let found = scheme::by_kind(group, version, &kind.kind)?;
+    DeclType::of(&Builtin::of(found.object.info()?), false)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use types::admissionregistration::v1::{MatchResources, NamedRuleWithOperations, Validation};
+    use types::admissionregistration::v1::{MatchResources, NamedRuleWithOperations, ParamKind, Validation};
 
     #[test]
     fn expressions_are_checked_against_the_kinds_of_the_rules() {
@@ -110,7 +119,16 @@ mod tests {
         assert_eq!(found[0].field_ref, "spec.validations[0].expression");
         assert_eq!(
             found[0].warning,
-            "apps/v1, Kind=Deployment: ERROR: <input>:1:7: undefined field 'replicas'\n | object.replicas > 1\n | ......^"
+            "apps/v1, Kind=Deployment: ERROR: <input>:1:7: undefined field 'replicas'\n | object.replicas > 1\n | ......^\n"
+        );
+        let with_params = |expression: &str| ValidatingAdmissionPolicySpec {
+            param_kind: Some(Box::new(ParamKind { api_version: "v1".into(), kind: "ConfigMap".into() })),
+            ..spec("deployments", expression)
+        };
+        assert_eq!(warnings(&with_params("params.data.x == '1'")), []);
+        assert_eq!(
+            warnings(&with_params("params.foo == '1'"))[0].warning,
+            "apps/v1, Kind=Deployment: ERROR: <input>:1:7: undefined field 'foo'\n | params.foo == '1'\n | ......^\n"
         );
         for (resource, expression) in [
             ("deployments", "object.spec.replicas > 1 && object.metadata.labels['a'] == 'b'"),
