@@ -219,7 +219,16 @@ impl KindRules for Kind {
         if self.expressions.is_empty() {
             return Vec::new();
         }
-        let forgiven = self.expressions.forgiven(&FieldPath::root(), &whole(new), &whole(old));
+        let (at, value, before) = (FieldPath::root(), whole(new), whole(old));
+        let forgiven = self.expressions.forgiven(&at, &value, &before);
+        // Nobody asks the rules about an object that is too strange for them.
+        let strange = || {
+            let found = validate::of_change(&at, &self.schema, &value, &before);
+            found.iter().any(|error| BLOCKING.contains(&error.kind))
+        };
+        if forgiven.is_empty() || strange() {
+            return Vec::new();
+        }
         forgiven.iter().map(ToString::to_string).collect()
     }
 

@@ -33,7 +33,7 @@ impl Unstructured {
                 let again = seen.iter().any(|s| s == key);
                 seen.push(key.into());
                 match key {
-                    "metadata" => out.metadata.read_json_value(r)?,
+                    "metadata" => metadata(r, &mut out.metadata)?,
                     "apiVersion" => out.api_version = text(r)?,
                     "kind" => out.kind = text(r)?,
                     _ => drop(out.fields.insert(key.to_owned(), r.tree()?)),
@@ -66,6 +66,19 @@ impl Unstructured {
         let (first, rest) = path.split_first()?;
         rest.iter().try_fold(self.fields.get(*first)?, |v, name| v.get(name))
     }
+}
+
+/// Reads metadata. What is none is named as Go names it, which knows the struct.
+fn metadata(r: &mut JsonReader<'_>, metadata: &mut ObjectMeta) -> Result<(), DecodeError> {
+    let found = match r.peek()? {
+        b'{' | b'n' => return metadata.read_json_value(r),
+        b'"' => "string",
+        b'[' => "array",
+        b't' | b'f' => "bool",
+        _ => "number",
+    };
+    r.skip_value()?;
+    Err(DecodeError::text(format!("json: cannot unmarshal {found} into Go value of type v1.ObjectMeta")))
 }
 
 fn text(r: &mut JsonReader<'_>) -> Result<Str, DecodeError> {

@@ -13,6 +13,7 @@ mod metrics;
 mod policy;
 mod sink;
 mod truncate;
+mod validation;
 mod webhook;
 
 pub use auditor::{Asked, Auditor, Record};

@@ -43,16 +43,9 @@ pub enum PolicyError {
     /// Nothing would ever be told.
     #[error("loaded illegal policy with 0 rules")]
     Empty,
-    /// A rule that cannot be meant so.
-    #[error("rules[{index}].{field}: Invalid value: {why}")]
-    Rule {
-        /// Which rule.
-        index: usize,
-        /// Which of its fields.
-        field: &'static str,
-        /// What is wrong.
-        why: &'static str,
-    },
+    /// Rules that cannot be meant so.
+    #[error("{0}")]
+    Rules(String),
 }
 
 /// A policy of `audit.k8s.io/v1`.
@@ -113,15 +106,18 @@ impl Policy {
     /// # Errors
     /// When it is none, or one that upstream would refuse.
     pub fn parse(text: &str) -> Result<Policy, PolicyError> {
+        let document: serde_json::Value = serde_norway::from_str(text)?;
+        let problems = crate::validation::problems(&document);
+        if !problems.is_empty() {
+            let texts = problems.iter().map(ToString::to_string);
+            return Err(PolicyError::Rules(meta::aggregate_message(texts)));
+        }
         let policy: Policy = serde_norway::from_str(text)?;
         if policy.api_version != "audit.k8s.io/v1" || policy.kind != "Policy" {
             return Err(PolicyError::Version(format!("{}, Kind={}", policy.api_version, policy.kind)));
         }
         if policy.rules.is_empty() {
             return Err(PolicyError::Empty);
-        }
-        for (index, rule) in policy.rules.iter().enumerate() {
-            rule.check().map_err(|(field, why)| PolicyError::Rule { index, field, why })?;
         }
         Ok(policy)
     }
@@ -140,39 +136,6 @@ impl Policy {
 }
 
 impl Rule {
-    fn check(&self) -> Result<(), (&'static str, &'static str)> {
-        let regular = !self.resources.is_empty() || !self.namespaces.is_empty();
-        if regular && !self.non_resource_urls.is_empty() {
-            return Err((
-                "nonResourceURLs",
-                "rules cannot apply to both regular resources and non-resource URLs",
-            ));
-        }
-        for url in &self.non_resource_urls {
-            if url == "*" {
-                continue;
-            }
-            if !url.starts_with('/') {
-                return Err(("nonResourceURLs", "non-resource URL rules must begin with a '/' character"));
-            }
-            if url[..url.len() - 1].contains('*') {
-                return Err((
-                    "nonResourceURLs",
-                    "non-resource URL wildcards '*' must be the final character of the rule",
-                ));
-            }
-        }
-        for named in self.resources.iter().filter(|named| !named.resource_names.is_empty()) {
-            if named.resources.is_empty() {
-                return Err((
-                    "resources.resourceNames",
-                    "using resourceNames requires at least one resource",
-                ));
-            }
-        }
-        Ok(())
-    }
-
     fn fits(&self, user: &User, asked: &Attributes) -> bool {
         let one_of = |list: &[String], value: &str| list.is_empty() || list.iter().any(|item| item == value);
         let member = self.user_groups.is_empty() || self.user_groups.iter().any(|group| user.in_group(group));
