@@ -30,7 +30,9 @@ pub(crate) fn expression(
         Ok(program) => Some(program),
         Err(refused) => {
             match &refused {
-                Refused::Compile(error) if error.stage() == Stage::Instantiation => e.internal(at, refused.to_string()),
+                Refused::Compile(error) if error.stage() == Stage::Instantiation => {
+                    e.internal(at, refused.to_string())
+                }
                 _ => e.invalid(at, text, refused.to_string()),
             }
             None

@@ -291,7 +291,8 @@ async fn a_resize_waits_for_room() {
     bench.api.change::<Pod>("default", "grows", |p| {
         p.spec.containers[0].resources.requests.insert("cpu", asks(all * 3 / 4));
     });
-    let deferred = bench.api.pod("grows", "put off", |p| p.is_some_and(|p| pending(p).is_some())).await.unwrap();
+    let deferred =
+        bench.api.pod("grows", "put off", |p| p.is_some_and(|p| pending(p).is_some())).await.unwrap();
     let lacking = format!(
         "Node didn't have enough resource: cpu, requested: {}, used: {}, capacity: {all}",
         all * 3 / 4,
@@ -300,7 +301,10 @@ async fn a_resize_waits_for_room() {
     assert_eq!(pending(&deferred), Some(("Deferred".into(), lacking.clone())));
     assert_eq!(granted(&deferred), Some(all / 2));
     let told = bench.api.event("ResizeDeferred").await;
-    assert!(told.starts_with("Pod resize Deferred: {\"containers\":[{\"name\":\"grows\",\"resources\":"), "{told}");
+    assert!(
+        told.starts_with("Pod resize Deferred: {\"containers\":[{\"name\":\"grows\",\"resources\":"),
+        "{told}"
+    );
     assert!(told.ends_with(&format!("\"generation\":2,\"error\":\"{lacking}\"}}")), "{told}");
     // A container that starts again meanwhile has what was granted, not what is asked for.
     bench.runtime.exit("grows", 1);
