@@ -15,6 +15,7 @@
 //! Recording is one atomic operation, after finding the labels' cell under the read lock of one of several
 //! shards; a hot path keeps the cell that `with` returns.
 
+mod build;
 mod cells;
 mod exposition;
 mod family;
@@ -23,6 +24,7 @@ mod process;
 mod registry;
 mod slis;
 
+pub use build::{VERSION, build};
 pub use cells::{Counter, Gauge, Histogram, InFlight};
 pub use exposition::Exposition;
 pub use family::{CounterFamily, GaugeFamily, HistogramFamily};

@@ -33,9 +33,18 @@ pub(crate) fn collect(page: &mut Exposition) {
     let start = boot.zip(field(22)).map(|(boot, ticks)| boot + ticks / TICKS_PER_SECOND);
     let open = fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as f64);
     show("process_cpu_seconds_total", "User and system CPU time spent, in seconds.", "counter", cpu);
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let limit = |name: &str| {
+        let soft = limits.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?;
+        // No limit is shown as the largest number, as the Go client does.
+        if soft == "unlimited" { Some(u64::MAX as f64) } else { soft.parse::<f64>().ok() }
+    };
     show("process_open_fds", "Open file descriptors.", "gauge", open);
+    show("process_max_fds", "Most file descriptors that may be open.", "gauge", limit("Max open files"));
     show("process_resident_memory_bytes", "Resident memory in bytes.", "gauge", kilobytes("VmRSS:"));
     show("process_virtual_memory_bytes", "Virtual memory in bytes.", "gauge", kilobytes("VmSize:"));
+    let most = limit("Max address space");
+    show("process_virtual_memory_max_bytes", "Most virtual memory in bytes.", "gauge", most);
     show("process_threads", "Threads.", "gauge", field(20));
     show("process_start_time_seconds", "Start, in seconds since the Unix epoch.", "gauge", start);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().map(|now| now.as_secs_f64());

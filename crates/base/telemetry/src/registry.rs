@@ -1,5 +1,6 @@
 //! All metrics of the process by name, and the page that Prometheus reads.
 
+use crate::build;
 use crate::cells::{Counter, Gauge, Histogram};
 use crate::exposition::Exposition;
 use crate::family::{Cells, CounterFamily, GaugeFamily, HistogramFamily};
@@ -123,6 +124,7 @@ impl std::fmt::Debug for Registry {
 
 static PROCESS_WIDE: LazyLock<Registry> = LazyLock::new(|| {
     let registry = Registry::new();
+    registry.collector(build::collect);
     registry.collector(process::collect);
     registry
 });

@@ -34,5 +34,4 @@ pub mod tls;
 pub mod token;
 pub mod up;
 
-/// The version that this program shows: the API level, and whose it is.
-pub const VERSION: &str = concat!("v1.36.0+ferrokube.", env!("CARGO_PKG_VERSION"));
+pub use telemetry::VERSION;

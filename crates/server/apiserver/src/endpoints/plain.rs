@@ -1,5 +1,7 @@
 //! Paths that are no resources: health, version, metrics, discovery, OpenAPI, OpenID.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use http::{Method, Response, StatusCode, header};
 use meta::Status;
@@ -72,28 +74,17 @@ pub(super) fn unavailable_representation(available: &[&str]) -> Status {
 }
 
 fn version() -> Bytes {
+    let build: BTreeMap<&str, String> = telemetry::build().into();
     json!({
-        "major": "1", "minor": "36",
+        "major": build["major"], "minor": build["minor"],
         "emulationMajor": "1", "emulationMinor": "36",
         "minCompatibilityMajor": "1", "minCompatibilityMinor": "35",
-        "gitVersion": concat!("v1.36.0+ferrokube.", env!("CARGO_PKG_VERSION")),
-        "gitCommit": option_env!("FERROKUBE_COMMIT").unwrap_or("unknown"),
-        "gitTreeState": option_env!("FERROKUBE_TREE_STATE").unwrap_or("unknown"),
-        "buildDate": option_env!("FERROKUBE_BUILD_DATE").unwrap_or("1970-01-01T00:00:00Z"),
-        "goVersion": "none", "compiler": "rustc",
-        "platform": format!("{}/{}", std::env::consts::OS, architecture()),
+        "gitVersion": build["git_version"], "gitCommit": build["git_commit"],
+        "gitTreeState": build["git_tree_state"], "buildDate": build["build_date"],
+        "goVersion": build["go_version"], "compiler": build["compiler"], "platform": build["platform"],
     })
     .to_string()
     .into()
-}
-
-/// The machine's architecture in Go's spelling.
-fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
 }
 
 fn metrics() -> Answer {
