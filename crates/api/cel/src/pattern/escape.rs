@@ -75,12 +75,16 @@ impl<'p> Reader<'p> {
         let positive = name.strip_prefix('^');
         negated ^= positive.is_some();
         let name = positive.unwrap_or(name);
-        let sound = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || " _-".contains(c));
-        let letter = if negated { 'P' } else { 'p' };
-        // A category or a script.
-        let known = ["gc", "sc"].into_iter().map(|kind| format!("\\{letter}{{{kind}={name}}}"));
-        match known.into_iter().find(|class| sound && Regex::new(class).is_ok()) {
-            Some(class) => Ok(Some(class)),
+        let found = match self.classes.get(name) {
+            Some(found) => found.clone(),
+            None => {
+                let found = class_of(name);
+                self.classes.insert(name.to_owned(), found.clone());
+                found
+            }
+        };
+        match found {
+            Some(class) => Ok(Some(format!("\\{}{class}", if negated { 'P' } else { 'p' }))),
             None => Err(PatternError::range(&begin[..begin.len() - rest.len()])),
         }
     }
@@ -116,6 +120,13 @@ impl<'p> Reader<'p> {
         self.rest = chars.as_str();
         found.ok_or_else(|| PatternError::escape(&begin[..begin.len() - self.rest.len()]))
     }
+}
+
+/// The class of a category or a script, as it is written behind `\p`.
+fn class_of(name: &str) -> Option<String> {
+    let sound = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || " _-".contains(c));
+    let mut known = ["gc", "sc"].into_iter().map(|kind| format!("{{{kind}={name}}}"));
+    known.find(|class| sound && Regex::new(&format!("\\p{class}")).is_ok())
 }
 
 /// `\x7F` or `\x{10FFFF}`, from behind the `x`.

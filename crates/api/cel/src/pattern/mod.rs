@@ -10,6 +10,7 @@ mod group;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use regex::{Regex, RegexBuilder};
@@ -60,8 +61,13 @@ pub fn compile(pattern: &str) -> Result<Regex, PatternError> {
 
 /// The pattern in the grammar of the crate `regex`.
 fn translate(pattern: &str) -> Result<String, PatternError> {
-    let mut reader =
-        Reader { whole: pattern, rest: pattern, out: String::new(), groups: vec![Group::default()] };
+    let mut reader = Reader {
+        whole: pattern,
+        rest: pattern,
+        out: String::new(),
+        groups: vec![Group::default()],
+        classes: BTreeMap::new(),
+    };
     reader.read()?;
     Ok(reader.out)
 }
@@ -72,6 +78,8 @@ struct Reader<'p> {
     out: String,
     /// The groups that are open, outermost first; never empty.
     groups: Vec<Group>,
+    /// Unicode classes that were looked up before, for a pattern may name one very often.
+    classes: BTreeMap<String, Option<String>>,
 }
 
 impl<'p> Reader<'p> {

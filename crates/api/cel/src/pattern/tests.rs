@@ -84,5 +84,7 @@ fn matched_as_by_go() {
 fn what_nests_too_deeply_or_grows_too_large_is_refused() {
     let deep = format!("{}a{}", "(".repeat(1000), ")".repeat(1000));
     assert!(compile(&deep).unwrap_err().to_string().contains("expression nests too deeply: `((("));
+    let often = r"\p{Greek}".repeat(10_000);
+    assert!(compile(&often).unwrap_err().to_string().contains("expression too large"));
     assert!(compile(r"\pL{1000}").unwrap_err().to_string().contains("expression too large"));
 }
