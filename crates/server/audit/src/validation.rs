@@ -38,7 +38,7 @@ fn level(at: &FieldPath, level: &Value, problems: &mut Vec<FieldError>) {
         None if !level.is_null() => {}
         None | Some("") => problems.push(FieldError::required(at, "")),
         Some(level) if !LEVELS.contains(&level) => {
-            problems.push(FieldError::not_supported(at, level, &LEVELS));
+            problems.push(FieldError::not_supported(at, level, LEVELS));
         }
         Some(_) => {}
     }

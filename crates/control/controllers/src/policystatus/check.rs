@@ -20,7 +20,7 @@ fn kinds(spec: &ValidatingAdmissionPolicySpec) -> Vec<&'static Resource> {
         if names.iter().any(|list| list.iter().any(|name| name.contains('*'))) {
             continue;
         }
-        for resource in &*scheme::RESOURCES {
+        for resource in scheme::RESOURCES {
             let named = rule.api_groups.iter().any(|group| *group == *resource.group)
                 && rule.api_versions.iter().any(|version| *version == *resource.version)
                 && rule.resources.iter().any(|plural| *plural == *resource.plural);
