@@ -51,7 +51,9 @@ impl Rules for Node {
         pod_ranges(e, &self.spec.pod_cidrs);
     }
 
-    fn check_update(&self, old: &Self, e: &mut Errs, _cx: &Context) {
+    fn check_update(&self, old: &Self, e: &mut Errs, cx: &Context) {
+        // The whole node is judged, and much of it again by the rules of changes.
+        self.check(e, cx);
         update(self, old, e);
     }
 
@@ -154,10 +156,10 @@ fn pod_ranges(e: &mut Errs, ranges: &List<Str>) {
     if ranges.len() < 2 {
         return;
     }
-    if let Some(wrong) = ranges.iter().zip(&parsed).find_map(|(text, range)| range.is_none().then_some(text))
-    {
+    if let Some(nth) = parsed.iter().position(Option::is_none) {
+        let wrong = &ranges[nth];
         let why = format!(
-            "invalid PodCIDRs. failed to check with dual stack with error:invalid CIDR address: {wrong}"
+            "invalid PodCIDRs. failed to check with dual stack with error:invalid CIDR[{nth}]: <nil> (invalid CIDR address: {wrong})"
         );
         e.internal(&at, why);
     }

@@ -53,6 +53,7 @@ impl Rules for Service {
             let value = BadValue::of(&self.spec.load_balancer_class);
             e.invalid(&Path::root("spec").child("loadBalancerClass"), value, "may not change once set");
         }
+        balancer_class(e, &Path::root("spec"), &self.spec);
         let ports = (self.spec.health_check_node_port, old.spec.health_check_node_port);
         if needs_health_check(&self.spec) && needs_health_check(&old.spec) && ports.0 != ports.1 {
             e.forbidden(&Path::root("spec").child("healthCheckNodePort"), "field is immutable");
@@ -268,15 +269,18 @@ fn check(service: &Service, e: &mut Errs) {
     if is_balancer(spec) && spec.allocate_load_balancer_node_ports.is_none() {
         e.required(&Path::root("allocateLoadBalancerNodePorts"), "");
     }
-    if let Some(class) = &spec.load_balancer_class {
-        let at = at.child("loadBalancerClass");
-        if is_balancer(spec) {
-            e.each(&at, class, qualified_name(class));
-        } else {
-            e.forbidden(&at, ONLY_LOAD_BALANCER);
-        }
-    }
+    balancer_class(e, &at, spec);
     traffic(e, &at, spec);
+}
+
+fn balancer_class(e: &mut Errs, at: &Path<'_>, spec: &ServiceSpec) {
+    let Some(class) = &spec.load_balancer_class else { return };
+    let at = at.child("loadBalancerClass");
+    if is_balancer(spec) {
+        e.each(&at, class, qualified_name(class));
+    } else {
+        e.forbidden(&at, ONLY_LOAD_BALANCER);
+    }
 }
 
 fn external_name(e: &mut Errs, at: &Path<'_>, spec: &ServiceSpec) {

@@ -34,7 +34,8 @@ impl Rules for StorageClass {
         topologies(e, &self.allowed_topologies);
     }
 
-    fn check_update(&self, old: &Self, e: &mut Errs, _cx: &Context) {
+    fn check_update(&self, old: &Self, e: &mut Errs, cx: &Context) {
+        self.check(e, cx);
         if self.parameters != old.parameters {
             e.invalid(&Path::root("parameters"), BadValue::of(&self.parameters), crate::check::IMMUTABLE);
         }
@@ -47,7 +48,6 @@ impl Rules for StorageClass {
         ] {
             e.immutable(&Path::root(field), new, old, || BadValue::of(new));
         }
-        topologies(e, &self.allowed_topologies);
     }
 
     fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
@@ -128,12 +128,13 @@ impl Rules for VolumeAttributesClass {
         parameters(e, &self.parameters, false);
     }
 
-    fn check_update(&self, old: &Self, e: &mut Errs, _cx: &Context) {
+    fn check_update(&self, old: &Self, e: &mut Errs, cx: &Context) {
         if self.driver_name != old.driver_name {
-            e.invalid(&Path::root("driverName"), &self.driver_name, crate::check::IMMUTABLE);
+            e.forbidden(&Path::root("driverName"), "updates to driverName are forbidden.");
         }
         if self.parameters != old.parameters {
-            e.invalid(&Path::root("parameters"), BadValue::of(&self.parameters), crate::check::IMMUTABLE);
+            e.forbidden(&Path::root("parameters"), "updates to parameters are forbidden.");
         }
+        self.check(e, cx);
     }
 }

@@ -152,11 +152,13 @@ impl Rules for CSINode {
         self.check(e, cx);
         let spec = Path::root("spec");
         let list = spec.child("drivers");
-        for (i, new) in self.spec.drivers.iter().enumerate() {
+        for new in &self.spec.drivers {
             let Some(old) = old.spec.drivers.iter().find(|d| d.name == new.name) else { continue };
             let same = (&new.node_id, &new.topology_keys) == (&old.node_id, &old.topology_keys);
             if !same {
-                e.invalid(&list.index(i), crate::diff::shown(new), crate::check::IMMUTABLE);
+                // What may change is left out of what is shown.
+                let shown = CSINodeDriver { allocatable: None, ..new.clone() };
+                e.invalid(&list, crate::diff::shown(&shown), crate::check::IMMUTABLE);
             }
         }
     }
