@@ -31,7 +31,8 @@ pub(super) fn serve(server: &Server, decoded: &Decoded, path: &str) -> Answer {
     let document = match parts[..] {
         ["api"] if decoded.method == Method::GET && wants_aggregated(decoded) => {
             let resources = groups::resources("", "v1").into_iter().map(|r| (r, false)).collect();
-            let items = vec![json!({ "metadata": {}, "versions": [aggregated_version("v1", resources)] })];
+            let items =
+                vec![json!({ "metadata": {}, "versions": [aggregated_version("v1", "", resources)] })];
             return Aggregated::new(&items).answer(decoded);
         }
         ["apis"] if wants_aggregated(decoded) => {
@@ -267,27 +268,30 @@ fn aggregated_group(server: &Server, definitions: &Definitions, group: &Group) -
         }
         if groups::is_built_in(&group.name, Some(version)) {
             let resources = groups::resources(&group.name, version).into_iter().map(|r| (r, false));
-            return Some(aggregated_version(version, resources.collect()));
+            return Some(aggregated_version(version, "", resources.collect()));
         }
         let resources = custom_resources(definitions, &group.name, version);
-        (!resources.is_empty()).then(|| aggregated_version(version, resources))
+        (!resources.is_empty()).then(|| aggregated_version(version, &group.name, resources))
     };
     let versions: Vec<Value> = group.versions.iter().filter_map(version).collect();
     let name = group.name.as_str();
     (!versions.is_empty()).then(|| json!({ "metadata": { "name": name }, "versions": versions }))
 }
 
-fn aggregated_version(version: &str, resources: Vec<(&Resource, bool)>) -> Value {
+/// A version; `of_group` names the group of custom resources, whose kinds say in full what they are. Those of built-in
+/// groups leave it to where they stand.
+fn aggregated_version(version: &str, of_group: &str, resources: Vec<(&Resource, bool)>) -> Value {
+    let home = if of_group.is_empty() { ("", "") } else { (of_group, version) };
     let resources: Vec<Value> =
-        resources.into_iter().map(|(resource, ends)| aggregated_resource(resource, ends)).collect();
+        resources.into_iter().map(|(resource, ends)| aggregated_resource(resource, home, ends)).collect();
     json!({ "version": version, "resources": resources, "freshness": "Current" })
 }
 
-fn aggregated_resource(resource: &Resource, ends: bool) -> Value {
+fn aggregated_resource(resource: &Resource, home: (&str, &str), ends: bool) -> Value {
     let kind =
         |group: &str, version: &str, kind: &str| json!({ "group": group, "version": version, "kind": kind });
     let mut entry = json!({
-        "resource": resource.plural, "responseKind": kind("", "", &resource.kind),
+        "resource": resource.plural, "responseKind": kind(home.0, home.1, &resource.kind),
         "scope": if resource.namespaced { "Namespaced" } else { "Cluster" },
         "singularResource": resource.singular, "verbs": verbs(resource, ends),
     });
@@ -302,7 +306,7 @@ fn aggregated_resource(resource: &Resource, ends: bool) -> Value {
             .subresources
             .iter()
             .map(|sub| {
-                let (group, version) = if sub.explicit { (&*sub.group, &*sub.version) } else { ("", "") };
+                let (group, version) = if sub.explicit { (&*sub.group, &*sub.version) } else { home };
                 json!({
                     "subresource": sub.name, "responseKind": kind(group, version, &sub.kind), "verbs": sub.verbs,
                 })
@@ -311,4 +315,26 @@ fn aggregated_resource(resource: &Resource, ends: bool) -> Value {
         entry["subresources"] = json!(subs);
     }
     entry
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn custom_kinds_say_in_full_what_they_are() {
+        let core = groups::resources("", "v1");
+        let pods = || core.iter().copied().filter(|r| r.plural == "pods").map(|r| (r, false)).collect();
+        for (of_group, group, version) in [("", "", ""), ("x.y", "x.y", "v2")] {
+            let made = aggregated_version("v2", of_group, pods());
+            let resource = &made["resources"][0];
+            let of_kind = |kind: &Value| (kind["group"].clone(), kind["version"].clone());
+            assert_eq!(of_kind(&resource["responseKind"]), (json!(group), json!(version)));
+            let subresources = resource["subresources"].as_array().unwrap();
+            let status = subresources.iter().find(|sub| sub["subresource"] == "status").unwrap();
+            assert_eq!(of_kind(&status["responseKind"]), (json!(group), json!(version)));
+            let eviction = subresources.iter().find(|sub| sub["subresource"] == "eviction").unwrap();
+            assert_eq!(of_kind(&eviction["responseKind"]), (json!("policy"), json!("v1")));
+        }
+    }
 }
