@@ -25,6 +25,7 @@ mod path;
 mod policy;
 pub mod quota;
 mod rbac;
+pub mod references;
 mod resource;
 mod rule;
 mod storage;

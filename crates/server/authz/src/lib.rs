@@ -19,7 +19,6 @@ mod decide;
 pub mod escalation;
 pub mod node;
 pub mod rbac;
-pub mod references;
 mod review;
 mod rule;
 mod webhook;

@@ -180,8 +180,8 @@ fn references(pod: &Pod) -> Vec<Reference> {
         return Vec::new();
     }
     add(Kind::Account, &spec.service_account_name);
-    crate::references::secrets(pod, |name| add(Kind::Secret, name));
-    crate::references::config_maps(pod, |name| add(Kind::ConfigMap, name));
+    rules::references::secrets(pod, |name| add(Kind::Secret, name));
+    rules::references::config_maps(pod, |name| add(Kind::ConfigMap, name));
     for volume in &spec.volumes {
         volume.persistent_volume_claim.iter().for_each(|c| add(Kind::Claim, &c.claim_name));
         if volume.ephemeral.is_some() {

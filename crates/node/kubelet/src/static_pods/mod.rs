@@ -1,7 +1,5 @@
 //! Static pods: manifests in a directory of the node, shown in the API by mirror pods that nobody can use to change them.
 
-mod references;
-
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -122,7 +120,7 @@ fn parse(bytes: &[u8], path: &Path, node: &str) -> Result<Pod, String> {
             meta::aggregate_message(wrong.iter().map(ToString::to_string))
         ));
     }
-    match references::api_object(&pod) {
+    match rules::references::api_object(&pod)? {
         Some(resource) => Err(format!("static pods may not reference {resource}")),
         None => Ok(pod),
     }

@@ -110,7 +110,7 @@ fn mirror(review: &Review<'_>, pod: &Pod) -> Result<(), Status> {
         return refuse("a mirror pod may not reference service accounts");
     }
     let mut secrets = false;
-    authz::references::secrets(pod, |_| secrets = true);
+    rules::references::secrets(pod, |_| secrets = true);
     if secrets {
         return refuse("a mirror pod may not reference secrets");
     }

@@ -1,7 +1,7 @@
-//! The Secrets and ConfigMaps that a pod names, wherever it may name them.
+//! What a pod refers to in the API: the Secrets and ConfigMaps that it names, wherever it may, and whether it can do without.
 
 use meta::Str;
-use types::core::v1::{EnvFromSource, EnvVar, Pod, PodSpec, Volume};
+use types::core::v1::{EnvFromSource, EnvVar, Pod, PodSpec, Volume, VolumeProjection};
 
 type Variables<'a> = (&'a [EnvVar], &'a [EnvFromSource]);
 
@@ -64,6 +64,98 @@ pub fn config_maps<'a>(pod: &'a Pod, mut see: impl FnMut(&'a Str)) {
     }
 }
 
+/// What of the API a pod needs, the first such thing, as upstream names it: pods that run without the API may need none.
+///
+/// # Errors
+/// There is a volume of no known type.
+pub fn api_object(pod: &Pod) -> Result<Option<&'static str>, String> {
+    if !pod.spec.service_account_name.is_empty() {
+        return Ok(Some("serviceaccounts"));
+    }
+    let (mut any_secret, mut any_map) = (false, false);
+    secrets(pod, |_| any_secret = true);
+    config_maps(pod, |_| any_map = true);
+    if any_secret {
+        return Ok(Some("secrets"));
+    }
+    if any_map {
+        return Ok(Some("configmaps"));
+    }
+    if !pod.spec.resource_claims.is_empty() {
+        return Ok(Some("resourceclaims"));
+    }
+    for volume in &pod.spec.volumes {
+        if let Some(what) = api_object_of_volume(volume)? {
+            return Ok(Some(what));
+        }
+    }
+    Ok(None)
+}
+
+fn api_object_of_volume(v: &Volume) -> Result<Option<&'static str>, String> {
+    let local = v.aws_elastic_block_store.is_some()
+        || v.azure_disk.is_some()
+        || v.cephfs.is_some()
+        || v.cinder.is_some()
+        || v.downward_api.is_some()
+        || v.empty_dir.is_some()
+        || v.fc.is_some()
+        || v.flex_volume.is_some()
+        || v.flocker.is_some()
+        || v.gce_persistent_disk.is_some()
+        || v.git_repo.is_some()
+        || v.host_path.is_some()
+        || v.image.is_some()
+        || v.iscsi.is_some()
+        || v.nfs.is_some()
+        || v.photon_persistent_disk.is_some()
+        || v.portworx_volume.is_some()
+        || v.quobyte.is_some()
+        || v.rbd.is_some()
+        || v.scale_io.is_some()
+        || v.storageos.is_some()
+        || v.vsphere_volume.is_some();
+    if local {
+        return Ok(None);
+    }
+    let kinds = [
+        (v.config_map.is_some(), "configmaps (via configmap volumes)"),
+        (v.secret.is_some(), "secrets (via secret volumes)"),
+        (v.csi.is_some(), "csidrivers (via CSI volumes)"),
+        (v.glusterfs.is_some(), "endpoints (via glusterFS volumes)"),
+        (v.persistent_volume_claim.is_some(), "persistentvolumeclaims"),
+        (v.ephemeral.is_some(), "persistentvolumeclaims (via ephemeral volumes)"),
+        (v.azure_file.is_some(), "secrets (via azureFile volumes)"),
+    ];
+    if let Some((_, what)) = kinds.into_iter().find(|(there, _)| *there) {
+        return Ok(Some(what));
+    }
+    let Some(projected) = &v.projected else {
+        return Err(format!("unknown volume type for volume  \"{}\"", v.name));
+    };
+    for source in &projected.sources {
+        match of_source(source) {
+            Some("") => {}
+            Some(what) => return Ok(Some(what)),
+            None => return Err(format!("unknown source for projected volume \"{}\"", v.name)),
+        }
+    }
+    Ok(None)
+}
+
+/// What of the API a source needs, empty for nothing.
+fn of_source(source: &VolumeProjection) -> Option<&'static str> {
+    let kinds = [
+        (source.config_map.is_some(), "configmaps (via projected volumes)"),
+        (source.secret.is_some(), "secrets (via projected volumes)"),
+        (source.service_account_token.is_some(), "serviceaccounts (via projected volumes)"),
+        (source.cluster_trust_bundle.is_some(), "clustertrustbundles"),
+        (source.pod_certificate.is_some(), "podcertificates"),
+        (source.downward_api.is_some(), ""),
+    ];
+    kinds.into_iter().find(|(there, _)| *there).map(|(_, what)| what)
+}
+
 #[cfg(test)]
 mod tests {
     use meta::Codec as _;
@@ -120,5 +212,43 @@ mod tests {
             ]
         );
         assert_eq!(maps, ["m3", "m4", "m1", "m2"]);
+    }
+
+    #[test]
+    fn whatever_needs_the_api_is_named() {
+        let named = |spec: &serde_json::Value| {
+            let pod = Pod::from_json(json!({ "spec": spec }).to_string().as_bytes()).unwrap();
+            api_object(&pod)
+        };
+        for (spec, wanted) in [
+            (
+                json!({"volumes": [{"name": "a", "hostPath": {"path": "/"}}, {"name": "b", "emptyDir": {}}]}),
+                None,
+            ),
+            (json!({"volumes": [{"name": "a", "projected": {"sources": [{"downwardAPI": {}}]}}]}), None),
+            (json!({"imagePullSecrets": [{"name": "a"}]}), Some("secrets")),
+            (json!({"volumes": [{"name": "a", "secret": {"secretName": "a"}}]}), Some("secrets")),
+            (
+                json!({"containers": [{"name": "a", "envFrom": [{"configMapRef": {"name": "a"}}]}]}),
+                Some("configmaps"),
+            ),
+            (json!({"resourceClaims": [{"name": "a"}]}), Some("resourceclaims")),
+            (
+                json!({"volumes": [{"name": "a", "csi": {"driver": "a"}}]}),
+                Some("csidrivers (via CSI volumes)"),
+            ),
+            (
+                json!({"volumes": [{"name": "a", "persistentVolumeClaim": {"claimName": "a"}}]}),
+                Some("persistentvolumeclaims"),
+            ),
+            (
+                json!({"volumes": [{"name": "a", "projected": {"sources": [{"serviceAccountToken": {"path": "a"}}]}}]}),
+                Some("serviceaccounts (via projected volumes)"),
+            ),
+        ] {
+            assert_eq!(named(&spec), Ok(wanted), "{spec}");
+        }
+        let unknown = json!({"volumes": [{"name": "a"}]});
+        assert_eq!(named(&unknown), Err("unknown volume type for volume  \"a\"".into()));
     }
 }
