@@ -1,6 +1,8 @@
 //! Owner references that are there twice: upstream drops the second and warns.
 
-use meta::Object;
+use std::collections::HashSet;
+
+use meta::{Object, OwnerReference};
 
 /// When an object was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,14 +19,22 @@ pub(crate) fn dedup(object: &mut dyn Object, when: When, warnings: &mut Vec<Stri
         return;
     }
     let mut repeated = Vec::new();
-    let owners = std::mem::take(&mut object.meta_mut().owner_references);
-    for owner in owners {
-        if object.meta().owner_references.contains(&owner) {
-            repeated.push(owner.uid.to_string());
-        } else {
-            object.meta_mut().owner_references.push(owner);
+    let mut seen = HashSet::new();
+    object.meta_mut().owner_references.retain(|owner| {
+        let OwnerReference { api_version, kind, name, uid, controller, block_owner_deletion } = owner;
+        let first = seen.insert((
+            api_version.clone(),
+            kind.clone(),
+            name.clone(),
+            uid.clone(),
+            *controller,
+            *block_owner_deletion,
+        ));
+        if !first {
+            repeated.push(uid.to_string());
         }
-    }
+        first
+    });
     if repeated.is_empty() {
         return;
     }
@@ -38,7 +48,6 @@ pub(crate) fn dedup(object: &mut dyn Object, when: When, warnings: &mut Vec<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use meta::OwnerReference;
     use types::core::v1::ConfigMap;
 
     #[test]
