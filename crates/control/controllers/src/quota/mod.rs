@@ -10,6 +10,7 @@ use informer::{Change, Key};
 use meta::{Kind, Map, Object, Quantity};
 use others::Others;
 use reconcile::{Context, Controller, Next, Plan, Reconciler, Running, World, Write};
+use rules::amounts::{limits, requests};
 use types::apiextensions::v1::CustomResourceDefinition;
 use types::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use types::batch::v1::{CronJob, Job};
@@ -54,8 +55,8 @@ pub(crate) fn start(context: &Context) -> Running {
         .on_change::<Pod>(|change, world| {
             freed(change, world, |old, new| {
                 (!pods::is_finished(old) && pods::is_finished(new))
-                    || old.spec != new.spec
-                    || resized(&old.status, &new.status)
+                    || old.spec.active_deadline_seconds != new.spec.active_deadline_seconds
+                    || ((old.spec != new.spec || held_differs(&old.status, &new.status)) && shrinks(old, new))
             })
         })
         .on_change::<Service>(|change, world| freed(change, world, |old, new| old.spec != new.spec))
@@ -74,8 +75,8 @@ pub(crate) fn start(context: &Context) -> Running {
     counted::<CronJob>(controller).start()
 }
 
-/// Whether containers hold or were granted something else than before: that counts while a pod is resized in place.
-fn resized(old: &PodStatus, new: &PodStatus) -> bool {
+/// Whether containers hold or were granted something else than before, which counts while a pod is resized in place.
+fn held_differs(old: &PodStatus, new: &PodStatus) -> bool {
     fn held(
         status: &PodStatus,
     ) -> impl Iterator<Item = (&Option<Box<ResourceRequirements>>, &Map<Quantity>)> {
@@ -83,6 +84,14 @@ fn resized(old: &PodStatus, new: &PodStatus) -> bool {
         all.map(|one| (&one.resources, &one.allocated_resources))
     }
     held(old).ne(held(new))
+}
+
+/// Whether a pod takes less of something than before.
+fn shrinks(old: &Pod, new: &Pod) -> bool {
+    let less = |before: Map<Quantity>, after: Map<Quantity>| {
+        before.iter().any(|(name, amount)| after.get(name).is_none_or(|now| now < amount))
+    };
+    less(requests(old), requests(new)) || less(limits(old), limits(new))
 }
 
 /// A kind of which only the number counts.
@@ -131,5 +140,28 @@ impl Reconciler for Quotas {
             plan.push(Write::update_status(told).ignore(404));
         }
         Next::After(PERIOD)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_resize_frees_something_only_when_it_shrinks() {
+        let pod = |held: serde_json::Value| -> Pod {
+            meta::from_value(json!({
+                "spec": {"containers": [{"name": "a", "resources": {"requests": {"cpu": "1"}}}]},
+                "status": {"containerStatuses": held}}))
+            .unwrap()
+        };
+        let holds = |cpu: &str| pod(json!([{"name": "a", "resources": {"requests": {"cpu": cpu}}}]));
+        let (new, started, grown) = (pod(json!([])), holds("1"), holds("2"));
+        let freed = |old: &Pod, new: &Pod| held_differs(&old.status, &new.status) && shrinks(old, new);
+        assert!(!freed(&new, &started), "what starts frees nothing");
+        assert!(!freed(&started, &grown));
+        assert!(freed(&grown, &started));
     }
 }
