@@ -18,6 +18,7 @@ use types::core::v1::{
     ConfigMap, PersistentVolumeClaim, Pod, PodStatus, ReplicationController, ResourceQuota,
     ResourceRequirements, Secret, Service, ServiceAccount,
 };
+use types::resource::v1::ResourceClaim;
 
 use crate::common::pods;
 
@@ -72,6 +73,7 @@ pub(crate) fn start(context: &Context) -> Running {
     let controller = counted::<StatefulSet>(controller);
     let controller = counted::<DaemonSet>(controller);
     let controller = counted::<Job>(controller);
+    let controller = counted::<ResourceClaim>(controller);
     counted::<CronJob>(controller).start()
 }
 
