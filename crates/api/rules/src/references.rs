@@ -3,6 +3,9 @@
 use meta::Str;
 use types::core::v1::{EnvFromSource, EnvVar, Pod, PodSpec, Volume, VolumeProjection};
 
+/// Annotation of a mirror pod, which shows a pod that runs without the API: the UID of that one.
+pub const MIRROR: &str = "kubernetes.io/config.mirror";
+
 type Variables<'a> = (&'a [EnvVar], &'a [EnvFromSource]);
 
 fn variables(spec: &PodSpec) -> impl Iterator<Item = Variables<'_>> {

@@ -31,8 +31,7 @@ impl HostPort {
 
 /// The host ports of a pod, init containers that keep running included.
 pub fn host_ports(pod: &Pod) -> Vec<HostPort> {
-    let sidecars =
-        pod.spec.init_containers.iter().filter(|one| one.restart_policy.as_deref() == Some("Always"));
+    let sidecars = pod.spec.init_containers.iter().filter(|one| rules::amounts::is_sidecar(one));
     let ports = pod.spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter());
     ports
         .filter(|port| port.host_port > 0)

@@ -8,7 +8,7 @@ use types::core::v1::{Node, Pod};
 
 use crate::pod::resources::requests;
 use crate::pod::status::Verdict;
-use crate::room::Room;
+use crate::room::{Lacking, Room};
 
 /// Decides about `pod`, given the pods that the node has taken already, and gives it its room.
 pub fn admit(
@@ -39,7 +39,12 @@ pub fn admit(
     }
     let count = others.len() as i64;
     if count + 1 > max_pods {
-        return refuse("OutOfpods", lacking("pods", 1, count, max_pods));
+        return Err(out_of(Lacking {
+            resource: "pods".into(),
+            requested: 1,
+            used: count,
+            capacity: max_pods,
+        }));
     }
     for (name, want) in requests(pod).iter().filter(|(name, _)| !matches!(name.as_str(), "cpu" | "memory")) {
         let want = want.value();
@@ -52,12 +57,10 @@ pub fn admit(
         };
         let used: i64 = others.iter().map(|p| requests(p).get(name).map_or(0, |used| used.value())).sum();
         if used + want > capacity {
-            return refuse(&format!("OutOf{name}"), lacking(name, want, used, capacity));
+            return Err(out_of(Lacking { resource: name.clone(), requested: want, used, capacity }));
         }
     }
-    if let Err(lacking) = room.admit(pod) {
-        return refuse(&format!("OutOf{}", lacking.resource), lacking.to_string());
-    }
+    room.admit(pod).map_err(out_of)?;
     if ports_conflict(pod, others) {
         room.release(&pod.metadata.uid);
         return refuse(
@@ -102,8 +105,8 @@ fn forbidden_sysctl(pod: &Pod) -> Option<String> {
     })
 }
 
-fn lacking(name: &str, want: i64, used: i64, capacity: i64) -> String {
-    format!("Node didn't have enough resource: {name}, requested: {want}, used: {used}, capacity: {capacity}")
+fn out_of(lacking: Lacking) -> Verdict {
+    Verdict { reason: format!("OutOf{}", lacking.resource), message: lacking.to_string() }
 }
 
 fn ports(pod: &Pod) -> impl Iterator<Item = (&str, &str, i32)> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use informer::Change;
 use parking_lot::Mutex;
 use reconcile::EventType::Warning;
+use rules::references::MIRROR;
 use runtime::RuntimeEvent;
 use tokio::sync::{broadcast, mpsc};
 use types::core::v1::{Node, Pod};
@@ -15,7 +16,7 @@ use crate::admission;
 use crate::node::status::with_extended;
 use crate::pod::{config, is_mirror};
 use crate::shared::Shared;
-use crate::static_pods::{MIRROR, create_mirror, delete_mirror};
+use crate::static_pods::{create_mirror, delete_mirror};
 use crate::worker::{self, Handle, Msg, Seed};
 
 /// News for the manager.

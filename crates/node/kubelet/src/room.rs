@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::SystemTime;
 
-use meta::{Map, Quantity};
+use meta::{Map, Quantity, Str};
 use parking_lot::Mutex;
 use runtime::QosClass;
 use thiserror::Error;
@@ -44,11 +44,14 @@ impl Amounts {
     "Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}"
 )]
 pub struct Lacking {
-    /// `cpu`, counted in thousandths of a core, or `memory`, in bytes.
-    pub resource: &'static str,
-    requested: i64,
-    used: i64,
-    capacity: i64,
+    /// Its name. CPU is counted in thousandths of a core, everything else in whole units.
+    pub resource: Str,
+    /// What the pod asks for.
+    pub requested: i64,
+    /// What others have.
+    pub used: i64,
+    /// What there is.
+    pub capacity: i64,
 }
 
 /// Who is before whom among those that wait.
@@ -182,7 +185,7 @@ impl Room {
         ];
         for (resource, has, requested, used, capacity) in each {
             if requested > has && used.saturating_add(requested) > capacity {
-                return Err(Lacking { resource, requested, used, capacity });
+                return Err(Lacking { resource: resource.into(), requested, used, capacity });
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 use crate::parser::RESERVED;
 
 /// Whether CEL keeps a word for itself, as a keyword or as a literal.
-fn is_reserved(word: &str) -> bool {
+pub fn is_reserved(word: &str) -> bool {
     RESERVED.contains(&word) || ["true", "false", "null"].contains(&word)
 }
 

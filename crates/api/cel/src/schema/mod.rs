@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use builtin::Builtin;
-pub use escape::{escape, unescape};
+pub use escape::{escape, is_reserved, unescape};
 
 use crate::types::Type;
 

@@ -314,31 +314,6 @@ fn named_rule(e: &mut Errs, at: &Path<'_>, rule: &NamedRuleWithOperations) {
     }
 }
 
-/// Words that are no names in CEL.
-const RESERVED: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
-
 /// Checks the variables one after the other, and gives the environment in which all of them are known.
 fn variables(e: &mut Errs, at: &Path<'_>, base: &Env, variables: &List<Variable>) -> Env {
     // A policy that names none has no `variables`.
@@ -351,7 +326,7 @@ fn variables(e: &mut Errs, at: &Path<'_>, base: &Env, variables: &List<Variable>
         let at = at.index(i);
         if v.name.trim().is_empty() {
             e.required(&at.child("name"), "name is not specified");
-        } else if !c_identifier(&v.name).is_empty() || RESERVED.contains(&v.name.as_str()) {
+        } else if !c_identifier(&v.name).is_empty() || cel::schema::is_reserved(&v.name) {
             e.invalid(&at.child("name"), &v.name, "must be a valid CEL identifier");
         }
         if v.expression.trim().is_empty() {

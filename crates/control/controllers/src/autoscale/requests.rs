@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use meta::Map;
+use rules::amounts::is_sidecar;
 use types::core::v1::{Container, Pod};
 
 /// The requests of each pod, or of its container of this name, in thousandths. A pod whose containers do not all request
@@ -59,6 +60,6 @@ fn of_containers(pod: &Pod, resource: &str, name: &str) -> Result<i64, String> {
 
 /// The containers that run for as long as the pod does.
 fn running(pod: &Pod) -> impl Iterator<Item = &Container> {
-    let sidecar = |container: &&Container| container.restart_policy.as_deref() == Some("Always");
-    pod.spec.containers.iter().chain(pod.spec.init_containers.iter().filter(sidecar))
+    let sidecars = pod.spec.init_containers.iter().filter(|container| is_sidecar(container));
+    pod.spec.containers.iter().chain(sidecars)
 }

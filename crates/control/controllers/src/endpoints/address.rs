@@ -34,11 +34,7 @@ pub(super) fn find_port(pod: &Pod, port: &ServicePort) -> Option<i32> {
         IntOrString::Int(number) => return Some(*number),
         IntOrString::String(name) => name,
     };
-    let sidecars = pod
-        .spec
-        .init_containers
-        .iter()
-        .filter(|container| container.restart_policy.as_deref() == Some("Always"));
+    let sidecars = pod.spec.init_containers.iter().filter(|container| rules::amounts::is_sidecar(container));
     let mut ports = pod.spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter());
     ports
         .find(|found| found.name == *name && found.protocol == port.protocol)

@@ -37,7 +37,7 @@ fn initialized(status: &PodStatus, spec: &PodSpec) -> bool {
     }
     let Some(last) = status.init_container_statuses.last() else { return false };
     let spec = spec.init_containers.iter().find(|container| container.name == last.name);
-    if spec.is_some_and(|container| container.restart_policy.as_deref() == Some("Always")) {
+    if spec.is_some_and(rules::amounts::is_sidecar) {
         return last.state.running.is_some() && last.started == Some(true);
     }
     let succeeded = |state: &ContainerState| state.terminated.as_ref().is_some_and(|t| t.exit_code == 0);

@@ -39,10 +39,7 @@ pub enum Role {
 
 /// The role of an init container.
 pub fn init_role(container: &Container) -> Role {
-    match container.restart_policy.as_deref() {
-        Some("Always") => Role::Sidecar,
-        _ => Role::Init,
-    }
+    if rules::amounts::is_sidecar(container) { Role::Sidecar } else { Role::Init }
 }
 
 /// Every container of a pod with its role, in the order in which they start.

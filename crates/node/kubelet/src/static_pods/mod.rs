@@ -7,6 +7,7 @@ use std::sync::Arc;
 use meta::Codec as _;
 use meta::v1::OwnerReference;
 use rules::Rules;
+use rules::references::MIRROR;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use types::core::v1::{Pod, Toleration};
@@ -14,9 +15,6 @@ use types::core::v1::{Pod, Toleration};
 use crate::manager::News;
 use crate::shared::Shared;
 use env::DirWatch;
-
-/// Annotation of a mirror: the UID of the static pod that it shows.
-pub const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// Follows the directory until dropped.
 pub async fn run(shared: Arc<Shared>, dir: PathBuf, news: mpsc::UnboundedSender<News>) {

@@ -1,6 +1,7 @@
 //! ServiceAccount: every pod runs as one, and gets a token, the CA and its namespace as a projected volume.
 
 use meta::{Object, Status};
+use rules::references::MIRROR;
 use types::core::v1::{
     ConfigMapProjection, Container, DownwardAPIProjection, DownwardAPIVolumeFile, KeyToPath,
     ObjectFieldSelector, Pod, ProjectedVolumeSource, ServiceAccount as Account,
@@ -16,8 +17,6 @@ use crate::world::{World, WorldExt};
 const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// Beginning of the volume's name.
 const VOLUME_PREFIX: &str = "kube-api-access-";
-/// Annotation of mirror pods.
-const MIRROR: &str = "kubernetes.io/config.mirror";
 /// Lifetime of tokens, in seconds: an hour and a bit, the value by which upstream recognizes tokens to extend.
 const TOKEN_LIFETIME_S: i64 = 3607;
 

@@ -105,7 +105,7 @@ pub(super) fn init(e: &mut Errs, at: &Path<'_>, spec: &PodSpec, scope: &Scope<'_
             names.insert(&c.name);
         }
         host_ports(e, at_list, std::iter::once((0, c)));
-        if is_restartable(c) {
+        if crate::amounts::is_sidecar(c) {
             probes(e, &at, c, scope);
         } else {
             for (field, set) in [
@@ -121,11 +121,6 @@ pub(super) fn init(e: &mut Errs, at: &Path<'_>, spec: &PodSpec, scope: &Scope<'_
         }
         restart_rules(e, &at, c);
     }
-}
-
-/// Whether an init container keeps running beside the regular ones.
-pub(crate) fn is_restartable(c: &Container) -> bool {
-    c.restart_policy.as_deref() == Some("Always")
 }
 
 fn restart_rules(e: &mut Errs, at: &Path<'_>, c: &Container) {

@@ -1,9 +1,9 @@
 //! What an update through `resize` may change: cpu and memory of the pod and of its containers, within the quality of
 //! service. KEP-1287, KEP-5419.
 
-use super::container::is_restartable;
 use super::{resources, template};
 use crate::Path;
+use crate::amounts::is_sidecar;
 use crate::check::Errs;
 use meta::{List, Map, Quantity};
 use types::core::v1::*;
@@ -55,7 +55,7 @@ pub(super) fn check(new: &Pod, old: &Pod, e: &mut Errs) {
         if rest(new, old) != *old {
             e.forbidden(&at, "only cpu and memory resources for init or sidecar containers are mutable");
         }
-        if new != old && !is_restartable(new) {
+        if new != old && !is_sidecar(new) {
             for _ in new.resize_policy.iter().filter(|policy| policy.restart_policy == "RestartContainer") {
                 let why =
                     "non-sidecar init containers with a resize policy of RestartContainer cannot be resized";

@@ -1,8 +1,8 @@
 //! Checks of updates of a pod's status.
 
-use super::container::is_restartable;
 use super::template;
 use crate::Path;
+use crate::amounts::is_sidecar;
 use crate::check::{Errs, ip, name_subdomain, qualified_name};
 use meta::{BadValue, List, Str};
 use std::collections::BTreeSet;
@@ -33,7 +33,7 @@ pub(super) fn check(new: &Pod, old: &Pod, e: &mut Errs) {
     e.immutable(&at.child("qosClass"), &status.qos_class, &before.qos_class, || (&status.qos_class).into());
     let policy = old.spec.restart_policy.as_str();
     let never_restarts = |_: &Str| false;
-    let sidecar = |name: &Str| old.spec.init_containers.iter().any(|c| c.name == *name && is_restartable(c));
+    let sidecar = |name: &Str| old.spec.init_containers.iter().any(|c| c.name == *name && is_sidecar(c));
     transitions(
         e,
         &at.child("containerStatuses"),

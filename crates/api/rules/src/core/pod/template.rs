@@ -9,7 +9,8 @@ use meta::v1::ObjectMeta;
 use meta::{Map, Str};
 use types::core::v1::*;
 
-const MIRROR: &str = "kubernetes.io/config.mirror";
+use crate::references::MIRROR;
+
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 const TOLERATIONS: &str = "scheduler.alpha.kubernetes.io/tolerations";
 const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";

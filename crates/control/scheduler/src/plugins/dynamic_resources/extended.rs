@@ -157,7 +157,7 @@ fn requests(pod: &Pod, names: &BTreeSet<Str>, cluster: &Cluster) -> (Vec<DeviceR
     let first = pod.spec.init_containers.len();
     let containers: Vec<&Container> =
         pod.spec.init_containers.iter().chain(pod.spec.containers.iter()).collect();
-    let is_brief = |at: usize| at < first && containers[at].restart_policy.as_deref() != Some("Always");
+    let is_brief = |at: usize| at < first && !rules::amounts::is_sidecar(containers[at]);
     let (mut all, mut mappings) = (Vec::new(), Vec::new());
     for resource in names {
         let Some(class) = cluster.extended_class(resource) else { continue };

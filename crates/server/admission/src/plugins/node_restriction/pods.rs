@@ -1,14 +1,12 @@
 //! Pods of a kubelet's node: mirrors of what runs there without the API server, their status, their eviction.
 
 use meta::v1::OwnerReference;
-use rules::references;
+use rules::references::{self, MIRROR};
 use types::core::v1::{Node, Pod};
 
 use super::{Case, Refusal};
 use crate::review::{Operation, as_ref};
 use crate::world::WorldExt;
-
-const MIRROR: &str = "kubernetes.io/config.mirror";
 
 pub(super) fn pod(case: &Case<'_>) -> Result<(), Refusal> {
     let node = case.quoted();
