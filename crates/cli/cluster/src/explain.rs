@@ -1,5 +1,10 @@
 //! `ferrokube why` and `ferrokube whatif`: questions about scheduling, answered from the live cluster without changing it.
 
+mod manifest;
+mod shape;
+mod suppose;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,13 +13,14 @@ use ::scheduler::explain;
 use ::scheduler::pod_info::PodInfo;
 use ::scheduler::profile::Profile;
 use anyhow::{Context, Result, bail};
+use call::ListOptions;
 use client::{Client, remote};
 use env::Env;
 use informer::Informers;
-use meta::Quantity;
-use serde::Deserialize as _;
-use types::core::v1::{Node, Pod};
+use meta::{MicroTime, Str, Time};
+use types::core::v1::{Event, Pod};
 
+pub(crate) use self::suppose::{WhatIf, suppose};
 use crate::paths::Paths;
 use crate::progress::print_line;
 
@@ -51,67 +57,81 @@ pub struct WhatIfOptions {
     pub kubeconfig: Option<PathBuf>,
 }
 
-fn connect(kubeconfig: Option<&Path>, paths: &Paths) -> Result<Arc<Informers>> {
+fn connect(kubeconfig: Option<&Path>, paths: &Paths) -> Result<(Client, Arc<Informers>)> {
     let own = paths.admin_kubeconfig();
     let config = remote::Config::from_kubeconfig(kubeconfig.unwrap_or(&own), None)
         .context("cannot read the kubeconfig; does the cluster run? (ferrokube up)")?;
     let client = Client::new(Arc::new(remote::Remote::new(config)?));
-    Ok(Informers::new(client, Env::real()))
+    Ok((client.clone(), Informers::new(client, Env::real())))
 }
 
 /// Says per node why the pod does not run there, and what would help.
 pub async fn why(options: WhyOptions, paths: &Paths) -> Result<()> {
-    let informers = connect(options.kubeconfig.as_deref(), paths)?;
+    let (client, informers) = connect(options.kubeconfig.as_deref(), paths)?;
     let mut core = ::scheduler::live::load(&informers, vec![Profile::default()]).await;
     let Some(pod) = informers.cache::<Pod>().get(&options.namespace, &options.pod) else {
         bail!("there is no pod {:?} in namespace {:?}", options.pod, options.namespace);
     };
-    if !pod.spec.node_name.is_empty() {
-        print_line(&format!("{} runs on {}", options.pod, pod.spec.node_name));
-        return Ok(());
+    for line in reasons(&mut core, pod.clone()) {
+        print_line(&line);
     }
-    let gated = ::scheduler::queue::gate(&core.profiles[0], &pod, &core.snapshot.cluster);
-    if let Some(gate) = gated {
-        print_line(&format!("{}: {}", gate.plugin, gate.reasons.join(", ")));
-        return Ok(());
-    }
-    match explain::why(&mut core, &Arc::new(PodInfo::new(pod)), 0) {
-        Err(refusal) => {
-            print_line(&format!("every node: {}: {}", refusal.plugin, refusal.reasons.join(", ")))
-        }
-        Ok(verdicts) if verdicts.is_empty() => print_line("there are no nodes"),
-        Ok(verdicts) => verdicts.iter().for_each(|verdict| print_line(&verdict.line())),
+    for line in events(&client, &pod).await? {
+        print_line(&line);
     }
     Ok(())
 }
 
-/// What is supposed of a cluster.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct WhatIf {
-    /// Manifests of pods that come.
-    pub(crate) manifests: Vec<String>,
-    /// Shapes of nodes that come.
-    pub(crate) add_node: Vec<String>,
-    /// Nodes that go.
-    pub(crate) drain: Vec<String>,
-    /// Namespace of pods that name none.
-    pub(crate) namespace: String,
+/// What the scheduler of the default profile says of the pod.
+fn reasons(core: &mut Core, pod: Arc<Pod>) -> Vec<String> {
+    let name = &pod.metadata.name;
+    if !pod.spec.node_name.is_empty() {
+        return vec![format!("{name} has a node: {}", pod.spec.node_name)];
+    }
+    let mut lines = Vec::new();
+    if core.profile(&pod.spec.scheduler_name).is_none() {
+        let scheduler = &pod.spec.scheduler_name;
+        lines.push(format!(
+            "{name} waits for a scheduler named {scheduler:?}; default-scheduler, which leaves it alone, would say:"
+        ));
+    }
+    if let Some(gate) = ::scheduler::queue::gate(&core.profiles[0], &pod, &core.snapshot.cluster) {
+        lines.push(format!("{}: {}", gate.plugin, gate.reasons.join(", ")));
+        return lines;
+    }
+    match explain::why(core, &Arc::new(PodInfo::new(pod)), 0) {
+        Err(refusal) => {
+            lines.push(format!("every node: {}: {}", refusal.plugin, refusal.reasons.join(", ")));
+        }
+        Ok(verdicts) if verdicts.is_empty() => lines.push("there are no nodes".into()),
+        Ok(verdicts) => lines.extend(verdicts.iter().map(explain::Verdict::line)),
+    }
+    lines
 }
 
-/// Changes the cluster as supposed: the pods that look for a node then.
-pub(crate) fn suppose(core: &mut Core, asked: &WhatIf) -> Result<Vec<Arc<PodInfo>>> {
-    for (number, shape) in asked.add_node.iter().enumerate() {
-        core.snapshot.set_node(Arc::new(shaped(shape, &format!("supposed-{}", number + 1))?));
+/// What the cluster's events say of the pod, the last first: as often as it was said, in one line.
+async fn events(client: &Client, pod: &Pod) -> Result<Vec<String>> {
+    let metadata = &pod.metadata;
+    let field_selector =
+        format!("involvedObject.name={},involvedObject.uid={}", metadata.name, metadata.uid).into();
+    let of_pod = ListOptions { field_selector, ..ListOptions::default() };
+    let list = client.namespaced::<Event>(&metadata.namespace).list(&of_pod).await?;
+    let seconds = |time: MicroTime| Time::from_system(time.to_system());
+    let mut said: BTreeMap<(&Str, &Str), (i64, Option<Time>)> = BTreeMap::new();
+    for event in &list.items {
+        let series = event.series.as_deref();
+        let last = series.and_then(|series| series.last_observed_time).map(seconds);
+        let last = last.max(event.last_timestamp).max(event.event_time.map(seconds));
+        let times = series.map_or(event.count, |series| series.count).max(1);
+        let entry = said.entry((&event.reason, &event.message)).or_default();
+        *entry = (entry.0 + i64::from(times), entry.1.max(last));
     }
-    let mut pods = Vec::new();
-    for node in &asked.drain {
-        pods.extend(drain(core, node)?);
-    }
-    for (number, text) in asked.manifests.iter().enumerate() {
-        let read = read_pods(text, &asked.namespace).with_context(|| format!("manifest {}", number + 1))?;
-        pods.extend(read);
-    }
-    Ok(pods)
+    let mut said: Vec<_> = said.into_iter().collect();
+    said.sort_by(|one, other| other.1.1.cmp(&one.1.1));
+    let line = |((reason, message), (times, last)): &((&Str, &Str), (i64, Option<Time>))| {
+        let when = last.map(|last| format!(", last at {last}")).unwrap_or_default();
+        format!("event {reason} ({times}x{when}): {message}")
+    };
+    Ok(said.iter().map(line).collect())
 }
 
 /// Says where pods would go.
@@ -125,10 +145,13 @@ pub async fn what_if(options: WhatIfOptions, paths: &Paths) -> Result<()> {
         drain: options.drain,
         namespace: options.namespace,
     };
-    let informers = connect(options.kubeconfig.as_deref(), paths)?;
+    let (_, informers) = connect(options.kubeconfig.as_deref(), paths)?;
     let mut core = ::scheduler::live::load(&informers, vec![Profile::default()]).await;
-    let pods = suppose(&mut core, &asked)?;
-    for (pod, outcome) in explain::what_if(&mut core, pods, 0) {
+    let supposed = suppose(&mut core, &asked)?;
+    if !supposed.others.is_empty() {
+        print_line(&format!("no pods of their own: {}", supposed.others.join(", ")));
+    }
+    for (pod, outcome) in explain::what_if(&mut core, supposed.pods, 0) {
         let name = format!("{}/{}", pod.pod.metadata.namespace, pod.pod.metadata.name);
         print_line(&match outcome {
             Ok(node) => format!("{name}: {node}"),
@@ -136,107 +159,4 @@ pub async fn what_if(options: WhatIfOptions, paths: &Paths) -> Result<()> {
         });
     }
     Ok(())
-}
-
-/// Takes a node out. Its pods, but those of DaemonSets and static ones, look for another.
-fn drain(core: &mut Core, node: &str) -> Result<Vec<Arc<PodInfo>>> {
-    let index = core.snapshot.index_of(node).with_context(|| format!("there is no node {node:?}"))?;
-    let on_node = core.snapshot.row(index).pods.clone();
-    core.snapshot.remove_node(node);
-    let mut moving = Vec::new();
-    for pod in on_node {
-        core.snapshot.remove_pod(pod.uid());
-        let owner = pod.pod.metadata.controller().map(|owner| owner.kind.as_str());
-        if matches!(owner, Some("DaemonSet" | "Node")) {
-            continue;
-        }
-        let mut free = (*pod.pod).clone();
-        free.spec.node_name = Default::default();
-        moving.push(Arc::new(PodInfo::new(Arc::new(free))));
-    }
-    Ok(moving)
-}
-
-/// A node of a shape such as `cpu=8,memory=32Gi,disk=ssd`.
-fn shaped(shape: &str, name: &str) -> Result<Node> {
-    let mut node = Node::default();
-    node.metadata.name = name.into();
-    node.metadata.labels.insert("kubernetes.io/hostname", name.into());
-    node.status.allocatable.insert("pods", quantity("110")?);
-    for item in shape.split(',').filter(|item| !item.is_empty()) {
-        let (key, value) = item.split_once('=').with_context(|| format!("{item:?} is not KEY=VALUE"))?;
-        let native =
-            matches!(key, "cpu" | "memory" | "ephemeral-storage" | "pods") || key.starts_with("hugepages-");
-        if native || ::scheduler::plugins::fit::is_extended(key) && value.parse::<u64>().is_ok() {
-            node.status.allocatable.insert(key, quantity(value)?);
-        } else {
-            node.metadata.labels.insert(key, value.into());
-        }
-    }
-    Ok(node)
-}
-
-fn quantity(text: &str) -> Result<Quantity> {
-    text.parse().map_err(|error| anyhow::anyhow!("{text:?} is no quantity: {error}"))
-}
-
-/// The pods of a manifest; of workloads those of their templates.
-fn read_pods(text: &str, namespace: &str) -> Result<Vec<Arc<PodInfo>>> {
-    let mut pods = Vec::new();
-    for document in serde_norway::Deserializer::from_str(text) {
-        let document = serde_json::Value::deserialize(document)?;
-        if document.is_null() {
-            continue;
-        }
-        let (template, count) = match document["kind"].as_str().unwrap_or_default() {
-            "Pod" => (document.clone(), 1),
-            "Deployment" | "ReplicaSet" | "StatefulSet" | "ReplicationController" => {
-                (document["spec"]["template"].clone(), document["spec"]["replicas"].as_u64().unwrap_or(1))
-            }
-            "Job" => {
-                (document["spec"]["template"].clone(), document["spec"]["parallelism"].as_u64().unwrap_or(1))
-            }
-            other => bail!("{other:?} has no pods that this command knows of"),
-        };
-        for number in 0..count.min(100_000) {
-            let mut pod: Pod = meta::from_value(template.clone())?;
-            let name = document["metadata"]["name"].as_str().unwrap_or("pod");
-            let own = if count == 1 { name.to_owned() } else { format!("{name}-{number}") };
-            pod.metadata.uid = format!("supposed-{}-{own}", pods.len()).into();
-            pod.metadata.name = own.into();
-            let given = document["metadata"]["namespace"].as_str().unwrap_or(namespace);
-            pod.metadata.namespace = given.into();
-            if pod.spec.scheduler_name.is_empty() {
-                pod.spec.scheduler_name = "default-scheduler".into();
-            }
-            pods.push(Arc::new(PodInfo::new(Arc::new(pod))));
-        }
-    }
-    Ok(pods)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shapes_are_resources_and_labels() {
-        let node = shaped("cpu=8,memory=1Gi,example.com/gpu=2,disk=ssd", "x").unwrap();
-        assert_eq!(node.status.allocatable.get("cpu").unwrap().milli_value(), 8000);
-        assert_eq!(node.status.allocatable.get("example.com/gpu").unwrap().value(), 2);
-        assert_eq!(node.metadata.label("disk"), "ssd");
-        assert!(shaped("cpu", "x").is_err() && shaped("cpu=lots", "x").is_err());
-    }
-
-    #[test]
-    fn workloads_stand_for_their_pods() {
-        let text = "kind: Deployment\nmetadata: {name: web}\nspec: {replicas: 3, template: {spec: {containers: [{name: c}]}}}\n---\nkind: Pod\nmetadata: {name: p, namespace: n}\nspec: {containers: [{name: c}]}\n";
-        let names: Vec<String> = read_pods(text, "default")
-            .unwrap()
-            .iter()
-            .map(|pod| format!("{}/{}", pod.pod.metadata.namespace, pod.pod.metadata.name))
-            .collect();
-        assert_eq!(names, ["default/web-0", "default/web-1", "default/web-2", "n/p"]);
-        assert!(read_pods("kind: Service\n", "default").is_err());
-    }
 }

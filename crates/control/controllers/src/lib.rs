@@ -30,5 +30,6 @@ mod table;
 mod volumes;
 
 pub use certificates::{Authority, SignError};
+pub use daemonset::daemon_pods;
 pub use serviceaccount::{LegacyToken, SignLegacy};
 pub use table::{Config, Entry, Extend, Extensions, Handle, TABLE, Transports, enabled, run, run_on};

@@ -438,9 +438,10 @@ impl Class {
         self.filters[self.local..].iter().all(|slot| slot.filter.idle())
     }
 
-    /// Every refusal of the node, not only the first.
-    pub fn refusals(&self, cx: &Cx<'_>, node: usize) -> Vec<Rejection> {
-        self.filters.iter().filter_map(|slot| slot.filter.check(cx, node)).collect()
+    /// Every refusal of the node, not only the first, with who refused.
+    pub fn refusals(&self, cx: &Cx<'_>, node: usize) -> Vec<(Rejection, &dyn Filter)> {
+        let check = |slot: &'_ Slot| slot.filter.check(cx, node);
+        self.filters.iter().filter_map(|slot| Some((check(slot)?, &*slot.filter))).collect()
     }
 
     /// Sums the weighted, normalised scores of the nodes at these places into `sums`, up to a number that is the same for

@@ -2,19 +2,17 @@
 //!
 //! Pure: [`live::load`](crate::live::load) fills a [`Core`] from a running cluster.
 
+mod change;
+mod remedy;
+
 use std::sync::Arc;
 
 use meta::Str;
-use types::core::v1::{PodSpec, Taint};
 
+pub use self::change::Change;
 use crate::core::{Core, Decision, check};
 use crate::plugin::{Cx, Rejection};
-use crate::plugins::dynamic_resources::extended::is_delegated;
-use crate::plugins::fit::{self, Shortage, shortages};
-use crate::plugins::{node_affinity, node_ports, node_unschedulable, taint_toleration};
 use crate::pod_info::PodInfo;
-use crate::resources::Resources;
-use crate::snapshot::NodeRow;
 
 /// What one node says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,66 +23,6 @@ pub struct Verdict {
     pub refusals: Vec<Rejection>,
     /// What would have to change for the pod to fit, all of it; empty where no such change is known to help.
     pub changes: Vec<Change>,
-}
-
-/// A change of a pod or a node that ends a refusal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// The pod asks for so much less of a resource: thousandths of a core, bytes or pieces.
-    Less {
-        /// Which one.
-        resource: Str,
-        /// How much less.
-        amount: i64,
-    },
-    /// The pod tolerates this taint.
-    Tolerate {
-        /// Its key.
-        key: Str,
-        /// Its value, empty for none.
-        value: Str,
-        /// Its effect.
-        effect: Str,
-    },
-    /// The node is uncordoned.
-    Uncordon,
-    /// The node is labelled so.
-    Label(Vec<(Str, Str)>),
-    /// Nobody has this port of the node.
-    FreePort {
-        /// Its number.
-        port: i32,
-        /// Its protocol.
-        protocol: Str,
-    },
-    /// So many pods less run on the node.
-    FewerPods(i64),
-}
-
-impl std::fmt::Display for Change {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Change::Less { resource, amount } => match resource.as_str() {
-                "cpu" => write!(f, "{amount}m less cpu is asked"),
-                "memory" | "ephemeral-storage" if amount % (1 << 20) == 0 => {
-                    write!(f, "{}Mi less {resource} is asked", amount >> 20)
-                }
-                _ => write!(f, "{amount} less {resource} is asked"),
-            },
-            Change::Tolerate { key, value, effect } => {
-                let equal = if value.is_empty() { "" } else { "=" };
-                write!(f, "it tolerates {key}{equal}{value}:{effect}")
-            }
-            Change::Uncordon => f.write_str("the node is uncordoned"),
-            Change::Label(labels) => {
-                let each: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-                write!(f, "the node is labelled {}", each.join(","))
-            }
-            Change::FreePort { port, protocol } => write!(f, "host port {port}/{protocol} is free"),
-            Change::FewerPods(1) => f.write_str("one pod less runs there"),
-            Change::FewerPods(pods) => write!(f, "{pods} pods less run there"),
-        }
-    }
 }
 
 impl Verdict {
@@ -111,18 +49,20 @@ pub fn why(core: &mut Core, pod: &Arc<PodInfo>, profile: usize) -> Result<Vec<Ve
     }
     let cx = Cx::new(pod, &core.snapshot);
     let mut verdict = |node: usize| {
-        let (name, row) = (core.snapshot.name(node), core.snapshot.row(node));
-        let mut refusals = class.refusals(&cx, node);
-        let mut changes = Vec::new();
-        if core.nominated.on(node, pod).is_empty() {
-            let each: Option<Vec<Vec<Change>>> =
-                refusals.iter().map(|refusal| self::changes(&cx, row, refusal)).collect();
-            changes = each.unwrap_or_default().concat();
-            changes.dedup();
-        } else if refusals.is_empty() {
-            // A pod that was promised the node may leave no room.
-            let verdict = check(&mut class, pod, &core.snapshot, &core.nominated, node);
-            refusals.extend(class.rejection(verdict).map(|refusal| (**refusal).clone()));
+        let name = core.snapshot.name(node);
+        let refused = class.refusals(&cx, node);
+        let changes: Option<Vec<Vec<Change>>> =
+            refused.iter().map(|(refusal, filter)| remedy::of(&cx, node, refusal, *filter)).collect();
+        let mut changes = changes.unwrap_or_default().concat();
+        changes.dedup();
+        let mut refusals: Vec<Rejection> = refused.into_iter().map(|(refusal, _)| refusal).collect();
+        if !core.nominated.on(node, pod).is_empty() {
+            // A pod that was promised the node may leave no room, nor do changes help for sure.
+            changes.clear();
+            if refusals.is_empty() {
+                let verdict = check(&mut class, pod, &core.snapshot, &core.nominated, node);
+                refusals.extend(class.rejection(verdict).map(|refusal| (**refusal).clone()));
+            }
         }
         Verdict { node: name, refusals, changes }
     };
@@ -134,99 +74,6 @@ pub fn why(core: &mut Core, pod: &Arc<PodInfo>, profile: usize) -> Result<Vec<Ve
     });
     core.give_back(pod, profile, class);
     Ok(verdicts)
-}
-
-/// The smallest changes that end a refusal; `None` where none is known to.
-fn changes(cx: &Cx<'_>, row: &NodeRow, refusal: &Rejection) -> Option<Vec<Change>> {
-    let spec = &cx.object().spec;
-    let changes: Vec<Change> = match refusal.plugin {
-        fit::NAME => {
-            let short = shortages(&cx.pod.requests, row, |name| !is_delegated(cx.cluster(), row, name));
-            let overhead = Resources::from_list(&spec.overhead);
-            let each: Option<Vec<Change>> = short.iter().map(|short| less(short, &overhead)).collect();
-            each?
-        }
-        taint_toleration::NAME if !counts_domains_by_taints(spec) => {
-            let uncordoned =
-                |taint: &Taint| row.node().is_some_and(|node| node.spec.unschedulable) && taint.key == CORDON;
-            taint_toleration::all_untolerated(row.taints(), &spec.tolerations)
-                .map(|taint| match uncordoned(taint) {
-                    true => Change::Uncordon,
-                    false => Change::Tolerate {
-                        key: taint.key.clone(),
-                        value: taint.value.clone(),
-                        effect: taint.effect.clone(),
-                    },
-                })
-                .collect()
-        }
-        node_unschedulable::NAME => vec![Change::Uncordon],
-        node_affinity::NAME => vec![Change::Label(labels(cx, row)?)],
-        node_ports::NAME => {
-            let taken =
-                cx.pod.ports.iter().filter(|port| row.ports.iter().any(|other| other.conflicts(port)));
-            let mut taken: Vec<Change> = taken
-                .map(|port| Change::FreePort { port: port.port, protocol: port.protocol.clone() })
-                .collect();
-            taken.dedup();
-            taken
-        }
-        _ => return None,
-    };
-    (!changes.is_empty()).then_some(changes)
-}
-
-/// The taint of cordoned nodes.
-const CORDON: &str = "node.kubernetes.io/unschedulable";
-
-/// Whether which taints the pod tolerates decides which nodes it is spread over: another toleration moves more than one
-/// refusal then.
-fn counts_domains_by_taints(spec: &PodSpec) -> bool {
-    spec.topology_spread_constraints
-        .iter()
-        .any(|constraint| constraint.node_taints_policy.as_deref() == Some("Honor"))
-}
-
-/// The labels that `nodeSelector` misses on the node. Only where nothing else goes by them, or by which nodes the pod
-/// selects, do they end this refusal without a new one.
-fn labels(cx: &Cx<'_>, row: &NodeRow) -> Option<Vec<(Str, Str)>> {
-    let spec = &cx.object().spec;
-    let stores = cx.pod.claims > 0 || !spec.resource_claims.is_empty() || !spec.volumes.is_empty();
-    if stores || !spec.topology_spread_constraints.is_empty() {
-        return None;
-    }
-    let missing: Vec<(Str, Str)> = spec
-        .node_selector
-        .iter()
-        .filter(|(key, value)| row.label(key) != Some(value))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
-    let decides = |key: &Str| cx.snapshot.topology.id(key).is_some();
-    let mut labelled = row.node()?.clone();
-    for (key, value) in &missing {
-        labelled.metadata.labels.insert(key.clone(), value.clone());
-    }
-    let enough = node_affinity::selects_node(cx.object(), &labelled);
-    (enough && !missing.iter().any(|(key, _)| decides(key))).then_some(missing)
-}
-
-/// How much less of a resource would do; `None` when not even what the pod itself asks for is enough.
-fn less(short: &Shortage, overhead: &Resources) -> Option<Change> {
-    if short.resource == "pods" {
-        return (short.offered > 0).then(|| Change::FewerPods(short.used + 1 - short.offered));
-    }
-    let excess = short.asked - (short.offered - short.used).max(0);
-    let resource = short.resource.clone();
-    let (fixed, unit) = match resource.as_str() {
-        "cpu" => (overhead.cpu_milli, 1),
-        "memory" => (overhead.memory_bytes, 1 << 20),
-        "ephemeral-storage" => (overhead.ephemeral_bytes, 1 << 20),
-        name => (overhead.scalar(name), 1),
-    };
-    let own = short.asked - fixed;
-    let rounded = excess.saturating_add(unit - 1) / unit * unit;
-    let amount = if rounded <= own { rounded } else { excess };
-    (amount <= own).then_some(Change::Less { resource, amount })
 }
 
 /// Places the pods one after the other as the scheduler would: each pod with its node, or with why it has none.

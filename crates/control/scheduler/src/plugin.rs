@@ -18,6 +18,7 @@ use meta::Str;
 use types::core::v1::{Node, Pod};
 
 use crate::cluster::Cluster;
+use crate::explain::Change;
 use crate::pod_info::PodInfo;
 use crate::snapshot::{NodeRow, Snapshot};
 
@@ -124,6 +125,12 @@ pub trait Filter: Send {
 
     /// An error met while checking, which no other node makes good: the attempt ends with it.
     fn fatal(&self) -> Option<&str> {
+        None
+    }
+
+    /// The changes that together end the refusal of a node and bring about no other: what `ferrokube why` offers. `None`
+    /// where none is known.
+    fn remedy(&self, _cx: &Cx<'_>, _node: usize) -> Option<Vec<Change>> {
         None
     }
 

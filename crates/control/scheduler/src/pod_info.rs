@@ -74,6 +74,12 @@ impl Term {
         }
     }
 
+    /// What the term asks of the labels of pods in `namespace`; `None` when it asks nothing, or looks elsewhere.
+    pub fn asked_at_home(&self, namespace: &Str) -> Option<Str> {
+        let home = self.namespaces.contains(namespace) && !self.selector.requirements().is_empty();
+        home.then(|| self.selector.to_string().into())
+    }
+
     /// Whether the term selects `pod`, whose namespace has these labels.
     pub fn matches(&self, pod: &Pod, namespace_labels: &Map<Str>) -> bool {
         let here = self.namespaces.contains(&pod.metadata.namespace);

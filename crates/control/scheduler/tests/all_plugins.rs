@@ -511,6 +511,37 @@ impl World {
                 let held = node.status.allocatable.get("pods").unwrap().value();
                 node.status.allocatable.insert("pods", (held + pods).to_string().parse().unwrap());
             }
+            Change::Without(pods) => {
+                let stays = |other: &Pod| {
+                    let metadata = &other.metadata;
+                    !pods.contains(&format!("{}/{}", metadata.namespace, metadata.name).into())
+                };
+                self.placed.retain(|(other, _)| stays(other));
+            }
+            Change::Near { selector, .. } => {
+                let mut other = Pod::default();
+                other.metadata.name = "near".into();
+                other.metadata.uid = "near".into();
+                other.metadata.namespace = pod.metadata.namespace.clone();
+                for asked in selector.split(',').filter(|asked| !asked.contains(" notin ")) {
+                    let (key, value) =
+                        asked.split_once('=').or(asked.split_once(" in ")).unwrap_or((asked, "x"));
+                    other.metadata.labels.insert(key, value.trim_matches(['(', ')']).into());
+                }
+                let held = node.status.allocatable.get("pods").unwrap().value();
+                node.status.allocatable.insert("pods", (held + 1).to_string().parse().unwrap());
+                self.placed.push((Arc::new(other), format!("n{at}")));
+            }
+            Change::OwnDomain(key) => {
+                node.metadata.labels.insert(key.clone(), "nobody-else".into());
+            }
+            Change::MaxSkew { key, skew } => {
+                for constraint in &mut pod.spec.topology_spread_constraints {
+                    if constraint.topology_key == *key && constraint.when_unsatisfiable == "DoNotSchedule" {
+                        constraint.max_skew = constraint.max_skew.max(*skew as i32);
+                    }
+                }
+            }
         }
         self.nodes.insert(at, Arc::new(node));
     }
@@ -558,5 +589,5 @@ fn what_is_said_to_help_helps() {
             }
         }
     }
-    assert!(fitting > 100 && helped.len() >= 5, "{fitting} fit, {helped:?}");
+    assert!(fitting > 100 && helped.len() >= 8, "{fitting} fit, {helped:?}");
 }

@@ -96,8 +96,8 @@ impl Questions {
             return Err(Refusal::Bad("the scheduler stops".into()));
         };
         let mut core = self.core().await;
-        let pods = suppose(&mut core, asked).map_err(|error| Refusal::Bad(format!("{error:#}")))?;
-        let each = explain::what_if(&mut core, pods, 0).into_iter().map(|(pod, outcome)| {
+        let supposed = suppose(&mut core, asked).map_err(|error| Refusal::Bad(format!("{error:#}")))?;
+        let each = explain::what_if(&mut core, supposed.pods, 0).into_iter().map(|(pod, outcome)| {
             let metadata = &pod.pod.metadata;
             let mut answer = json!({"namespace": metadata.namespace.as_str(), "pod": metadata.name.as_str()});
             match outcome {
@@ -106,7 +106,7 @@ impl Questions {
             }
             answer
         });
-        Ok(json!({"pods": each.collect::<Vec<_>>()}))
+        Ok(json!({"pods": each.collect::<Vec<_>>(), "others": supposed.others}))
     }
 }
 

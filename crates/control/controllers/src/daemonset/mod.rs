@@ -14,6 +14,7 @@ use reconcile::{Context, Controller, Next, Note, Plan, Reconciler, Running, Worl
 use types::apps::v1::{ControllerRevision, DaemonSet};
 use types::core::v1::{Node, Pod};
 
+pub use self::place::daemon_pods;
 use crate::common::claim::{Claimant, claim, concerned};
 use crate::common::owners::{controller_of, controller_ref};
 use crate::common::revisions::{History, collided};

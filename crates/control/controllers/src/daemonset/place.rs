@@ -62,6 +62,12 @@ pub(super) fn fits(set: &DaemonSet, node: &Node) -> (bool, bool) {
     (stays && tolerates_all(&spec.tolerations, node, &["NoSchedule"]), stays)
 }
 
+/// The pods that the set would make if it had none, each with its node.
+pub fn daemon_pods<'a>(set: &DaemonSet, nodes: &'a [Arc<Node>]) -> Vec<(Pod, &'a Str)> {
+    let wanted = nodes.iter().filter(|node| fits(set, node).0).map(|node| &node.metadata.name);
+    wanted.map(|name| (pod_for(set, name, ""), name)).collect()
+}
+
 pub(super) fn decide(
     set: &DaemonSet,
     nodes: &[Arc<Node>],

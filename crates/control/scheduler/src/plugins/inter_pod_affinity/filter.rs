@@ -1,9 +1,15 @@
 //! Required terms: those of the pod, and anti-affinity of pods that are there already.
 
+use meta::Str;
+
 use super::{NAME, Sums, for_each_pod};
+use crate::explain::Change;
 use crate::plugin::{Cx, Filter, Rejection};
 use crate::pod_info::{PodInfo, Term};
 use crate::topology::{ColumnId, NO_DOMAIN};
+
+/// How many pods a person may be asked to do without.
+const IN_THE_WAY: usize = 3;
 
 /// The filter.
 #[derive(Default)]
@@ -83,6 +89,30 @@ impl Rules {
     fn is_refused(&self, cx: &Cx<'_>, node: usize) -> bool {
         self.refusing.each(cx, node).any(|pods| pods > 0)
     }
+
+    /// The pods that the node's domains would have to be rid of, at most so many.
+    fn in_the_way(cx: &Cx<'_>, node: usize, at_most: usize) -> Option<Vec<Str>> {
+        let (cluster, topology) = (cx.cluster(), &cx.snapshot.topology);
+        let together = |key: &Str, other: usize| {
+            let domain = |node| topology.id(key).map(|column| topology.domain(column, node));
+            domain(node).is_some_and(|here| here != NO_DOMAIN) && domain(node) == domain(other)
+        };
+        let own = cluster.namespace_labels(&cx.object().metadata.namespace);
+        let mut pods = Vec::new();
+        for_each_pod(cx, cx.pod.anti_affinity.is_empty(), |pod, other| {
+            let labels = cluster.namespace_labels(&pod.pod.metadata.namespace);
+            let unwanted = cx.pod.anti_affinity.iter().filter(|term| term.matches(&pod.pod, labels));
+            let refusing = pod.anti_affinity.iter().filter(|term| term.matches(cx.object(), own));
+            if unwanted.chain(refusing).any(|term| together(&term.topology_key, other))
+                && pods.len() <= at_most
+            {
+                let metadata = &pod.pod.metadata;
+                pods.push(format!("{}/{}", metadata.namespace, metadata.name).into());
+            }
+        });
+        pods.sort();
+        (!pods.is_empty() && pods.len() <= at_most).then_some(pods)
+    }
 }
 
 impl Filter for Rules {
@@ -106,6 +136,22 @@ impl Filter for Rules {
 
     fn idle(&self) -> bool {
         !self.has_terms && self.refusing.is_empty()
+    }
+
+    fn remedy(&self, cx: &Cx<'_>, node: usize) -> Option<Vec<Change>> {
+        // What is counted for other reasons as well must not change with it.
+        let counted = !cx.object().spec.topology_spread_constraints.is_empty();
+        if self.near_enough(cx, node) {
+            let free = cx.pod.affinity.is_empty() && !counted;
+            let pods = if free { Self::in_the_way(cx, node, IN_THE_WAY) } else { None };
+            return pods.map(|pods| vec![Change::Without(pods)]);
+        }
+        let [term] = &cx.pod.affinity[..] else { return None };
+        let has_domain =
+            self.near.iter().all(|column| cx.snapshot.topology.domain(*column, node) != NO_DOMAIN);
+        let alone = cx.pod.anti_affinity.is_empty() && !counted && !self.is_refused(cx, node);
+        let selector = term.asked_at_home(&cx.object().metadata.namespace)?;
+        (has_domain && alone).then(|| vec![Change::Near { selector, key: term.topology_key.clone() }])
     }
 
     fn pod_moved(&mut self, cx: &Cx<'_>, pod: &PodInfo, node: usize, by: i64) {
