@@ -201,10 +201,8 @@ fn flow(schema: &FlowSchema, now: Time) -> Vec<Value> {
 fn level(level: &PriorityLevelConfiguration, now: Time) -> Vec<Value> {
     let none = || json!("<none>");
     let limited = level.spec.limited.as_ref();
-    let exempt = level.spec.exempt.as_ref();
-    let shares = limited
-        .and_then(|limited| limited.nominal_concurrency_shares)
-        .or(exempt.and_then(|exempt| exempt.nominal_concurrency_shares));
+    // Those of exempt levels are not told.
+    let shares = limited.and_then(|limited| limited.nominal_concurrency_shares);
     let queuing = limited.and_then(|limited| limited.limit_response.queuing.as_ref());
     let number = |pick: fn(&types::flowcontrol::v1::QueuingConfiguration) -> i32| {
         queuing.map_or_else(none, |queuing| json!(pick(queuing)))

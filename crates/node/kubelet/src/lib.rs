@@ -172,6 +172,7 @@ pub fn run(config: Config) -> Result<KubeletHandle, StartError> {
         node_ips: config.node_ips.clone(),
         root_dir: config.root_dir.clone(),
         env: config.env.clone(),
+        since: config.env.clock.now(),
         client: config.client.clone(),
         runtime: config.runtime.clone(),
         network: config.network.clone(),

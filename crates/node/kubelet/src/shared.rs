@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use client::Client;
 use env::Env;
@@ -41,6 +42,8 @@ pub struct Shared {
     pub root_dir: PathBuf,
     /// Clock and randomness.
     pub env: Env,
+    /// When the kubelet started.
+    pub since: SystemTime,
     /// The API.
     pub client: Client,
     /// Runs containers.

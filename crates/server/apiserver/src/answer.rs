@@ -247,7 +247,6 @@ fn outcome_response(outcome: Outcome, writer: &Writer, shared: &Shared) -> Resul
 fn stored_response(stored: &Stored, code: u16, writer: &Writer) -> Result<Response<Body>, Status> {
     let accepted = writer.accepted(Offer::OBJECT)?;
     let body = match (accepted.shape, accepted.format) {
-        (Shape::Object, Format::Json) if !accepted.pretty => stored.json(),
         (Shape::Object, Format::Protobuf) => {
             let served = stored.served();
             proto_envelope(&served.api_version(), &served.resource().kind, &stored.protobuf())

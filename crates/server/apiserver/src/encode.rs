@@ -20,10 +20,7 @@ pub(crate) fn value(json: &[u8], format: Format, pretty: bool, proto: impl FnOnc
     match format {
         Format::Protobuf => proto(),
         Format::Json if !pretty => with_newline(json),
-        Format::Json => match serde_json::from_slice::<Value>(json) {
-            Ok(parsed) => indented(&parsed),
-            Err(_) => Bytes::copy_from_slice(json),
-        },
+        Format::Json => indented(json),
         Format::Yaml => match serde_json::from_slice::<Value>(json) {
             Ok(parsed) => serde_norway::to_string(&parsed).unwrap_or_default().into(),
             Err(_) => Bytes::copy_from_slice(json),
@@ -31,6 +28,7 @@ pub(crate) fn value(json: &[u8], format: Format, pretty: bool, proto: impl FnOnc
     }
 }
 
+/// A document in one line ends with a newline, as Go's encoder has it; an indented one does not.
 fn with_newline(json: &[u8]) -> Bytes {
     if json.ends_with(b"\n") {
         return Bytes::copy_from_slice(json);
@@ -41,10 +39,53 @@ fn with_newline(json: &[u8]) -> Bytes {
     out.into()
 }
 
-fn indented(value: &Value) -> Bytes {
-    let mut text = serde_json::to_vec_pretty(value).unwrap_or_default();
-    text.push(b'\n');
-    text.into()
+/// A valid document with a member a line, two spaces to a level, its members in the order in which they are.
+pub(crate) fn indented(json: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(json.len() * 2);
+    let mut depth = 0;
+    let mut bytes = json.iter().copied().filter(|byte| *byte != b'\n').peekable();
+    let line = |out: &mut Vec<u8>, depth: usize| {
+        out.push(b'\n');
+        out.resize(out.len() + 2 * depth, b' ');
+    };
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b' ' | b'\t' | b'\r' => {}
+            b'"' => {
+                out.push(byte);
+                let mut escaped = false;
+                for byte in bytes.by_ref() {
+                    out.push(byte);
+                    if byte == b'"' && !escaped {
+                        break;
+                    }
+                    escaped = byte == b'\\' && !escaped;
+                }
+            }
+            b'{' | b'[' => {
+                out.push(byte);
+                while bytes.next_if(|byte| matches!(byte, b' ' | b'\t' | b'\r')).is_some() {}
+                if let Some(close) = bytes.next_if(|byte| matches!(byte, b'}' | b']')) {
+                    out.push(close);
+                } else {
+                    depth += 1;
+                    line(&mut out, depth);
+                }
+            }
+            b'}' | b']' => {
+                depth = depth.saturating_sub(1);
+                line(&mut out, depth);
+                out.push(byte);
+            }
+            b',' => {
+                out.push(byte);
+                line(&mut out, depth);
+            }
+            b':' => out.extend_from_slice(b": "),
+            other => out.push(other),
+        }
+    }
+    out.into()
 }
 
 /// One object as a Table or as its metadata.
@@ -272,4 +313,29 @@ pub(crate) fn gzip(body: Body) -> Bytes {
         let _ = encoder.write_all(&part);
     }
     encoder.finish().unwrap_or_default().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{indented, with_newline};
+
+    #[test]
+    fn documents_are_indented_as_they_are() {
+        let json = r#"{"z":{"b":[1,{"a":"x\\\"{[,:"}],"e":[],"o":{}},"a":null}"#;
+        let text = String::from_utf8(indented(json.as_bytes()).to_vec()).unwrap();
+        assert_eq!(
+            text,
+            "{\n  \"z\": {\n    \"b\": [\n      1,\n      {\n        \"a\": \"x\\\\\\\"{[,:\"\n      }\n    ],\n    \"e\": [],\n    \"o\": {}\n  },\n  \"a\": null\n}"
+        );
+        let spaced = serde_json::to_vec_pretty(&json!({"a": [{"b": "c d"}, [], {}], "e": 1.5})).unwrap();
+        assert_eq!(indented(&spaced), spaced, "what is indented stays so");
+    }
+
+    #[test]
+    fn one_line_ends() {
+        assert_eq!(&with_newline(b"{}")[..], b"{}\n");
+        assert_eq!(&with_newline(b"{}\n")[..], b"{}\n");
+    }
 }

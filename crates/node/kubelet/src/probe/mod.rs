@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use types::core::v1::{Container, Probe};
 
 pub use check::{Outcome, Target};
-pub use state::{Counter, Verdict};
+pub use state::{Counter, First, Verdict};
 
 /// The three probes of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +54,8 @@ pub struct Prober {
     pub target: Target,
     /// When the container started.
     pub started: SystemTime,
+    /// Whether it ran before this kubelet did.
+    pub adopted: bool,
     /// Clock and randomness.
     pub env: env::Env,
     /// Told whenever the verdict changes.
@@ -71,19 +73,16 @@ impl Prober {
     /// Probes until dropped.
     pub async fn run(self) {
         let period = Duration::from_secs(u64::try_from(self.probe.period_seconds.max(1)).unwrap_or(10));
-        let initial = Duration::from_secs(u64::try_from(self.probe.initial_delay_seconds).unwrap_or(0));
         let age = self.env.clock.now().duration_since(self.started).unwrap_or_default();
-        if let Some(rest) = initial.checked_sub(age) {
-            self.env.sleep(rest).await;
-        } else if age > period {
-            // After a restart of the kubelet all probes would come at once.
-            self.env
-                .sleep(
-                    self.env.random.jitter(Duration::ZERO, 0.0) + period.mul_f64(self.env.random.fraction()),
-                )
-                .await;
-        } else if self.kind != Kind::Liveness && self.warm_up(period).await {
-            self.env.sleep(period).await;
+        match First::of(self.kind, &self.probe, age, self.adopted) {
+            First::Now => {}
+            First::After(rest) => self.env.sleep(rest).await,
+            First::Within(span) => self.env.sleep(span.mul_f64(self.env.random.fraction())).await,
+            First::WarmUp => {
+                if self.warm_up(period).await {
+                    self.env.sleep(period).await;
+                }
+            }
         }
         let mut counter = Counter::new(&self.probe);
         loop {

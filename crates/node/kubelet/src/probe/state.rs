@@ -1,8 +1,38 @@
-//! Thresholds: how many results in a row make a verdict. Pure.
+//! When a probe looks first, and thresholds: how many results in a row make a verdict. Pure.
+
+use std::time::Duration;
 
 use types::core::v1::Probe;
 
+use super::Kind;
 use super::check::Outcome;
+
+/// When a probe looks for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// At once.
+    Now,
+    /// Then.
+    After(Duration),
+    /// At some moment within so long: probes of all containers that a kubelet finds would come at once.
+    Within(Duration),
+    /// Often, until the container has come up.
+    WarmUp,
+}
+
+impl First {
+    /// For a container of this age; `adopted` if it ran before the kubelet did. What a startup probe held back starts
+    /// late, and yet at once.
+    pub fn of(kind: Kind, probe: &Probe, age: Duration, adopted: bool) -> First {
+        let seconds = |number: i32| Duration::from_secs(u64::try_from(number).unwrap_or(0));
+        match seconds(probe.initial_delay_seconds).checked_sub(age) {
+            Some(rest) if !rest.is_zero() => First::After(rest),
+            _ if adopted => First::Within(seconds(probe.period_seconds.max(1))),
+            _ if kind == Kind::Liveness => First::Now,
+            _ => First::WarmUp,
+        }
+    }
+}
 
 /// What a probe says of its container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +105,28 @@ mod tests {
                 None => '.',
             })
             .collect()
+    }
+
+    #[test]
+    fn first_looks() {
+        let probe = Probe { initial_delay_seconds: 5, period_seconds: 30, ..Default::default() };
+        let seconds = Duration::from_secs;
+        for (kind, age, adopted, want, why) in [
+            (Kind::Readiness, 2, false, First::After(seconds(3)), "the initial delay runs"),
+            (Kind::Readiness, 2, true, First::After(seconds(3)), "and goes on under another kubelet"),
+            (
+                Kind::Readiness,
+                40,
+                false,
+                First::WarmUp,
+                "a startup probe held it back for more than a period",
+            ),
+            (Kind::Readiness, 5, false, First::WarmUp, "the delay is over"),
+            (Kind::Liveness, 40, false, First::Now, "nothing to wait for"),
+            (Kind::Startup, 40, true, First::Within(seconds(30)), "one of many"),
+        ] {
+            assert_eq!(First::of(kind, &probe, seconds(age), adopted), want, "{why}");
+        }
     }
 
     #[test]

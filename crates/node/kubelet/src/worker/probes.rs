@@ -127,6 +127,7 @@ impl Worker {
             probe,
             target,
             started: time(started_ns),
+            adopted: time(started_ns) < self.shared.since,
             env: self.shared.env.clone(),
             verdict: Box::new(move |verdict| {
                 if let Some(inbox) = inbox.upgrade() {

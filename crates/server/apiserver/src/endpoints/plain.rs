@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::{discovery, health, openapi};
 use crate::answer::Answer;
+use crate::encode::indented;
 use crate::http::body::Body;
 use crate::http::media::routed;
 use crate::pipeline::Decoded;
@@ -73,18 +74,27 @@ pub(super) fn unavailable_representation(available: &[&str]) -> Status {
     status
 }
 
+/// `version.Info`: indented and in this order for every client, as upstream writes it.
 fn version() -> Bytes {
     let build: BTreeMap<&str, String> = telemetry::build().into();
-    json!({
-        "major": build["major"], "minor": build["minor"],
-        "emulationMajor": "1", "emulationMinor": "36",
-        "minCompatibilityMajor": "1", "minCompatibilityMinor": "35",
-        "gitVersion": build["git_version"], "gitCommit": build["git_commit"],
-        "gitTreeState": build["git_tree_state"], "buildDate": build["build_date"],
-        "goVersion": build["go_version"], "compiler": build["compiler"], "platform": build["platform"],
-    })
-    .to_string()
-    .into()
+    let members = [
+        ("major", &*build["major"]),
+        ("minor", &build["minor"]),
+        ("emulationMajor", "1"),
+        ("emulationMinor", "36"),
+        ("minCompatibilityMajor", "1"),
+        ("minCompatibilityMinor", "35"),
+        ("gitVersion", &build["git_version"]),
+        ("gitCommit", &build["git_commit"]),
+        ("gitTreeState", &build["git_tree_state"]),
+        ("buildDate", &build["build_date"]),
+        ("goVersion", &build["go_version"]),
+        ("compiler", &build["compiler"]),
+        ("platform", &build["platform"]),
+    ];
+    let members: Vec<String> =
+        members.iter().map(|(name, value)| format!("{}:{}", json!(name), json!(value))).collect();
+    indented(format!("{{{}}}", members.join(",")).as_bytes())
 }
 
 fn metrics() -> Answer {

@@ -103,7 +103,7 @@ impl http_body::Body for Body {
         let next = match &mut *self {
             Body::Full(bytes) => bytes.take(),
             Body::Parts(parts, left) => {
-                let next = gather_frame(parts);
+                let next = gather_frame(parts, *left);
                 *left -= next.as_ref().map_or(0, Bytes::len);
                 next
             }
@@ -129,12 +129,12 @@ impl http_body::Body for Body {
     }
 }
 
-fn gather_frame(parts: &mut VecDeque<Bytes>) -> Option<Bytes> {
+fn gather_frame(parts: &mut VecDeque<Bytes>, left: usize) -> Option<Bytes> {
     let first = parts.pop_front()?;
     if first.len() >= FRAME_BYTES || parts.is_empty() {
         return Some(first);
     }
-    let mut frame = BytesMut::with_capacity(FRAME_BYTES);
+    let mut frame = BytesMut::with_capacity(left.min(FRAME_BYTES));
     frame.extend_from_slice(&first);
     while let Some(next) = parts.front() {
         if frame.len() + next.len() > FRAME_BYTES {
@@ -154,7 +154,7 @@ mod tests {
     fn parts_are_gathered_into_frames() {
         let mut parts: VecDeque<Bytes> = (0..100).map(|_| Bytes::from(vec![1; 4 << 10])).collect();
         let mut sizes = Vec::new();
-        while let Some(frame) = gather_frame(&mut parts) {
+        while let Some(frame) = gather_frame(&mut parts, FRAME_BYTES) {
             sizes.push(frame.len());
         }
         assert_eq!(sizes, [128 << 10, 128 << 10, 128 << 10, 16 << 10]);
