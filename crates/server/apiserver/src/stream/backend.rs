@@ -44,6 +44,9 @@ pub enum BackendError {
         /// The system's or TLS's reason.
         why: String,
     },
+    /// No trust.
+    #[error("tls: {0}")]
+    Tls(String),
     /// The connection broke before an answer came.
     #[error("{0}")]
     Exchange(#[from] hyper::Error),
@@ -84,11 +87,11 @@ impl Backend {
             let _ = socket.set_nodelay(true);
             let Some(tls) = &self.tls else { return Ok(Box::new(socket) as Box<dyn Socket>) };
             let name = ServerName::try_from(self.name.as_ref().unwrap_or(&self.host).clone())
-                .map_err(|e| failed(e.to_string()))?;
+                .map_err(|e| BackendError::Tls(e.to_string()))?;
             let stream = TlsConnector::from(tls.clone())
                 .connect(name, socket)
                 .await
-                .map_err(|e| failed(reason(&e)))?;
+                .map_err(|e| BackendError::Tls(distrust(&e)))?;
             Ok(Box::new(stream) as Box<dyn Socket>)
         };
         tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| failed("i/o timeout".into()))?
@@ -170,6 +173,17 @@ fn reason(error: &std::io::Error) -> String {
         std::io::ErrorKind::ConnectionRefused => "connect: connection refused".into(),
         std::io::ErrorKind::HostUnreachable => "connect: no route to host".into(),
         std::io::ErrorKind::NetworkUnreachable => "connect: network is unreachable".into(),
+        _ => error.to_string(),
+    }
+}
+
+/// The reason of a failed handshake, a common one as Go words it.
+fn distrust(error: &std::io::Error) -> String {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match inner {
+        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
+            "failed to verify certificate: x509: certificate signed by unknown authority".into()
+        }
         _ => error.to_string(),
     }
 }

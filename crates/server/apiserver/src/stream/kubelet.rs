@@ -9,7 +9,7 @@ use meta::{BadValue, FieldError, FieldErrorKind, Status};
 use registry::{Served, errors};
 use types::core::v1::{Node, Pod};
 
-use super::backend::Backend;
+use super::backend::{Backend, BackendError};
 use crate::answer::Answer;
 use crate::http::body::Body;
 use crate::http::query::Query;
@@ -152,7 +152,9 @@ pub(crate) async fn log(
         query_of(decoded, &names)
     );
     let websocket = super::websocket::take(&mut request)?;
-    let mut response = forward(&backend, request, &path).await?;
+    let url = format!("https://{}{path}", backend.authority());
+    let failed = |error: BackendError| errors::bare(format!("Get {url:?}: {error}"));
+    let mut response = backend.forward(request, &path).await.map_err(failed)?;
     if !response.status().is_success() {
         return Ok(Answer::Refused(errors::internal(format!("the kubelet answered {}", response.status()))));
     }
@@ -201,17 +203,6 @@ pub(crate) async fn stream(
         encode(&pod.metadata.namespace),
         encode(&pod.metadata.name)
     );
-    Ok(Answer::Raw(forward(&backend, request, &path).await?))
-}
-
-/// Forwards, with the words of an API server for what goes wrong on the way.
-pub(crate) async fn forward(
-    backend: &Backend,
-    request: Request<Incoming>,
-    path: &str,
-) -> Result<Response<Body>, Status> {
-    backend
-        .forward(request, path)
-        .await
-        .map_err(|error| errors::internal(format!("error dialing backend: {error}")))
+    let failed = |error: BackendError| errors::internal(format!("error dialing backend: {error}"));
+    Ok(Answer::Raw(backend.forward(request, &path).await.map_err(failed)?))
 }
