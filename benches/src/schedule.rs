@@ -4,6 +4,8 @@
 //! over HTTPS. `schedule --kubeconfig FILE [WORKLOAD]` measures any other cluster without kubelets in the same way, such as
 //! kube-apiserver with kube-scheduler. The workloads are upstream's `scheduler_perf` ([`workloads`]).
 
+#[path = "schedule/bindings.rs"]
+mod bindings;
 #[path = "schedule/load.rs"]
 mod load;
 #[path = "schedule/process.rs"]

@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use bytes::Bytes;
-use call::{DeleteOptions, ListOptions};
+use call::{DeleteOptions, ListOptions, PatchKind, WriteOptions};
 use client::{Client, remote};
-use http_body_util::BodyExt;
 use meta::Kind;
 use serde_json::json;
 use types::core::v1::{
@@ -18,11 +17,10 @@ use types::resource::v1::{DeviceClass, ResourceClaim, ResourceSlice};
 use types::scheduling::v1::PriorityClass;
 use types::storage::v1::CSINode;
 
+use crate::bindings;
 use crate::templates::{self, BEFORE, MEASURED, NO_ZONES, SPECIAL_NODE, Template};
 use crate::workloads::{Churn, Workload};
 
-/// Longest time without a single binding.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Devices of one node.
 const DEVICES_PER_NODE: usize = 10;
 
@@ -118,18 +116,20 @@ impl Load {
         }
     }
 
+    /// Takes the taints off that admission gave to new nodes: a cluster without a node lifecycle controller never would.
     async fn untaint(&self) -> Result<()> {
         let all = self.clients[0].all::<Node>().list(&ListOptions::default()).await?.items;
-        let tainted: Arc<Vec<Arc<Node>>> =
-            Arc::new(all.into_iter().filter(|node| !node.spec.taints.is_empty()).collect());
+        let tainted = all.into_iter().filter(|node| !node.spec.taints.is_empty());
+        let names: Arc<Vec<_>> = Arc::new(tainted.map(|node| node.metadata.name.to_string()).collect());
         let next = Arc::new(AtomicUsize::new(0));
         let tasks = self.clients.iter().map(|client| {
-            let (api, tainted, next) = (client.all::<Node>(), tainted.clone(), next.clone());
+            let (api, names, next) = (client.all::<Node>(), names.clone(), next.clone());
             tokio::spawn(async move {
-                while let Some(node) = tainted.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let mut node = (**node).clone();
-                    node.spec.taints = Default::default();
-                    api.update(node).await?;
+                let options = WriteOptions::default();
+                while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    // Whatever else controllers write meanwhile, this does not conflict with it.
+                    let untainted = Bytes::from_static(br#"{"spec":{"taints":null}}"#);
+                    api.patch(name, PatchKind::Merge, untainted, &options).await?;
                 }
                 Ok::<_, meta::Status>(())
             })
@@ -208,30 +208,8 @@ impl Load {
         .await
     }
 
-    /// Waits until so many pods of the namespace have a node.
     async fn bound(&self, space: &str, count: usize, version: &str) -> Result<()> {
-        // A pod enters this selection when it is bound: a line of the answer each.
-        let path = format!(
-            "/api/v1/namespaces/{space}/pods?watch=true&fieldSelector=spec.nodeName!%3D&resourceVersion={version}"
-        );
-        let request = http::Request::get(&path).header("accept", "application/json").body(Bytes::new())?;
-        let response = self.raw.send(request).await?;
-        ensure!(response.status() == http::StatusCode::OK, "{path}: {}", response.status());
-        let mut body = response.into_body();
-        let added = memchr::memmem::Finder::new(br#"{"type":"ADDED""#);
-        let (mut seen, mut rest) = (0, Vec::new());
-        while seen < count {
-            let frame = tokio::time::timeout(PATIENCE, body.frame()).await;
-            let frame = frame.with_context(|| format!("{seen} of {count} pods have a node, and no more"))?;
-            let Some(frame) = frame.transpose()? else { anyhow::bail!("the watch ended") };
-            if let Some(data) = frame.data_ref() {
-                rest.extend_from_slice(data);
-                let end = memchr::memrchr(b'\n', &rest).map_or(0, |at| at + 1);
-                seen += added.find_iter(&rest[..end]).count();
-                rest.drain(..end);
-            }
-        }
-        Ok(())
+        bindings::wait(&self.raw, &self.clients[0], space, count, version).await
     }
 
     async fn version(&self, space: &str) -> Result<String> {
