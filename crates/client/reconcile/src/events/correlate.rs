@@ -62,6 +62,8 @@ impl Correlator {
             event.count = before.count + 1;
             known = true;
         }
+        // One that is dropped counts nonetheless: the next one that is written tells of it.
+        self.written(key.clone(), &event);
         self.accept(&event, now).then_some(Correlated { event, key, known })
     }
 
@@ -97,6 +99,10 @@ impl Correlator {
         let mut event = event;
         event.metadata.name = name(&event.involved_object.name, nanos);
         event.message = Str::from(format!("(combined from similar events): {}", event.message));
+        // Upstream's combination carries over the source alone.
+        event.reporting_component = Str::default();
+        event.reporting_instance = Str::default();
+        event.action = Str::default();
         (event, class)
     }
 
@@ -190,5 +196,8 @@ mod tests {
         assert_eq!(written[8], (1, false, "m8".into()));
         assert_eq!(written[9], (1, false, "(combined from similar events): m9".into()));
         assert_eq!(written[10], (2, true, "(combined from similar events): m10".into()));
+        // Long after, what was dropped has been counted.
+        let later = correlator.take(event("m40"), Duration::from_secs(301), 255).unwrap();
+        assert_eq!((later.event.count, later.known), (32, true));
     }
 }

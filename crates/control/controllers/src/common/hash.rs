@@ -1,13 +1,20 @@
 //! Hashes that name the revisions of a template.
 //!
-//! Upstream hashes Go's in-memory form, which only Go can reproduce, and nothing reads the hash but the controller that
-//! wrote it. Ours is FNV-1a over the JSON form, spelled with the same alphabet.
+//! Of Deployments and DaemonSets upstream hashes Go's in-memory form, which only Go can reproduce, and nothing reads the hash
+//! but the controller that wrote it. Ours is of the JSON form, spelled with the same alphabet. Revisions of StatefulSets
+//! are hashed by the data that they keep, here as upstream.
 
 use meta::{Codec, Struct};
 
 /// FNV-1a of 32 bits.
 pub(crate) fn fnv32a(parts: &[&[u8]]) -> u32 {
     let step = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+    parts.iter().flat_map(|part| part.iter()).fold(0x811c_9dc5, step)
+}
+
+/// FNV-1 of 32 bits, whose steps go the other way round.
+pub(crate) fn fnv32(parts: &[&[u8]]) -> u32 {
+    let step = |hash: u32, byte: &u8| hash.wrapping_mul(0x0100_0193) ^ u32::from(*byte);
     parts.iter().flat_map(|part| part.iter()).fold(0x811c_9dc5, step)
 }
 

@@ -7,16 +7,30 @@ use reconcile::{Outcome, Plan, Write};
 use types::apps::v1::ControllerRevision;
 use types::core::v1::PodTemplateSpec;
 
-use super::hash::{encode, fnv32a};
+use super::hash::{encode, fnv32};
 use super::owners::{controller_ref, is_controlled_by};
 
+/// What pods carry of their revision, and the revisions of a DaemonSet themselves.
 pub(crate) const HASH_LABEL: &str = "controller-revision-hash";
+/// What the revisions of a StatefulSet carry.
+pub(crate) const HISTORY_LABEL: &str = "controller.kubernetes.io/hash";
 
 /// The part of a workload that a revision keeps, as a patch that restores it.
 pub(crate) fn data(template: &PodTemplateSpec) -> Vec<u8> {
     let mut template: serde_json::Value = serde_json::from_slice(&template.to_json()).unwrap_or_default();
     template["$patch"] = "replace".into();
-    serde_json::json!({ "spec": { "template": template } }).to_string().into_bytes()
+    let text = serde_json::json!({ "spec": { "template": template } }).to_string();
+    // As Go's encoder writes it: the revision's name is a hash of these bytes. Such characters occur in strings only.
+    let mut data = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                data.push_str(&format!("\\u{:04x}", u32::from(letter)))
+            }
+            other => data.push(other),
+        }
+    }
+    data.into_bytes()
 }
 
 fn equal(revision: &ControllerRevision, data: &[u8]) -> bool {
@@ -47,10 +61,12 @@ impl History {
         History { revisions, present }
     }
 
-    /// Makes the present template the newest revision. Returns whether something has to be written first.
+    /// Makes the present template the newest revision, whose hash is told by `label`. Returns whether something has to be
+    /// written first.
     pub(crate) fn sync<K: Kind>(
         &self,
         owner: &K,
+        label: &str,
         template: &PodTemplateSpec,
         collisions: Option<i32>,
         plan: &mut Plan,
@@ -67,17 +83,14 @@ impl History {
             return true;
         }
         let data = data(template);
-        let collisions = collisions.unwrap_or(0) as u32;
-        let hash = encode(fnv32a(&[&data, &collisions.to_le_bytes()]));
+        let hash = encode(fnv32(&[&data, collisions.unwrap_or(0).to_string().as_bytes()]));
         let mut revision =
             ControllerRevision { data: RawJson::new(data), revision: newest + 1, ..Default::default() };
         revision.metadata.namespace = owner.meta().namespace.clone();
         revision.metadata.name = Str::from(format!("{}-{hash}", owner.meta().name));
         revision.metadata.labels = template.metadata.labels.clone();
-        revision.metadata.labels.insert(HASH_LABEL, hash.as_str().into());
-        revision.metadata.labels.insert("controller.kubernetes.io/hash", Str::from(hash));
+        revision.metadata.labels.insert(label, Str::from(hash));
         revision.metadata.annotations = owner.meta().annotations.clone();
-        revision.metadata.annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
         revision.metadata.owner_references.push(controller_ref(owner));
         plan.push(Write::create(revision));
         true
@@ -112,4 +125,19 @@ impl History {
 /// Whether a create was refused because the name, made from a hash, is taken.
 pub(crate) fn collided(outcome: &Outcome) -> bool {
     outcome.error().is_some_and(|status| status.code == 409)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As upstream named the revision of a StatefulSet with this template.
+    #[test]
+    fn the_data_is_written_as_go_writes_it() {
+        let template = br#"{"metadata":{"labels":{"app":"db"},"annotations":{"note":"a<b & c"}},"spec":{"containers":[]}}"#;
+        let data = data(&PodTemplateSpec::from_json(template).unwrap());
+        let text = String::from_utf8(data).unwrap();
+        assert!(text.contains(r#""note":"a\u003cb \u0026 c""#), "{text}");
+        assert!(text.starts_with(r#"{"spec":{"template":{"$patch":"replace","metadata":"#), "{text}");
+    }
 }

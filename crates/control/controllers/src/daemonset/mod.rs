@@ -17,7 +17,7 @@ use types::core::v1::{Node, Pod};
 pub use self::place::daemon_pods;
 use crate::common::claim::{Claimant, claim, concerned};
 use crate::common::owners::{controller_of, controller_ref};
-use crate::common::revisions::{History, collided};
+use crate::common::revisions::{HASH_LABEL, History, collided};
 use crate::common::{pods, selector};
 use crate::replicas::namespace_ends;
 
@@ -64,7 +64,7 @@ impl Reconciler for DaemonSets {
             return Next::Done;
         }
         let history = History::of(&*set, world.list(&key.namespace), &set.spec.template);
-        if history.sync(&*set, &set.spec.template, set.status.collision_count, plan) {
+        if history.sync(&*set, HASH_LABEL, &set.spec.template, set.status.collision_count, plan) {
             let set = set.clone();
             plan.then(move |outcome, plan| {
                 if collided(outcome) {
@@ -101,8 +101,7 @@ impl Reconciler for DaemonSets {
         plan.all(deletes.iter().map(|pod| delete(&set, pod)).collect());
         plan.slow_start(creates.iter().map(|node| create(&set, node, &hash)).collect());
         let status = status::of(&set, &nodes, &by_node, &hash, world.unix_seconds());
-        let used: Vec<Str> =
-            owned.iter().map(|pod| pod.metadata.label("controller-revision-hash").into()).collect();
+        let used: Vec<Str> = owned.iter().map(|pod| pod.metadata.label(HASH_LABEL).into()).collect();
         let again = owned
             .iter()
             .filter_map(|pod| {
@@ -119,10 +118,7 @@ impl Reconciler for DaemonSets {
             }
             history.clean_up(
                 set.spec.revision_history_limit.unwrap_or(10),
-                |revision| {
-                    used.iter()
-                        .any(|hash| revision.metadata.label("controller-revision-hash") == hash.as_str())
-                },
+                |revision| used.iter().any(|hash| revision.metadata.label(HASH_LABEL) == hash.as_str()),
                 plan,
             );
             plan.then(move |outcome, _| match (&failed, outcome.error(), again) {

@@ -197,7 +197,7 @@ fn create(job: &Job, index: Option<i32>, last: Option<&Pod>) -> Write {
 
 fn index_variable() -> EnvVar {
     let field = ObjectFieldSelector {
-        field_path: format!("metadata.annotations['{INDEX}']").into(),
+        field_path: format!("metadata.labels['{INDEX}']").into(),
         ..Default::default()
     };
     EnvVar {

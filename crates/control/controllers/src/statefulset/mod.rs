@@ -19,7 +19,7 @@ use types::core::v1::{PersistentVolumeClaim, Pod, PodTemplateSpec};
 
 use crate::common::claim::{Claimant, claim, concerned};
 use crate::common::owners::{controller_of, controller_ref};
-use crate::common::revisions::{HASH_LABEL, History, collided};
+use crate::common::revisions::{HASH_LABEL, HISTORY_LABEL, History, collided};
 use crate::common::{pods, selector};
 use crate::replicas::namespace_ends;
 
@@ -49,7 +49,7 @@ impl Reconciler for StatefulSets {
             return Next::Done;
         }
         let history = History::of(&*set, world.list(&key.namespace), &set.spec.template);
-        if history.sync(&*set, &set.spec.template, set.status.collision_count, plan) {
+        if history.sync(&*set, HISTORY_LABEL, &set.spec.template, set.status.collision_count, plan) {
             let set = set.clone();
             plan.then(move |outcome, plan| {
                 if collided(outcome) {
@@ -144,13 +144,13 @@ fn create(set: &Arc<StatefulSet>, pod: Pod) -> Write {
     let refused_name = name.clone();
     Write::create(pod)
         .on_success(move |_| {
-            let message = format!("create Pod {name} in StatefulSet {} successful", created.metadata.name);
+            let message = format!("Create Pod {name} in StatefulSet {} successful", created.metadata.name);
             Some(Note::normal(&*created, "SuccessfulCreate", message))
         })
         .on_failure(move |status| {
             let set = &refused.metadata.name;
             let message =
-                format!("create Pod {refused_name} in StatefulSet {set} failed error: {}", status.message);
+                format!("Create Pod {refused_name} in StatefulSet {set} failed error: {}", status.message);
             Some(Note::warning(&*refused, "FailedCreate", message))
         })
 }
@@ -159,7 +159,7 @@ fn create_claim(set: &Arc<StatefulSet>, claim: PersistentVolumeClaim, pod: &str)
     let (created, name, pod) = (set.clone(), claim.metadata.name.clone(), pod.to_owned());
     Write::create(claim).ignore(409).on_success(move |_| {
         let message =
-            format!("create Claim {name} Pod {pod} in StatefulSet {} success", created.metadata.name);
+            format!("Create Claim {name} Pod {pod} in StatefulSet {} success", created.metadata.name);
         Some(Note::normal(&*created, "SuccessfulCreate", message))
     })
 }
@@ -169,13 +169,13 @@ fn delete(set: &Arc<StatefulSet>, pod: &Arc<Pod>) -> Write {
     let refused_name = name.clone();
     Write::delete(&**pod)
         .on_success(move |_| {
-            let message = format!("delete Pod {name} in StatefulSet {} successful", deleted.metadata.name);
+            let message = format!("Delete Pod {name} in StatefulSet {} successful", deleted.metadata.name);
             Some(Note::normal(&*deleted, "SuccessfulDelete", message))
         })
         .on_failure(move |status| {
             let set = &refused.metadata.name;
             let message =
-                format!("delete Pod {refused_name} in StatefulSet {set} failed error: {}", status.message);
+                format!("Delete Pod {refused_name} in StatefulSet {set} failed error: {}", status.message);
             Some(Note::warning(&*refused, "FailedDelete", message))
         })
 }
