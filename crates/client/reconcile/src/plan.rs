@@ -124,6 +124,25 @@ impl Write {
         Write::call(target, Action::Patch(kind, document, WriteOptions::default()))
     }
 
+    /// Applies `fields` of the object of kind `K` and this name for `manager`, who takes them from whoever had them.
+    pub fn apply<K: Kind>(
+        namespace: &str,
+        name: &str,
+        subresource: &str,
+        manager: &str,
+        mut fields: Value,
+    ) -> Self {
+        fields["apiVersion"] = K::api_version().into();
+        fields["kind"] = K::KIND.into();
+        fields["metadata"]["name"] = name.into();
+        if !namespace.is_empty() {
+            fields["metadata"]["namespace"] = namespace.into();
+        }
+        let options = WriteOptions { field_manager: manager.into(), force: true, ..WriteOptions::default() };
+        let target = Target::of::<K>(namespace).named(name).subresource(subresource);
+        Write::call(target, Action::Patch(PatchKind::Apply, fields.to_string().into(), options))
+    }
+
     /// Changes what differs between `known` and `wanted`, provided that the stored object is still `known`: a merge patch, for
     /// those whose role allows patches and not updates. With `subresource` only that part changes.
     pub fn change<K: Kind>(known: &K, wanted: &K, subresource: &str) -> Self {

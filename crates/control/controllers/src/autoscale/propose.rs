@@ -1,6 +1,6 @@
 //! What one metric asks for: a number of replicas and the metric's status, or why it cannot tell.
 
-use meta::{LabelSelector, Quantity, Selector, Status, Str};
+use meta::{LabelSelector, Quantity, Selector, Status};
 use reconcile::Answer;
 use types::autoscaling::v2::{
     ContainerResourceMetricStatus, ExternalMetricStatus, MetricIdentifier, MetricSpec, MetricStatus,
@@ -10,6 +10,7 @@ use types::autoscaling::v2::{
 use super::calculate::{Proposed, Workload, sum};
 use super::metrics::{self, Api};
 use super::requests::requests;
+use crate::common::selector::go_string;
 
 /// A number of replicas that a metric asks for.
 #[derive(Debug)]
@@ -228,7 +229,7 @@ fn external(
     let measured = || {
         checked(metric.selector.as_deref())?;
         let members = answered(answer).and_then(|answer| metrics::members(answer, &api)).map_err(|why| {
-            let selector = go_selector(metric.selector.as_deref());
+            let selector = go_string(metric.selector.as_deref());
             format!("unable to get external metric {namespace}/{}/{selector}: {why}", metric.name)
         })?;
         Ok::<i64, String>(sum(metrics::values(&members)))
@@ -262,27 +263,7 @@ fn checked(selector: Option<&LabelSelector>) -> Result<(), String> {
 }
 
 fn external_name(metric: &MetricIdentifier) -> String {
-    format!("external metric {}({})", metric.name, go_selector(metric.selector.as_deref()))
-}
-
-/// A selector as Go prints the struct, which messages carry.
-fn go_selector(selector: Option<&LabelSelector>) -> String {
-    let Some(selector) = selector else { return "nil".to_owned() };
-    let labels: String =
-        selector.match_labels.iter().map(|(key, value)| format!("{key}: {value},")).collect();
-    let term = |term: &meta::LabelSelectorRequirement| {
-        let values: Vec<&str> = term.values.iter().map(Str::as_str).collect();
-        format!(
-            "LabelSelectorRequirement{{Key:{},Operator:{},Values:[{}],}},",
-            term.key,
-            term.operator,
-            values.join(" ")
-        )
-    };
-    let terms: String = selector.match_expressions.iter().map(term).collect();
-    format!(
-        "&LabelSelector{{MatchLabels:map[string]string{{{labels}}},MatchExpressions:[]LabelSelectorRequirement{{{terms}}},}}"
-    )
+    format!("external metric {}({})", metric.name, go_string(metric.selector.as_deref()))
 }
 
 fn per_pod(millis: i64) -> MetricValueStatus {

@@ -17,6 +17,8 @@ use crate::replicas::namespace_ends;
 const CLAIM: &str = "claim:";
 /// Keeps a claim with devices from going away.
 const FINALIZER: &str = "resource.kubernetes.io/delete-protection";
+/// Whose field in a pod's status the claims are.
+const MANAGER: &str = "ResourceClaimController";
 const POD_CLAIM_NAME: &str = "resource.kubernetes.io/pod-claim-name";
 
 /// Starts the controller.
@@ -111,7 +113,7 @@ impl Reconciler for Claims {
         }
         if making.is_empty() {
             if told.status != pod.status {
-                plan.push(Write::update_status(told).ignore(404));
+                plan.push(apply(&told));
             }
             return Next::Done;
         }
@@ -123,7 +125,7 @@ impl Reconciler for Claims {
                 }
             }
             if told.status != pod.status {
-                plan.push(Write::update_status(told).ignore(404));
+                plan.push(apply(&told));
             }
             match outcome.error() {
                 Some(status) if namespace_ends(status) => Next::Done,
@@ -132,6 +134,15 @@ impl Reconciler for Claims {
         });
         Next::Done
     }
+}
+
+/// Writes which claims were made for the pod.
+fn apply(pod: &Pod) -> Write {
+    let claims: Vec<serde_json::Value> =
+        pod.status.resource_claim_statuses.iter().map(meta::to_value).collect();
+    let fields = serde_json::json!({ "status": { "resourceClaimStatuses": claims } });
+    let (namespace, name) = (&pod.metadata.namespace, &pod.metadata.name);
+    Write::apply::<Pod>(namespace, name, "status", MANAGER, fields).ignore(404)
 }
 
 fn tell(pod: &mut Pod, name: &Str, claim: &Str) {

@@ -1,6 +1,7 @@
 //! CronJobs: a Job at every time of a schedule.
 
 mod schedule;
+mod zone;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +17,11 @@ use crate::common::owners::{controller_of, controller_ref, is_controlled_by};
 use crate::replicas::namespace_ends;
 
 use schedule::Schedule;
+use zone::Zone;
 
 const SCHEDULED: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
 /// More missed times than this mean a wrong clock or a wrong schedule; the oldest are given up.
-const MISSED_MAX: usize = 100;
+const MISSED_MAX: i64 = 100;
 
 /// Starts the controller.
 pub(crate) fn start(context: &Context) -> Running {
@@ -53,23 +55,23 @@ impl Reconciler for CronJobs {
         clean_up(&cron, &jobs, plan);
 
         let mut next = Next::Done;
-        let mut due = None;
-        let suspended = cron.spec.suspend == Some(true) || cron.metadata.deletion_timestamp.is_some();
-        if !suspended {
+        let (mut due, mut clocks) = (None, Zone::UTC);
+        if cron.metadata.deletion_timestamp.is_none() {
             match times(&cron, &status, world.unix_seconds()) {
-                Ok(times) => {
+                Ok(Some((times, zone))) => {
                     let wait = times.next.map(|next| (next - world.unix_seconds()).max(1) as u64);
                     next = wait.map_or(Next::Done, |seconds| Next::After(Duration::from_secs(seconds)));
                     if times.too_many {
                         let message = "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew";
                         plan.event(Note::warning(&*cron, "TooManyMissedTimes", message));
                     }
-                    due = times.due;
+                    (due, clocks) = (times.due, zone);
                 }
-                Err(why) => plan.event(Note::warning(&*cron, "UnparseableSchedule", why)),
+                Ok(None) => {}
+                Err((reason, why)) => plan.event(Note::warning(&*cron, reason, why)),
             }
         }
-        let job = due.and_then(|at| launch(&cron, &jobs, &mut status, at, world, plan));
+        let job = due.and_then(|at| launch(&cron, &jobs, &mut status, at, &clocks, world, plan));
         if let Some(job) = job {
             return create(&cron, job, status, due.unwrap_or_default(), next, plan);
         }
@@ -91,7 +93,15 @@ fn account(cron: &Arc<CronJob>, jobs: &[Arc<Job>], status: &mut CronJobStatus, p
     for job in jobs {
         let listed = status.active.iter().any(|reference| reference.uid == job.metadata.uid);
         match (ended(job), listed) {
-            (None, false) => status.active.push(reference(job)),
+            // Made for a time of the schedule, and not told before the controller ended.
+            (None, false) if job.metadata.annotations.get(SCHEDULED).is_some() => {
+                status.active.push(reference(job));
+            }
+            (None, false) => {
+                let name = &job.metadata.name;
+                let message = format!("Saw a job that the controller did not create or forgot: {name}");
+                plan.event(Note::warning(&**cron, "UnexpectedJob", message));
+            }
             (Some(end), true) => {
                 status.active.retain(|reference| reference.uid != job.metadata.uid);
                 let message = format!("Saw completed job: {}, condition: {end}", job.metadata.name);
@@ -154,29 +164,55 @@ struct Times {
     too_many: bool,
 }
 
-fn times(cron: &CronJob, status: &CronJobStatus, now: i64) -> Result<Times, String> {
-    if let Some(zone) = cron.spec.time_zone.as_deref().filter(|zone| !matches!(*zone, "" | "UTC" | "Etc/UTC"))
-    {
-        return Err(format!("unknown time zone {zone}"));
+/// What the schedule says, and by which clocks; nothing while it is suspended.
+///
+/// # Errors
+/// What is wrong with the schedule: the event's reason and message.
+fn times(
+    cron: &CronJob,
+    status: &CronJobStatus,
+    now: i64,
+) -> Result<Option<(Times, Zone)>, (&'static str, String)> {
+    let zone = match cron.spec.time_zone.as_deref() {
+        None => Zone::UTC,
+        Some(name) => Zone::named(name).map_err(|error| {
+            ("UnknownTimeZone", format!("invalid timeZone: {}: {error}", meta::go_quote(name)))
+        })?,
+    };
+    if cron.spec.suspend == Some(true) {
+        return Ok(None);
     }
-    let schedule = Schedule::parse(&cron.spec.schedule)
-        .map_err(|error| format!("unparseable schedule: {}: {error}", cron.spec.schedule))?;
+    let text = &cron.spec.schedule;
+    let schedule = Schedule::parse(text).map_err(|error| {
+        ("UnparseableSchedule", format!("unparseable schedule: {} : {error}", meta::go_quote(text)))
+    })?;
+    let never = || {
+        const WHY: &str = "time difference between two schedules is less than 1 second";
+        ("InvalidSchedule", format!("invalid schedule: {text} : {WHY}"))
+    };
+    let after = |at: i64| schedule.next(at, &zone);
     let created = cron.metadata.creation_timestamp.map_or(now, |time| time.seconds);
     let mut earliest = status.last_schedule_time.map_or(created, |time| time.seconds);
     if let Some(seconds) = cron.spec.starting_deadline_seconds {
         earliest = earliest.max(now - seconds);
     }
-    let (mut at, mut due, mut missed) = (earliest, None, 0);
-    while let Some(next) = schedule.next(at).filter(|next| *next <= now) {
-        due = Some(next);
-        missed += 1;
-        // Long ago is skipped: only the last time that has come is served.
-        at = if missed == MISSED_MAX { next.max(now - 2 * 86_400) } else { next };
-        if missed > 10_000 {
-            break;
-        }
+    let first = after(earliest).ok_or_else(never)?;
+    let times = |due, too_many| Times { due, next: after(now), too_many };
+    if first > now {
+        return Ok(Some((times(None, false), zone.clone())));
     }
-    Ok(Times { due, next: schedule.next(now), too_many: missed > MISSED_MAX })
+    let second = after(first).ok_or_else(never)?;
+    if second > now {
+        return Ok(Some((times(Some(first), false), zone.clone())));
+    }
+    // How often it was missed is reckoned from the first pause; only the last of these times is looked for.
+    let missed = (now - first) / (second - first) + 1;
+    let mut due = None;
+    let mut at = first + (missed - 2) * (second - first);
+    while let Some(next) = after(at).filter(|next| *next <= now) {
+        (due, at) = (Some(next), next);
+    }
+    Ok(Some((times(due, missed > MISSED_MAX), zone.clone())))
 }
 
 /// The Job to make for the time `at`, if the policy allows one.
@@ -185,13 +221,14 @@ fn launch(
     jobs: &[Arc<Job>],
     status: &mut CronJobStatus,
     at: i64,
+    clocks: &Zone,
     world: &World,
     plan: &mut Plan,
 ) -> Option<Job> {
     let too_late =
         cron.spec.starting_deadline_seconds.is_some_and(|seconds| at + seconds < world.unix_seconds());
     if too_late {
-        let message = format!("Missed scheduled time to start a job: {}", Time::from_unix(at));
+        let message = format!("Missed scheduled time to start a job: {}", zone::in_words(at));
         plan.event(Note::warning(&**cron, "MissSchedule", message));
         return None;
     }
@@ -220,7 +257,7 @@ fn launch(
     job.metadata.name = Str::from(name);
     job.metadata.labels = template.metadata.labels.clone();
     job.metadata.annotations = template.metadata.annotations.clone();
-    job.metadata.annotations.insert(SCHEDULED, Str::from(Time::from_unix(at).to_string()));
+    job.metadata.annotations.insert(SCHEDULED, Str::from(clocks.show(at)));
     job.metadata.owner_references.push(controller_ref(&**cron));
     Some(job)
 }

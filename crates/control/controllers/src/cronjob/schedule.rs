@@ -1,12 +1,15 @@
-//! Cron schedules: five fields or a macro, in UTC.
+//! Cron schedules: five fields or a macro, by the clocks of a zone.
 
 use std::fmt;
+
+use super::zone::Zone;
 
 const MONTHS: [&str; 12] =
     ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const DAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 /// How far ahead a time is looked for: no schedule that has any takes longer than two leap years apart.
 const YEARS_MAX: i64 = 9;
+const DAY: i64 = 86_400;
 
 /// Why a text is no schedule.
 #[derive(Debug, PartialEq)]
@@ -62,27 +65,35 @@ impl Schedule {
     }
 
     /// The first time after `after`, both in seconds since 1970; `None` when there is none.
-    pub(super) fn next(&self, after: i64) -> Option<i64> {
-        match self {
-            Schedule::Every(seconds) => Some(after + seconds),
-            Schedule::Fields { minute, hour, .. } => {
-                let first_day = after.div_euclid(86_400);
-                for day in first_day..first_day + YEARS_MAX * 366 {
-                    if !self.has_day(day) {
-                        continue;
-                    }
-                    for h in (0..24).filter(|h| hour >> h & 1 == 1) {
-                        for m in (0..60).filter(|m| minute >> m & 1 == 1) {
-                            let at = day * 86_400 + h * 3_600 + m * 60;
-                            if at > after {
-                                return Some(at);
-                            }
-                        }
-                    }
-                }
-                None
+    ///
+    /// A time of day is every moment at which the clocks show it: none of a day when they skip it, two when they go back.
+    pub(super) fn next(&self, after: i64, zone: &Zone) -> Option<i64> {
+        let (minute, hour) = match self {
+            Schedule::Every(seconds) => return Some(after + seconds),
+            Schedule::Fields { minute, hour, .. } => (minute, hour),
+        };
+        let hours = || (0..24).filter(move |h| hour >> h & 1 == 1);
+        let minutes = || (0..60).filter(move |m| minute >> m & 1 == 1);
+        let first_day = (after + zone.ahead(after)).div_euclid(DAY);
+        for day in (first_day..first_day + YEARS_MAX * 366).filter(|day| self.has_day(*day)) {
+            let shown = hours().flat_map(|h| minutes().map(move |m| day * DAY + h * 3_600 + m * 60));
+            // Before the day begins and after it has ended, wherever on earth that is.
+            let early = zone.ahead(day * DAY - 15 * 3_600);
+            let late = zone.ahead(day * DAY + DAY + 15 * 3_600);
+            let found = if early == late {
+                shown.map(|shown| shown - early).find(|at| *at > after)
+            } else {
+                let moments = shown.flat_map(|shown| [shown - early, shown - late].map(|at| (shown, at)));
+                moments
+                    .filter(|(shown, at)| at + zone.ahead(*at) == *shown && *at > after)
+                    .map(|(_, at)| at)
+                    .min()
+            };
+            if found.is_some() {
+                return found;
             }
         }
+        None
     }
 
     fn has_day(&self, days: i64) -> bool {
@@ -171,7 +182,7 @@ mod tests {
     const START: i64 = 1_767_225_600;
 
     fn next(text: &str) -> Option<i64> {
-        Schedule::parse(text).unwrap().next(START).map(|at| at - START)
+        Schedule::parse(text).unwrap().next(START, &Zone::UTC).map(|at| at - START)
     }
 
     #[test]
@@ -195,6 +206,27 @@ mod tests {
             assert_eq!(next(text), Some(seconds), "{text}");
         }
         assert_eq!(next("0 0 31 2 *"), None);
+    }
+
+    /// How cron in Go treats the days on which New York changed its clocks.
+    #[test]
+    fn clocks_that_change_skip_times_or_show_them_twice() {
+        let new_york = Zone::named("America/New_York").unwrap();
+        let cases = [
+            ("2012-03-11T00:00:00-05:00", "30 2 11 3 *", "2013-03-11T02:30:00-04:00"),
+            ("2012-03-11T01:00:00-05:00", "0 * * * *", "2012-03-11T03:00:00-04:00"),
+            ("2012-03-11T00:00:00-05:00", "0 2 * * *", "2012-03-12T02:00:00-04:00"),
+            ("2012-11-04T00:00:00-04:00", "30 2 4 11 *", "2012-11-04T02:30:00-05:00"),
+            ("2012-11-04T01:45:00-04:00", "30 1 4 11 *", "2012-11-04T01:30:00-05:00"),
+            ("2012-11-04T01:00:00-04:00", "0 * * * *", "2012-11-04T01:00:00-05:00"),
+            ("2012-11-04T01:00:00-05:00", "0 1 * * *", "2012-11-05T01:00:00-05:00"),
+            ("2012-07-09T14:59:00-04:00", "0 15 * * *", "2012-07-09T15:00:00-04:00"),
+        ];
+        for (after, text, next) in cases {
+            let after: jiff::Timestamp = after.parse().unwrap();
+            let found = Schedule::parse(text).unwrap().next(after.as_second(), &new_york).unwrap();
+            assert_eq!(new_york.show(found), next, "{text} after {after}");
+        }
     }
 
     #[test]

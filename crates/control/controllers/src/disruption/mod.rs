@@ -1,11 +1,11 @@
 //! PodDisruptionBudgets: how many pods may be evicted right now.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::Resource;
 use informer::Key;
-use meta::{Condition, Time};
+use meta::{Condition, ObjectMeta, OwnerReference, Str, Time};
 use reconcile::{Context, Controller, Next, Note, Plan, Reconciler, Running, World, Write};
 use types::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use types::core::v1::{Pod, ReplicationController};
@@ -14,7 +14,7 @@ use types::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus};
 use crate::common::numbers::scaled;
 use crate::common::owners::controller_of;
 use crate::common::pods;
-use crate::common::selector::selects;
+use crate::common::selector::{self, selects};
 
 /// How long an eviction that was granted counts before the pod has to be on its way out.
 const EVICTION_SECONDS: i64 = 120;
@@ -50,7 +50,12 @@ impl Reconciler for Disruption {
         }
         let now = world.now();
         let (expected, desired) = match expectation(&budget, &pods, world) {
-            Ok(numbers) => numbers,
+            Ok(Expectation { pods, healthy, unmanaged }) => {
+                if unmanaged {
+                    plan.event(Note::warning(&*budget, "UnmanagedPods", lacks_controller(&budget)));
+                }
+                (pods, healthy)
+            }
             Err(why) => {
                 plan.event(Note::warning(
                     &*budget,
@@ -67,7 +72,7 @@ impl Reconciler for Disruption {
                 return Next::Done;
             }
         };
-        let (disrupted, wait) = still_disrupted(&budget, &pods, now);
+        let (disrupted, wait) = still_disrupted(&budget, &pods, now, plan);
         let healthy = pods
             .iter()
             .filter(|pod| pod.metadata.deletion_timestamp.is_none())
@@ -117,62 +122,95 @@ fn put(
     Condition::set(&mut status.conditions, condition, now);
 }
 
-/// How many pods there should be, and how many of them must stay healthy.
-fn expectation(budget: &PodDisruptionBudget, pods: &[Arc<Pod>], world: &World) -> Result<(i32, i32), String> {
-    let spec = &budget.spec;
-    let count = pods.len() as i32;
-    if let Some(value) = &spec.max_unavailable {
-        let expected = scale_of_all(pods, world)?;
-        let unavailable = scaled(value, expected, true).ok_or("invalid maxUnavailable")?;
-        return Ok((expected, (expected - unavailable).max(0)));
-    }
-    match &spec.min_available {
-        Some(meta::IntOrString::Int(number)) => Ok((count, *number)),
-        Some(value) => {
-            let expected = scale_of_all(pods, world)?;
-            Ok((expected, scaled(value, expected, true).ok_or("invalid minAvailable")?))
-        }
-        None => Ok((count, 0)),
-    }
+/// What a budget is reckoned from.
+struct Expectation {
+    /// How many pods there should be.
+    pods: i32,
+    /// How many of them must stay healthy.
+    healthy: i32,
+    /// Whether a pod without a controller is left out of the reckoning.
+    unmanaged: bool,
 }
 
-/// The sum of the wanted replicas of all controllers of the pods.
-fn scale_of_all(pods: &[Arc<Pod>], world: &World) -> Result<i32, String> {
-    let mut scales: std::collections::BTreeMap<meta::Str, i32> = std::collections::BTreeMap::new();
+fn expectation(
+    budget: &PodDisruptionBudget,
+    pods: &[Arc<Pod>],
+    world: &World,
+) -> Result<Expectation, String> {
+    let count = pods.len() as i32;
+    let (value, unavailable) = match (&budget.spec.max_unavailable, &budget.spec.min_available) {
+        (Some(value), _) => (value, true),
+        (None, Some(meta::IntOrString::Int(number))) => {
+            return Ok(Expectation { pods: count, healthy: *number, unmanaged: false });
+        }
+        (None, Some(value)) => (value, false),
+        (None, None) => return Ok(Expectation { pods: count, healthy: 0, unmanaged: false }),
+    };
+    let (expected, unmanaged) = scale_of_all(pods, world)?;
+    let share = scaled(value, expected, true).ok_or_else(|| {
+        let which = if unavailable { "maxUnavailable" } else { "minAvailable" };
+        format!("invalid {which}")
+    })?;
+    let healthy = if unavailable { (expected - share).max(0) } else { share };
+    Ok(Expectation { pods: expected, healthy, unmanaged })
+}
+
+/// What is told of a budget whose pods have no controllers.
+fn lacks_controller(budget: &PodDisruptionBudget) -> String {
+    let selector = selector::go_string(budget.spec.selector.as_deref());
+    format!(
+        "Pods selected by this PodDisruptionBudget (selector: {selector}) were found to be unmanaged. As a result, the \
+         status of the PDB cannot be calculated correctly, which may result in undefined behavior. To account for \
+         these pods please set \".spec.minAvailable\" field of the PDB to an integer value."
+    )
+}
+
+/// The sum of the wanted replicas of all controllers of the pods, and whether a pod has none.
+fn scale_of_all(pods: &[Arc<Pod>], world: &World) -> Result<(i32, bool), String> {
+    let mut scales: BTreeMap<Str, i32> = BTreeMap::new();
+    let mut unmanaged = false;
     for pod in pods {
-        let name = &pod.metadata.name;
-        let owner =
-            controller_of(&pod.metadata).ok_or_else(|| format!("found no controllers for pod \"{name}\""))?;
-        let namespace = &pod.metadata.namespace;
-        let scale = match owner.kind.as_str() {
-            "ReplicaSet" => world.get::<ReplicaSet>(namespace, &owner.name).map(|set| {
-                // The Deployment above knows the number through a rollout.
-                let above = controller_of(&set.metadata).filter(|owner| owner.kind == "Deployment");
-                let above = above.and_then(|owner| world.get::<Deployment>(namespace, &owner.name));
-                match above {
-                    Some(above) => (above.metadata.uid.clone(), above.spec.replicas.unwrap_or(1)),
-                    None => (set.metadata.uid.clone(), set.spec.replicas.unwrap_or(1)),
-                }
-            }),
-            "StatefulSet" => world
-                .get::<StatefulSet>(namespace, &owner.name)
-                .map(|set| (set.metadata.uid.clone(), set.spec.replicas.unwrap_or(1))),
-            "ReplicationController" => world
-                .get::<ReplicationController>(namespace, &owner.name)
-                .map(|set| (set.metadata.uid.clone(), set.spec.replicas.unwrap_or(1))),
-            kind => {
-                let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
-                let resource = Resource::new(group, "", &kind.to_lowercase());
-                return Err(format!(
-                    "{}.{} does not implement the scale subresource",
-                    resource.plural, resource.group
-                ));
-            }
+        let Some(owner) = controller_of(&pod.metadata) else {
+            unmanaged = true;
+            continue;
         };
-        // A controller that is gone already wants none.
-        scales.extend(scale);
+        if !scales.contains_key(&owner.uid) {
+            let (uid, scale) = scale_of(owner, &pod.metadata, world)?;
+            scales.insert(uid, scale);
+        }
     }
-    Ok(scales.values().sum())
+    Ok((scales.values().sum(), unmanaged))
+}
+
+/// The controller that says how many pods of `pod`'s sort there should be, and the number.
+fn scale_of(owner: &OwnerReference, pod: &ObjectMeta, world: &World) -> Result<(Str, i32), String> {
+    let namespace = &pod.namespace;
+    let own = |meta: &ObjectMeta, replicas: Option<i32>| {
+        (meta.uid == owner.uid).then(|| (meta.uid.clone(), replicas.unwrap_or(1)))
+    };
+    let found = match owner.kind.as_str() {
+        "ReplicaSet" => world.get::<ReplicaSet>(namespace, &owner.name).and_then(|set| {
+            // The Deployment above knows the number through a rollout.
+            let above = controller_of(&set.metadata).filter(|owner| owner.kind == "Deployment");
+            let above = above.and_then(|owner| world.get::<Deployment>(namespace, &owner.name));
+            match above {
+                Some(above) => Some((above.metadata.uid.clone(), above.spec.replicas.unwrap_or(1))),
+                None => own(&set.metadata, set.spec.replicas),
+            }
+        }),
+        "StatefulSet" => world
+            .get::<StatefulSet>(namespace, &owner.name)
+            .and_then(|set| own(&set.metadata, set.spec.replicas)),
+        "ReplicationController" => world
+            .get::<ReplicationController>(namespace, &owner.name)
+            .and_then(|set| own(&set.metadata, set.spec.replicas)),
+        kind => {
+            let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
+            let plural = format!("{}s", kind.to_lowercase());
+            return Err(format!("{plural}.{group} does not implement the scale subresource"));
+        }
+    };
+    found.ok_or_else(|| format!("found no controllers for pod {}", meta::go_quote(&pod.name)))
 }
 
 /// Pods whose eviction was granted and that have not begun to end, and seconds until the next of them is given up.
@@ -180,16 +218,26 @@ fn still_disrupted(
     budget: &PodDisruptionBudget,
     pods: &[Arc<Pod>],
     now: Time,
+    plan: &mut Plan,
 ) -> (meta::Map<Option<Time>>, Option<i64>) {
     let mut wait: Option<i64> = None;
     let mut left = meta::Map::new();
     for (name, since) in budget.status.disrupted_pods.iter() {
         let going = pods.iter().find(|pod| pod.metadata.name == *name);
-        let Some(since_time) = *since else { continue };
+        let (Some(since_time), Some(pod)) = (*since, going) else { continue };
+        if pod.metadata.deletion_timestamp.is_some() {
+            continue;
+        }
         let over = since_time.seconds + EVICTION_SECONDS - now.seconds;
-        if going.is_some_and(|pod| pod.metadata.deletion_timestamp.is_none()) && over > 0 {
+        if over > 0 {
             wait = Some(wait.map_or(over, |known| known.min(over)));
             left.insert(name.clone(), *since);
+        } else {
+            // The namespace twice, as upstream tells it.
+            let namespace = &budget.metadata.namespace;
+            let message =
+                format!("Pod was expected by PDB {namespace}/{namespace} to be deleted but it wasn't");
+            plan.event(Note::warning(&**pod, "NotDeleted", message));
         }
     }
     (left, wait)

@@ -160,35 +160,40 @@ fn collect(service: &Service, pods: &[Arc<Pod>]) -> Vec<Place> {
 }
 
 type PortKey = (Str, Str, i32, Option<Str>);
-/// An address, whether it serves, and its ports.
-type Placed = (EndpointAddress, bool, BTreeMap<PortKey, EndpointPort>);
+/// An address by its IP and pod.
+type AddressKey = (Str, Str);
 
 fn port_key(port: &EndpointPort) -> PortKey {
     (port.name.clone(), port.protocol.clone(), port.port, port.app_protocol.clone())
 }
 
-/// Groups addresses with equal sets of ports into one subset each, everything in a stable order.
+/// Groups ports that the same addresses offer into one subset each, everything in a stable order.
 fn repack(places: Vec<Place>) -> List<EndpointSubset> {
-    // Address (by ip and pod) to its ports, which are its group's key.
-    let mut ports: BTreeMap<(Str, Str), Placed> = BTreeMap::new();
+    let mut addresses: BTreeMap<AddressKey, EndpointAddress> = BTreeMap::new();
+    let mut offers: BTreeMap<Option<PortKey>, (Option<EndpointPort>, BTreeMap<AddressKey, bool>)> =
+        BTreeMap::new();
     for place in places {
         let uid = place.address.target_ref.as_ref().map(|target| target.uid.clone()).unwrap_or_default();
-        let entry = ports
-            .entry((place.address.ip.clone(), uid))
-            .or_insert_with(|| (place.address.clone(), place.ready, BTreeMap::new()));
-        entry.2.extend(place.port.map(|port| (port_key(&port), port)));
+        let key = (place.address.ip.clone(), uid);
+        addresses.entry(key.clone()).or_insert(place.address);
+        let offer =
+            offers.entry(place.port.as_ref().map(port_key)).or_insert_with(|| (place.port, BTreeMap::new()));
+        offer.1.insert(key, place.ready);
     }
-    let mut groups: BTreeMap<Vec<PortKey>, EndpointSubset> = BTreeMap::new();
-    for (address, ready, ports) in ports.into_values() {
-        let subset = groups.entry(ports.keys().cloned().collect()).or_insert_with(|| EndpointSubset {
-            ports: ports.into_values().collect(),
-            ..EndpointSubset::default()
+    let mut groups: BTreeMap<BTreeMap<AddressKey, bool>, EndpointSubset> = BTreeMap::new();
+    for (port, offered) in offers.into_values() {
+        let subset = groups.entry(offered).or_insert_with_key(|offered| {
+            let those = |wanted: bool| {
+                let keys = offered.iter().filter(move |(_, ready)| **ready == wanted).map(|(key, _)| key);
+                keys.filter_map(|key| addresses.get(key).cloned()).collect()
+            };
+            EndpointSubset {
+                addresses: those(true),
+                not_ready_addresses: those(false),
+                ..EndpointSubset::default()
+            }
         });
-        if ready {
-            subset.addresses.push(address);
-        } else {
-            subset.not_ready_addresses.push(address);
-        }
+        subset.ports.extend(port);
     }
     groups.into_values().collect()
 }

@@ -254,7 +254,7 @@ fn endpoint(service: &Service, pod: &Pod, node: Option<&Node>, ipv6: bool) -> Op
         },
         hostname: address::has_hostname(pod, service).then(|| pod.spec.hostname.clone()),
         target_ref: Some(Box::new(address::reference(pod))),
-        hints: hints(service, zone.as_ref(), node_name.as_ref()),
+        hints: if ready { hints(service, zone.as_ref(), node_name.as_ref()) } else { None },
         node_name,
         zone,
         ..Endpoint::default()

@@ -58,7 +58,7 @@ pub(super) fn take(job: &Job, pods: &[Arc<Pod>], status: &mut JobStatus) -> Tall
             } else {
                 uncounted.succeeded.push(uid.clone());
             }
-        } else if has_failed(job, pod) && finish::counts(job, pod) {
+        } else if has_failed(job, pod) && counts(job, pod) {
             uncounted.failed.push(uid.clone());
         }
     }
@@ -89,6 +89,23 @@ pub(super) fn take(job: &Job, pods: &[Arc<Pod>], status: &mut JobStatus) -> Tall
     tally
 }
 
+/// Whether the failure of `pod` is counted: not where a policy ignores it, nor of an index that the Job has no longer.
+fn counts(job: &Job, pod: &Pod) -> bool {
+    let has_index = |index| index < job.spec.completions.unwrap_or(0);
+    finish::counts(job, pod) && (!is_indexed(job) || index_of(pod).is_some_and(has_index))
+}
+
+/// Counts what still runs as failed, since the Job fails.
+pub(super) fn give_up(job: &Job, pods: &[Arc<Pod>], status: &mut JobStatus) {
+    let mut uncounted = status.uncounted_terminated_pods.take().unwrap_or_default();
+    for pod in pods.iter().filter(|pod| is_tracked(pod) && !has_succeeded(pod) && counts(job, pod)) {
+        if !uncounted.failed.contains(&pod.metadata.uid) {
+            uncounted.failed.push(pod.metadata.uid.clone());
+        }
+    }
+    status.uncounted_terminated_pods = Some(uncounted);
+}
+
 /// Whether the failure of `pod` is the end of its index.
 fn is_last_try(job: &Job, pod: &Pod, limit: i32) -> bool {
     finish::fails_index(job, pod) || failures(pod, FAILURES) + i32::from(finish::counts(job, pod)) > limit
@@ -117,7 +134,8 @@ fn awaits_successor(job: &Job, tally: &Tally, pods: &[Arc<Pod>], pod: &Arc<Pod>)
     !pods.iter().any(|other| succeeded(&other))
 }
 
-/// Ended pods whose finalizer may come off once `status` is stored. `over` says that the Job is at its end.
+/// Pods whose finalizer may come off once `status` is stored: those that have ended, and all of them when the Job is at its
+/// end, which is what `over` says.
 pub(super) fn held(
     job: &Job,
     tally: &Tally,
@@ -128,11 +146,12 @@ pub(super) fn held(
     let uncounted = status.uncounted_terminated_pods.clone().unwrap_or_default();
     let ready = |pod: &&Arc<Pod>| {
         let uid = &pod.metadata.uid;
-        is_tracked(pod)
-            && (over || !awaits_successor(job, tally, pods, pod))
-            && (uncounted.succeeded.contains(uid)
+        let has_ended = || {
+            uncounted.succeeded.contains(uid)
                 || uncounted.failed.contains(uid)
-                || matches!(pod.status.phase.as_str(), "Succeeded" | "Failed"))
+                || matches!(pod.status.phase.as_str(), "Succeeded" | "Failed")
+        };
+        is_tracked(pod) && (over || (has_ended() && !awaits_successor(job, tally, pods, pod)))
     };
     pods.iter().filter(ready).cloned().collect()
 }

@@ -17,8 +17,6 @@ pub(super) struct Verdict {
     pub(super) success: bool,
     pub(super) reason: Str,
     message: Str,
-    /// Nothing runs any more and every end is counted.
-    settled: bool,
 }
 
 /// Whether the Job is at its end.
@@ -30,11 +28,8 @@ pub(super) fn judge(
     status: &JobStatus,
     now: Time,
 ) -> Option<Verdict> {
-    let uncounted = status.uncounted_terminated_pods.as_deref().cloned().unwrap_or_default();
-    let running = pods.iter().any(|pod| !crate::common::pods::is_finished(pod));
-    let settled = !running && uncounted.succeeded.is_empty() && uncounted.failed.is_empty();
     let end = |success, reason: &str, message: &str| {
-        Some(Verdict { success, reason: reason.into(), message: message.into(), settled })
+        Some(Verdict { success, reason: reason.into(), message: message.into() })
     };
     // A decision once told stands.
     if let Some(told) = condition(job, "SuccessCriteriaMet") {
@@ -93,8 +88,19 @@ fn success_rule(job: &Job, tally: &Tally) -> Option<usize> {
     })
 }
 
-/// Writes the end into `status`: first that it is decided, and when all is settled that it is over.
-pub(super) fn record(job: &Job, status: &mut JobStatus, verdict: &Verdict, now: Time, plan: &mut Plan) {
+/// Writes the end into `status`: first that it is decided, and that it is over when nothing runs any more and every end is
+/// counted.
+pub(super) fn record(
+    job: &Job,
+    pods: &[Arc<Pod>],
+    status: &mut JobStatus,
+    verdict: &Verdict,
+    now: Time,
+    plan: &mut Plan,
+) {
+    let uncounted = status.uncounted_terminated_pods.as_deref().cloned().unwrap_or_default();
+    let running = pods.iter().any(|pod| !crate::common::pods::is_finished(pod));
+    let settled = !running && uncounted.succeeded.is_empty() && uncounted.failed.is_empty();
     let (decided, over) =
         if verdict.success { ("SuccessCriteriaMet", "Complete") } else { ("FailureTarget", "Failed") };
     let mut put = |type_: &str| {
@@ -103,7 +109,7 @@ pub(super) fn record(job: &Job, status: &mut JobStatus, verdict: &Verdict, now: 
         }
     };
     put(decided);
-    if !verdict.settled {
+    if !settled {
         return;
     }
     put(over);

@@ -8,6 +8,7 @@ use reconcile::{Note, Write};
 use types::batch::v1::Job;
 use types::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, Pod};
 
+use super::backoff::{doubled, ended};
 use super::count::{self, Tally};
 use super::finish;
 use super::indexes::{FAILURES, IGNORED_FAILURES, INDEX, failures, index_of};
@@ -17,20 +18,18 @@ use crate::common::{pods, rank};
 
 /// Most pods created in one go, as upstream.
 const BURST: usize = 500;
-/// Pause after the first failure; it doubles with each further one, up to the maximum.
-const PAUSE_SECONDS: i64 = 10;
-const PAUSE_MAX_SECONDS: i64 = 600;
 
 /// What to do.
 #[derive(Default)]
 pub(super) struct Changes {
     pub(super) create: Vec<Write>,
-    pub(super) delete: Vec<Write>,
+    pub(super) delete: Vec<Arc<Pod>>,
     /// Seconds after which more pods may be made.
     pub(super) wait_seconds: Option<i64>,
 }
 
-/// Decides how many pods should run.
+/// Decides how many pods should run; `pause` is the seconds to wait after failures.
+#[expect(clippy::too_many_arguments, reason = "one look at a Job, which tests make up")]
 pub(super) fn decide(
     job: &Job,
     tally: &Tally,
@@ -38,6 +37,7 @@ pub(super) fn decide(
     terminating: usize,
     all: &[Arc<Pod>],
     ending: bool,
+    pause: i64,
     now: Time,
 ) -> Changes {
     let mut changes = Changes::default();
@@ -46,7 +46,8 @@ pub(super) fn decide(
         0
     } else {
         match job.spec.completions {
-            None if tally.succeeded > 0 => active.len().min(parallelism),
+            // After the first success those that run may end, and no more come.
+            None if tally.succeeded > 0 => active.len(),
             None => parallelism,
             Some(completions) => {
                 let lost = tally.failed_indexes.as_ref().map_or(0, |failed| failed.len() as i32);
@@ -55,7 +56,8 @@ pub(super) fn decide(
         }
     };
     let is_over = |index: i32| {
-        tally.completed.contains(index)
+        index >= job.spec.completions.unwrap_or(0)
+            || tally.completed.contains(index)
             || tally.failed_indexes.as_ref().is_some_and(|failed| failed.contains(index))
     };
     // Of an Indexed Job no two pods may have one index, and none an index that is over.
@@ -72,7 +74,7 @@ pub(super) fn decide(
         rank::sort(&mut kept, active, now.seconds);
         surplus.extend(kept.drain(..too_many));
     }
-    changes.delete = surplus.iter().map(|pod| delete(job, pod)).collect();
+    changes.delete = surplus;
     if !changes.delete.is_empty() {
         return changes;
     }
@@ -88,7 +90,6 @@ pub(super) fn decide(
         retry_each(job, all, free, missing, now, &mut changes);
         return changes;
     }
-    let pause = pause(all, now);
     if pause > 0 {
         changes.wait_seconds = Some(pause);
         return changes;
@@ -125,38 +126,6 @@ fn retry_each(
             changes.create.push(create(job, Some(index), last.map(|pod| &**pod)));
         }
     }
-}
-
-/// When the last container of `pod` ended, or else the pod began to.
-fn ended(pod: &Pod, now: Time) -> i64 {
-    let ends = pod
-        .status
-        .container_statuses
-        .iter()
-        .filter_map(|status| status.state.terminated.as_ref()?.finished_at);
-    ends.max()
-        .or(pod.metadata.deletion_timestamp)
-        .or(pod.metadata.creation_timestamp)
-        .map_or(now.seconds, |time| time.seconds)
-}
-
-/// The pause after so many failures before the last one.
-fn doubled(failures: i32) -> i64 {
-    PAUSE_SECONDS.saturating_mul(1 << failures.clamp(0, 16)).min(PAUSE_MAX_SECONDS)
-}
-
-/// Seconds to wait after failures since the last success.
-fn pause(all: &[Arc<Pod>], now: Time) -> i64 {
-    let ended = |pod: &Pod| ended(pod, now);
-    let success = all.iter().filter(|pod| pod.status.phase == "Succeeded").map(|pod| ended(pod)).max();
-    let failures: Vec<i64> = all
-        .iter()
-        .filter(|pod| pod.status.phase == "Failed")
-        .map(|pod| ended(pod))
-        .filter(|end| success.is_none_or(|success| *end > success))
-        .collect();
-    let Some(last) = failures.iter().max() else { return 0 };
-    last + doubled(failures.len() as i32 - 1) - now.seconds
 }
 
 /// A new pod; `last` is the failed pod of its index whose failures it inherits.
@@ -210,7 +179,8 @@ fn index_variable() -> EnvVar {
     }
 }
 
-fn delete(job: &Job, pod: &Pod) -> Write {
+/// Deletes a pod.
+pub(super) fn delete(job: &Job, pod: &Pod) -> Write {
     let (deleted, refused, name) = (job.clone(), job.clone(), pod.metadata.name.clone());
     Write::delete(pod)
         .on_success(move |_| Some(Note::normal(&deleted, "SuccessfulDelete", format!("Deleted pod: {name}"))))

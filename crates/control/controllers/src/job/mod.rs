@@ -4,6 +4,7 @@
 //! three steps, each of which survives a crash: the uid goes into `uncountedTerminatedPods`, the finalizer comes off,
 //! the uid moves into the counter ([`count`]). [`manage`] makes and deletes pods, [`finish`] decides about the end.
 
+mod backoff;
 mod count;
 mod finish;
 mod indexes;
@@ -15,8 +16,10 @@ mod ttl;
 use std::sync::Arc;
 use std::time::Duration;
 
+use call::PatchKind;
 use informer::Key;
 use reconcile::{Context, Controller, Next, Plan, Reconciler, Running, World, Write};
+use serde_json::json;
 use types::batch::v1::{Job, JobCondition};
 use types::core::v1::Pod;
 
@@ -33,7 +36,7 @@ const TRACKING: &str = "batch.kubernetes.io/job-tracking";
 
 /// Starts the controller.
 pub(crate) fn start(context: &Context) -> Running {
-    Controller::new("job", "job-controller", context.clone(), Jobs)
+    Controller::new("job", "job-controller", context.clone(), Jobs::default())
         .of::<Job>()
         .on::<Pod>(|pod, world| {
             let mut keys =
@@ -69,21 +72,28 @@ fn is_orphan(pod: &Pod) -> bool {
     is_tracked(pod) && controller_of(&pod.metadata).is_none()
 }
 
-/// The pod without the finalizer that holds it.
+/// Takes off the finalizer that holds the pod, whatever else was written meanwhile.
 fn untracked(pod: &Pod) -> Write {
-    let mut freed = pod.clone();
-    freed.metadata.finalizers.retain(|finalizer| finalizer != TRACKING);
-    Write::change(pod, &freed, "").ignore(404)
+    let (namespace, name, uid) = (&pod.metadata.namespace, &pod.metadata.name, pod.metadata.uid.as_str());
+    let freed = json!({ "metadata": { "uid": uid, "$deleteFromPrimitiveList/finalizers": [TRACKING] } });
+    let freed = freed.to_string().into();
+    Write::patch::<Pod>(namespace, name, "", PatchKind::Strategic, freed).ignore(404)
 }
 
-pub(crate) struct Jobs;
+#[derive(Default)]
+pub(crate) struct Jobs {
+    backoffs: backoff::Backoffs,
+}
 
 impl Reconciler for Jobs {
     fn reconcile(&self, key: &Key, world: &World, plan: &mut Plan) -> Next {
         if let Some(pod) = world.get_key::<Pod>(key).filter(|pod| is_orphan(pod)) {
             plan.push(untracked(&pod));
         }
-        let Some(job) = world.get_key::<Job>(key) else { return orphans(key, world, plan) };
+        let Some(job) = world.get_key::<Job>(key) else {
+            self.backoffs.forget(key);
+            return orphans(key, world, plan);
+        };
         if job.spec.managed_by.as_deref().is_some_and(|manager| manager != "kubernetes.io/job-controller") {
             return Next::Done;
         }
@@ -96,6 +106,7 @@ impl Reconciler for Jobs {
         };
         let owned = claim(world.list::<Pod>(&key.namespace), &claimant, plan, |_| true);
         if is_finished(job) {
+            self.backoffs.forget(key);
             plan.all(owned.iter().filter(|pod| is_tracked(pod)).map(|pod| untracked(pod)).collect());
             return Next::Done;
         }
@@ -110,20 +121,30 @@ impl Reconciler for Jobs {
 
         let verdict = finish::judge(job, &tally, &active, &owned, &status, now);
         let ending = verdict.is_some();
+        if verdict.as_ref().is_some_and(|verdict| !verdict.success) {
+            count::give_up(job, &owned, &mut status);
+        }
+        let pause = self.backoffs.pause(key, job, &owned, now);
         let mut wanted = manage::Changes::default();
         if job.metadata.deletion_timestamp.is_none() {
-            wanted = manage::decide(job, &tally, &active, terminating, &owned, ending, now);
+            wanted = manage::decide(job, &tally, &active, terminating, &owned, ending, pause, now);
         }
         // What is about to be made or deleted counts already, so that one look needs one status.
+        let ready = |pods: &[Arc<Pod>]| pods.iter().filter(|pod| pods::is_ready(pod)).count() as i32;
         status.active = (active.len() + wanted.create.len()) as i32 - wanted.delete.len() as i32;
-        status.ready = Some(active.iter().filter(|pod| pods::is_ready(pod)).count() as i32);
+        if wanted.create.is_empty() && wanted.wait_seconds.is_some() {
+            // As upstream tells it while it waits, whatever else runs.
+            status.active = 0;
+        }
+        status.ready = Some(ready(&active) - ready(&wanted.delete));
         status.terminating = Some((terminating + wanted.delete.len()) as i32);
         finish::suspension(job, &mut status, now, plan);
         if let Some(verdict) = verdict {
-            finish::record(job, &mut status, &verdict, now, plan);
+            finish::record(job, &owned, &mut status, &verdict, now, plan);
         }
 
-        let uncounted = count::held(job, &tally, &owned, &status, ending);
+        let uncounted =
+            count::held(job, &tally, &owned, &status, ending || job.metadata.deletion_timestamp.is_some());
         let deadline = finish::seconds_to_deadline(job, &status, now);
         let mut next = match (wanted.wait_seconds, deadline) {
             (None, None) => Next::Done,
@@ -131,7 +152,11 @@ impl Reconciler for Jobs {
                 a.unwrap_or(i64::MAX).min(b.unwrap_or(i64::MAX)).max(1) as u64,
             )),
         };
-        plan.all(wanted.delete);
+        if !ending {
+            // Those that are too many have not failed: nobody is to count them.
+            plan.all(wanted.delete.iter().filter(|pod| is_tracked(pod)).map(|pod| untracked(pod)).collect());
+        }
+        plan.all(wanted.delete.iter().map(|pod| manage::delete(job, pod)).collect());
         plan.slow_start(wanted.create);
         let (before, about) = (job.status.clone(), job.clone());
         plan.then(move |outcome, plan| {

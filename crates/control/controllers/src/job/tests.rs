@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use informer::Key;
 use meta::{Codec, Time};
 use serde_json::{Value, json};
 use types::batch::v1::Job;
 use types::core::v1::Pod;
 
+use super::backoff::Backoffs;
 use super::{Jobs, TRACKING, count, finish, manage};
 use crate::common::{pods, testing};
 
@@ -46,7 +48,8 @@ fn look(spec: Value, texts: &[&str]) -> String {
     let tally = count::take(&job, &all, &mut status);
     let now = Time::from_unix(NOW);
     let verdict = finish::judge(&job, &tally, &active, &all, &status, now);
-    let changes = manage::decide(&job, &tally, &active, 0, &all, verdict.is_some(), now);
+    let pause = Backoffs::default().pause(&Key::of(&job), &job, &all, now);
+    let changes = manage::decide(&job, &tally, &active, 0, &all, verdict.is_some(), pause, now);
     let held = count::held(&job, &tally, &all, &status, verdict.is_some());
     let freed: Vec<_> = held.iter().map(|pod| pod.metadata.uid.as_str()).collect();
     format!(
@@ -93,7 +96,7 @@ fn each_index_has_its_own_limit() {
         (
             json!({"backoffLimitPerIndex": 0, "maxFailedIndexes": 1, "backoffLimit": i32::MAX}),
             &["0 Failed 1 0", "1 Failed 1 0", "2 Running 0 0"],
-            "done= lost=0,1 MaxFailedIndexesExceeded +0 -1 free=0-0,1-0",
+            "done= lost=0,1 MaxFailedIndexesExceeded +0 -1 free=0-0,1-0,2-0",
         ),
         (
             json!({"backoffLimitPerIndex": 5, "backoffLimit": i32::MAX, "podFailurePolicy": {"rules": [
@@ -111,11 +114,11 @@ fn a_success_policy_ends_the_job_early() {
     let policy = |rule: Value| json!({"successPolicy": {"rules": [rule]}});
     let pods = &["0 Succeeded 0 0", "1 Running 0 0", "2 Succeeded 0 0"][..];
     for (rule, want) in [
-        (json!({"succeededIndexes": "0,2"}), "done=0,2 lost=? SuccessPolicy +0 -1 free=0-0,2-0"),
+        (json!({"succeededIndexes": "0,2"}), "done=0,2 lost=? SuccessPolicy +0 -1 free=0-0,1-0,2-0"),
         (json!({"succeededIndexes": "0,1"}), "done=0,2 lost=? goes on +0 -0 free=0-0,2-0"),
         (
             json!({"succeededIndexes": "0-1", "succeededCount": 1}),
-            "done=0,2 lost=? SuccessPolicy +0 -1 free=0-0,2-0",
+            "done=0,2 lost=? SuccessPolicy +0 -1 free=0-0,1-0,2-0",
         ),
         (json!({"succeededCount": 3}), "done=0,2 lost=? goes on +0 -0 free=0-0,2-0"),
     ] {
@@ -142,15 +145,42 @@ fn pods_that_leave_a_job_lose_the_finalizer_and_those_that_come_get_it() {
     let leaves = pod("leaves", json!({}), true, &["other", TRACKING]);
     let comes = pod("comes", json!({"job": "work"}), false, &[]);
     let left = pod("left", json!({}), false, &[TRACKING]);
-    let mut text = testing::look(&Jobs, ("default", "work"), &[job, leaves, comes, left.clone()]);
-    text += &testing::look(&Jobs, ("default", "left"), &[left]);
+    let mut text = testing::look(&Jobs::default(), ("default", "work"), &[job, leaves, comes, left.clone()]);
+    text += &testing::look(&Jobs::default(), ("default", "left"), &[left]);
     expect_test::expect![[r#"
         patch /api/v1/namespaces/default/pods/comes {"metadata":{"finalizers":["batch.kubernetes.io/job-tracking"],"ownerReferences":[{"apiVersion":"batch/v1","blockOwnerDeletion":true,"controller":true,"kind":"Job","name":"work","uid":"job"}],"resourceVersion":"","uid":"comes"}}
         patch /api/v1/namespaces/default/pods/leaves {"metadata":{"finalizers":["other"],"ownerReferences":null,"resourceVersion":"","uid":"leaves"}}
         delete /api/v1/namespaces/default/pods/comes
         then ...
         Done
-        patch /api/v1/namespaces/default/pods/left {"metadata":{"finalizers":null,"resourceVersion":"","uid":"left"}}
+        patch /api/v1/namespaces/default/pods/left {"metadata":{"$deleteFromPrimitiveList/finalizers":["batch.kubernetes.io/job-tracking"],"uid":"left"}}
         Done
     "#]].assert_eq(&text);
+}
+
+#[test]
+fn a_job_that_shrinks_deletes_the_indexes_beyond() {
+    let job = job(json!({"completions": 2, "parallelism": 2}));
+    let all = ["2 Running 0 0", "0 Running 0 0", "1 Running 0 0"].map(pod);
+    let mut status = job.status.clone();
+    let tally = count::take(&job, &all, &mut status);
+    let changes = manage::decide(&job, &tally, &all, 0, &all, false, 0, Time::from_unix(NOW));
+    let gone: Vec<_> = changes.delete.iter().map(|pod| pod.metadata.uid.as_str()).collect();
+    assert_eq!(gone, ["2-0"]);
+}
+
+#[test]
+fn failures_count_until_the_next_success_even_of_pods_that_are_gone() {
+    let (backoffs, job) = (Backoffs::default(), job(json!({})));
+    let key = Key::of(&job);
+    // The pods ended an hour before NOW.
+    let pause = |pods: &[&str], seconds: i64| {
+        let pods: Vec<_> = pods.iter().map(|text| pod(text)).collect();
+        backoffs.pause(&key, &job, &pods, Time::from_unix(NOW - 3600 + seconds))
+    };
+    assert_eq!(pause(&["0 Running 0 0"], 0), 0);
+    assert_eq!(pause(&["0 Failed 1 0"], 2), 8);
+    assert_eq!(pause(&["0 Failed 1 0", "1 Failed 1 0"], 2), 18);
+    assert_eq!(pause(&[], 2), 18);
+    assert_eq!(pause(&["2 Succeeded 0 0"], 2), 0);
 }

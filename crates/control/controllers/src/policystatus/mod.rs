@@ -2,9 +2,7 @@
 
 mod check;
 
-use call::{Action, PatchKind, Target, WriteOptions};
 use informer::Key;
-use meta::Typed as _;
 use reconcile::{Context, Controller, Next, Plan, Reconciler, Running, World, Write};
 use serde_json::json;
 use types::admissionregistration::v1::ValidatingAdmissionPolicy;
@@ -23,16 +21,9 @@ pub(crate) fn start(context: &Context) -> Running {
 fn apply(policy: &ValidatingAdmissionPolicy) -> Write {
     let warnings: Vec<serde_json::Value> = check::warnings(&policy.spec).iter().map(meta::to_value).collect();
     let checking = if warnings.is_empty() { json!({}) } else { json!({ "expressionWarnings": warnings }) };
-    let body = json!({
-        "apiVersion": ValidatingAdmissionPolicy::api_version(),
-        "kind": ValidatingAdmissionPolicy::KIND,
-        "metadata": { "name": policy.metadata.name.as_str() },
-        "status": { "observedGeneration": policy.metadata.generation, "typeChecking": checking },
-    });
-    let options = WriteOptions { field_manager: MANAGER.into(), force: true, ..WriteOptions::default() };
-    let mut target = Target::of::<ValidatingAdmissionPolicy>("").named(&policy.metadata.name);
-    target.subresource = "status".into();
-    Write::call(target, Action::Patch(PatchKind::Apply, body.to_string().into(), options))
+    let status = json!({ "observedGeneration": policy.metadata.generation, "typeChecking": checking });
+    let fields = json!({ "status": status });
+    Write::apply::<ValidatingAdmissionPolicy>("", &policy.metadata.name, "status", MANAGER, fields)
 }
 
 pub(crate) struct PolicyStatus;

@@ -1,8 +1,7 @@
 //! ClusterRoles that are the sum of others, chosen by label.
 
-use call::{Action, PatchKind, Target, WriteOptions};
 use informer::Key;
-use meta::{List, Typed as _};
+use meta::List;
 use reconcile::{Context, Controller, Next, Plan, Reconciler, Running, World, Write};
 use types::rbac::v1::{ClusterRole, PolicyRule};
 
@@ -26,15 +25,7 @@ pub(crate) fn start(context: &Context) -> Running {
 /// Applies the rules of a sum, which take the place of whatever else wrote them.
 fn apply(name: &str, rules: &[PolicyRule]) -> Write {
     let rules: Vec<serde_json::Value> = rules.iter().map(meta::to_value).collect();
-    let body = serde_json::json!({
-        "apiVersion": ClusterRole::api_version(),
-        "kind": ClusterRole::KIND,
-        "metadata": { "name": name },
-        "rules": rules,
-    });
-    let options = WriteOptions { field_manager: MANAGER.into(), force: true, ..WriteOptions::default() };
-    let target = Target::of::<ClusterRole>("").named(name);
-    Write::call(target, Action::Patch(PatchKind::Apply, body.to_string().into(), options))
+    Write::apply::<ClusterRole>("", name, "", MANAGER, serde_json::json!({ "rules": rules }))
 }
 
 pub(crate) struct Aggregation;
