@@ -10,6 +10,7 @@ use types::core::v1::ResourceQuota;
 
 use crate::conversion;
 use crate::errors;
+use crate::managed;
 use crate::registry::Registry;
 use crate::served::Served;
 use crate::stored::Stored;
@@ -55,7 +56,13 @@ impl Registry {
             return Err(conflict());
         }
         let mut quota = meta::downcast_ref::<ResourceQuota>(&**current.object()).cloned().unwrap_or_default();
-        quota.status.used = charge.used.clone();
+        let before = std::mem::replace(&mut quota.status.used, charge.used.clone());
+        let managers = &quota.metadata.managed_fields;
+        let changed = quota.status.used.iter().filter(|(name, amount)| before.get(name) != Some(*amount));
+        // Mostly the amounts are the server's already: then the entries stay as they are, which spares their reckoning.
+        if changed.into_iter().any(|(name, _)| !managed::owns_in_status(managers, name)) {
+            managed::record_own_status(&served, &mut quota, &current, self.now_s());
+        }
         let key = served.key(&charge.namespace, &charge.name);
         match self.put(&served, key, Box::new(quota), current.revision() as Revision).await? {
             Committed::Stored(_) => Ok(()),

@@ -1,7 +1,8 @@
 //! How long a Job waits after failures before it makes more pods.
 //!
 //! Failures since the last success count, those of pods that are gone by now as well: the controller remembers
-//! them. After its own restart it knows of the pods that are still there.
+//! them. After its own restart it knows of the pods that are still there. Pods that the Job deleted itself have lost their
+//! finalizer and have not failed.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use types::batch::v1::Job;
 use types::core::v1::{ContainerStatus, Pod};
 
 use super::count::has_failed;
+use super::is_tracked;
 use crate::common::pods;
 
 /// Pause after the first failure; it doubles with each further one, up to the maximum.
@@ -60,8 +62,10 @@ impl Record {
         let fresh = |pod: &&Arc<Pod>| !self.seen.contains(&pod.metadata.uid);
         let has_succeeded = |pod: &&Arc<Pod>| pod.status.phase == "Succeeded";
         let success = pods.iter().filter(has_succeeded).filter(fresh).map(|pod| ended(pod, now)).max();
+        let has_failed =
+            |pod: &&Arc<Pod>| has_failed(job, pod) && (is_tracked(pod) || pod.status.phase == "Failed");
         let failed: Vec<i64> =
-            pods.iter().filter(|pod| has_failed(job, pod)).filter(fresh).map(|pod| ended(pod, now)).collect();
+            pods.iter().filter(has_failed).filter(fresh).map(|pod| ended(pod, now)).collect();
         if success.is_some() {
             (self.failures, self.last_failure) = (0, None);
         }
@@ -70,7 +74,7 @@ impl Record {
             self.failures += 1;
             self.last_failure = self.last_failure.max(Some(end));
         }
-        let over = pods.iter().filter(|pod| has_succeeded(pod) || has_failed(job, pod));
+        let over = pods.iter().filter(|pod| has_succeeded(pod) || has_failed(pod));
         self.seen = over.map(|pod| pod.metadata.uid.clone()).collect();
     }
 }

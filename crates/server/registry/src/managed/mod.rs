@@ -16,10 +16,14 @@ use meta::{List, Object, Time, is_absent};
 use schema::apply::{Managers, Place, Updater};
 
 use crate::served::Served;
+use crate::stored::Stored;
 use versions::Others;
 
 pub(crate) use apply::apply;
 pub(crate) use scale::{to_parent, to_scale};
+
+/// Who the server is where it writes itself.
+const SERVER: &str = "kube-apiserver";
 
 /// A state of an object before a write.
 #[derive(Clone, Copy)]
@@ -108,6 +112,26 @@ impl Endpoint<'_> {
         let managers = updater.update(old, &new, changes, managers, manager, now).ok()?;
         Some(managers.encode())
     }
+}
+
+/// Records which fields of a status are the server's own after it wrote them itself, as upstream's does through its API.
+pub(crate) fn record_own_status(served: &Served, object: &mut dyn Object, before: &Stored, now_s: i64) {
+    let options = WriteOptions { field_manager: SERVER.into(), ..WriteOptions::default() };
+    let json = before.json();
+    let state = Before { object: &**before.object(), json: &json };
+    Endpoint { served, subresource: "status", options: &options, now_s }.record(object, Some(state));
+}
+
+/// Whether the server's own entry has the field of this name somewhere in the status.
+pub(crate) fn owns_in_status(managers: &[ManagedFieldsEntry], field: &str) -> bool {
+    let named = format!("\"f:{field}\"");
+    managers.iter().any(|entry| {
+        entry.manager == SERVER
+            && entry.subresource == "status"
+            && entry.fields_v1.as_ref().is_some_and(|fields| {
+                fields.as_bytes().windows(named.len()).any(|window| window == named.as_bytes())
+            })
+    })
 }
 
 /// Where the managers before a write come from.

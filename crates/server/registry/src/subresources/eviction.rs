@@ -1,7 +1,7 @@
 //! `pods/eviction`: a deletion that asks the pod's disruption budget first.
 
 use call::{DeleteOptions, DryRun, Precondition, WriteOptions};
-use meta::{Object, Selector, Status, StatusCause, Time};
+use meta::{Condition, Object, Selector, Status, StatusCause, Time};
 use types::core::v1::{Pod, PodCondition};
 use types::policy::v1::{Eviction, PodDisruptionBudget};
 
@@ -72,7 +72,6 @@ impl Registry {
                 reason: "EvictionByEvictionAPI".into(),
                 message: "Eviction API: evicting".into(),
                 last_transition_time: Some(now),
-                observed_generation: pod.metadata.generation,
                 ..Default::default()
             };
             match pod.status.conditions.iter_mut().find(|c| c.type_ == "DisruptionTarget") {
@@ -129,7 +128,7 @@ impl Registry {
         if dry_run {
             return take(&mut *budget.object().clone_object());
         }
-        self.change(&served, &pod.metadata.namespace, &name, take).await.map(drop)
+        self.change_own_status(&served, &pod.metadata.namespace, &name, take).await
     }
 }
 
@@ -180,6 +179,16 @@ fn take(budget: &mut PodDisruptionBudget, pod: &str, now: Time) -> Result<(), St
         return Err(refused(&name, cause, 0));
     }
     budget.status.disruptions_allowed -= 1;
+    if budget.status.disruptions_allowed == 0 {
+        let spent = Condition {
+            type_: "DisruptionAllowed".into(),
+            status: "False".into(),
+            reason: "InsufficientPods".into(),
+            observed_generation: budget.status.observed_generation,
+            ..Condition::default()
+        };
+        Condition::set(&mut budget.status.conditions, spent, now);
+    }
     budget.status.disrupted_pods.insert(pod, Some(now));
     Ok(())
 }

@@ -19,6 +19,7 @@ use types::core::v1::Binding;
 
 use crate::commit::Committed;
 use crate::errors;
+use crate::managed;
 use crate::outcome::Outcome;
 use crate::registry::{Registry, Request};
 use crate::served::Served;
@@ -94,6 +95,31 @@ impl Registry {
         name: &str,
         change: impl Fn(&mut dyn Object) -> Result<(), Status>,
     ) -> Result<Stored, Status> {
+        self.change_recorded(served, namespace, name, change, |_, _| {}).await
+    }
+
+    /// The same of a status, whose fields are the server's own from then on.
+    pub(crate) async fn change_own_status(
+        &self,
+        served: &Served,
+        namespace: &str,
+        name: &str,
+        change: impl Fn(&mut dyn Object) -> Result<(), Status>,
+    ) -> Result<(), Status> {
+        let record = |object: &mut dyn Object, before: &Stored| {
+            managed::record_own_status(served, object, before, self.now_s());
+        };
+        self.change_recorded(served, namespace, name, change, record).await.map(drop)
+    }
+
+    async fn change_recorded(
+        &self,
+        served: &Served,
+        namespace: &str,
+        name: &str,
+        change: impl Fn(&mut dyn Object) -> Result<(), Status>,
+        record: impl Fn(&mut dyn Object, &Stored),
+    ) -> Result<Stored, Status> {
         let kind = served.resource();
         for _ in 0..ATTEMPTS {
             let current = self.find_object(served, namespace, name).await?;
@@ -103,6 +129,7 @@ impl Registry {
             if object.eq_object(&**current.object()) {
                 return Ok(current);
             }
+            record(&mut *object, &current);
             if let Committed::Stored(stored) = self.commit_marked(served, &current, object).await? {
                 return Ok(stored);
             }
