@@ -102,7 +102,8 @@ fn endpoint(e: &mut Errs, at: &Path<'_>, endpoint: &Endpoint, kind: &str) {
             "IPv4" | "IPv6" => {
                 // The list is named when the address is of the wrong family, the element when it is no address.
                 let before = e.len();
-                let parsed = ip::address(e, &addresses.index(i), address);
+                let check = if kind == "IPv6" { ip::strict_address } else { ip::address };
+                let parsed = check(e, &addresses.index(i), address);
                 if e.len() == before {
                     let right = matches!(
                         (kind, parsed),

@@ -15,6 +15,21 @@ const QUEUES_MAX: i32 = 10 * 1000 * 1000;
 const VERBS: [&str; 9] =
     ["create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch"];
 
+/// Conditions have types, each once.
+fn conditions<'a>(e: &mut Errs, types: impl Iterator<Item = &'a Str>) {
+    let status = Path::root("status");
+    let list = status.child("conditions");
+    let mut seen = std::collections::BTreeSet::new();
+    for (i, kind) in types.enumerate() {
+        let item = list.index(i);
+        let at = item.child("type");
+        if !seen.insert(kind) {
+            e.duplicate(&at, kind);
+        }
+        e.present(&at, kind);
+    }
+}
+
 impl Rules for FlowSchema {
     const REVALIDATES_METADATA: u8 = 1;
     const RECHECKS_UPDATED_METADATA: bool = false;
@@ -23,6 +38,10 @@ impl Rules for FlowSchema {
     fn prepare_status(&mut self, old: &Self, _cx: &Context) {
         self.keep_spec(old);
         metadata::keep(&mut self.metadata, &old.metadata);
+    }
+
+    fn check_status(&self, _old: &Self, e: &mut Errs, _cx: &Context) {
+        conditions(e, self.status.conditions.iter().map(|c| &c.type_));
     }
 
     fn default(&mut self) {
@@ -220,6 +239,10 @@ impl Rules for PriorityLevelConfiguration {
     fn prepare_status(&mut self, old: &Self, _cx: &Context) {
         self.keep_spec(old);
         metadata::keep(&mut self.metadata, &old.metadata);
+    }
+
+    fn check_status(&self, _old: &Self, e: &mut Errs, _cx: &Context) {
+        conditions(e, self.status.conditions.iter().map(|c| &c.type_));
     }
 
     fn default(&mut self) {

@@ -27,6 +27,7 @@ pub mod quota;
 mod rbac;
 pub mod references;
 mod resource;
+pub mod restart;
 mod rule;
 mod storage;
 mod table;

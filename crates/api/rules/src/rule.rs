@@ -67,6 +67,8 @@ pub trait Rules: Kind + Object + Sized {
     const REVALIDATES_METADATA: u8 = 0;
     /// Whether an update's checks of metadata are made by the kind too, and so reported twice.
     const RECHECKS_UPDATED_METADATA: bool = true;
+    /// The same of an update of the status.
+    const RECHECKS_STATUS_METADATA: bool = Self::RECHECKS_UPDATED_METADATA;
     /// Whether PUT creates what does not exist.
     const CREATE_ON_UPDATE: bool = false;
     /// Whether an update without `resourceVersion` overwrites whatever is there.
@@ -153,6 +155,11 @@ pub trait Rules: Kind + Object + Sized {
 
     /// What to tell the user about an accepted object, for `Warning` headers.
     fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What to tell the user about an object whose status changed.
+    fn status_warnings(&self) -> Vec<String> {
         Vec::new()
     }
 
@@ -252,6 +259,10 @@ pub trait KindRules: Send + Sync {
     ) -> Vec<FieldError>;
     /// Texts for `Warning` headers; `old` on update.
     fn warnings(&self, new: &dyn Object, old: Option<&dyn Object>) -> Vec<String>;
+    /// Texts for `Warning` headers about a changed status.
+    fn status_warnings(&self, _new: &dyn Object) -> Vec<String> {
+        Vec::new()
+    }
     /// Texts that are told even if the object is refused: about a new object that is not made ready yet, or a changed one.
     fn early_warnings(&self, _new: &dyn Object, _old: Option<&dyn Object>) -> Vec<String> {
         Vec::new()
@@ -342,6 +353,9 @@ impl<K: Rules> KindRules for Row<K> {
             _ => Vec::new(),
         }
     }
+    fn status_warnings(&self, new: &dyn Object) -> Vec<String> {
+        typed::<K>(new).map_or_else(Vec::new, Rules::status_warnings)
+    }
     fn warnings(&self, new: &dyn Object, old: Option<&dyn Object>) -> Vec<String> {
         typed::<K>(new).map_or_else(Vec::new, |k| k.warnings(old.and_then(typed::<K>)))
     }
@@ -411,7 +425,11 @@ fn validate_update<K: Rules>(cx: &Context, new: &K, old: &K, part: Subresource<'
     // The common checks of every update, then those that each kind makes again for itself.
     metadata::create(&mut e, new.meta(), K::NAMESPACED, path_segment);
     metadata::update(&mut e, new.meta(), old.meta());
-    if K::RECHECKS_UPDATED_METADATA {
+    let rechecks = match part {
+        Subresource::Status => K::RECHECKS_STATUS_METADATA,
+        _ => K::RECHECKS_UPDATED_METADATA,
+    };
+    if rechecks {
         metadata::update(&mut e, new.meta(), old.meta());
         if K::KNOWN_FINALIZERS {
             metadata::known_finalizers(&mut e, new.meta());

@@ -134,7 +134,7 @@ impl Registry {
             let leases = self.allocate_for_changed(mutated.object(), &*old, dry_run)?;
             let kind = served.resource();
             // Nobody is warned of a spec that a status cannot change. Whoever is refused by admission is warned.
-            let warns = request.target.subresource != "status";
+            let of_status = request.target.subresource == "status";
             let mut told = served.rules().early_warnings(mutated.peek(), Some(&*old));
             let check = |object: &dyn Object| {
                 let mut problems: Vec<_> = match part {
@@ -150,9 +150,11 @@ impl Registry {
                     _ => served.rules().validate_update(&context, object, &*old, part),
                 });
                 if problems.is_empty() {
-                    if warns {
-                        told.extend(served.rules().warnings(object, Some(&*old)));
-                    }
+                    let rules = served.rules();
+                    told.extend(match of_status {
+                        true => rules.status_warnings(object),
+                        false => rules.warnings(object, Some(&*old)),
+                    });
                     return Ok(());
                 }
                 let shown = object.group_version_kind();

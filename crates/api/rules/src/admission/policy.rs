@@ -36,7 +36,7 @@ impl Rules for ValidatingAdmissionPolicy {
 
     fn prepare_status(&mut self, old: &Self, _cx: &Context) {
         self.keep_spec(old);
-        metadata::keep(&mut self.metadata, &old.metadata);
+        metadata::keep_described(&mut self.metadata, &old.metadata);
     }
 
     fn check_status(&self, _old: &Self, e: &mut Errs, _cx: &Context) {

@@ -74,6 +74,8 @@ impl Rules for Deployment {
         let s = &self.status;
         let at = Path::root("status");
         e.non_negative(&at.child("unavailableReplicas"), s.unavailable_replicas);
+        e.non_negative_opt(&at.child("terminatingReplicas"), s.terminating_replicas);
+        e.non_negative_opt(&at.child("collisionCount"), s.collision_count);
         replica_counts(
             e,
             s.replicas,

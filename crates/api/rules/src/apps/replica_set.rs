@@ -41,6 +41,8 @@ impl Rules for ReplicaSet {
 
     fn check_status(&self, _old: &Self, e: &mut Errs, _cx: &Context) {
         let s = &self.status;
+        let status = Path::root("status");
+        e.non_negative_opt(&status.child("terminatingReplicas"), s.terminating_replicas);
         replica_counts(
             e,
             s.replicas,

@@ -77,6 +77,8 @@ impl Rules for StatefulSet {
 
     fn check_status(&self, old: &Self, e: &mut Errs, _cx: &Context) {
         let s = &self.status;
+        let status = Path::root("status");
+        e.non_negative_opt(&status.child("collisionCount"), s.collision_count);
         replica_counts(
             e,
             s.replicas,

@@ -13,6 +13,7 @@ use types::batch::v1::{CronJob, CronJobSpec};
 const NAME_CHARS_MAX: usize = 52;
 
 impl Rules for CronJob {
+    const RECHECKS_STATUS_METADATA: bool = false;
     spec_and_status!(generation);
 
     fn default(&mut self) {

@@ -1,6 +1,6 @@
 //! Jobs.
 
-use super::{job_labels, job_spec};
+use super::{job_labels, job_spec, job_status};
 use crate::check::{Errs, dns_label, labels};
 use crate::core::controller::NO_MATCH;
 use crate::core::pod::{default as pod_default, drop_disabled, warnings};
@@ -68,7 +68,7 @@ impl Rules for Job {
     }
 
     fn check_status(&self, old: &Self, e: &mut Errs, _cx: &Context) {
-        job_spec::status(e, self, old);
+        job_status::check(e, self, old);
     }
 
     fn warnings(&self, old: Option<&Self>) -> Vec<String> {

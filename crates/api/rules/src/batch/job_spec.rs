@@ -1,5 +1,6 @@
 //! The spec of a job, alone and inside a CronJob's template, and what may change in it.
 
+use super::indexes;
 use crate::check::{Errs, qualified_name};
 use crate::core::pod::template;
 use crate::diff;
@@ -241,7 +242,7 @@ fn success_policy(e: &mut Errs, at: &Path<'_>, spec: &JobSpec, policy: &SuccessP
             if text.len() > SUCCEEDED_INDEXES_BYTES_MAX {
                 e.too_long(&at, SUCCEEDED_INDEXES_BYTES_MAX);
             }
-            match parse_indexes(text, completions) {
+            match indexes::count(text, completions) {
                 Ok(count) => indexes = Some(count),
                 Err(problem) => {
                     // What cannot be read names no index.
@@ -267,33 +268,6 @@ fn success_policy(e: &mut Errs, at: &Path<'_>, spec: &JobSpec, policy: &SuccessP
             }
         }
     }
-}
-
-/// How many indexes a text such as `1,3-5` names.
-fn parse_indexes(text: &str, completions: i32) -> Result<i32, String> {
-    let mut last = -1;
-    let mut count = 0;
-    for part in text.split(',').filter(|_| !text.is_empty()) {
-        let number = |s: &str| {
-            s.parse::<i32>().map_err(|_| format!("cannot convert string to integer for index: \"{s}\""))
-        };
-        let (low, high) = match part.split_once('-') {
-            Some((low, high)) => (number(low)?, number(high)?),
-            None => (number(part)?, number(part)?),
-        };
-        if part.contains('-') && low >= high {
-            return Err(format!("non-increasing order, previous: {low}, current: {high}"));
-        }
-        if low <= last {
-            return Err(format!("non-increasing order, previous: {last}, current: {low}"));
-        }
-        if let Some(large) = [low, high].into_iter().find(|index| *index >= completions) {
-            return Err(format!("too large index: \"{large}\""));
-        }
-        count += high - low + 1;
-        last = high;
-    }
-    Ok(count)
 }
 
 /// What stays as it was made.
@@ -368,49 +342,6 @@ fn resources_of(to: &mut List<Container>, from: &List<Container>) {
         for (to, from) in to.iter_mut().zip(from.iter()).filter(|(to, from)| to.name == from.name) {
             to.resources.clone_from(&from.resources);
         }
-    }
-}
-
-/// Counts in the status of a job.
-pub(super) fn status(e: &mut Errs, new: &Job, old: &Job) {
-    let at = Path::root("status");
-    let s = &new.status;
-    for (field, count) in [
-        ("active", Some(s.active)),
-        ("succeeded", Some(s.succeeded)),
-        ("failed", Some(s.failed)),
-        ("ready", s.ready),
-        ("terminating", s.terminating),
-    ] {
-        e.non_negative_opt(&at.child(field), count);
-    }
-    if let Some(uncounted) = &s.uncounted_terminated_pods {
-        let at = at.child("uncountedTerminatedPods");
-        let mut seen = std::collections::BTreeSet::new();
-        for (field, list) in [("succeeded", &uncounted.succeeded), ("failed", &uncounted.failed)] {
-            let list_at = at.child(field);
-            for (i, uid) in list.iter().enumerate() {
-                if uid.is_empty() {
-                    e.invalid(&list_at.index(i), uid, "must not be empty");
-                } else if !seen.insert(uid) {
-                    e.duplicate(&list_at.index(i), uid);
-                }
-            }
-        }
-    }
-    let finished = |kind: &str| s.conditions.iter().any(|c| c.type_ == kind && c.status == "True");
-    if finished("Complete") && finished("Failed") {
-        e.invalid(
-            &at.child("conditions"),
-            diff::shown_list(&s.conditions),
-            "cannot set Complete=True and Failed=true conditions",
-        );
-    }
-    if old.status.start_time.is_some()
-        && old.spec.suspend != Some(true)
-        && s.start_time != old.status.start_time
-    {
-        e.required(&at.child("startTime"), "startTime cannot be removed for unsuspended job");
     }
 }
 

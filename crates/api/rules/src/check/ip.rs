@@ -1,7 +1,10 @@
-//! IP addresses and ranges, read as loosely as Kubernetes' older fields allow: numbers of IPv4 may have leading zeros.
+//! IP addresses and ranges. Fields old and new hold to one meaning of a text: no leading zeros, no IPv4 inside IPv6, no
+//! bits beyond a prefix (KEP-4858); newer fields want the canonical form besides. What is asked only for its family is read
+//! loosely.
 
 use super::Errs;
 use crate::Path;
+use meta::Str;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// An address, or nothing when the text is none.
@@ -80,45 +83,29 @@ fn mask(bits: u128, width: u32, prefix: u32) -> u128 {
     if host >= 128 { 0 } else { (bits >> host) << host }
 }
 
-/// A field that holds an address and accepts the loose forms.
+/// A field that holds an address in any form that has one meaning. What could be read is returned, even if it was refused.
 pub fn address(e: &mut Errs, at: &Path<'_>, value: &str) -> Option<IpAddr> {
     let ip = parse(value);
-    if ip.is_none() {
-        e.invalid(at, value, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
-    }
-    ip
-}
-
-/// A field that holds a range and accepts the loose forms.
-pub fn range(e: &mut Errs, at: &Path<'_>, value: &str) -> Option<Cidr> {
-    let cidr = Cidr::parse(value);
-    if cidr.is_none() {
-        e.invalid(at, value, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
-    }
-    cidr
-}
-
-/// A field that holds an address in its one canonical form.
-pub fn strict_address(e: &mut Errs, at: &Path<'_>, value: &str) {
-    let Some(ip) = address(e, at, value) else { return };
-    let before = e.len();
     match value.parse::<IpAddr>() {
+        _ if ip.is_none() => {
+            e.invalid(at, value, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+        }
         Err(_) => e.invalid(at, value, "must not have leading 0s"),
         Ok(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_some() => {
             e.invalid(at, value, "must not be an IPv4-mapped IPv6 address");
         }
         Ok(_) => {}
     }
-    if e.len() == before && value != ip.to_string() {
-        e.invalid(at, value, format!("must be in canonical form (\"{ip}\")"));
-    }
+    ip
 }
 
-/// A field that holds a range in its one canonical form.
-pub fn strict_range(e: &mut Errs, at: &Path<'_>, value: &str) {
-    let Some(cidr) = range(e, at, value) else { return };
+/// A field that holds a range in any form that has one meaning. What could be read is returned, even if it was refused.
+pub fn range(e: &mut Errs, at: &Path<'_>, value: &str) -> Option<Cidr> {
+    let Some(cidr) = Cidr::parse(value) else {
+        e.invalid(at, value, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
+        return None;
+    };
     let (address, prefix) = value.split_once('/').unwrap_or((value, ""));
-    let canonical = format!("{}/{}", cidr.network, cidr.prefix);
     match address.parse::<IpAddr>() {
         Err(_) => e.invalid(at, value, "must not have leading 0s in IP or prefix length"),
         Ok(_) if prefix.len() > 1 && prefix.starts_with('0') => {
@@ -130,10 +117,44 @@ pub fn strict_range(e: &mut Errs, at: &Path<'_>, value: &str) {
         Ok(_) if cidr.address != cidr.network => {
             e.invalid(at, value, "must not have bits set beyond the prefix length");
         }
-        Ok(_) if value != canonical => {
-            e.invalid(at, value, format!("must be in canonical form (\"{canonical}\")"))
-        }
         Ok(_) => {}
+    }
+    Some(cidr)
+}
+
+/// A field that holds an address in its one canonical form.
+pub fn strict_address(e: &mut Errs, at: &Path<'_>, value: &str) -> Option<IpAddr> {
+    let before = e.len();
+    let ip = address(e, at, value)?;
+    if e.len() == before && value != ip.to_string() {
+        e.invalid(at, value, format!("must be in canonical form (\"{ip}\")"));
+    }
+    Some(ip)
+}
+
+/// A field that holds a range in its one canonical form.
+pub fn strict_range(e: &mut Errs, at: &Path<'_>, value: &str) {
+    let before = e.len();
+    let Some(cidr) = range(e, at, value) else { return };
+    let canonical = format!("{}/{}", cidr.network, cidr.prefix);
+    if e.len() == before && value != canonical {
+        e.invalid(at, value, format!("must be in canonical form (\"{canonical}\")"));
+    }
+}
+
+/// At most one address of each family where there are several.
+pub fn one_per_family(e: &mut Errs, at: &Path<'_>, ips: &[&str], shown: impl FnOnce() -> meta::BadValue) {
+    if ips.len() < 2 {
+        return;
+    }
+    let parsed: Vec<_> = ips.iter().map(|ip| parse(ip)).collect();
+    let unreadable = parsed.iter().position(Option::is_none);
+    if let Some(nth) = unreadable {
+        e.internal(at, format!("failed to check for dual stack with error:invalid IP[{nth}]: {}", ips[nth]));
+    }
+    let family = |v6: bool| parsed.iter().flatten().any(|ip| ip.is_ipv6() == v6);
+    if ips.len() > 2 || unreadable.is_some() || !(family(true) && family(false)) {
+        e.invalid(at, shown(), "may specify no more than one IP for each IP family");
     }
 }
 
@@ -176,6 +197,11 @@ pub fn address_warning(at: &Path<'_>, value: &str) -> Option<String> {
         Ok(IpAddr::V4(_)) => None,
         _ => Some(format!("{at}: non-standard IP address \"{value}\" is invalid: use \"{ip}\"")),
     }
+}
+
+/// What to tell a user about the addresses of a load balancer, the list of which is `at`.
+pub fn balancer_warnings<'a>(at: &Path<'_>, ips: impl Iterator<Item = &'a Str>) -> Vec<String> {
+    ips.enumerate().filter_map(|(i, ip)| address_warning(&at.index(i), ip)).collect()
 }
 
 /// What to tell a user about a range that works but is not written in the standard form.
@@ -228,6 +254,38 @@ pub fn interface(e: &mut Errs, at: &Path<'_>, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_meaning() {
+        let told = |check: &dyn Fn(&mut Errs, &Path<'_>)| {
+            let mut e = Errs::new();
+            check(&mut e, &Path::root("f"));
+            e.into_vec().into_iter().map(|e| e.detail).collect::<Vec<_>>().join("; ")
+        };
+        for (value, detail) in [
+            ("10.0.0.1", ""),
+            ("2001:DB8::1", ""),
+            ("010.0.0.1", "must not have leading 0s"),
+            ("::ffff:1.2.3.4", "must not be an IPv4-mapped IPv6 address"),
+            ("x", "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"),
+        ] {
+            assert_eq!(told(&|e, at| _ = address(e, at, value)), detail, "{value}");
+        }
+        for (value, detail) in [
+            ("10.0.0.0/8", ""),
+            ("2001:DB8::/32", ""),
+            ("010.0.0.0/8", "must not have leading 0s in IP or prefix length"),
+            ("10.0.0.0/08", "must not have leading 0s in IP or prefix length"),
+            ("::ffff:1.2.3.0/120", "must not have an IPv4-mapped IPv6 address"),
+            ("10.0.0.5/8", "must not have bits set beyond the prefix length"),
+        ] {
+            assert_eq!(told(&|e, at| _ = range(e, at, value)), detail, "{value}");
+        }
+        assert_eq!(
+            told(&|e, at| _ = strict_address(e, at, "2001:DB8::1")),
+            "must be in canonical form (\"2001:db8::1\")"
+        );
+    }
 
     #[test]
     fn loose_forms() {

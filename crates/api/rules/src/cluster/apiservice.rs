@@ -101,6 +101,15 @@ impl Rules for APIService {
         }
     }
 
+    fn prepare_status(&mut self, old: &Self, _cx: &Context) {
+        self.keep_spec(old);
+        let (new, old) = (&mut self.metadata, &old.metadata);
+        new.labels.clone_from(&old.labels);
+        new.annotations.clone_from(&old.annotations);
+        new.finalizers.clone_from(&old.finalizers);
+        new.owner_references.clone_from(&old.owner_references);
+    }
+
     fn check_status(&self, _old: &Self, e: &mut Errs, _cx: &Context) {
         let status = Path::root("status");
         let list = status.child("conditions");

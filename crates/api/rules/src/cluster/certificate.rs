@@ -1,6 +1,6 @@
 //! The group `certificates.k8s.io`: CertificateSigningRequest.
 
-use crate::check::{BadValue, Errs, dns_label, dns_subdomain};
+use crate::check::{BadValue, Errs, dns_label, dns_subdomain, metadata};
 use crate::rule::spec_and_status;
 use crate::{Context, Path, Rules};
 use meta::{List, Str};
@@ -39,6 +39,7 @@ const SECONDS_MIN: i32 = 600;
 
 impl Rules for CertificateSigningRequest {
     const REVALIDATES_METADATA: u8 = 1;
+    const RECHECKS_UPDATED_METADATA: bool = false;
     const NAME: crate::check::NameCheck = |_, _| Vec::new();
     const FIELD_LABELS: &'static [&'static str] = &["spec.signerName"];
     spec_and_status!();
@@ -121,12 +122,14 @@ impl Rules for CertificateSigningRequest {
 
     fn check_update(&self, old: &Self, e: &mut Errs, _cx: &Context) {
         conditions_stay(e, self, old);
+        updated_metadata(e, self, old);
     }
 
     fn check_status(&self, old: &Self, e: &mut Errs, _cx: &Context) {
         let status = Path::root("status");
         let at = status.child("certificate");
         let changed = self.status.certificate != old.status.certificate;
+        object_metadata(e, self);
         conditions(e, self, old);
         if let Some(problem) = certificate_problem(&self.status.certificate.0).filter(|_| changed) {
             e.invalid(&at, "<certificate data>", problem);
@@ -136,16 +139,31 @@ impl Rules for CertificateSigningRequest {
         if changed && !old.status.certificate.0.is_empty() {
             e.forbidden(&at, "updates may not modify existing certificate content");
         }
+        updated_metadata(e, self, old);
     }
 
     fn check_subresource(&self, old: &Self, _name: &str, e: &mut Errs, _cx: &Context) {
+        object_metadata(e, self);
         conditions(e, self, old);
         conditions_stay(e, self, old);
+        updated_metadata(e, self, old);
     }
 
     fn field(&self, label: &str) -> Option<Str> {
         (label == "spec.signerName").then(|| self.spec.signer_name.clone())
     }
+}
+
+/// The metadata of a request as of any object. Whatever writes to a request has it looked at again.
+fn object_metadata(e: &mut Errs, request: &CertificateSigningRequest) {
+    metadata::create(e, &request.metadata, false, CertificateSigningRequest::NAME);
+    metadata::known_finalizers(e, &request.metadata);
+}
+
+/// What an update may not do to the metadata comes last.
+fn updated_metadata(e: &mut Errs, new: &CertificateSigningRequest, old: &CertificateSigningRequest) {
+    metadata::update(e, &new.metadata, &old.metadata);
+    metadata::known_finalizers(e, &new.metadata);
 }
 
 /// Times that a client left out: when a condition was told, and since when it is as it is.
@@ -374,8 +392,7 @@ mod tests {
     fn decisions_and_certificates_of_a_status() {
         let of = |conditions: serde_json::Value, certificate: &str| {
             let certificate = base64::engine::general_purpose::STANDARD.encode(certificate);
-            let json =
-                serde_json::json!({ "status": { "conditions": conditions, "certificate": certificate } });
+            let json = serde_json::json!({ "metadata": { "name": "r", "resourceVersion": "1" }, "status": { "conditions": conditions, "certificate": certificate } });
             CertificateSigningRequest::from_json(json.to_string().as_bytes()).unwrap()
         };
         let condition = |kind: &str, status: &str| serde_json::json!({ "type": kind, "status": status });

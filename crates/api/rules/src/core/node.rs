@@ -44,6 +44,11 @@ impl Rules for Node {
         self.status.config = None;
     }
 
+    fn prepare_status(&mut self, old: &Self, _cx: &Context) {
+        self.keep_spec(old);
+        self.status.config = None;
+    }
+
     fn check(&self, e: &mut Errs, _cx: &Context) {
         taints(e, &self.spec.taints);
         resources(e, &self.status);

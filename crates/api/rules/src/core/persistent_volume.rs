@@ -17,6 +17,7 @@ impl Rules for PersistentVolume {
     // The whole volume is judged, and then once more by the rules of changes.
     const REVALIDATES_METADATA: u8 = 2;
     const RECHECKS_UPDATED_METADATA: bool = false;
+    const RECHECKS_STATUS_METADATA: bool = true;
     spec_and_status!();
 
     fn default(&mut self) {

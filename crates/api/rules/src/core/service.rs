@@ -70,6 +70,13 @@ impl Rules for Service {
         warnings(self)
     }
 
+    fn status_warnings(&self) -> Vec<String> {
+        let status = Path::root("status");
+        let balancer = status.child("loadBalancer");
+        let ips = self.status.load_balancer.ingress.iter().map(|ingress| &ingress.ip);
+        ip::balancer_warnings(&balancer.child("ingress"), ips)
+    }
+
     fn field(&self, label: &str) -> Option<Str> {
         match label {
             "spec.clusterIP" => Some(self.spec.cluster_ip.clone()),
@@ -252,7 +259,9 @@ fn check(service: &Service, e: &mut Errs) {
     addresses(e, spec);
     let list = at.child("externalIPs");
     for (i, value) in spec.external_ips.iter().enumerate() {
-        if ip::address(e, &list.index(i), value).is_some() {
+        let before = e.len();
+        ip::address(e, &list.index(i), value);
+        if e.len() == before {
             ip::reachable(e, &list.index(i), value);
         }
     }

@@ -1,6 +1,6 @@
 //! IPAddresses and ServiceCIDRs: which addresses services may have, and who has them.
 
-use crate::check::{Errs, Messages, dns_subdomain, ip, path_segment};
+use crate::check::{Errs, Messages, dns_subdomain, ip, metadata, path_segment};
 use crate::diff;
 use crate::rule::spec_and_status;
 use crate::{Context, Path, Rules};
@@ -9,11 +9,9 @@ use types::networking::v1::{IPAddress, ServiceCIDR};
 
 /// The name of an IPAddress is the address in its canonical form.
 fn address_name(name: &str, _prefix: bool) -> Messages {
-    match name.parse::<std::net::IpAddr>() {
-        Err(_) => vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".into()],
-        Ok(ip) if ip.to_string() != name => vec![format!("must be in canonical form (\"{ip}\")").into()],
-        Ok(_) => Messages::new(),
-    }
+    let mut e = Errs::new();
+    ip::strict_address(&mut e, &Path::root("metadata"), name);
+    e.into_vec().into_iter().map(|e| e.detail.into()).collect()
 }
 
 impl Rules for IPAddress {
@@ -51,6 +49,11 @@ impl Rules for IPAddress {
 
 impl Rules for ServiceCIDR {
     spec_and_status!();
+
+    fn prepare_status(&mut self, old: &Self, _cx: &Context) {
+        self.keep_spec(old);
+        metadata::keep_described(&mut self.metadata, &old.metadata);
+    }
 
     fn check(&self, e: &mut Errs, _cx: &Context) {
         let spec = Path::root("spec");

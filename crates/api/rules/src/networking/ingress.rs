@@ -41,6 +41,13 @@ impl Rules for Ingress {
         }
     }
 
+    fn status_warnings(&self) -> Vec<String> {
+        let status = Path::root("status");
+        let balancer = status.child("loadBalancer");
+        let ips = self.status.load_balancer.ingress.iter().map(|ingress| &ingress.ip);
+        ip::balancer_warnings(&balancer.child("ingress"), ips)
+    }
+
     fn check_created(&self, e: &mut Errs) {
         // The old annotation and the field that replaced it may be set together only when they agree.
         if let (Some(old), Some(new)) =

@@ -1,6 +1,6 @@
 //! VolumeAttachments.
 
-use crate::check::{Errs, dns_subdomain, name_subdomain};
+use crate::check::{Errs, dns_subdomain, metadata, name_subdomain};
 use crate::core::persistent_volume::{default_spec, spec};
 use crate::core::volume_source::csi_driver_name;
 use crate::rule::spec_and_status;
@@ -22,6 +22,7 @@ impl Rules for VolumeAttachment {
 
     fn prepare_status(&mut self, old: &Self, _cx: &Context) {
         self.spec.clone_from(&old.spec);
+        metadata::keep_described(&mut self.metadata, &old.metadata);
     }
 
     fn check(&self, e: &mut Errs, _cx: &Context) {
@@ -61,8 +62,11 @@ impl Rules for VolumeAttachment {
         }
     }
 
-    fn check_status(&self, _old: &Self, e: &mut Errs, _cx: &Context) {
-        status(e, self);
+    fn check_status(&self, old: &Self, e: &mut Errs, cx: &Context) {
+        // A status is held to all that the object itself is held to.
+        metadata::create(e, &self.metadata, false, name_subdomain);
+        metadata::known_finalizers(e, &self.metadata);
+        self.check_update(old, e, cx);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Whether a container that ended is started again: pod policy, container policy and `restartPolicyRules`.
 
+use rules::restart::{policy, rule_matches};
 use types::core::v1::{Container, Pod};
 
 use super::Role;
@@ -12,29 +13,12 @@ pub fn should_restart(pod: &Pod, container: &Container, role: Role, exit_code: i
     if rule_matches(container, exit_code) {
         return true;
     }
-    let policy = match container.restart_policy.as_deref() {
-        Some(policy) if !policy.is_empty() => policy,
-        _ => pod.spec.restart_policy.as_str(),
-    };
-    match policy {
+    match policy(&pod.spec, container) {
         "Never" => false,
         "OnFailure" => exit_code != 0,
         // An init container that did its work has done it, whatever the pod's policy says.
         _ => role != Role::Init || exit_code != 0,
     }
-}
-
-fn rule_matches(container: &Container, exit_code: i32) -> bool {
-    let matches = |rule: &types::core::v1::ContainerRestartRule| {
-        let Some(codes) = &rule.exit_codes else { return false };
-        match codes.operator.as_str() {
-            "In" => codes.values.contains(&exit_code),
-            "NotIn" => !codes.values.contains(&exit_code),
-            _ => false,
-        }
-    };
-    let rule = container.restart_policy_rules.iter().find(|rule| matches(rule));
-    rule.is_some_and(|rule| rule.action.starts_with("Restart"))
 }
 
 #[cfg(test)]

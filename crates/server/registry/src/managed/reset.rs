@@ -20,6 +20,7 @@ pub(super) fn of(served: &Served, subresource: &str) -> Option<Reset> {
         ("certificates.k8s.io", _, "") => Some(Reset(&[&["spec"], &["status"]])),
         ("certificates.k8s.io", _, "status") => Some(Reset(&[&["spec"], &["status", "conditions"]])),
         ("certificates.k8s.io", _, "approval") => Some(Reset(&[&["spec"], &["status", "certificate"]])),
+        ("networking.k8s.io", "servicecidrs", "status") => Some(NOTHING_BUT_STATUS),
         ("networking.k8s.io", "networkpolicies", "") => Some(Reset(&[&["status"]])),
         (
             "storage.k8s.io"

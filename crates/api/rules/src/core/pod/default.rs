@@ -62,13 +62,13 @@ pub fn pod(pod: &mut Pod) {
         spec.termination_grace_period_seconds = Some(1);
     }
     self::spec(spec);
-    // The first address and the list of addresses are one fact in two fields.
+    // The first address and the list of addresses are one fact in two fields; old kubelets know only the first.
     let status = &mut pod.status;
-    if status.pod_ips.is_empty() && !status.pod_ip.is_empty() {
-        status.pod_ips.push(PodIP { ip: status.pod_ip.clone() });
-    }
-    if let Some(first) = status.pod_ips.first() {
-        status.pod_ip = first.ip.clone();
+    let first = status.pod_ips.first().map(|first| first.ip.clone()).unwrap_or_default();
+    if status.pod_ip.is_empty() {
+        status.pod_ip = first;
+    } else if status.pod_ip != first {
+        status.pod_ips = meta::thin_vec![PodIP { ip: status.pod_ip.clone() }];
     }
 }
 

@@ -96,6 +96,10 @@ impl Rules for Pod {
         out
     }
 
+    fn status_warnings(&self) -> Vec<String> {
+        status::warnings(self)
+    }
+
     fn graceful_delete(&self, requested_seconds: Option<i64>) -> Option<i64> {
         Some(prepare::grace_seconds(self, requested_seconds))
     }

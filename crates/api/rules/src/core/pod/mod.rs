@@ -17,6 +17,7 @@ pub(crate) mod resources;
 pub(crate) mod scheduling;
 mod security;
 mod status;
+mod status_resources;
 pub(crate) mod template;
 mod update;
 pub(crate) mod volume;

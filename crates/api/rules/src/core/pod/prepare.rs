@@ -90,11 +90,16 @@ pub(super) fn status(pod: &mut Pod, old: &Pod) {
         pod.status.observed_generation = old.status.observed_generation;
     }
     keep_observed_generations(&mut pod.status.conditions, &old.status.conditions);
+    super::status_resources::drop_disabled(&mut pod.status);
 }
 
+/// Conditions of one type, of which there may be several, are taken for each other in their order.
 fn keep_observed_generations(new: &mut List<PodCondition>, old: &List<PodCondition>) {
-    for condition in new.iter_mut().filter(|c| c.observed_generation == 0) {
-        if let Some(old) = old.iter().find(|o| o.type_ == condition.type_) {
+    let mut unused: Vec<&PodCondition> = old.iter().collect();
+    for condition in new.iter_mut() {
+        let Some(nth) = unused.iter().position(|o| o.type_ == condition.type_) else { continue };
+        let old = unused.remove(nth);
+        if condition.observed_generation == 0 {
             condition.observed_generation = old.observed_generation;
         }
     }
