@@ -1,15 +1,17 @@
 //! DaemonSets: one pod on every node that fits.
 
+mod failures;
 mod place;
 mod status;
 mod update;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use informer::Key;
 use meta::Str;
+use parking_lot::Mutex;
 use reconcile::{Context, Controller, Next, Note, Plan, Reconciler, Running, World, Write};
 use types::apps::v1::{ControllerRevision, DaemonSet};
 use types::core::v1::{Node, Pod};
@@ -21,9 +23,11 @@ use crate::common::revisions::{HASH_LABEL, History, collided};
 use crate::common::{pods, selector};
 use crate::replicas::namespace_ends;
 
+use failures::Failures;
+
 /// Starts the controller.
 pub(crate) fn start(context: &Context) -> Running {
-    Controller::new("daemonset", "daemonset-controller", context.clone(), DaemonSets)
+    Controller::new("daemonset", "daemonset-controller", context.clone(), DaemonSets::default())
         .of::<DaemonSet>()
         .on::<Pod>(|pod, world| {
             let selects =
@@ -50,11 +54,17 @@ pub(crate) fn start(context: &Context) -> Running {
 /// The pods of a DaemonSet by the node that each is for.
 type ByNode = BTreeMap<Str, Vec<Arc<Pod>>>;
 
-pub(crate) struct DaemonSets;
+#[derive(Default)]
+pub(crate) struct DaemonSets {
+    failures: Mutex<HashMap<Key, Failures>>,
+}
 
 impl Reconciler for DaemonSets {
     fn reconcile(&self, key: &Key, world: &World, plan: &mut Plan) -> Next {
-        let Some(set) = world.get_key::<DaemonSet>(key) else { return Next::Done };
+        let Some(set) = world.get_key::<DaemonSet>(key) else {
+            self.failures.lock().remove(key);
+            return Next::Done;
+        };
         if selector::is_empty(set.spec.selector.as_deref()) {
             let message = "This daemon set is selecting all pods. A non-empty selector is required.";
             plan.event(Note::warning(&*set, "SelectingAll", message));
@@ -90,7 +100,15 @@ impl Reconciler for DaemonSets {
         }
         let nodes = world.list_all::<Node>();
         let hash = history.hash();
-        let changes = place::decide(&set, &nodes, &by_node, &hash, world.unix_seconds());
+        let changes = {
+            let mut all = self.failures.lock();
+            let failures = all.entry(key.clone()).or_default();
+            place::decide(&set, &nodes, &by_node, &hash, failures, world.unix_seconds())
+        };
+        for (pod, node) in &changes.ended {
+            plan.event(over(&set, pod, node));
+        }
+        let failed_wait = changes.wait_seconds;
         let mut deletes = changes.delete;
         let mut creates = changes.create;
         if deletes.is_empty() && creates.is_empty() {
@@ -108,6 +126,7 @@ impl Reconciler for DaemonSets {
                 pods::seconds_to_available(pod, set.spec.min_ready_seconds, world.unix_seconds())
             })
             .filter(|seconds| *seconds > 0)
+            .chain(failed_wait)
             .min();
         plan.then(move |outcome, plan| {
             let failed = outcome.error().cloned();
@@ -131,6 +150,17 @@ impl Reconciler for DaemonSets {
         });
         Next::Done
     }
+}
+
+/// Tells of a pod that ended where it should run.
+fn over(set: &DaemonSet, pod: &Pod, node: &str) -> Note {
+    let name = format!("{}/{}", pod.metadata.namespace, pod.metadata.name);
+    if pod.status.phase == "Failed" {
+        let message = format!("Found failed daemon pod {name} on node {node}, will try to kill it");
+        return Note::warning(set, "FailedDaemonPod", message);
+    }
+    let message = format!("Found succeeded daemon pod {name} on node {node}, will try to delete it");
+    Note::normal(set, "SucceededDaemonPod", message)
 }
 
 fn create(set: &Arc<DaemonSet>, node: &str, hash: &str) -> Write {

@@ -10,6 +10,7 @@ use types::core::v1::{
 };
 
 use super::ByNode;
+use super::failures::Failures;
 use crate::common::owners::controller_ref;
 use crate::common::revisions::HASH_LABEL;
 use crate::common::scheduling::{selects_node, tolerates_all};
@@ -32,6 +33,10 @@ const TOLERATED: [(&str, &str); 6] = [
 pub(super) struct Changes {
     pub(super) delete: Vec<Arc<Pod>>,
     pub(super) create: Vec<Str>,
+    /// Pods that ended where they should run, which are deleted, with the node of each.
+    pub(super) ended: Vec<(Arc<Pod>, Str)>,
+    /// Seconds until a failed pod may go.
+    pub(super) wait_seconds: Option<i64>,
 }
 
 /// The node that a pod is for: where it runs, or where its affinity sends it.
@@ -73,6 +78,7 @@ pub(super) fn decide(
     nodes: &[Arc<Node>],
     by_node: &ByNode,
     hash: &str,
+    failures: &mut Failures,
     now: i64,
 ) -> Changes {
     let mut changes = Changes::default();
@@ -92,12 +98,19 @@ pub(super) fn decide(
             changes.delete.extend(live.into_iter().cloned());
             continue;
         }
-        // A pod that failed is replaced; its place is free when it is gone.
-        changes
-            .delete
-            .extend(live.iter().filter(|pod| pod.status.phase == "Failed").map(|pod| (*pod).clone()));
-        let mut running: Vec<Arc<Pod>> =
-            live.iter().filter(|pod| pod.status.phase != "Failed").map(|pod| (*pod).clone()).collect();
+        // A pod that ended is replaced; its place is free when it is gone.
+        let (over, mut running): (Vec<Arc<Pod>>, Vec<Arc<Pod>>) =
+            live.into_iter().cloned().partition(|pod| pods::is_finished(pod));
+        for pod in over {
+            let name = &node.metadata.name;
+            let pause = if pod.status.phase == "Failed" { failures.pause(name, now) } else { 0 };
+            if pause > 0 {
+                changes.wait_seconds = Some(changes.wait_seconds.map_or(pause, |known| known.min(pause)));
+                continue;
+            }
+            changes.ended.push((pod.clone(), name.clone()));
+            changes.delete.push(pod);
+        }
         let mut allowed = 1;
         if surge > 0 && running.len() == 2 {
             // During a surge the old pod stays until the new one serves.
@@ -119,7 +132,8 @@ pub(super) fn decide(
         }
         let all_ended =
             here.iter().all(|pod| pods::is_finished(pod) && pod.metadata.deletion_timestamp.is_some());
-        if all_ended && should_run {
+        // During a surge a new pod does not wait for the old one to be gone.
+        if (all_ended || surge > 0 && running.is_empty()) && should_run {
             changes.create.push(node.metadata.name.clone());
         }
     }

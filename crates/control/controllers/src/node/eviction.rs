@@ -76,6 +76,7 @@ impl Reconciler for Eviction {
         plan.event(Note::normal(&*pod, "TaintManagerEviction", format!("Marking for deletion Pod {key}")));
         let mut told = (*pod).clone();
         let why = disruption(
+            &pod,
             "DeletionByTaintManager",
             "Taint manager: deleting due to NoExecute taint",
             world.now(),

@@ -28,10 +28,11 @@ fn node_of(pod: &Pod) -> Vec<meta::Str> {
 }
 
 /// Why the cluster ends a pod, for whoever runs it.
-fn disruption(reason: &str, message: &str, now: Time) -> PodCondition {
+fn disruption(pod: &Pod, reason: &str, message: &str, now: Time) -> PodCondition {
     PodCondition {
         type_: "DisruptionTarget".into(),
         status: "True".into(),
+        observed_generation: pod.metadata.generation,
         last_transition_time: Some(now),
         reason: reason.into(),
         message: message.into(),

@@ -140,7 +140,8 @@ fn end(pod: &Arc<Pod>, disrupted: Option<&str>, world: &World, plan: &mut Plan) 
         let mut told = (**pod).clone();
         told.status.phase = "Failed".into();
         if let Some(message) = disrupted {
-            pods::set_condition(&mut told, disruption("DeletionByPodGC", message, world.now()), world.now());
+            let why = disruption(pod, "DeletionByPodGC", message, world.now());
+            pods::set_condition(&mut told, why, world.now());
         }
         plan.push(Write::change(&**pod, &told, "status").ignore(404));
     }

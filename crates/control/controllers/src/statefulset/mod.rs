@@ -96,10 +96,6 @@ impl Reconciler for StatefulSets {
         }
         writes.extend(changes.delete.iter().map(|pod| delete(&set, pod)));
         plan.all(writes);
-        for pod in &changes.failed {
-            let message = format!("StatefulSet {key} is recreating failed Pod {}", pod.metadata.name);
-            plan.event(Note::warning(&*set, "RecreatingFailedPod", message));
-        }
         let again = owned
             .iter()
             .filter_map(|pod| pods::seconds_to_available(pod, set.spec.min_ready_seconds, now))

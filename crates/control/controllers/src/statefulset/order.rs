@@ -25,8 +25,6 @@ pub(super) struct Templates {
 pub(super) struct Changes {
     pub(super) create: Vec<Pod>,
     pub(super) delete: Vec<Arc<Pod>>,
-    /// Those of `delete` that ended by themselves and come back.
-    pub(super) failed: Vec<Arc<Pod>>,
     /// uids of pods beyond the wanted number.
     pub(super) condemned: Vec<Str>,
 }
@@ -62,7 +60,6 @@ pub(super) fn decide(set: &StatefulSet, owned: &[Arc<Pod>], templates: &Template
         };
         if pods::is_finished(pod) {
             if pod.metadata.deletion_timestamp.is_none() {
-                changes.failed.push(pod.clone());
                 changes.delete.push(pod.clone());
             }
             if in_order {

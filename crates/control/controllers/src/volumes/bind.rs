@@ -4,10 +4,12 @@
 //! claim follows. Claims of a class that waits for its first consumer are left alone until the scheduler has chosen a
 //! node. Provisioning a volume for a claim is the class's provisioner's task: it is asked by an annotation and an event.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use informer::Key;
 use meta::{Str, Time};
+use parking_lot::Mutex;
 use reconcile::{Context, Controller, Next, Note, Plan, Reconciler, Running, World, Write};
 use types::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim};
 use types::storage::v1::StorageClass;
@@ -20,12 +22,14 @@ const PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
 const PROVISIONER_BETA: &str = "volume.beta.kubernetes.io/storage-provisioner";
 const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 const CLASS_BETA: &str = "volume.beta.kubernetes.io/storage-class";
+/// For so long the same is not told again of a claim, as upstream looks at each that often.
+const QUIET_SECONDS: i64 = 15;
 /// Marks the key of a volume; claims have a namespace.
 const VOLUME: &str = "";
 
 /// Starts the controller.
 pub(crate) fn start(context: &Context) -> Running {
-    Controller::new("claims", "persistentvolume-controller", context.clone(), Binder)
+    Controller::new("claims", "persistentvolume-controller", context.clone(), Binder::default())
         .of::<PersistentVolume>()
         .of::<PersistentVolumeClaim>()
         .on::<PersistentVolume>(|volume, world| match &volume.spec.claim_ref {
@@ -53,7 +57,11 @@ pub(crate) fn start(context: &Context) -> Running {
         .start()
 }
 
-pub(crate) struct Binder;
+#[derive(Default)]
+pub(crate) struct Binder {
+    /// What was last told of a claim that waits, and when.
+    told: Mutex<HashMap<Key, (Str, i64)>>,
+}
 
 impl Reconciler for Binder {
     fn reconcile(&self, key: &Key, world: &World, plan: &mut Plan) -> Next {
@@ -61,10 +69,28 @@ impl Reconciler for Binder {
             if let Some(volume) = world.get_key::<PersistentVolume>(key) {
                 sync_volume(&volume, world, plan);
             }
-        } else if let Some(claim) = world.get_key::<PersistentVolumeClaim>(key) {
-            sync_claim(&claim, world, plan);
+            return Next::Done;
+        }
+        let claim = world.get_key::<PersistentVolumeClaim>(key);
+        match claim.and_then(|claim| sync_claim(&claim, world, plan)) {
+            Some(note) => self.tell(key, note, world.unix_seconds(), plan),
+            None => {
+                self.told.lock().remove(key);
+            }
         }
         Next::Done
+    }
+}
+
+impl Binder {
+    /// Says why a claim waits, though not with every volume that comes by.
+    fn tell(&self, key: &Key, note: Note, now: i64, plan: &mut Plan) {
+        let mut told = self.told.lock();
+        let again = |(message, at): &(Str, i64)| *message == note.message && now - at < QUIET_SECONDS;
+        if !told.get(key).is_some_and(again) {
+            told.insert(key.clone(), (note.message.clone(), now));
+            plan.event(note);
+        }
     }
 }
 
@@ -83,58 +109,64 @@ fn is_for(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
     })
 }
 
-fn sync_claim(claim: &Arc<PersistentVolumeClaim>, world: &World, plan: &mut Plan) {
+/// Brings a claim on; says why it waits, if it does.
+fn sync_claim(claim: &Arc<PersistentVolumeClaim>, world: &World, plan: &mut Plan) -> Option<Note> {
     if claim.metadata.annotations.contains_key(BIND_COMPLETED) {
-        return sync_bound(claim, world, plan);
+        sync_bound(claim, world, plan);
+        return None;
     }
     if !claim.spec.volume_name.is_empty() {
         // The user, or a provisioner, chose the volume.
         let Some(volume) = world.get::<PersistentVolume>("", &claim.spec.volume_name) else {
-            return phase(claim, "Pending", plan);
+            phase(claim, "Pending", plan);
+            return None;
         };
-        return match &volume.spec.claim_ref {
-            None => reserve(&volume, claim, true, world, plan),
-            Some(_) if is_for(&volume, claim) => bind(&volume, claim, world, plan),
-            Some(_) => phase(claim, "Pending", plan),
+        let name = meta::go_quote(&claim.spec.volume_name);
+        let (reason, message) = match &volume.spec.claim_ref {
+            Some(_) if is_for(&volume, claim) => {
+                bind(&volume, claim, world, plan);
+                return None;
+            }
+            Some(_) => ("FailedBinding", format!("volume {name} already bound to a different claim.")),
+            None => match satisfies(&volume, claim) {
+                Ok(()) => {
+                    reserve(&volume, claim, true, world, plan);
+                    return None;
+                }
+                Err(why) => ("VolumeMismatch", format!("Cannot bind to requested volume {name}: {why}")),
+            },
         };
+        phase(claim, "Pending", plan);
+        return Some(Note::warning(&**claim, reason, message));
     }
     let class = world.get::<StorageClass>("", class_of(claim));
     if let Some(volume) = choose(claim, world, delayed(claim, class.as_deref())) {
-        return match &volume.spec.claim_ref {
+        match &volume.spec.claim_ref {
             Some(_) => bind(&volume, claim, world, plan),
             None => reserve(&volume, claim, true, world, plan),
-        };
+        }
+        return None;
     }
     phase(claim, "Pending", plan);
     if delayed(claim, class.as_deref()) {
-        plan.event(Note::normal(
-            &**claim,
-            "WaitForFirstConsumer",
-            "waiting for first consumer to be created before binding",
-        ));
-        return;
+        const WAITS: &str = "waiting for first consumer to be created before binding";
+        return Some(Note::normal(&**claim, "WaitForFirstConsumer", WAITS));
     }
     let provisioner = class
         .as_ref()
         .map(|class| class.provisioner.as_str())
         .filter(|name| *name != "kubernetes.io/no-provisioner");
-    match (class_of(claim), provisioner) {
-        ("", _) => plan.event(Note::normal(
-            &**claim,
-            "FailedBinding",
-            "no persistent volumes available for this claim and no storage class is set",
-        )),
-        (_, Some(provisioner)) => ask(claim, provisioner, plan),
-        (name, None) if class.is_none() => {
+    Some(match (class_of(claim), provisioner) {
+        (name, Some(provisioner)) if !name.is_empty() => ask(claim, provisioner, plan),
+        (name, None) if !name.is_empty() && class.is_none() => {
             let message = format!("storageclass.storage.k8s.io \"{name}\" not found");
-            plan.event(Note::warning(&**claim, "ProvisioningFailed", message));
+            Note::warning(&**claim, "ProvisioningFailed", message)
         }
-        _ => plan.event(Note::normal(
-            &**claim,
-            "FailedBinding",
-            "no persistent volumes available for this claim and no storage class is set",
-        )),
-    }
+        _ => {
+            const NONE: &str = "no persistent volumes available for this claim and no storage class is set";
+            Note::normal(&**claim, "FailedBinding", NONE)
+        }
+    })
 }
 
 /// Whether the claim waits for a pod to be placed.
@@ -144,7 +176,7 @@ fn delayed(claim: &PersistentVolumeClaim, class: Option<&StorageClass>) -> bool 
     waits && !claim.metadata.annotations.contains_key(SELECTED_NODE)
 }
 
-fn ask(claim: &Arc<PersistentVolumeClaim>, provisioner: &str, plan: &mut Plan) {
+fn ask(claim: &Arc<PersistentVolumeClaim>, provisioner: &str, plan: &mut Plan) -> Note {
     let mut asked = (**claim).clone();
     asked.metadata.annotations.insert(PROVISIONER, provisioner.into());
     asked.metadata.annotations.insert(PROVISIONER_BETA, provisioner.into());
@@ -154,45 +186,93 @@ fn ask(claim: &Arc<PersistentVolumeClaim>, provisioner: &str, plan: &mut Plan) {
     let message = format!(
         "Waiting for a volume to be created either by the external provisioner '{provisioner}' or manually by the system administrator. If volume creation is delayed, please verify that the provisioner is running and correctly registered."
     );
-    plan.event(Note::normal(&**claim, "ExternalProvisioning", message));
+    Note::normal(&**claim, "ExternalProvisioning", message)
 }
 
-/// The volume for a claim: one reserved for it, or else the smallest that is large enough.
+/// The volume for a claim: one reserved for it, or else, of those with the fewest access modes, the smallest that is large
+/// enough.
 fn choose(
     claim: &PersistentVolumeClaim,
     world: &World,
     only_reserved: bool,
 ) -> Option<Arc<PersistentVolume>> {
     let volumes = world.list_all::<PersistentVolume>();
-    if let Some(reserved) = volumes.iter().find(|volume| is_for(volume, claim) && fits(volume, claim)) {
+    let holds = |volume: &PersistentVolume| {
+        is_large_enough(volume, claim)
+            && has_its_mode(volume, claim)
+            && has_its_access(volume, claim)
+            && volume.spec.volume_attributes_class_name.as_deref().unwrap_or_default()
+                == claim.spec.volume_attributes_class_name.as_deref().unwrap_or_default()
+            && volume.metadata.deletion_timestamp.is_none()
+    };
+    // Whoever reserved it for the claim need not mind classes and labels.
+    if let Some(reserved) = volumes.iter().find(|volume| is_for(volume, claim) && holds(volume)) {
         return Some(reserved.clone());
     }
+    if only_reserved {
+        return None;
+    }
+    let is_selected = |volume: &PersistentVolume| {
+        let selector = claim.spec.selector.as_ref();
+        selector.is_none_or(|selector| selects(Some(selector), &volume.metadata.labels))
+    };
     let free = |volume: &&Arc<PersistentVolume>| {
         volume.spec.claim_ref.is_none()
-            && volume.metadata.deletion_timestamp.is_none()
             && volume.status.phase == "Available"
+            && class_of_volume(volume) == class_of(claim)
+            && is_selected(volume)
+            && holds(volume)
     };
-    let size =
-        |volume: &Arc<PersistentVolume>| volume.spec.capacity.get("storage").map_or(0, |size| size.value());
-    let fitting = volumes.iter().filter(free).filter(|volume| !only_reserved && fits(volume, claim));
-    fitting.min_by_key(|volume| (size(volume), volume.metadata.name.clone())).cloned()
+    let rank = |volume: &&Arc<PersistentVolume>| {
+        (volume.spec.access_modes.len(), size_of(volume), volume.metadata.name.clone())
+    };
+    volumes.iter().filter(free).min_by_key(rank).cloned()
 }
 
-fn fits(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
-    let wanted = claim.spec.resources.requests.get("storage").map_or(0, |size| size.value());
-    let size = volume.spec.capacity.get("storage").map_or(0, |size| size.value());
+/// Whether a claim may have the volume that it asks for by name.
+///
+/// # Errors
+/// Why not, as the event tells it.
+fn satisfies(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> Result<(), String> {
+    let check = |good: bool, why: &str| if good { Ok(()) } else { Err(why.to_owned()) };
+    if volume.metadata.deletion_timestamp.is_some() {
+        return Err(format!("the volume is marked for deletion {}", meta::go_quote(&volume.metadata.name)));
+    }
+    check(is_large_enough(volume, claim), "requested PV is too small")?;
+    check(class_of_volume(volume) == class_of(claim), "storageClassName does not match")?;
+    let (asked, has) = (&claim.spec.volume_attributes_class_name, &volume.spec.volume_attributes_class_name);
+    check(
+        asked.as_deref().unwrap_or_default() == has.as_deref().unwrap_or_default(),
+        "volumeAttributesClassName does not match",
+    )?;
+    check(has_its_mode(volume, claim), "incompatible volumeMode")?;
+    check(has_its_access(volume, claim), "incompatible accessMode")
+}
+
+fn class_of_volume(volume: &PersistentVolume) -> &str {
+    match volume.metadata.annotations.get(CLASS_BETA) {
+        Some(class) => class,
+        None => &volume.spec.storage_class_name,
+    }
+}
+
+fn size_of(volume: &PersistentVolume) -> i64 {
+    volume.spec.capacity.get("storage").map_or(0, |size| size.value())
+}
+
+fn is_large_enough(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
+    size_of(volume) >= claim.spec.resources.requests.get("storage").map_or(0, |size| size.value())
+}
+
+fn has_its_mode(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
     let mode = |mode: &Option<Str>| {
         mode.clone().filter(|mode| !mode.is_empty()).unwrap_or_else(|| "Filesystem".into())
     };
-    size >= wanted
-        && volume.spec.storage_class_name == class_of(claim)
-        && mode(&volume.spec.volume_mode) == mode(&claim.spec.volume_mode)
-        && claim.spec.access_modes.iter().all(|wanted| volume.spec.access_modes.contains(wanted))
-        && claim
-            .spec
-            .selector
-            .as_ref()
-            .is_none_or(|selector| selects(Some(selector), &volume.metadata.labels))
+    mode(&volume.spec.volume_mode) == mode(&claim.spec.volume_mode)
+}
+
+fn has_its_access(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
+    claim.spec.access_modes.iter().all(|wanted| volume.spec.access_modes.contains(wanted))
 }
 
 /// Writes the claim into the volume. What follows is another look, when the cache shows it.
@@ -323,5 +403,76 @@ fn release(volume: &Arc<PersistentVolume>, now: Time, plan: &mut Plan) {
         let message = "error getting deleter volume plugin for volume: no deletable volume plugin matched";
         plan.event(Note::warning(&**volume, "VolumeFailedDelete", message));
         volume_phase(volume, "Failed", message, now, plan);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::common::testing::look;
+    use serde_json::{Value, json};
+
+    fn volume(name: &str, spec: Value) -> Value {
+        let mut value = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "status": {"phase": "Available"},
+            "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "a"}});
+        value["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        value
+    }
+
+    fn claim(spec: Value) -> Value {
+        let mut value = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"namespace": "default", "name": "c", "uid": "c"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "a",
+                "resources": {"requests": {"storage": "1Gi"}}}, "status": {"phase": "Pending"}});
+        value["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        value
+    }
+
+    #[test]
+    fn a_volume_that_is_asked_for_has_to_suit() {
+        let cases = [
+            (
+                json!({"capacity": {"storage": "1Mi"}}),
+                "Cannot bind to requested volume \"v\": requested PV is too small",
+            ),
+            (
+                json!({"storageClassName": "b"}),
+                "Cannot bind to requested volume \"v\": storageClassName does not match",
+            ),
+            (
+                json!({"volumeMode": "Block"}),
+                "Cannot bind to requested volume \"v\": incompatible volumeMode",
+            ),
+            (
+                json!({"accessModes": ["ReadOnlyMany"]}),
+                "Cannot bind to requested volume \"v\": incompatible accessMode",
+            ),
+            (
+                json!({"claimRef": {"namespace": "x", "name": "y"}}),
+                "volume \"v\" already bound to a different claim.",
+            ),
+        ];
+        for (spec, why) in cases {
+            let objects = [claim(json!({"volumeName": "v"})), volume("v", spec.clone())];
+            let done = look(&Binder::default(), ("default", "c"), &objects);
+            assert!(done.starts_with("event Warning") && done.contains(why), "{spec}: {done}");
+        }
+        let objects = [claim(json!({"volumeName": "v"})), volume("v", json!({}))];
+        let done = look(&Binder::default(), ("default", "c"), &objects);
+        assert!(done.starts_with("update /api/v1/persistentvolumes/v "), "{done}");
+    }
+
+    #[test]
+    fn the_volume_with_the_fewest_access_modes_and_then_the_smallest_is_chosen() {
+        let many = json!(["ReadWriteOnce", "ReadWriteMany"]);
+        let volumes = [
+            volume("many", json!({"accessModes": many})),
+            volume("large", json!({"capacity": {"storage": "9Gi"}})),
+            volume("fits", json!({"capacity": {"storage": "2Gi"}})),
+            volume("small", json!({"capacity": {"storage": "1Mi"}})),
+            volume("other", json!({"storageClassName": "b"})),
+        ];
+        let objects: Vec<_> = [claim(json!({}))].into_iter().chain(volumes).collect();
+        let done = look(&Binder::default(), ("default", "c"), &objects);
+        assert!(done.starts_with("update /api/v1/persistentvolumes/fits "), "{done}");
     }
 }

@@ -62,25 +62,30 @@ pub(crate) fn start(context: &Context) -> Running {
 
 #[derive(Default)]
 pub(crate) struct Lifecycle {
-    /// What was seen of each node, by name.
-    seen: Mutex<HashMap<Str, Health>>,
+    /// The uid of each node and what was seen of it, by name.
+    seen: Mutex<HashMap<Str, (Str, Health)>>,
 }
 
 impl Reconciler for Lifecycle {
     fn reconcile(&self, key: &Key, world: &World, plan: &mut Plan) -> Next {
         let Some(node) = world.get_key::<Node>(key) else {
-            self.seen.lock().remove(&key.name);
+            if let Some((uid, _)) = self.seen.lock().remove(&key.name) {
+                let mut gone = Node::default();
+                (gone.metadata.name, gone.metadata.uid) = (key.name.clone(), uid);
+                let message = format!("Node {0} event: Removing Node {0} from Controller", key.name);
+                plan.event(Note::normal(&gone, "RemovingNode", message));
+            }
             return Next::Done;
         };
         let lease = world.get::<Lease>(LEASES, &key.name);
-        let mut seen = self.seen.lock().get(&key.name).cloned();
+        let mut seen = self.seen.lock().get(&key.name).map(|(_, health)| health.clone());
         if seen.is_none() {
             let message = format!("Node {0} event: Registered Node {0} in Controller", key.name);
             plan.event(Note::normal(&*node, "RegisteredNode", message));
         }
         let health = Health::observe(seen.take(), &node, lease.as_deref(), world.unix_seconds());
         let silent = health.silent_seconds(world.unix_seconds());
-        self.seen.lock().insert(key.name.clone(), health.clone());
+        self.seen.lock().insert(key.name.clone(), (node.metadata.uid.clone(), health.clone()));
 
         let mut changed = (*node).clone();
         if health.is_overdue(world.unix_seconds()) && health::lose(&mut changed, world.now()) {
