@@ -39,6 +39,21 @@ fn conditions_become_taints() {
 }
 
 #[test]
+fn a_new_node_keeps_its_taint_until_it_reports() {
+    let look_at = |created: &str, conditions: Value| {
+        let node = json!({"apiVersion": "v1", "kind": "Node",
+            "metadata": {"name": "a", "uid": "a", "creationTimestamp": created},
+            "spec": {"taints": [{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]},
+            "status": {"conditions": conditions}});
+        let log = look(&Lifecycle::default(), ("", "a"), &[node]);
+        log.contains(r#""metadata":{"name":"a""#) && !log.contains("not-ready")
+    };
+    assert!(!look_at("2025-12-31T23:59:59Z", json!([])), "it has a moment to report");
+    assert!(look_at("2025-12-31T23:59:57Z", json!([])), "it never reports");
+    assert!(look_at("2025-12-31T23:59:59Z", json!([{"type": "Ready", "status": "True"}])), "it has");
+}
+
+#[test]
 fn with_every_node_down_nobody_is_evicted() {
     let objects = [node("a", "Unknown", json!({})), node("b", "Unknown", json!({}))];
     expect![[r#"

@@ -60,6 +60,9 @@ pub(crate) fn start(context: &Context) -> Running {
         .start()
 }
 
+/// Seconds that a new node is given to report its conditions.
+const FIRST_WORD: i64 = 2;
+
 #[derive(Default)]
 pub(crate) struct Lifecycle {
     /// The uid of each node and what was seen of it, by name.
@@ -103,11 +106,21 @@ impl Reconciler for Lifecycle {
             plan.event(Note::normal(&*node, "NodeNotReady", message));
             pods_not_ready(&node, world, plan);
         }
-        taint(&node, world, plan);
         label(&node, plan);
+        if is_unborn(&node, world.unix_seconds()) {
+            return Next::After(Duration::from_secs(1));
+        }
+        taint(&node, world, plan);
         let left = GRACE.as_secs() as i64 - silent;
         Next::After(Duration::from_secs(left.clamp(1, PERIOD.as_secs() as i64) as u64))
     }
+}
+
+/// Whether a new node has yet to tell how it is. Its first taint stays for that moment, so that no pod comes too early;
+/// who never tells is taken as he is.
+fn is_unborn(node: &Node, now: i64) -> bool {
+    let created = node.metadata.creation_timestamp.map_or(0, |time| time.seconds);
+    node.status.conditions.is_empty() && now - created < FIRST_WORD
 }
 
 /// Writes the taints that the node's state calls for.
