@@ -44,16 +44,7 @@ impl Rules for v2::HorizontalPodAutoscaler {
         let spec = &mut self.spec;
         set(&mut spec.min_replicas, 1);
         if spec.metrics.is_empty() {
-            let target = v2::MetricTarget {
-                type_: "Utilization".into(),
-                average_utilization: Some(CPU_UTILIZATION),
-                ..Default::default()
-            };
-            spec.metrics = thin_vec![v2::MetricSpec {
-                type_: "Resource".into(),
-                resource: Some(Box::new(v2::ResourceMetricSource { name: "cpu".into(), target })),
-                ..Default::default()
-            }];
+            spec.metrics = default_metrics();
         }
         if let Some(behavior) = &mut spec.behavior {
             let up = behavior.scale_up.get_or_insert_default();
@@ -101,6 +92,20 @@ impl Rules for v2::HorizontalPodAutoscaler {
         e.non_negative(&at.child("currentReplicas"), self.status.current_replicas);
         e.non_negative(&at.child("desiredReplicas"), self.status.desired_replicas);
     }
+}
+
+/// What an autoscaler goes by that names no metric: how busy the CPUs are.
+pub fn default_metrics() -> List<v2::MetricSpec> {
+    let target = v2::MetricTarget {
+        type_: "Utilization".into(),
+        average_utilization: Some(CPU_UTILIZATION),
+        ..Default::default()
+    };
+    thin_vec![v2::MetricSpec {
+        type_: "Resource".into(),
+        resource: Some(Box::new(v2::ResourceMetricSource { name: "cpu".into(), target })),
+        ..Default::default()
+    }]
 }
 
 fn policy(kind: &str, value: i32) -> v2::HPAScalingPolicy {

@@ -15,6 +15,11 @@ pub fn internal<T: Struct>(old: &T, new: &T) -> String {
     unified(&pretty(old), &pretty(new))
 }
 
+/// As [`internal`], of a struct whose `outer` fields stand beside the part that is compared.
+pub fn internal_without<T: Struct>(old: &T, new: &T, outer: &[&str]) -> String {
+    unified(&pretty_without(old, outer), &pretty_without(new, outer))
+}
+
 /// The internal form of a value as JSON in one line.
 pub fn internal_json<T: Struct>(value: &T) -> String {
     let mut out = String::new();
@@ -41,8 +46,14 @@ pub fn shown_list<T: Struct>(values: &List<T>) -> BadValue {
 }
 
 fn pretty<T: Struct>(value: &T) -> Vec<String> {
+    pretty_without(value, &[])
+}
+
+fn pretty_without<T: Struct>(value: &T, outer: &[&str]) -> Vec<String> {
     let mut out = String::new();
-    write_struct(&mut out, T::INFO, &plain(value), Some(0));
+    let value = plain(value);
+    let shown = fields(T::INFO, &value).into_iter().filter(|(f, _)| !outer.contains(&f.name)).collect();
+    write_fields(&mut out, T::INFO, shown, &value, Some(0));
     out.lines().map(str::to_owned).collect()
 }
 
@@ -50,6 +61,11 @@ fn plain<T: Struct>(value: &T) -> Value {
     let mut w = JsonWriter { as_sent: true, ..JsonWriter::default() };
     value.write_json_value(&mut w);
     serde_json::from_slice(&w.out).unwrap_or(Value::Null)
+}
+
+/// Whether two values differ for Go's `reflect.DeepEqual`, which tells what was sent empty from what was not sent.
+pub fn differs_as_sent<T: Struct>(old: &T, new: &T) -> bool {
+    plain(old) != plain(new)
 }
 
 /// Where the types live that internal structs use as they are.
@@ -99,7 +115,16 @@ fn fields<'a>(info: &'static TypeInfo, value: &'a Value) -> Vec<(&'static Field,
 }
 
 fn write_struct(out: &mut String, info: &'static TypeInfo, value: &Value, indent: Option<usize>) {
-    let fields = fields(info, value);
+    write_fields(out, info, fields(info, value), value, indent);
+}
+
+fn write_fields(
+    out: &mut String,
+    info: &'static TypeInfo,
+    fields: Vec<(&'static Field, &Value)>,
+    value: &Value,
+    indent: Option<usize>,
+) {
     open(out, '{', indent);
     let mut i = 0;
     for (field, inner) in &fields {

@@ -33,17 +33,16 @@ impl Rules for EndpointSlice {
     }
 
     fn prepare_update(&mut self, old: &Self, _cx: &Context) {
+        self.count_generation(old);
         // The field can no longer be written; what is there stays as long as nothing else changes.
         if self.endpoints != old.endpoints {
             self.endpoints.iter_mut().for_each(|endpoint| endpoint.deprecated_topology.clear());
         }
-        self.count_generation(old);
     }
 
     fn spec_differs(&self, old: &Self) -> bool {
         (&self.endpoints, &self.ports, &self.address_type) != (&old.endpoints, &old.ports, &old.address_type)
             || self.metadata.labels != old.metadata.labels
-            || self.metadata.annotations != old.metadata.annotations
     }
 
     fn check(&self, e: &mut Errs, _cx: &Context) {

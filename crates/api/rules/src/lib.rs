@@ -32,6 +32,7 @@ mod rule;
 mod storage;
 mod table;
 
+pub use crate::autoscaling::default_metrics;
 pub use crate::core::pod::resources::qos;
 pub use crate::core::service_addresses;
 pub use path::Path;

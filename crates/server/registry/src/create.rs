@@ -35,6 +35,7 @@ impl Registry {
         owners::dedup(&mut *object, When::Sent, request.warnings);
         request.unlabelled = object.meta().labels.is_empty();
         request.served.rules().default(&mut *object);
+        crate::convert::round_trip(&mut object);
         Endpoint { served: request.served, subresource: "", options, now_s: self.now_s() }
             .record(&mut *object, None);
         self.create_owned(request, object, options).await

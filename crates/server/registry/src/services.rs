@@ -89,33 +89,55 @@ impl Services {
         ports(spec).into_iter().for_each(|port| self.ports.mark(port));
     }
 
-    fn set_families(&self, spec: &mut ServiceSpec) {
+    /// Settles how many families the Service has and which.
+    fn set_families(&self, spec: &mut ServiceSpec) -> Result<(), Vec<FieldError>> {
         let own: Vec<&str> = self.ranges.iter().map(|r| family(r.range().addr())).collect();
-        let default = own.first().copied().unwrap_or("IPv4");
-        for ip in addresses(spec) {
-            if spec.ip_families.len() < addresses(spec).len()
-                && !spec.ip_families.iter().any(|f| f == family(ip))
-            {
-                spec.ip_families.push(family(ip).into());
-            }
-        }
         let selectorless = headless(spec) && spec.selector.is_empty();
-        let dual = own.len() > 1;
-        let policy = spec.ip_family_policy.get_or_insert_with(|| {
-            if selectorless || spec.ip_families.len() == 2 || spec.cluster_ips.len() == 2 {
-                "RequireDualStack".into()
-            } else {
-                "SingleStack".into()
-            }
-        });
-        let wants_two = policy != "SingleStack" && (dual || selectorless);
-        if spec.ip_families.is_empty() {
-            spec.ip_families.push(default.into());
+        if spec.ip_family_policy.is_none() {
+            let policy = if selectorless { "RequireDualStack" } else { "SingleStack" };
+            spec.ip_family_policy = Some(policy.into());
         }
-        if wants_two && spec.ip_families.len() == 1 {
+        let single = spec.ip_family_policy.as_deref() == Some("SingleStack");
+        let mut problems = Vec::new();
+        for (count, what) in
+            [(spec.cluster_ips.len(), "cluster IPs"), (spec.ip_families.len(), "IP families")]
+        {
+            if single && count == 2 {
+                problems.push(FieldError {
+                    kind: FieldErrorKind::Invalid,
+                    field: "spec.ipFamilyPolicy".into(),
+                    value: "SingleStack".into(),
+                    detail: format!(
+                        "must be 'RequireDualStack' or 'PreferDualStack' when multiple {what} are specified"
+                    ),
+                });
+            }
+        }
+        for (at, ip) in spec.cluster_ips.clone().iter().enumerate().skip(spec.ip_families.len()) {
+            let Some(family) = ip.parse().ok().map(family) else { continue };
+            if self.range(family).is_some() {
+                spec.ip_families.push(family.into());
+            } else {
+                problems.push(FieldError {
+                    kind: FieldErrorKind::Invalid,
+                    field: format!("spec.clusterIPs[{at}]"),
+                    value: shown(spec),
+                    detail: format!("{family} is not configured on this cluster"),
+                });
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        self.check_families(spec)?;
+        if spec.ip_families.is_empty() {
+            spec.ip_families.push(own.first().copied().unwrap_or("IPv4").into());
+        }
+        if !single && (own.len() > 1 || selectorless) && spec.ip_families.len() == 1 {
             let other = if spec.ip_families[0] == "IPv4" { "IPv6" } else { "IPv4" };
             spec.ip_families.push(other.into());
         }
+        Ok(())
     }
 
     /// Refuses families that the cluster has no range for; a Service without addresses of ours may name any.
@@ -162,31 +184,13 @@ impl Services {
         }
         let mut taking = Taking::new(&self.ports, dry_run);
         if spec.type_ != "ExternalName" {
-            self.check_ranges(spec)?;
-            self.set_families(spec);
-            self.check_families(spec).map_err(Refused::Invalid)?;
+            self.set_families(spec).map_err(Refused::Invalid)?;
             if !headless(spec) {
                 self.allocate_addresses(spec, held, &mut taking)?;
             }
             self.allocate_ports(spec, held, &mut taking)?;
         }
         Ok(Leases(taking.into_leases()))
-    }
-
-    /// Refuses addresses of families that the cluster has no range for.
-    fn check_ranges(&self, spec: &ServiceSpec) -> Result<(), Refused> {
-        let ips = spec.cluster_ips.iter().enumerate();
-        let problems: Vec<FieldError> = ips
-            .filter_map(|(at, ip)| Some((at, family(ip.parse().ok()?))))
-            .filter(|(_, family)| self.range(family).is_none())
-            .map(|(at, family)| FieldError {
-                kind: meta::FieldErrorKind::Invalid,
-                field: format!("spec.clusterIPs[{at}]"),
-                value: shown(spec),
-                detail: format!("{family} is not configured on this cluster"),
-            })
-            .collect();
-        if problems.is_empty() { Ok(()) } else { Err(Refused::Invalid(problems)) }
     }
 
     fn allocate_addresses(
@@ -254,7 +258,10 @@ impl Services {
                     let why = |e| Refused::Internal(format!("failed to allocate a nodePort: {e}"));
                     port.node_port = i32::from(taken.map_err(why)?);
                 } else if let Ok(number) = u16::try_from(port.node_port) {
-                    let mine = held.contains(&number) || given.iter().any(|(_, p)| *p == port.node_port);
+                    // A new Service may repeat the number of a port for another protocol of that port only.
+                    let repeats =
+                        |(of, node): &(i32, i32)| *node == port.node_port && (!is_new || *of == port.port);
+                    let mine = held.contains(&number) || given.iter().any(repeats);
                     if !mine {
                         taking.port(number).map_err(|e| {
                             Refused::Invalid(vec![FieldError {

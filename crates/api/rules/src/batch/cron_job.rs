@@ -65,27 +65,22 @@ fn spec(e: &mut Errs, spec: &CronJobSpec, old: Option<&CronJobSpec>, cx: &Contex
         if let Err(problem) = cron_schedule::parse(&spec.schedule) {
             e.invalid(&schedule_at, &spec.schedule, problem);
         }
-        if spec.schedule.contains("TZ") && !had_zone {
-            e.invalid(
-                &schedule_at,
-                &spec.schedule,
-                "cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
-            );
-        }
-        if spec.schedule.contains("TZ") && spec.time_zone.is_some() {
-            e.invalid(
-                &schedule_at,
-                &spec.schedule,
-                "cannot use both timeZone field and TZ or CRON_TZ in schedule",
-            );
+        // Schedules that have named a zone before the field came may go on to do so.
+        let problem = match (had_zone, spec.time_zone.is_some()) {
+            (false, _) => Some("cannot use TZ or CRON_TZ in schedule, use timeZone field instead"),
+            (true, true) => Some("cannot use both timeZone field and TZ or CRON_TZ in schedule"),
+            (true, false) => None,
+        };
+        if let Some(problem) = problem.filter(|_| spec.schedule.contains("TZ")) {
+            e.invalid(&schedule_at, &spec.schedule, problem);
         }
     }
+    e.non_negative_opt(&at.child("startingDeadlineSeconds"), spec.starting_deadline_seconds);
     if old.is_none_or(|o| o.time_zone != spec.time_zone)
         && let Some(zone) = &spec.time_zone
     {
         time_zone(e, &at.child("timeZone"), zone);
     }
-    e.non_negative_opt(&at.child("startingDeadlineSeconds"), spec.starting_deadline_seconds);
     e.required_one_of(
         &at.child("concurrencyPolicy"),
         &spec.concurrency_policy,
@@ -115,7 +110,8 @@ fn time_zone(e: &mut Errs, at: &Path<'_>, zone: &meta::Str) {
             "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
         );
     }
-    if !cron_schedule::is_time_zone(zone) {
+    // Go finds the zone of the machine under this name.
+    if zone != "Local" && !cron_schedule::is_time_zone(zone) {
         e.invalid(at, zone, format!("unknown time zone {zone}"));
     }
 }

@@ -36,9 +36,7 @@ impl Rules for APIService {
         let metadata = Path::root("metadata");
         for (field, name) in [("generateName", &self.metadata.generate_name), ("name", &self.metadata.name)] {
             let unusable = path_segment(name, false);
-            if field == "generateName" && !unusable.is_empty() {
-                e.each(&metadata.child(field), name, unusable);
-            } else if *name != expected && !name.is_empty() && unusable.is_empty() {
+            if *name != expected && !name.is_empty() && unusable.is_empty() {
                 let detail = format!("must be `spec.version+\".\"+spec.group`: \"{expected}\"");
                 e.invalid(&metadata.child(field), name, detail);
             }

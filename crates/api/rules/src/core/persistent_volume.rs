@@ -3,7 +3,7 @@
 use super::claim::access_modes;
 use super::pod::{scheduling, warnings as pod_warnings};
 use super::{names, volume_source as source};
-use crate::check::{Errs, IMMUTABLE, name_label, name_subdomain};
+use crate::check::{Errs, IMMUTABLE, metadata, name_label, name_subdomain};
 use crate::fill::{round_up, set, text, text_opt};
 use crate::rule::spec_and_status;
 use crate::{Context, Path, Rules, diff};
@@ -14,8 +14,7 @@ const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 const INLINE: &str = "may not be specified in the context of inline volumes";
 
 impl Rules for PersistentVolume {
-    // The whole volume is judged, and then once more by the rules of changes.
-    const REVALIDATES_METADATA: u8 = 2;
+    const REVALIDATES_METADATA: u8 = 1;
     const RECHECKS_UPDATED_METADATA: bool = false;
     const RECHECKS_STATUS_METADATA: bool = true;
     spec_and_status!();
@@ -48,6 +47,10 @@ impl Rules for PersistentVolume {
     }
 
     fn check_update(&self, old: &Self, e: &mut Errs, cx: &Context) {
+        // The whole volume is judged, and then once more by the rules of changes.
+        self.check(e, cx);
+        metadata::create(e, &self.metadata, false, Self::NAME);
+        metadata::known_finalizers(e, &self.metadata);
         self.check(e, cx);
         update(&self.spec, &old.spec, e);
     }
@@ -61,10 +64,15 @@ impl Rules for PersistentVolume {
     }
 }
 
-/// Defaults of the spec of a volume, also where a VolumeAttachment holds it inline.
-pub(crate) fn default_spec(spec: &mut PersistentVolumeSpec) {
+/// Defaults of the spec of a volume.
+fn default_spec(spec: &mut PersistentVolumeSpec) {
     text(&mut spec.persistent_volume_reclaim_policy, "Retain");
     text_opt(&mut spec.volume_mode, "Filesystem");
+    default_source(spec);
+}
+
+/// Defaults of where the volume comes from, also where a VolumeAttachment holds it inline.
+pub(crate) fn default_source(spec: &mut PersistentVolumeSpec) {
     round_up(&mut spec.capacity);
     if let Some(s) = &mut spec.host_path {
         text_opt(&mut s.type_, "");
@@ -177,12 +185,7 @@ fn capacity(e: &mut Errs, at: &Path<'_>, spec: &PersistentVolumeSpec) {
         e.required(at, "");
     }
     if !spec.capacity.contains_key("storage") || spec.capacity.len() > 1 {
-        let shown = if spec.capacity.is_empty() {
-            BadValue::Plain("{}".into())
-        } else {
-            BadValue::of(&spec.capacity)
-        };
-        e.unsupported(at, shown, &["storage"]);
+        e.unsupported(at, BadValue::of(&spec.capacity), &["storage"]);
     }
     for (name, value) in spec.capacity.iter() {
         names::basic(e, &at.key(name), value);
@@ -327,6 +330,19 @@ fn sources(e: &mut Errs, at: &Path<'_>, spec: &PersistentVolumeSpec, name: &str)
 }
 
 /// The spec with everything but its source set back.
+/// Fields that stand beside the source, not in it.
+const BESIDE_SOURCE: [&str; 9] = [
+    "capacity",
+    "accessModes",
+    "claimRef",
+    "persistentVolumeReclaimPolicy",
+    "storageClassName",
+    "mountOptions",
+    "volumeMode",
+    "nodeAffinity",
+    "volumeAttributesClassName",
+];
+
 fn source_only(spec: &PersistentVolumeSpec) -> PersistentVolumeSpec {
     let mut s = spec.clone();
     s.capacity = Default::default();
@@ -351,7 +367,7 @@ fn update(new: &PersistentVolumeSpec, old: &PersistentVolumeSpec, e: &mut Errs) 
     }
     let at = Path::root("spec");
     if source != before {
-        let difference = diff::internal(&before, &source);
+        let difference = diff::internal_without(&before, &source, &BESIDE_SOURCE);
         e.forbidden(
             &at.child("persistentvolumesource"),
             format!("spec.persistentvolumesource is immutable after creation\n{difference}"),
@@ -364,7 +380,7 @@ fn update(new: &PersistentVolumeSpec, old: &PersistentVolumeSpec, e: &mut Errs) 
         let renamed = new.node_affinity.as_ref().is_some_and(|now| only_labels_renamed(now, before));
         if !renamed {
             let detail = format!("{IMMUTABLE}, except for updating from beta label to GA");
-            e.invalid(&Path::root("nodeAffinity"), BadValue::of(&new.node_affinity), detail);
+            e.invalid(&Path::root("nodeAffinity"), diff::shown_option(new.node_affinity.as_deref()), detail);
         }
     }
     if old.volume_attributes_class_name.is_some() && new.volume_attributes_class_name.is_none() {

@@ -79,7 +79,8 @@ impl Rules for ResourceClaimTemplate {
         devices(e, &inner.child("devices"), &self.spec.spec.devices);
     }
 
-    fn check_update(&self, old: &Self, e: &mut Errs, _cx: &Context) {
+    fn check_update(&self, old: &Self, e: &mut Errs, cx: &Context) {
+        self.check(e, cx);
         if self.spec != old.spec {
             e.invalid(&Path::root("spec"), Raw(diff::internal_json(&*self.spec)), IMMUTABLE);
         }

@@ -28,18 +28,15 @@ impl Rules for ResourceSlice {
         }
     }
 
-    fn drop_disabled(&mut self) {
-        for device in self.spec.devices.iter_mut() {
-            // DRANodeAllocatableResources is off.
-            device.node_allocatable_resource_mappings = Default::default();
-            // DRAListTypeAttributes is off.
-            for attribute in device.attributes.values_mut() {
-                attribute.bools = Default::default();
-                attribute.ints = Default::default();
-                attribute.strings = Default::default();
-                attribute.versions = Default::default();
-            }
-        }
+    fn prepare_create(&mut self, _cx: &Context) {
+        self.metadata.generation = 1;
+        drop_disabled(&mut self.spec);
+    }
+
+    // What is off counts as a change before it goes.
+    fn prepare_update(&mut self, old: &Self, _cx: &Context) {
+        self.count_generation(old);
+        drop_disabled(&mut self.spec);
     }
 
     fn check(&self, e: &mut Errs, _cx: &Context) {
@@ -64,6 +61,21 @@ impl Rules for ResourceSlice {
             "spec.nodeName" => Some(self.spec.node_name.clone().unwrap_or_default()),
             "spec.driver" => Some(self.spec.driver.clone()),
             _ => None,
+        }
+    }
+}
+
+/// Takes out what belongs to features that are off.
+fn drop_disabled(spec: &mut ResourceSliceSpec) {
+    for device in spec.devices.iter_mut() {
+        // DRANodeAllocatableResources.
+        device.node_allocatable_resource_mappings = Default::default();
+        // DRAListTypeAttributes.
+        for attribute in device.attributes.values_mut() {
+            attribute.bools = Default::default();
+            attribute.ints = Default::default();
+            attribute.strings = Default::default();
+            attribute.versions = Default::default();
         }
     }
 }

@@ -1,7 +1,7 @@
 //! VolumeAttachments.
 
 use crate::check::{Errs, dns_subdomain, metadata, name_subdomain};
-use crate::core::persistent_volume::{default_spec, spec};
+use crate::core::persistent_volume::{default_source, spec};
 use crate::core::volume_source::csi_driver_name;
 use crate::rule::spec_and_status;
 use crate::{Context, Path, Rules};
@@ -16,7 +16,7 @@ impl Rules for VolumeAttachment {
 
     fn default(&mut self) {
         if let Some(spec) = &mut self.spec.source.inline_volume_spec {
-            default_spec(spec);
+            default_source(spec);
         }
     }
 

@@ -40,16 +40,8 @@ impl Rules for CSIDriver {
     }
 
     fn prepare_update(&mut self, old: &Self, _cx: &Context) {
-        let counted = |s: &CSIDriverSpec| {
-            (
-                s.token_requests.clone(),
-                s.requires_republish,
-                s.se_linux_mount,
-                s.node_allocatable_update_period_seconds,
-                s.service_account_token_in_secrets,
-            )
-        };
-        if counted(&self.spec) != counted(&old.spec) {
+        // A new driver begins at no generation, not at the first.
+        if self.spec != old.spec {
             self.metadata.generation = old.metadata.generation + 1;
         }
     }
@@ -66,7 +58,7 @@ impl Rules for CSIDriver {
     fn check_update(&self, old: &Self, e: &mut Errs, _cx: &Context) {
         let at = Path::root("spec");
         e.immutable(
-            &at.child("attachRequired"),
+            &at.child("attachedRequired"),
             &self.spec.attach_required,
             &old.spec.attach_required,
             || BadValue::of(&self.spec.attach_required),
@@ -201,7 +193,8 @@ impl Rules for CSIStorageCapacity {
         }
     }
 
-    fn check_update(&self, old: &Self, e: &mut Errs, _cx: &Context) {
+    fn check_update(&self, old: &Self, e: &mut Errs, cx: &Context) {
+        self.check(e, cx);
         e.immutable(&Path::root("nodeTopology"), &self.node_topology, &old.node_topology, || {
             BadValue::of(&self.node_topology)
         });

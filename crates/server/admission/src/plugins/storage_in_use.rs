@@ -25,7 +25,7 @@ impl Plugin for StorageObjectInUseProtection {
             "kubernetes.io/pv-protection"
         } else if review.is(Operation::Create, "", "persistentvolumeclaims") {
             "kubernetes.io/pvc-protection"
-        } else if review.is(Operation::Create, "", "volumeattributesclasses") {
+        } else if review.is(Operation::Create, "storage.k8s.io", "volumeattributesclasses") {
             "kubernetes.io/vac-protection"
         } else {
             return Ok(());

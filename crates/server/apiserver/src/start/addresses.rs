@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use feed::{EventKind, Item, ReadAt, Scope, Start, WatchOptions};
-use meta::{Condition, Status, Str, Time};
+use meta::{Status, Str, Time};
 use registry::Served;
 use tokio::task::JoinHandle;
 use types::core::v1::Service;
@@ -178,13 +178,20 @@ async fn keep_range(writer: &Writer<'_>, range: &ServiceCIDR, now: Time) -> Resu
     if range.status.conditions.iter().any(|condition| condition.type_ == "Ready") {
         return Ok(());
     }
-    let mut ready = range.clone();
-    ready.status.conditions.push(Condition {
-        type_: "Ready".into(),
-        status: "True".into(),
-        message: "Kubernetes Service CIDR is ready".into(),
-        last_transition_time: Some(now),
-        ..Default::default()
+    let name = range.metadata.name.as_str();
+    let mut condition = serde_json::json!({
+        "type": "Ready",
+        "status": "True",
+        "lastTransitionTime": now.to_string(),
     });
-    writer.update_status(ready).await
+    // The range that the cluster began with has a keeper of its own.
+    let manager = if name == "kubernetes" {
+        condition["message"] = "Kubernetes default Service CIDR is ready".into();
+        "kubernetes-service-cidr-controller"
+    } else {
+        condition["message"] = "Kubernetes Service CIDR is ready".into();
+        condition["reason"] = "".into();
+        "service-cidr-controller"
+    };
+    writer.of(manager).apply_condition::<ServiceCIDR>(name, condition).await
 }

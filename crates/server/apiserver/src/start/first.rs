@@ -76,6 +76,11 @@ impl<'a> Writer<'a> {
         Writer { server, identified: Identified::in_process(Arc::new(user)), manager }
     }
 
+    /// The same writer, whose changes are recorded for another manager.
+    pub(super) fn of(&self, manager: &'static str) -> Writer<'a> {
+        Writer { server: self.server, identified: self.identified.clone(), manager }
+    }
+
     /// Replaces an object's status, with the same tolerance.
     pub(super) async fn update_status<K: Kind + Object>(&self, object: K) -> Result<(), Status> {
         match self.write(object, "update/status").await {
@@ -111,16 +116,33 @@ impl<'a> Writer<'a> {
         authorized.map_err(|refused| crate::pipeline::refusal(&refused))
     }
 
+    /// Applies a condition to the status of a cluster-scoped object, as [`Writer::apply`] applies fields.
+    pub(super) async fn apply_condition<K: Kind + Object>(
+        &self,
+        name: &str,
+        condition: serde_json::Value,
+    ) -> Result<(), Status> {
+        let fields = serde_json::json!({ "status": { "conditions": [condition] } });
+        self.apply_to::<K>(Target::of::<K>("").named(name).subresource("status"), fields).await
+    }
+
     /// Applies fields of a cluster-scoped object, by force; one that is gone meanwhile is left alone.
     pub(super) async fn apply<K: Kind + Object>(
         &self,
         name: &str,
+        fields: serde_json::Value,
+    ) -> Result<(), Status> {
+        self.apply_to::<K>(Target::of::<K>("").named(name), fields).await
+    }
+
+    async fn apply_to<K: Kind + Object>(
+        &self,
+        target: Target,
         mut fields: serde_json::Value,
     ) -> Result<(), Status> {
-        let target = Target::of::<K>("").named(name);
         fields["apiVersion"] = K::api_version().into();
         fields["kind"] = K::KIND.into();
-        fields["metadata"] = serde_json::json!({ "name": name });
+        fields["metadata"] = serde_json::json!({ "name": target.name.as_str() });
         let options =
             WriteOptions { field_manager: self.manager.into(), force: true, ..WriteOptions::default() };
         let authorized = self.authorized("patch", &target).await?;

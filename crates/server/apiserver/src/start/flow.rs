@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use feed::{ReadAt, Scope, Start, WatchOptions};
 use flow::bootstrap::{self, AUTO_UPDATE, MANDATORY};
-use meta::{Kind, Object, Status, Time};
+use meta::{Codec, Kind, Object, Status, Time};
 use registry::Served;
 use tokio::task::JoinHandle;
 use types::flowcontrol::v1::{FlowSchema, FlowSchemaCondition, PriorityLevelConfiguration};
@@ -112,8 +112,9 @@ async fn configure(server: &Arc<Server>, schemas: &Served, levels: &Served) -> R
     server.flow.configure(schemas.clone(), &levels);
     let writer = Writer::new(server, "api-priority-and-fairness-config-consumer-v1");
     for schema in schemas {
-        if let Some(told) = with_condition(&schema, &levels, Time::from_unix(server.now_s())) {
-            writer.update_status(told).await?;
+        if let Some(condition) = new_condition(&schema, &levels, Time::from_unix(server.now_s())) {
+            let condition = serde_json::from_slice(&condition.to_json()).unwrap_or_default();
+            writer.apply_condition::<FlowSchema>(&schema.metadata.name, condition).await?;
         }
     }
     Ok(())
@@ -124,12 +125,12 @@ async fn all<K: Kind + Object>(server: &Server, served: &Served) -> Result<Vec<A
     Ok(stored.into_iter().filter_map(|stored| meta::downcast::<K>(stored.object().clone())).collect())
 }
 
-/// The schema with the condition that says whether its level exists; `None` when it says so already.
-fn with_condition(
+/// The condition that says whether the level of a schema exists; `None` when the schema says so already.
+fn new_condition(
     schema: &FlowSchema,
     levels: &[Arc<PriorityLevelConfiguration>],
     now: Time,
-) -> Option<FlowSchema> {
+) -> Option<FlowSchemaCondition> {
     let level = &schema.spec.priority_level_configuration.name;
     let found = levels.iter().any(|one| one.metadata.name == *level);
     let (status, reason, rest) = if found {
@@ -139,24 +140,17 @@ fn with_condition(
     };
     let message =
         format!("This FlowSchema references the PriorityLevelConfiguration object named {level:?} {rest}");
-    let before = schema.status.conditions.iter().position(|condition| condition.type_ == DANGLING);
-    let old = before.map(|at| &schema.status.conditions[at]);
+    let old = schema.status.conditions.iter().find(|condition| condition.type_ == DANGLING);
     if old.is_some_and(|old| old.status == status && old.reason == reason && old.message == message.as_str())
     {
         return None;
     }
     let since = old.filter(|old| old.status == status).and_then(|old| old.last_transition_time);
-    let condition = FlowSchemaCondition {
+    Some(FlowSchemaCondition {
         type_: DANGLING.into(),
         status: status.into(),
         last_transition_time: Some(since.unwrap_or(now)),
         reason: reason.into(),
         message: message.into(),
-    };
-    let mut told = schema.clone();
-    match before {
-        Some(at) => told.status.conditions[at] = condition,
-        None => told.status.conditions.push(condition),
-    }
-    Some(told)
+    })
 }

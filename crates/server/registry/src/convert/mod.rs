@@ -223,6 +223,9 @@ fn to_hpa2(hpa: &hpa1::HorizontalPodAutoscaler) -> hpa2::HorizontalPodAutoscaler
             ..Default::default()
         });
     }
+    if out.spec.metrics.is_empty() {
+        out.spec.metrics = rules::default_metrics();
+    }
     out.status.observed_generation = hpa.status.observed_generation;
     out.status.last_scale_time = hpa.status.last_scale_time;
     out.status.current_replicas = hpa.status.current_replicas;

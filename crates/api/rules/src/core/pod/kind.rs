@@ -89,10 +89,12 @@ impl Rules for Pod {
     }
 
     fn warnings(&self, old: Option<&Self>) -> Vec<String> {
-        let mut out = warnings::pod(self);
-        if old.is_none() {
-            out.extend(warnings::name(&self.metadata.name));
+        // Pods are changed by programs, seldom by people: only who makes one is told.
+        if old.is_some() {
+            return Vec::new();
         }
+        let mut out = warnings::pod(self);
+        out.extend(warnings::name(&self.metadata.name));
         out
     }
 

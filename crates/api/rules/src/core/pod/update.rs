@@ -106,18 +106,20 @@ fn without_mutable(e: &mut Errs, at: &Path<'_>, spec: &PodSpec, before: &PodSpec
     rest
 }
 
+fn required_terms(affinity: Option<&NodeAffinity>) -> Option<&List<NodeSelectorTerm>> {
+    let selector = affinity?.required_during_scheduling_ignored_during_execution.as_ref()?;
+    Some(&selector.node_selector_terms)
+}
+
 fn node_affinity(e: &mut Errs, at: &Path<'_>, new: Option<&NodeAffinity>, old: Option<&NodeAffinity>) {
-    let terms = |a: Option<&NodeAffinity>| -> List<NodeSelectorTerm> {
-        a.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref())
-            .map(|s| s.node_selector_terms.clone())
-            .unwrap_or_default()
-    };
-    let (old, new) = (terms(old), terms(new));
+    let none = List::new();
+    let old = required_terms(old).unwrap_or(&none);
+    let new = required_terms(new).unwrap_or(&none);
     let at = at.child("requiredDuringSchedulingIgnoredDuringExecution");
     let list = at.child("nodeSelectorTerms");
     if !old.is_empty() && old.len() != new.len() {
         let detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
-        return e.invalid(&list, BadValue::of(&new), detail);
+        return e.invalid(&list, diff::shown_list(new), detail);
     }
     for (i, (new, old)) in new.iter().zip(old.iter()).enumerate() {
         let was_empty = old.match_expressions.is_empty() && old.match_fields.is_empty();
@@ -126,7 +128,7 @@ fn node_affinity(e: &mut Errs, at: &Path<'_>, new: Option<&NodeAffinity>, old: O
         if (was_empty && new != old) || !grew {
             e.invalid(
                 &list.index(i),
-                BadValue::json(new),
+                diff::shown(new),
                 "only additions are allowed (no mutations or deletions)",
             );
         }
