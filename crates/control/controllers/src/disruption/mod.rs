@@ -63,9 +63,9 @@ impl Reconciler for Disruption {
                     format!("Failed to calculate the number of expected pods: {why}"),
                 ));
                 let mut told = (*budget).clone();
-                told.status.observed_generation = budget.metadata.generation;
                 told.status.disruptions_allowed = 0;
-                put(&mut told.status, "False", "SyncFailed", &why, budget.metadata.generation, now);
+                // The spec was not acted upon, so its generation was not observed.
+                put(&mut told.status, "False", "SyncFailed", &why, budget.status.observed_generation, now);
                 if told.status != budget.status {
                     plan.push(Write::update_status(told).ignore(404));
                 }

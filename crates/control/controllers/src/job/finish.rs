@@ -133,7 +133,7 @@ fn new(type_: &str, status: &str, reason: &str, message: &str, now: Time) -> Job
 }
 
 /// Tells that the Job was suspended or resumed.
-pub(super) fn suspension(job: &Job, status: &mut JobStatus, now: Time, plan: &mut Plan) {
+pub(super) fn suspension(job: &Job, status: &mut JobStatus, now: Time) -> Option<Note> {
     let told = status.conditions.iter().position(|condition| condition.type_ == "Suspended");
     let stands = told.is_some_and(|index| status.conditions[index].status == "True");
     let (condition, event, message) = match (is_suspended(job), stands) {
@@ -143,18 +143,18 @@ pub(super) fn suspension(job: &Job, status: &mut JobStatus, now: Time, plan: &mu
         (false, true) => {
             (new("Suspended", "False", "JobResumed", "Job resumed", now), "Resumed", "Job resumed")
         }
-        _ => return,
+        _ => return None,
     };
     if is_suspended(job) {
         status.start_time = None;
     } else {
         status.start_time = Some(now);
     }
-    plan.event(Note::normal(job, event, message));
     match told {
         Some(index) => status.conditions[index] = condition,
         None => status.conditions.push(condition),
     }
+    Some(Note::normal(job, event, message))
 }
 
 /// Seconds until the Job has been active for too long.

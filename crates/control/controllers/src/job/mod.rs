@@ -27,6 +27,7 @@ use crate::common::claim::{Claimant, claim, concerned};
 use crate::common::owners::{controller_of, controller_ref};
 use crate::common::pods;
 use crate::common::selector::selects;
+use crate::replicas::after;
 
 pub(crate) use ttl::start as start_ttl;
 
@@ -138,7 +139,7 @@ impl Reconciler for Jobs {
         }
         status.ready = Some(ready(&active) - ready(&wanted.delete));
         status.terminating = Some((terminating + wanted.delete.len()) as i32);
-        finish::suspension(job, &mut status, now, plan);
+        let suspension = finish::suspension(job, &mut status, now);
         if let Some(verdict) = verdict {
             finish::record(job, &owned, &mut status, &verdict, now, plan);
         }
@@ -146,7 +147,7 @@ impl Reconciler for Jobs {
         let uncounted =
             count::held(job, &tally, &owned, &status, ending || job.metadata.deletion_timestamp.is_some());
         let deadline = finish::seconds_to_deadline(job, &status, now);
-        let mut next = match (wanted.wait_seconds, deadline) {
+        let next = match (wanted.wait_seconds, deadline) {
             (None, None) => Next::Done,
             (a, b) => Next::After(Duration::from_secs(
                 a.unwrap_or(i64::MAX).min(b.unwrap_or(i64::MAX)).max(1) as u64,
@@ -157,24 +158,31 @@ impl Reconciler for Jobs {
             plan.all(wanted.delete.iter().filter(|pod| is_tracked(pod)).map(|pod| untracked(pod)).collect());
         }
         plan.all(wanted.delete.iter().map(|pod| manage::delete(job, pod)).collect());
-        plan.slow_start(wanted.create);
-        let (before, about) = (job.status.clone(), job.clone());
+        let (before, about, asked) = (job.status.clone(), job.clone(), wanted.create.len());
         plan.then(move |outcome, plan| {
-            if let Some(status) = outcome.error() {
-                if crate::replicas::namespace_ends(status) {
-                    return Next::Done;
+            if let Some(failed) = outcome.error() {
+                return after(failed);
+            }
+            plan.slow_start(wanted.create);
+            plan.then(move |made, plan| {
+                let refused = made.error().cloned();
+                // Those that were not made do not run.
+                status.active -= (asked - made.succeeded().min(asked)) as i32;
+                if let Some(note) = suspension {
+                    plan.event(note);
                 }
-                next = Next::Retry;
-                // How many pods there are now is for the next look to say.
-                return next;
-            }
-            if status != before {
-                let mut told = about.clone();
-                told.status = status;
-                plan.push(Write::update_status(told).ignore(404));
-            }
-            plan.all(uncounted.iter().map(|pod| untracked(pod)).collect());
-            plan.then(move |outcome, _| if outcome.error().is_some() { Next::Retry } else { next });
+                if status != before {
+                    let mut told = about;
+                    told.status = status;
+                    plan.push(Write::update_status(told).ignore(404));
+                }
+                plan.all(uncounted.iter().map(|pod| untracked(pod)).collect());
+                plan.then(move |outcome, _| match refused.as_ref().or(outcome.error()) {
+                    Some(failed) => after(failed),
+                    None => next,
+                });
+                next
+            });
             next
         });
         Next::Done

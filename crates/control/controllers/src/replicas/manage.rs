@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use meta::{Object, Status};
-use reconcile::{Note, Plan, World, Write};
+use reconcile::{Next, Note, Plan, World, Write};
 use types::core::v1::Pod;
 
 use super::set::{Replicated, Set};
@@ -65,6 +65,11 @@ fn related<K: Replicated>(object: &K, active: &[Arc<Pod>], world: &World) -> Vec
     let Some(controller) = controller_of(object.meta()) else { return active.to_vec() };
     let siblings = world.owned::<K>(&controller.uid);
     siblings.iter().flat_map(|set| world.owned::<Pod>(&set.meta().uid)).collect()
+}
+
+/// When to look again after a refusal: never, where the namespace ends.
+pub(crate) fn after(refusal: &Status) -> Next {
+    if namespace_ends(refusal) { Next::Done } else { Next::Retry }
 }
 
 /// Whether `status` says that nothing can be created because the namespace is being deleted.

@@ -22,7 +22,7 @@ use crate::common::claim::{Claimant, claim, concerned};
 use crate::common::pods;
 use crate::common::selector::selects;
 
-pub(crate) use manage::namespace_ends;
+pub(crate) use manage::{after, namespace_ends};
 use set::{Replicated, Set};
 
 /// Starts the controller of ReplicaSets.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use informer::Key;
 use meta::Codec;
-use reconcile::{Context, Controller, Next, Note, Plan, Reconciler, Running, World, Write};
+use reconcile::{Context, Controller, Next, Note, Outcome, Plan, Reconciler, Running, World, Write};
 use types::apps::v1::{ControllerRevision, StatefulSet};
 use types::core::v1::{PersistentVolumeClaim, Pod, PodTemplateSpec};
 
@@ -21,7 +21,7 @@ use crate::common::claim::{Claimant, claim, concerned};
 use crate::common::owners::{controller_of, controller_ref};
 use crate::common::revisions::{HASH_LABEL, HISTORY_LABEL, History, collided};
 use crate::common::{pods, selector};
-use crate::replicas::namespace_ends;
+use crate::replicas::after;
 
 /// Starts the controller.
 pub(crate) fn start(context: &Context) -> Running {
@@ -82,50 +82,79 @@ impl Reconciler for StatefulSets {
         };
         let now = world.unix_seconds();
         let changes = order::decide(&set, &owned, &templates, now);
-        let status = status::of(&set, &owned, &changes, &templates, now);
         storage::keep(&set, &owned, &changes, world, plan);
-
-        let mut writes = Vec::new();
         for pod in &changes.create {
             for (_, claim) in storage::claims(&set, &pod.metadata.name) {
                 if world.get::<PersistentVolumeClaim>(&key.namespace, &claim.metadata.name).is_none() {
                     plan.push(create_claim(&set, claim, &pod.metadata.name));
                 }
             }
-            writes.push(create(&set, pod.clone()));
         }
-        writes.extend(changes.delete.iter().map(|pod| delete(&set, pod)));
-        plan.all(writes);
+        let pods = changes.create.iter().map(|pod| create(&set, pod.clone())).collect();
         let again = owned
             .iter()
             .filter_map(|pod| pods::seconds_to_available(pod, set.spec.min_ready_seconds, now))
             .filter(|seconds| *seconds > 0)
             .min();
-        let used: Vec<String> = owned.iter().map(|pod| pod.metadata.label(HASH_LABEL).to_owned()).collect();
+        let next = again.map_or(Next::Done, |seconds| Next::After(Duration::from_secs(seconds as u64)));
         plan.then(move |outcome, plan| {
             if let Some(failed) = outcome.error() {
-                return if namespace_ends(failed) { Next::Done } else { Next::Retry };
+                return after(failed);
             }
-            if status != set.status {
-                let mut told = (*set).clone();
-                told.status = status;
-                plan.push(Write::update_status(told).ignore(404));
-            }
-            let current = &templates.current_name;
-            history.clean_up(
-                set.spec.revision_history_limit.unwrap_or(10),
-                |revision| {
-                    revision.metadata.name == *current
-                        || used.iter().any(|name| *name == revision.metadata.name.as_str())
-                },
-                plan,
-            );
-            let next = again.map_or(Next::Done, |seconds| Next::After(Duration::from_secs(seconds as u64)));
-            plan.then(move |outcome, _| if outcome.error().is_some() { Next::Retry } else { next });
+            plan.slow_start(pods);
+            plan.then(move |outcome, plan| {
+                finish(&Look { set, owned, templates, now, next }, history, changes, outcome, plan)
+            });
             next
         });
         Next::Done
     }
+}
+
+/// What one look at a set saw.
+struct Look {
+    set: Arc<StatefulSet>,
+    owned: Vec<Arc<Pod>>,
+    templates: order::Templates,
+    now: i64,
+    next: Next,
+}
+
+/// Once pods were made, or as many of them as could be: takes those away that are too many, and tells how the set stands.
+fn finish(
+    look: &Look,
+    history: History,
+    mut changes: order::Changes,
+    made: &Outcome,
+    plan: &mut Plan,
+) -> Next {
+    let Look { set, owned, templates, now, next } = look;
+    let (refused, next) = (made.error().cloned(), *next);
+    let mut results = made.results.iter();
+    changes.create.retain(|_| results.next().is_some_and(Result::is_ok));
+    if refused.is_some() {
+        changes.delete.clear();
+    }
+    plan.all(changes.delete.iter().map(|pod| delete(set, pod)).collect());
+    let status = status::of(set, owned, &changes, templates, *now);
+    if status != set.status {
+        let mut told = (**set).clone();
+        told.status = status;
+        plan.push(Write::update_status(told).ignore(404));
+    }
+    if refused.is_none() {
+        let current = &templates.current_name;
+        let used = |name: &str| owned.iter().any(|pod| pod.metadata.label(HASH_LABEL) == name);
+        let is_kept = |revision: &ControllerRevision| {
+            revision.metadata.name == *current || used(&revision.metadata.name)
+        };
+        history.clean_up(set.spec.revision_history_limit.unwrap_or(10), is_kept, plan);
+    }
+    plan.then(move |outcome, _| match refused.as_ref().or(outcome.error()) {
+        Some(failed) => after(failed),
+        None => next,
+    });
+    next
 }
 
 /// The template that a revision keeps.

@@ -400,9 +400,16 @@ fn release(volume: &Arc<PersistentVolume>, now: Time, plan: &mut Plan) {
         && !provisioned
         && volume.status.phase == "Released"
     {
-        let message = "error getting deleter volume plugin for volume: no deletable volume plugin matched";
-        plan.event(Note::warning(&**volume, "VolumeFailedDelete", message));
-        volume_phase(volume, "Failed", message, now, plan);
+        // Nothing of a machine is deleted from here, not even below /tmp, which upstream's deleter would do.
+        let path = volume.spec.host_path.as_deref().map(|source| &source.path);
+        let message = match path.filter(|path| !path.contains("/tmp/")) {
+            Some(path) => format!("host_path deleter only supports /tmp/.+ but received provided {path}"),
+            None => {
+                "error getting deleter volume plugin for volume: no deletable volume plugin matched".into()
+            }
+        };
+        plan.event(Note::warning(&**volume, "VolumeFailedDelete", message.clone()));
+        volume_phase(volume, "Failed", &message, now, plan);
     }
 }
 
