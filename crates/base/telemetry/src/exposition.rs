@@ -1,17 +1,31 @@
 //! Writes Prometheus' text format.
 
 use crate::cells::Histogram;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// A page of metrics under construction.
 #[derive(Debug, Default)]
 pub struct Exposition {
     text: String,
+    /// Names that are left out.
+    disabled: BTreeSet<String>,
+    /// Whether the metric that was opened last is one of them.
+    muted: bool,
 }
 
 impl Exposition {
+    /// A page that leaves out the metrics of these names.
+    pub(crate) fn without(disabled: BTreeSet<String>) -> Exposition {
+        Exposition { disabled, ..Exposition::default() }
+    }
+
     /// Opens a metric; `kind` is `counter`, `gauge` or `histogram`. Its samples follow.
     pub fn header(&mut self, name: &str, help: &str, kind: &str) {
+        self.muted = self.disabled.contains(name);
+        if self.muted {
+            return;
+        }
         let help = help.replace('\\', "\\\\").replace('\n', "\\n");
         // Writing into a String cannot fail; the same holds for every write in this file.
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
@@ -44,6 +58,9 @@ impl Exposition {
         limit: Option<f64>,
         value: f64,
     ) {
+        if self.muted {
+            return;
+        }
         self.text.push_str(name);
         self.text.push_str(suffix);
         let mut separator = '{';

@@ -23,12 +23,14 @@ mod logs;
 mod process;
 mod registry;
 mod slis;
+pub mod zpages;
 
 pub use build::{VERSION, build};
 pub use cells::{Counter, Gauge, Histogram, InFlight};
 pub use exposition::Exposition;
 pub use family::{CounterFamily, GaugeFamily, HistogramFamily};
 pub use logs::{LogError, init_logs};
+pub use process::started;
 pub use registry::{Registry, collector, counter, gauge, histogram, registry, render};
 pub use slis::Slis;
 

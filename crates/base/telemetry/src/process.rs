@@ -7,6 +7,20 @@ use std::time::SystemTime;
 /// The kernel's clock ticks per second as it shows them in /proc, the same on every Linux that we run on.
 const TICKS_PER_SECOND: f64 = 100.0;
 
+/// Fields of `/proc/self/stat` from the third one on: the second is the program's name in parentheses and may hold anything.
+fn fields(stat: &str) -> Vec<&str> {
+    stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect()
+}
+
+/// When the process began, in seconds since the Unix epoch; nothing where the kernel does not tell.
+pub fn started() -> Option<f64> {
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    let ticks = fields(&stat).get(22 - 3)?.parse::<f64>().ok()?;
+    let kernel = fs::read_to_string("/proc/stat").ok()?;
+    let boot = kernel.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse::<f64>().ok()?;
+    Some(boot + ticks / TICKS_PER_SECOND)
+}
+
 pub(crate) fn collect(page: &mut Exposition) {
     let mut show = |name: &str, help: &str, kind: &str, value: Option<f64>| {
         // What cannot be measured is left out: an absent metric is honest, a zero is not.
@@ -16,8 +30,7 @@ pub(crate) fn collect(page: &mut Exposition) {
         }
     };
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The second field is the program's name in parentheses and may hold anything, so counting starts after it.
-    let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+    let fields = fields(&stat);
     let field = |number: usize| fields.get(number - 3).and_then(|text| text.parse::<f64>().ok());
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let kilobytes = |name: &str| {
@@ -25,12 +38,7 @@ pub(crate) fn collect(page: &mut Exposition) {
         line.split_whitespace().next()?.parse::<f64>().ok().map(|value| value * 1024.0)
     };
     let cpu = field(14).zip(field(15)).map(|(user, system)| (user + system) / TICKS_PER_SECOND);
-    let boot = fs::read_to_string("/proc/stat").ok().and_then(|text| {
-        text.lines()
-            .find_map(|line| line.strip_prefix("btime "))
-            .and_then(|line| line.trim().parse::<f64>().ok())
-    });
-    let start = boot.zip(field(22)).map(|(boot, ticks)| boot + ticks / TICKS_PER_SECOND);
+    let start = started();
     let open = fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as f64);
     show("process_cpu_seconds_total", "User and system CPU time spent, in seconds.", "counter", cpu);
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();

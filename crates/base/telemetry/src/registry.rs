@@ -6,7 +6,7 @@ use crate::exposition::Exposition;
 use crate::family::{Cells, CounterFamily, GaugeFamily, HistogramFamily};
 use crate::process;
 use parking_lot::RwLock;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 /// Metrics by name. Most code uses the process-wide [`registry`] through [`counter`], [`gauge`] and [`histogram`].
@@ -14,6 +14,7 @@ use std::sync::{Arc, LazyLock};
 pub struct Registry {
     families: RwLock<BTreeMap<&'static str, (&'static str, Family)>>,
     collectors: RwLock<Vec<Collector>>,
+    disabled: RwLock<BTreeSet<String>>,
 }
 
 type Collector = Arc<dyn Fn(&mut Exposition) + Send + Sync>;
@@ -80,13 +81,18 @@ impl Registry {
         self.collectors.write().push(Arc::new(collect));
     }
 
+    /// Leaves metrics of these names out from now on.
+    pub fn disable(&self, names: &[String]) {
+        self.disabled.write().extend(names.iter().cloned());
+    }
+
     /// Every metric in Prometheus' text format, ordered by name.
     pub fn render(&self) -> String {
         // Copied out first, so that nothing is registered or recorded under a lock while the page is written.
         let families: Vec<_> =
             self.families.read().iter().map(|(name, entry)| (*name, entry.clone())).collect();
         let collectors = self.collectors.read().clone();
-        let mut page = Exposition::default();
+        let mut page = Exposition::without(self.disabled.read().clone());
         for (name, (help, family)) in families {
             match family {
                 Family::Counter(family) => {
@@ -167,6 +173,23 @@ pub fn render() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn disabled_metrics_are_not_shown() {
+        let registry = Registry::new();
+        registry.counter("a_total", "A.", &[]).with(&[]).inc();
+        registry.histogram("b_seconds", "B.", &[], &[1.0]).with(&[]).observe(0.5);
+        registry.collector(|page| {
+            for name in ["c", "d"] {
+                page.header(name, "Measured now.", "gauge");
+                page.sample(name, &[], 1.0);
+            }
+        });
+        registry.disable(&["b_seconds", "c", "unknown"].map(str::to_owned));
+        let expected = "# HELP a_total A.\n# TYPE a_total counter\na_total 1\n\
+                        # HELP d Measured now.\n# TYPE d gauge\nd 1\n";
+        assert_eq!(registry.render(), expected);
+    }
 
     #[test]
     fn renders_the_text_format() {

@@ -2,11 +2,13 @@
 //!
 //! Before anything else, and before any thread exists, it looks whether it was started as a container's shim or helper.
 
+mod flags;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use cluster::apply::ApplyOptions;
 use cluster::certs::CertsCommand;
 use cluster::down::Workloads;
@@ -91,7 +93,14 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    if let (Command::Up { .. } | Command::Scheduler(_), Some((name, given))) =
+        (&cli.command, matches.subcommand())
+        && let Some(command) = Cli::command().find_subcommand(name)
+    {
+        telemetry::zpages::set_flags(flags::of(command, given));
+    }
     // The provider is chosen once for the process; a second choice could only come from this same line.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let data_dir = std::path::absolute(&cli.data_dir)?;

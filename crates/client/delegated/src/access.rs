@@ -86,6 +86,11 @@ impl Access {
         Arc::new(Access { reviewer, authorizer, env, freshness, anonymous, tokens, verdicts })
     }
 
+    /// Seconds since 1970.
+    pub fn now_s(&self) -> i64 {
+        self.env.unix_ms().div_euclid(1000)
+    }
+
     /// Waits.
     pub async fn pause(&self, duration: Duration) {
         self.env.sleep(duration).await;

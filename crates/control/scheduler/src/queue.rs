@@ -166,6 +166,8 @@ pub struct Queue {
     sort: Sort,
     backoff_initial: Duration,
     backoff_max: Duration,
+    /// How long a pod waits that fitted nowhere, whatever happens: [`UNSCHEDULABLE_MAX`] unless said otherwise.
+    pub unschedulable_max: Duration,
     /// How many pods came to which queue, and why.
     pub incoming: Incoming,
     /// Hears how long each queueing hint took; without it no clock is read.
@@ -233,6 +235,7 @@ impl Queue {
             sort,
             backoff_initial,
             backoff_max,
+            unschedulable_max: UNSCHEDULABLE_MAX,
             incoming: Incoming::default(),
             observe_hint: None,
         }
@@ -472,7 +475,7 @@ impl Queue {
             }
         }
         while let Some((since, uid)) = self.waiting_since.first().cloned() {
-            if now < since + UNSCHEDULABLE_MAX {
+            if now < since + self.unschedulable_max {
                 break;
             }
             if let Some(entry) = self.entries.get_mut(&uid) {
@@ -485,7 +488,7 @@ impl Queue {
 
     /// When [`Queue::pop`] may have something next, if nothing else happens.
     pub fn next_due(&self) -> Option<Duration> {
-        let waiting = self.waiting_since.first().map(|(since, _)| *since + UNSCHEDULABLE_MAX);
+        let waiting = self.waiting_since.first().map(|(since, _)| *since + self.unschedulable_max);
         let pauses =
             [&self.backoff, &self.backoff_errors].into_iter().filter_map(|all| all.first_key_value());
         pauses.map(|(pause, _)| pause.until).chain(waiting).min()

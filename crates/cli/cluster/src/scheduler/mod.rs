@@ -1,10 +1,10 @@
 //! `ferrokube scheduler`: the scheduler as a process of its own, for any API server; and its HTTPS endpoint, which the
 //! scheduler inside of `ferrokube up` can have too.
 
+mod flags;
 mod questions;
 mod serve;
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +24,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use types::core::v1::{ConfigMap, Node, Pod};
 
+use self::flags::{AccessFlags, ServingFlags, TuningFlags};
 use self::questions::Questions;
 use self::serve::{Endpoint, State};
 use crate::control_plane::client_ca;
@@ -36,6 +37,9 @@ const FRESH: Freshness = {
     let hold = Duration::from_secs(10);
     Freshness { token: hold, allowed: hold, denied: hold }
 };
+
+/// Paths that everyone may ask for.
+const OPEN: [&str; 3] = ["/healthz", "/readyz", "/livez"];
 
 /// Options of `ferrokube scheduler`.
 #[derive(Clone, Debug, clap::Args)]
@@ -73,30 +77,28 @@ pub struct SchedulerOptions {
     /// Namespace of that Lease
     #[arg(long, value_name = "NAMESPACE")]
     pub leader_elect_resource_namespace: Option<String>,
-    /// Address of the HTTPS endpoint
-    #[arg(long, default_value = "0.0.0.0", value_name = "IP")]
-    pub bind_address: IpAddr,
-    /// Port of the HTTPS endpoint: /healthz, /livez, /readyz, /metrics, /configz, questions; 0 for none
-    #[arg(long, default_value_t = 10259)]
-    pub secure_port: u16,
+    /// The type of object that replicas agree by: leases only
+    #[arg(long, value_name = "TYPE", default_value = "leases", value_parser = ["leases"])]
+    pub leader_elect_resource_lock: String,
+    /// The endpoint.
+    #[command(flatten)]
+    pub serving: ServingFlags,
     /// TLS of the endpoint.
     #[command(flatten)]
     pub tls: TlsOptions,
-    /// Authority of client certificates; the cluster's own without
-    #[arg(long, value_name = "FILE")]
-    pub client_ca_file: Option<PathBuf>,
-    /// Whom to ask about tokens; the scheduler's own API server without
-    #[arg(long, value_name = "FILE")]
-    pub authentication_kubeconfig: Option<PathBuf>,
-    /// Whom to ask about access; the scheduler's own API server without
-    #[arg(long, value_name = "FILE")]
-    pub authorization_kubeconfig: Option<PathBuf>,
+    /// Whom it serves.
+    #[command(flatten)]
+    pub access: AccessFlags,
+    /// What is measured and tried.
+    #[command(flatten)]
+    pub tuning: TuningFlags,
 }
 
 /// Runs until the process ends, or until leadership is lost.
 pub async fn run(options: SchedulerOptions) -> Result<()> {
     let mut config = read(options.config.as_deref())?;
     options.say(&mut config);
+    options.tuning.apply(&mut config)?;
     if let Some(path) = &options.write_config_to {
         let text = serde_norway::to_string(&config.document())?;
         return std::fs::write(path, text).map_err(|error| unusable("open", path, &error));
@@ -106,7 +108,7 @@ pub async fn run(options: SchedulerOptions) -> Result<()> {
     let client = connect(&options, &config)?;
     let informers = Informers::new(client.clone(), env.clone());
     let at_work = Arc::new(AtomicBool::new(false));
-    let _endpoint = match options.secure_port {
+    let _endpoint = match options.serving.secure_port {
         0 => None,
         _ => Some(serve(&options, &config, &client, &informers, at_work.clone(), env.clone()).await?),
     };
@@ -262,19 +264,30 @@ async fn serve(
         ),
     };
     let (reviewer, authorizer) =
-        (own(&options.authentication_kubeconfig)?, own(&options.authorization_kubeconfig)?);
-    let client_ca = match &options.client_ca_file {
+        (own(&options.access.authentication_kubeconfig)?, own(&options.access.authorization_kubeconfig)?);
+    let client_ca = match &options.access.client_ca_file {
         Some(path) => Pem::File(path.clone()),
-        None => cluster_authority(&reviewer).await.into(),
+        None if options.access.authentication_skip_lookup => Pem::default(),
+        None => match cluster_authority(&reviewer).await {
+            Ok(authority) => authority.into(),
+            Err(status) if options.access.authentication_tolerate_lookup_failure => {
+                tracing::info!(reason = %status.message, "client certificates are not taken");
+                Pem::default()
+            }
+            Err(status) => {
+                anyhow::bail!(
+                    "unable to load configmap based request-header-client-ca-file: {}",
+                    status.message
+                )
+            }
+        },
     };
-    let own = options.tls.given().map_or_else(serve::self_signed, Ok)?;
-    let material = options.tls.material(own)?;
-    let address = (options.bind_address, options.secure_port);
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {}:{}", options.bind_address, options.secure_port))?;
+    let own = options.tls.given().map_or_else(|| options.serving.own_pair(), Ok)?;
+    let mut material = options.tls.material(own)?;
+    options.serving.restrict(&mut material);
+    let listener = options.serving.listen()?;
     let questions = Questions::new(informers.clone(), config.profiles.clone());
-    let access = Access::new(reviewer, authorizer, env, FRESH, true);
+    let access = Access::new(reviewer, authorizer, env, options.access.freshness(), true);
     // A replica that stands by is ready; one at work is as soon as it knows the cluster.
     let (knows, working) = (knows(informers.clone()), at_work.clone());
     let state = State {
@@ -282,21 +295,20 @@ async fn serve(
         leads: Box::new(move || at_work.load(Ordering::Relaxed)),
         elects: config.leader_election.leader_elect,
         configuration: config.document(),
+        open: options.access.authorization_always_allow_paths.clone(),
+        streams_max: options.serving.streams_max(),
     };
     Endpoint::new(access, questions, state).listen(listener, material, client_ca)
 }
 
-/// The authority that the cluster publishes for client certificates; empty when it does not, or may not be asked.
-async fn cluster_authority(client: &Client) -> Vec<u8> {
+/// The authority that the cluster publishes for client certificates; empty when it does not.
+///
+/// # Errors
+/// It cannot be asked, or may not.
+async fn cluster_authority(client: &Client) -> Result<Vec<u8>, meta::Status> {
     let published =
-        client.namespaced::<ConfigMap>("kube-system").get("extension-apiserver-authentication").await;
-    match published {
-        Ok(map) => map.data.get("client-ca-file").map(|pem| pem.as_bytes().to_vec()).unwrap_or_default(),
-        Err(status) => {
-            tracing::info!(reason = %status.message, "client certificates are not taken");
-            Vec::new()
-        }
-    }
+        client.namespaced::<ConfigMap>("kube-system").get("extension-apiserver-authentication").await?;
+    Ok(published.data.get("client-ca-file").map(|pem| pem.as_bytes().to_vec()).unwrap_or_default())
 }
 
 fn remote(mut connection: remote::Config) -> Result<Client> {
@@ -338,6 +350,8 @@ impl InProcess {
                     leads: Box::new(|| true),
                     elects: false,
                     configuration: config.document(),
+                    open: OPEN.map(str::to_owned).into(),
+                    streams_max: None,
                 };
                 let endpoint = Endpoint::new(access, questions, state);
                 let material = options.tls.material(serve::self_signed()?)?;

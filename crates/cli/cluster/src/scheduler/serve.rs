@@ -19,6 +19,7 @@ use meta::{Codec, GroupResource, Status};
 use rustls_pki_types::CertificateDer;
 use serde_json::json;
 use serving::{Live, Material, Pair, Pem};
+use telemetry::zpages;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
@@ -34,8 +35,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Largest manifest of a question.
 const MANIFEST_BYTES_MAX: usize = 1024 * 1024;
-/// Paths that everyone may ask for.
-const OPEN: [&str; 3] = ["/healthz", "/readyz", "/livez"];
+/// What the scheduler is called where components tell of themselves, and the paths that it names there.
+const COMPONENT: &str = "kube-scheduler";
+const PATHS: [&str; 7] =
+    ["/configz", "/ferrokube/scheduler", "/flagz", "/healthz", "/livez", "/metrics", "/readyz"];
 
 /// What is served, and to whom.
 pub(super) struct Endpoint {
@@ -55,18 +58,37 @@ pub(super) struct State {
     pub(super) elects: bool,
     /// The configuration in use.
     pub(super) configuration: serde_json::Value,
+    /// Paths that everyone may ask for; one that ends with `*` means all that begin so.
+    pub(super) open: Vec<String>,
+    /// Most requests at once on an HTTP/2 connection; the library's default without.
+    pub(super) streams_max: Option<u32>,
+}
+
+impl State {
+    /// Whether everyone may ask for a path.
+    fn is_open(&self, path: &str) -> bool {
+        self.open.iter().any(|open| match open.strip_suffix('*') {
+            Some(begin) => path.starts_with(begin),
+            None => path == open,
+        })
+    }
 }
 
 /// A certificate of its own making, for as long as the process lives.
 pub(super) fn self_signed() -> Result<Pair> {
+    let (certificate, key) = self_signed_pem()?;
+    Ok(Pair { certificate: Pem::from(certificate.into_bytes()), key: Pem::from(key.into_bytes()) })
+}
+
+/// The same as PEM: the certificate and its key.
+pub(super) fn self_signed_pem() -> Result<(String, String)> {
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
     if let Ok(host) = nix::unistd::gethostname() {
         names.push(host.to_string_lossy().into_owned());
     }
     let key = rcgen::KeyPair::generate()?;
     let certificate = rcgen::CertificateParams::new(names)?.self_signed(&key)?;
-    let text = |pem: String| Pem::from(pem.into_bytes());
-    Ok(Pair { certificate: text(certificate.pem()), key: text(key.serialize_pem()) })
+    Ok((certificate.pem(), key.serialize_pem()))
 }
 
 impl Endpoint {
@@ -118,6 +140,7 @@ impl Endpoint {
             .peer_certificates()
             .map(|all| all.iter().map(|one| one.clone().into_owned()).collect());
         let certificates = Arc::new(certificates);
+        let streams_max = self.state.streams_max;
         let service = service_fn(move |request: Request<Incoming>| {
             let (endpoint, certificates) = (self.clone(), certificates.clone());
             async move { Ok::<_, Infallible>(endpoint.handle(request, certificates.as_deref()).await) }
@@ -125,6 +148,9 @@ impl Endpoint {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new());
         builder.http2().timer(TokioTimer::new());
+        if streams_max.is_some() {
+            builder.http2().max_concurrent_streams(streams_max);
+        }
         if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
             tracing::debug!(%error, "a connection to the scheduler ended");
         }
@@ -136,7 +162,7 @@ impl Endpoint {
         certificates: Option<&[CertificateDer<'static>]>,
     ) -> Response<Full<Bytes>> {
         let path = request.uri().path().to_owned();
-        if !OPEN.contains(&path.as_str()) {
+        if !self.state.is_open(&path) {
             let token = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
             let user = match self.access.identify(certificates, token).await {
                 Ok(user) => user,
@@ -157,6 +183,8 @@ impl Endpoint {
             }
         }
         let query = request.uri().query().unwrap_or("");
+        let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        let accept = accept.unwrap_or_default().to_owned();
         match (request.method(), path.as_str()) {
             (&Method::GET | &Method::HEAD, checked) if self.checks(checked).is_some() => {
                 let (checks, one) = self.checks(checked).unwrap_or_default();
@@ -180,6 +208,12 @@ impl Endpoint {
                 let page = if (self.state.leads)() { self.questions.consumption() } else { String::new() };
                 answer(StatusCode::OK, telemetry::CONTENT_TYPE, page)
             }
+            (_, "/statusz") => {
+                let now = self.access.now_s();
+                let started = telemetry::started().map_or(now, |started| started as i64);
+                zpage(zpages::statusz(COMPONENT, &PATHS.map(str::to_owned), started, now, &accept))
+            }
+            (_, "/flagz") => zpage(zpages::flagz(COMPONENT, &accept)),
             (&Method::GET, "/configz") => {
                 let all = json!({"componentconfig": self.state.configuration});
                 answer(StatusCode::OK, "application/json", all.to_string())
@@ -283,6 +317,22 @@ fn health(path: &str, query: &str, checks: &[(&str, bool)]) -> Response<Full<Byt
         false => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
     };
     text(status, &format!("{lines}{} check {verdict}\n", path.trim_start_matches('/')))
+}
+
+/// What the scheduler tells of itself, in the form that the client accepts.
+fn zpage(page: Option<zpages::Page>) -> Response<Full<Bytes>> {
+    let Some(page) = page else {
+        let status = Status::failure(406, meta::reason::NOT_ACCEPTABLE, zpages::NOT_ACCEPTABLE);
+        return refused(StatusCode::NOT_ACCEPTABLE, &status);
+    };
+    let mut response = Response::new(Full::new(Bytes::from(page.body)));
+    let headers = response.headers_mut();
+    let value = |text: &str| header::HeaderValue::from_str(text).ok();
+    headers.extend(value(&page.content_type).map(|value| (header::CONTENT_TYPE, value)));
+    let warning = page.warning.and_then(|text| value(&format!("299 - \"{text}\"")));
+    headers.extend(warning.map(|value| (header::WARNING, value)));
+    headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-cache, private"));
+    response
 }
 
 fn refused(code: StatusCode, status: &Status) -> Response<Full<Bytes>> {

@@ -30,6 +30,8 @@ pub struct SchedulerConfig {
     pub pod_initial_backoff: Duration,
     /// Longest pause.
     pub pod_max_backoff: Duration,
+    /// How long a pod waits at most that fitted nowhere; a flag says so, not the configuration.
+    pub pod_max_unschedulable: Duration,
     /// Extenders, in order.
     pub extenders: Vec<ExtenderConfig>,
     /// Whether and how replicas agree on one that works.
@@ -47,6 +49,7 @@ impl Default for SchedulerConfig {
             percentage_of_nodes_to_score: None,
             pod_initial_backoff: Duration::from_secs(1),
             pod_max_backoff: Duration::from_secs(10),
+            pod_max_unschedulable: crate::queue::UNSCHEDULABLE_MAX,
             extenders: Vec::new(),
             leader_election: LeaderElection::default(),
             kubeconfig: String::new(),

@@ -111,6 +111,7 @@ pub async fn run(config: Config) {
     let sort = profiles.first().map(|profile| profile.queue_sort.clone()).unwrap_or_default();
     let (initial, max) = (config.config.pod_initial_backoff, config.config.pod_max_backoff);
     let mut queue = Queue::new(initial, max, sort.into());
+    queue.unschedulable_max = config.config.pod_max_unschedulable;
     queue.observe_hint = Some(metrics::hinted);
     let names = profiles.iter().map(|profile| profile.scheduler_name.clone()).collect();
     let mut core = Core::new(profiles);

@@ -7,6 +7,7 @@ use http::{Method, Response, StatusCode, header};
 use meta::Status;
 use registry::errors;
 use serde_json::json;
+use telemetry::zpages;
 
 use super::{discovery, health, openapi};
 use crate::answer::Answer;
@@ -16,6 +17,8 @@ use crate::http::media::routed;
 use crate::pipeline::Decoded;
 use crate::server::Server;
 
+/// What the server is called where components tell of themselves.
+const COMPONENT: &str = "apiserver";
 /// Content type of plain text answers.
 pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -33,6 +36,12 @@ pub(crate) async fn serve(server: &Server, decoded: &Decoded) -> Answer {
         "metrics" if path == "/metrics/slis" => {
             Answer::Text(StatusCode::OK, telemetry::CONTENT_TYPE, server.slis.render().into())
         }
+        "statusz" if path == "/statusz" => {
+            let (now, accept) = (server.now_s(), decoded.header(header::ACCEPT));
+            let started = telemetry::started().map_or(now, |started| started as i64);
+            zpage(zpages::statusz(COMPONENT, &paths(server), started, now, accept))
+        }
+        "flagz" if path == "/flagz" => zpage(zpages::flagz(COMPONENT, decoded.header(header::ACCEPT))),
         "api" | "apis" => discovery::serve(server, decoded, trimmed),
         "openapi" => openapi::serve(server, decoded, trimmed).await,
         ".well-known" if trimmed == "/.well-known/openid-configuration" => {
@@ -101,6 +110,24 @@ fn metrics() -> Answer {
     Answer::Text(StatusCode::OK, telemetry::CONTENT_TYPE, telemetry::render().into())
 }
 
+/// What the server tells of itself, in the form that the client accepts.
+fn zpage(page: Option<zpages::Page>) -> Answer {
+    let Some(page) = page else {
+        let reason = meta::reason::NOT_ACCEPTABLE;
+        return Answer::Refused(Status::failure(406, reason, zpages::NOT_ACCEPTABLE));
+    };
+    let mut response = Response::new(Body::full(Bytes::from(page.body)));
+    let headers = response.headers_mut();
+    headers.extend(value_of(&page.content_type).map(|value| (header::CONTENT_TYPE, value)));
+    let warning = page.warning.and_then(|text| value_of(&format!("299 - \"{text}\"")));
+    headers.extend(warning.map(|value| (header::WARNING, value)));
+    Answer::Raw(response)
+}
+
+fn value_of(text: &str) -> Option<header::HeaderValue> {
+    header::HeaderValue::from_str(text).ok()
+}
+
 fn openid(server: &Server) -> Answer {
     let issuer = &server.tokens.issuer().url;
     let algorithms: Vec<String> = server.tokens.jwks()["keys"]
@@ -141,12 +168,14 @@ fn paths(server: &Server) -> Vec<String> {
         "/api/v1",
         "/apis",
         "/apis/",
+        "/flagz",
         "/metrics",
         "/metrics/slis",
         "/openapi/v2",
         "/openapi/v3",
         "/openapi/v3/",
         "/openid/v1/jwks",
+        "/statusz",
         "/version",
     ]
     .map(str::to_owned)
