@@ -118,6 +118,10 @@ impl<'a> Lines<'a> {
     }
 
     fn display(&self, f: &mut fmt::Formatter<'_>, problem: &Problem) -> fmt::Result {
+        // Nothing was written: there is no place in it, and nothing to show.
+        if let [(_, "")] = self.lines[..] {
+            return write!(f, "ERROR: <input>:1:0: {}", problem.message);
+        }
         let (line, column) = self.position(problem.at);
         write!(f, "ERROR: <input>:{line}:{}: {}", column + 1, problem.message)?;
         let text = usize::try_from(line - 1).ok().and_then(|line| self.lines.get(line));

@@ -16,6 +16,7 @@ fn problems_read_as_the_reference_words_them() {
     for (source, expected) in [
         ("a == 1 ? [1, 2][0] : {'k': 1u}['k']", "fine".to_owned()),
         ("[1, 2].exists(x, x > 1) && has(a.b) || !c", "fine".to_owned()),
+        ("", format!("ERROR: <input>:1:0: Syntax error: mismatched input '<EOF>' expecting {EXPRESSION}")),
         ("object.x ==", format!("ERROR: <input>:1:12: Syntax error: mismatched input '<EOF>' expecting {EXPRESSION}\n | object.x ==\n | ...........^")),
         (
             "*@a | b",

@@ -11,6 +11,7 @@ use meta::{BadValue, Str};
 use types::core::v1::*;
 
 const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
+const MOUNT_OPTIONS: &str = "volume.beta.kubernetes.io/mount-options";
 const INLINE: &str = "may not be specified in the context of inline volumes";
 
 impl Rules for PersistentVolume {
@@ -44,6 +45,7 @@ impl Rules for PersistentVolume {
 
     fn check(&self, e: &mut Errs, _cx: &Context) {
         spec(e, &Path::root("spec"), &self.spec, &self.metadata.name, false);
+        mount_options(e, self);
     }
 
     fn check_update(&self, old: &Self, e: &mut Errs, cx: &Context) {
@@ -51,7 +53,7 @@ impl Rules for PersistentVolume {
         self.check(e, cx);
         metadata::create(e, &self.metadata, false, Self::NAME);
         metadata::known_finalizers(e, &self.metadata);
-        self.check(e, cx);
+        spec(e, &Path::root("spec"), &self.spec, &self.metadata.name, false);
         update(&self.spec, &old.spec, e);
     }
 
@@ -61,6 +63,29 @@ impl Rules for PersistentVolume {
 
     fn field(&self, label: &str) -> Option<Str> {
         (label == "name").then(|| self.metadata.name.clone())
+    }
+}
+
+/// The annotation that was there before the field is for volumes that are mounted by the node itself.
+fn mount_options(e: &mut Errs, volume: &PersistentVolume) {
+    let s = &volume.spec;
+    let mounted = s.gce_persistent_disk.is_some()
+        || s.aws_elastic_block_store.is_some()
+        || s.glusterfs.is_some()
+        || s.nfs.is_some()
+        || s.rbd.is_some()
+        || s.quobyte.is_some()
+        || s.iscsi.is_some()
+        || s.cinder.is_some()
+        || s.cephfs.is_some()
+        || s.azure_file.is_some()
+        || s.vsphere_volume.is_some()
+        || s.azure_disk.is_some()
+        || s.photon_persistent_disk.is_some();
+    if !mounted && volume.metadata.annotations.contains_key(MOUNT_OPTIONS) {
+        let metadata = Path::root("metadata");
+        let annotations = metadata.child("annotations");
+        e.forbidden(&annotations.child(MOUNT_OPTIONS), "may not specify mount options for this volume type");
     }
 }
 
@@ -418,7 +443,6 @@ fn warnings(pv: &PersistentVolume) -> Vec<String> {
     if pv.metadata.annotations.contains_key(BETA_CLASS) {
         out.push(format!("metadata.annotations[{BETA_CLASS}]: deprecated since v1.8; use \"storageClassName\" attribute instead"));
     }
-    const MOUNT_OPTIONS: &str = "volume.beta.kubernetes.io/mount-options";
     if pv.metadata.annotations.contains_key(MOUNT_OPTIONS) {
         out.push(format!("metadata.annotations[{MOUNT_OPTIONS}]: deprecated since v1.31; use \"mountOptions\" attribute instead"));
     }

@@ -65,7 +65,9 @@ impl Rules for Ingress {
 
     fn warnings(&self, old: Option<&Self>) -> Vec<String> {
         let mut out = Vec::new();
-        if old.is_none() && self.metadata.annotations.contains_key(CLASS_ANNOTATION) {
+        let only_annotated = self.spec.ingress_class_name.is_none()
+            && self.metadata.annotations.contains_key(CLASS_ANNOTATION);
+        if old.is_none() && only_annotated {
             out.push(format!(
                 "annotation \"{CLASS_ANNOTATION}\" is deprecated, please use 'spec.ingressClassName' instead"
             ));

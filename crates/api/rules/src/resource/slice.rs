@@ -28,13 +28,15 @@ impl Rules for ResourceSlice {
         }
     }
 
-    fn prepare_create(&mut self, _cx: &Context) {
+    fn prepare_create(&mut self, cx: &Context) {
         self.metadata.generation = 1;
         drop_disabled(&mut self.spec);
+        date_taints(&mut self.spec, cx);
     }
 
     // What is off counts as a change before it goes.
-    fn prepare_update(&mut self, old: &Self, _cx: &Context) {
+    fn prepare_update(&mut self, old: &Self, cx: &Context) {
+        date_taints(&mut self.spec, cx);
         self.count_generation(old);
         drop_disabled(&mut self.spec);
     }
@@ -62,6 +64,13 @@ impl Rules for ResourceSlice {
             "spec.driver" => Some(self.spec.driver.clone()),
             _ => None,
         }
+    }
+}
+
+/// A taint that does not say since when it is there is there since now.
+fn date_taints(spec: &mut ResourceSliceSpec, cx: &Context) {
+    for taint in spec.devices.iter_mut().flat_map(|device| device.taints.iter_mut()) {
+        taint.time_added = taint.time_added.or(cx.now);
     }
 }
 

@@ -69,7 +69,7 @@ impl Rules for StorageClass {
 fn provisioner(e: &mut Errs, at: &Path<'_>, name: &Str) {
     if e.present(at, name) {
         let lower = name.to_ascii_lowercase();
-        e.each(at, name, qualified_name(&lower));
+        e.each(at, &lower, qualified_name(&lower));
     }
 }
 

@@ -47,11 +47,6 @@ impl Rules for CSIDriver {
     }
 
     fn check(&self, e: &mut Errs, _cx: &Context) {
-        let metadata = Path::root("metadata");
-        // The general check of names has spoken already; here only length and presence are left.
-        if self.metadata.name.len() > 63 {
-            e.too_long(&metadata.child("name"), 63);
-        }
         driver_spec(e, &self.spec);
     }
 

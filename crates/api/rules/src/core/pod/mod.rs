@@ -188,14 +188,6 @@ fn names(e: &mut Errs, at: &Path<'_>, spec: &PodSpec) {
             e.each(&at.child(field), name, name_subdomain(name, false));
         }
     }
-    if let Some(seconds) = spec.active_deadline_seconds {
-        e.in_range(&at.child("activeDeadlineSeconds"), seconds, 1, i32::MAX.into());
-    }
-    for (field, name) in [("hostname", &spec.hostname), ("subdomain", &spec.subdomain)] {
-        if !name.is_empty() {
-            e.each(&at.child(field), name, dns_label(name));
-        }
-    }
     if let Some(name) = &spec.hostname_override {
         let at = at.child("hostnameOverride");
         if spec.set_hostname_as_fqdn == Some(true) {
@@ -208,6 +200,14 @@ fn names(e: &mut Errs, at: &Path<'_>, spec: &PodSpec) {
             e.too_long(&at, 64);
         }
         e.each(&at, name, crate::check::dns_subdomain(name));
+    }
+    if let Some(seconds) = spec.active_deadline_seconds {
+        e.in_range(&at.child("activeDeadlineSeconds"), seconds, 1, i32::MAX.into());
+    }
+    for (field, name) in [("hostname", &spec.hostname), ("subdomain", &spec.subdomain)] {
+        if !name.is_empty() {
+            e.each(&at.child(field), name, dns_label(name));
+        }
     }
 }
 

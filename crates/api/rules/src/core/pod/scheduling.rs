@@ -2,6 +2,7 @@
 
 use crate::Path;
 use crate::check::{Errs, NOT_POSITIVE, label_value, labels, name_label, name_subdomain, qualified_name};
+use meta::v1::LabelSelector;
 use meta::{List, Str};
 use std::collections::BTreeSet;
 use types::core::v1::*;
@@ -126,22 +127,26 @@ fn pod_term(e: &mut Errs, at: &Path<'_>, term: &PodAffinityTerm) {
     for name in term.namespaces.iter() {
         e.each(&at.child("namespace"), name, name_label(name, false));
     }
-    label_keys(e, at, term);
+    label_keys(e, at, &term.match_label_keys, &term.mismatch_label_keys, term.label_selector.as_deref());
     if term.topology_key.is_empty() {
         e.required(&at.child("topologyKey"), "can not be empty");
     }
     e.each(&at.child("topologyKey"), &term.topology_key, qualified_name(&term.topology_key));
 }
 
-fn label_keys(e: &mut Errs, at: &Path<'_>, term: &PodAffinityTerm) {
-    for (field, keys) in
-        [("matchLabelKeys", &term.match_label_keys), ("mismatchLabelKeys", &term.mismatch_label_keys)]
-    {
+fn label_keys(
+    e: &mut Errs,
+    at: &Path<'_>,
+    matched: &List<Str>,
+    mismatched: &List<Str>,
+    selector: Option<&LabelSelector>,
+) {
+    for (field, keys) in [("matchLabelKeys", matched), ("mismatchLabelKeys", mismatched)] {
         let list = at.child(field);
         if keys.is_empty() {
             continue;
         }
-        if term.label_selector.is_none() {
+        if selector.is_none() {
             e.forbidden(&list, "must not be specified when labelSelector is not set");
             continue;
         }
@@ -149,20 +154,18 @@ fn label_keys(e: &mut Errs, at: &Path<'_>, term: &PodAffinityTerm) {
             e.each(&list.index(i), key, qualified_name(key));
         }
     }
-    if let Some(selector) = &term.label_selector {
+    if let Some(selector) = selector {
         let mut seen: BTreeSet<&Str> = selector.match_labels.iter().map(|(k, _)| k).collect();
         for r in selector.match_expressions.iter() {
-            if let Some(i) =
-                term.match_label_keys.iter().position(|k| *k == r.key).filter(|_| seen.contains(&r.key))
-            {
+            if let Some(i) = matched.iter().position(|k| *k == r.key).filter(|_| seen.contains(&r.key)) {
                 e.invalid(&at.index(i), &r.key, "exists in both matchLabelKeys and labelSelector");
             }
             seen.insert(&r.key);
         }
     }
     let list = at.child("matchLabelKeys");
-    for (i, key) in term.match_label_keys.iter().enumerate() {
-        if term.mismatch_label_keys.contains(key) {
+    for (i, key) in matched.iter().enumerate() {
+        if mismatched.contains(key) {
             e.invalid(&list.index(i), key, "exists in both matchLabelKeys and mismatchLabelKeys");
         }
     }
@@ -200,6 +203,10 @@ pub(crate) fn tolerations(e: &mut Errs, at: &Path<'_>, tolerations: &List<Tolera
                 e.invalid(&at.child("operator"), &t.value, "value must be empty when `operator` is 'Exists'");
             }
             "Exists" => {}
+            // TaintTolerationComparisonOperators is off, which the text does not say.
+            other @ ("Lt" | "Gt") => {
+                e.unsupported(&at.child("operator"), other, &["Equal", "Exists", "Lt", "Gt"]);
+            }
             other => e.unsupported(&at.child("operator"), other, &["Equal", "Exists"]),
         }
         if !t.effect.is_empty() {
@@ -250,19 +257,7 @@ pub(super) fn spreading(e: &mut Errs, at: &Path<'_>, constraints: &List<Topology
                 e.one_of(&at.child(field), policy, &["Honor", "Ignore"]);
             }
         }
-        let list = at.child("matchLabelKeys");
-        if !c.match_label_keys.is_empty() && c.label_selector.is_none() {
-            e.forbidden(&list, "must not be specified when labelSelector is not set");
-        }
-        for (i, key) in c.match_label_keys.iter().enumerate() {
-            e.each(&list.index(i), key, qualified_name(key));
-            let selected = c.label_selector.as_ref().is_some_and(|s| {
-                s.match_labels.contains_key(key) || s.match_expressions.iter().any(|r| r.key == *key)
-            });
-            if selected {
-                e.invalid(&list.index(i), key, "exists in both matchLabelKeys and labelSelector");
-            }
-        }
+        label_keys(e, &at, &c.match_label_keys, &List::new(), c.label_selector.as_deref());
         labels::selector_opt(e, &at.child("labelSelector"), c.label_selector.as_deref());
     }
 }
