@@ -116,9 +116,7 @@ async fn evict(shared: &Shared, pods: &Pods, pressure: Pressure) {
     let mut candidates = vec![];
     let sandboxes = shared.runtime.sandboxes();
     for pod in pods.list() {
-        let ended = matches!(pod.status.phase.as_str(), "Succeeded" | "Failed")
-            || pod.metadata.deletion_timestamp.is_some();
-        if ended || pod.spec.priority.unwrap_or(0) >= 2_000_000_000 || crate::pod::is_static(&pod) {
+        if !is_evictable(&pod) {
             continue;
         }
         let Some(sandbox) = sandboxes.iter().find(|s| s.ready && pod.metadata.uid == s.config.uid.as_str())
@@ -145,8 +143,21 @@ async fn evict(shared: &Shared, pods: &Pods, pressure: Pressure) {
         used / 1024,
         requests(&pod).get(resource).map_or_else(|| "0".to_owned(), |q| q.to_string()),
     );
-    shared.pod_event(&pod, Warning, "Evicted", message.clone());
-    EVICTIONS.with(&[if pressure.memory { "memory.available" } else { "nodefs.available" }]).inc();
+    let signal = if pressure.memory { "memory.available" } else { "nodefs.available" };
+    end(shared, pods, &pod, signal, message);
+}
+
+/// Whether a pod may be evicted: it runs, and is neither critical nor the node's own.
+pub(crate) fn is_evictable(pod: &Pod) -> bool {
+    let ended = matches!(pod.status.phase.as_str(), "Succeeded" | "Failed")
+        || pod.metadata.deletion_timestamp.is_some();
+    !ended && pod.spec.priority.unwrap_or(0) < 2_000_000_000 && !crate::pod::is_static(pod)
+}
+
+/// Evicts a pod; `signal` names the eviction signal in the metrics.
+pub(crate) fn end(shared: &Shared, pods: &Pods, pod: &Pod, signal: &str, message: String) {
+    shared.pod_event(pod, Warning, "Evicted", message.clone());
+    EVICTIONS.with(&[signal]).inc();
     pods.send(&pod.metadata.uid, Msg::Evict(Verdict { reason: "Evicted".into(), message }));
 }
 

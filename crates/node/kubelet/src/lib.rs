@@ -14,6 +14,7 @@ pub mod credentials;
 mod gc;
 mod hooks;
 mod images;
+mod local_storage;
 mod manager;
 mod native;
 pub mod network;
@@ -231,6 +232,7 @@ pub fn run(config: Config) -> Result<KubeletHandle, StartError> {
     };
     tasks.push(env::spawn("node-status", reporter.run()));
     tasks.push(env::spawn("node-lease", node::lease::run(shared.clone())));
+    tasks.push(env::spawn("node-local-storage", local_storage::run(shared.clone(), pods.clone())));
     tasks.push(env::spawn("node-gc", gc::run(shared, pods.clone(), pressure)));
     Ok(KubeletHandle { ready, address, pods, tasks })
 }

@@ -23,7 +23,7 @@ mod user;
 
 pub use config::*;
 pub use error::{Error, Result};
-pub use manager::Runtime;
+pub use manager::{Runtime, disk_usage};
 pub use session::{Input, Output, Session};
 pub use status::*;
 

@@ -15,6 +15,8 @@ mod sandbox;
 mod shims;
 mod signals;
 mod stats;
+
+pub use stats::disk_usage;
 mod streams;
 
 use std::collections::BTreeMap;

@@ -17,8 +17,7 @@ impl Runtime {
         blocking(move || {
             let record = &entry.record;
             let running = matches!(*entry.state.borrow(), ContainerState::Running { .. });
-            let (mut writable_bytes, mut writable_inodes) = (0, 0);
-            measure(&inner.bundle(&record.id).join("upper"), &mut writable_bytes, &mut writable_inodes);
+            let (writable_bytes, writable_inodes) = disk_usage(&inner.bundle(&record.id).join("upper"));
             let rotated = crate::shim::log::rotated(&record.log_path);
             let logs = rotated.iter().chain([&record.log_path]).filter_map(|p| fs::metadata(p).ok());
             Ok(ContainerStats {
@@ -63,13 +62,24 @@ impl Runtime {
     }
 }
 
-fn measure(dir: &Path, bytes: &mut u64, inodes: &mut u64) {
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let Ok(meta) = entry.metadata() else { continue };
-        *bytes += meta.blocks() * 512;
-        *inodes += 1;
-        if meta.is_dir() {
-            measure(&entry.path(), bytes, inodes);
+/// What is below a directory, as far as it is on the same file system: bytes that are taken on the disk, and entries.
+/// Blocks; containers may have made the tree as deep as they like.
+pub fn disk_usage(dir: &Path) -> (u64, u64) {
+    let (mut bytes, mut entries) = (0, 0);
+    let Ok(top) = fs::metadata(dir) else { return (0, 0) };
+    let mut waiting = vec![dir.to_owned()];
+    while let Some(dir) = waiting.pop() {
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            let Ok(meta) = entry.metadata() else { continue };
+            if meta.dev() != top.dev() {
+                continue;
+            }
+            bytes += meta.blocks() * 512;
+            entries += 1;
+            if meta.is_dir() {
+                waiting.push(entry.path());
+            }
         }
     }
+    (bytes, entries)
 }
