@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use meta::{Codec, Kind, Object, RawJson, Str};
+use meta::{Codec, Kind, LabelSelector, Object, RawJson, Str};
 use reconcile::{Outcome, Plan, Write};
 use types::apps::v1::ControllerRevision;
 use types::core::v1::PodTemplateSpec;
 
 use super::hash::{encode, fnv32};
-use super::owners::{controller_ref, is_controlled_by};
+use super::owners::{controller_of, controller_ref, is_controlled_by};
+use super::selector::selects;
 
 /// What pods carry of their revision, and the revisions of a DaemonSet themselves.
 pub(crate) const HASH_LABEL: &str = "controller-revision-hash";
@@ -44,21 +45,43 @@ pub(crate) struct History {
     pub(crate) revisions: Vec<Arc<ControllerRevision>>,
     /// The revision of the present template, `None` when it is not stored yet.
     pub(crate) present: Option<Arc<ControllerRevision>>,
+    /// Revisions that an earlier owner of the same pods left behind.
+    orphans: Vec<Arc<ControllerRevision>>,
 }
 
 impl History {
     /// The history of `owner` out of all revisions of its namespace.
     pub(crate) fn of<K: Kind>(
         owner: &K,
+        selector: Option<&LabelSelector>,
         all: Vec<Arc<ControllerRevision>>,
         template: &PodTemplateSpec,
     ) -> History {
         let mut revisions = all;
+        let is_orphan = |revision: &&Arc<ControllerRevision>| {
+            controller_of(&revision.metadata).is_none()
+                && revision.metadata.deletion_timestamp.is_none()
+                && selects(selector, &revision.metadata.labels)
+        };
+        let orphans = revisions.iter().filter(is_orphan).cloned().collect();
         revisions.retain(|revision| is_controlled_by(&revision.metadata, owner.meta()));
         revisions.sort_by_key(|revision| (revision.revision, super::rank::oldest_first(&revision.metadata)));
         let data = data(template);
         let present = revisions.iter().rfind(|revision| equal(revision, &data)).cloned();
-        History { revisions, present }
+        History { revisions, present, orphans }
+    }
+
+    /// Makes what an earlier owner left behind part of the history. Returns whether something has to be written first.
+    pub(crate) fn adopt<K: Kind>(&self, owner: &K, plan: &mut Plan) -> bool {
+        if owner.meta().deletion_timestamp.is_some() || self.orphans.is_empty() {
+            return false;
+        }
+        for orphan in &self.orphans {
+            let mut adopted = (**orphan).clone();
+            adopted.metadata.owner_references.push(controller_ref(owner));
+            plan.push(Write::change(&**orphan, &adopted, "").ignore(404));
+        }
+        true
     }
 
     /// Makes the present template the newest revision, whose hash is told by `label`. Returns whether something has to be

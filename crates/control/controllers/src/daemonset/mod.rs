@@ -73,7 +73,11 @@ impl Reconciler for DaemonSets {
         if set.metadata.deletion_timestamp.is_some() {
             return Next::Done;
         }
-        let history = History::of(&*set, world.list(&key.namespace), &set.spec.template);
+        let revisions = world.list(&key.namespace);
+        let history = History::of(&*set, set.spec.selector.as_deref(), revisions, &set.spec.template);
+        if history.adopt(&*set, plan) {
+            return Next::Done;
+        }
         if history.sync(&*set, HASH_LABEL, &set.spec.template, set.status.collision_count, plan) {
             let set = set.clone();
             plan.then(move |outcome, plan| {

@@ -18,6 +18,18 @@ pub(super) fn ordinal(set: &StatefulSet, pod: &Pod) -> Option<i32> {
     (parent == set.metadata.name).then(|| ordinal.parse().ok())?
 }
 
+/// The pod with the labels that tell who it is, if it lost its name's.
+pub(super) fn restored(pod: &Pod) -> Option<Pod> {
+    if pod.metadata.label(POD_NAME) == pod.metadata.name.as_str() {
+        return None;
+    }
+    let (_, ordinal) = pod.metadata.name.rsplit_once('-')?;
+    let mut restored = pod.clone();
+    restored.metadata.labels.insert(POD_NAME, pod.metadata.name.clone());
+    restored.metadata.labels.insert(POD_INDEX, ordinal.into());
+    Some(restored)
+}
+
 /// First ordinal of the set.
 pub(super) fn start(set: &StatefulSet) -> i32 {
     set.spec.ordinals.as_ref().map_or(0, |ordinals| ordinals.start)

@@ -48,7 +48,11 @@ impl Reconciler for StatefulSets {
         if selector::is_empty(set.spec.selector.as_deref()) {
             return Next::Done;
         }
-        let history = History::of(&*set, world.list(&key.namespace), &set.spec.template);
+        let revisions = world.list(&key.namespace);
+        let history = History::of(&*set, set.spec.selector.as_deref(), revisions, &set.spec.template);
+        if history.adopt(&*set, plan) {
+            return Next::Done;
+        }
         if history.sync(&*set, HISTORY_LABEL, &set.spec.template, set.status.collision_count, plan) {
             let set = set.clone();
             plan.then(move |outcome, plan| {
@@ -82,6 +86,12 @@ impl Reconciler for StatefulSets {
         };
         let now = world.unix_seconds();
         let changes = order::decide(&set, &owned, &templates, now);
+        for pod in owned.iter().filter(|pod| pods::is_ready(pod)) {
+            if let Some(restored) = identity::restored(pod) {
+                plan.push(Write::update(restored).ignore(404));
+                plan.event(updated(&set, pod));
+            }
+        }
         storage::keep(&set, &owned, &changes, world, plan);
         for pod in &changes.create {
             for (_, claim) in storage::claims(&set, &pod.metadata.name) {
@@ -164,6 +174,12 @@ fn template_of(revision: &ControllerRevision) -> Option<Box<PodTemplateSpec>> {
     PodTemplateSpec::from_json(&template).ok().map(Box::new)
 }
 
+/// Tells that a pod, or what belongs to it, was brought in line with the set.
+fn updated(set: &StatefulSet, pod: &Pod) -> Note {
+    let message = format!("Update Pod {} in StatefulSet {} successful", pod.metadata.name, set.metadata.name);
+    Note::normal(set, "SuccessfulUpdate", message)
+}
+
 fn create(set: &Arc<StatefulSet>, pod: Pod) -> Write {
     let (created, refused, name) = (set.clone(), set.clone(), pod.metadata.name.clone());
     let refused_name = name.clone();
@@ -173,6 +189,10 @@ fn create(set: &Arc<StatefulSet>, pod: Pod) -> Write {
             Some(Note::normal(&*created, "SuccessfulCreate", message))
         })
         .on_failure(move |status| {
+            // A pod of that name that is not the set's is waited for in silence.
+            if status.is_already_exists() {
+                return None;
+            }
             let set = &refused.metadata.name;
             let message =
                 format!("Create Pod {refused_name} in StatefulSet {set} failed error: {}", status.message);

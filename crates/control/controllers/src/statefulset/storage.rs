@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use meta::{OwnerReference, Str};
-use reconcile::{Note, Plan, World, Write};
+use reconcile::{Plan, World, Write};
 use types::apps::v1::StatefulSet;
 use types::core::v1::{PersistentVolumeClaim, Pod};
 
@@ -80,9 +80,7 @@ pub(super) fn keep(
             }
         }
         if changed && !condemned {
-            let message =
-                format!("Update Pod {} in StatefulSet {} successful", pod.metadata.name, set.metadata.name);
-            plan.event(Note::normal(&**set, "SuccessfulUpdate", message));
+            plan.event(super::updated(set, pod));
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::replicas::namespace_ends;
 
 /// Starts the controller.
 pub(crate) fn start(context: &Context) -> Running {
-    Controller::new("ephemeral_volume", "ephemeral-volume-controller", context.clone(), Ephemeral)
+    Controller::new("ephemeral_volume", "ephemeral_volume", context.clone(), Ephemeral)
         .on::<Pod>(|pod, _| {
             let any = pod.spec.volumes.iter().any(|volume| volume.ephemeral.is_some());
             if any { vec![Key::of(pod)] } else { Vec::new() }

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use feed::{EventKind, Item, ReadAt, Scope, Start, WatchOptions};
+use ipnet::IpNet;
 use meta::{Status, Str, Time};
 use registry::Served;
 use tokio::task::JoinHandle;
@@ -60,9 +61,7 @@ async fn follow(server: &Arc<Server>, of_services: bool) {
                 };
                 let result = match (meta::downcast_ref::<Service>(&**object), meta::downcast_ref(&**object)) {
                     (Some(service), _) => keep_addresses(server, &writer, service, gone).await,
-                    (_, Some(range)) if !gone => {
-                        keep_range(&writer, range, Time::from_unix(server.now_s())).await
-                    }
+                    (_, Some(range)) if !gone => keep_range(server, &writer, range).await,
                     _ => Ok(()),
                 };
                 if let Err(error) = result {
@@ -118,7 +117,7 @@ async fn keep_addresses(
             remove(writer, &ip, &service.metadata.namespace, &service.metadata.name).await?;
         }
     }
-    Ok(())
+    if gone { free_ranges(server, writer).await } else { Ok(()) }
 }
 
 async fn still_used(server: &Server, service: &Service, ip: &str) -> Result<bool, Status> {
@@ -159,39 +158,93 @@ async fn collect_garbage(server: &Server, writer: &Writer<'_>, services: &Served
     Ok(())
 }
 
-/// A range is ready as soon as the server knows it, and stays until its addresses are free.
-async fn keep_range(writer: &Writer<'_>, range: &ServiceCIDR, now: Time) -> Result<(), Status> {
-    if range.metadata.deletion_timestamp.is_some() {
-        let mut freed = range.clone();
-        freed.metadata.finalizers.retain(|finalizer| finalizer != FINALIZER);
-        // The first range is the cluster's own and never goes.
-        if freed.metadata.finalizers != range.metadata.finalizers && range.metadata.name != "kubernetes" {
-            return writer.update(freed).await;
+/// Who writes the conditions of ranges.
+const KEEPER: &str = "service-cidr-controller";
+
+/// Lets ranges go that waited for addresses to be free.
+async fn free_ranges(server: &Server, writer: &Writer<'_>) -> Result<(), Status> {
+    for range in ranges(server).await? {
+        if range.metadata.deletion_timestamp.is_some() {
+            keep_range(server, writer, &range).await?;
         }
-        return Ok(());
     }
-    if !range.metadata.finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
-        let mut held = range.clone();
-        held.metadata.finalizers.push(Str::from(FINALIZER));
-        return writer.update(held).await;
+    Ok(())
+}
+
+async fn ranges(server: &Server) -> Result<Vec<ServiceCIDR>, Status> {
+    let Some(served) = Served::stored_version(GROUP, "servicecidrs") else { return Ok(Vec::new()) };
+    let stored = server.registry.all(&served, "").await?;
+    Ok(stored.iter().filter_map(|one| meta::downcast_ref::<ServiceCIDR>(&**one.object()).cloned()).collect())
+}
+
+fn networks(range: &ServiceCIDR) -> impl Iterator<Item = IpNet> {
+    range.spec.cidrs.iter().filter_map(|cidr| cidr.parse().ok())
+}
+
+/// Whether no address of a Service would be left without a range.
+async fn is_free(server: &Server, range: &ServiceCIDR) -> Result<bool, Status> {
+    let mut others = ranges(server).await?;
+    others.retain(|other| other.metadata.name != range.metadata.name);
+    let others: Vec<IpNet> = others.iter().flat_map(networks).collect();
+    if networks(range).all(|own| others.iter().any(|other| other.contains(&own))) {
+        return Ok(true);
     }
-    if range.status.conditions.iter().any(|condition| condition.type_ == "Ready") {
-        return Ok(());
-    }
+    let Some(served) = Served::stored_version(GROUP, "ipaddresses") else { return Ok(true) };
+    let addresses = server.registry.all(&served, "").await?;
+    Ok(!addresses.iter().filter_map(|one| meta::downcast_ref::<IPAddress>(&**one.object())).any(|object| {
+        let Ok(ip) = object.metadata.name.parse::<IpAddr>() else { return false };
+        object.metadata.label(MANAGED_BY.0) == MANAGED_BY.1
+            && networks(range).any(|own| own.contains(&ip))
+            && !others.iter().any(|other| other.contains(&ip))
+    }))
+}
+
+/// A range is ready as soon as the server knows it, and stays until its addresses are free.
+async fn keep_range(server: &Server, writer: &Writer<'_>, range: &ServiceCIDR) -> Result<(), Status> {
     let name = range.metadata.name.as_str();
-    let mut condition = serde_json::json!({
-        "type": "Ready",
-        "status": "True",
-        "lastTransitionTime": now.to_string(),
-    });
-    // The range that the cluster began with has a keeper of its own.
-    let manager = if name == "kubernetes" {
-        condition["message"] = "Kubernetes default Service CIDR is ready".into();
-        "kubernetes-service-cidr-controller"
+    let tell = |status: &str, reason: &str, message: &str| {
+        let now = Time::from_unix(server.now_s()).to_string();
+        serde_json::json!({
+            "type": "Ready", "status": status, "lastTransitionTime": now, "reason": reason, "message": message,
+        })
+    };
+    let is_told = |reason: &str| {
+        let mut ready = range.status.conditions.iter().filter(|condition| condition.type_ == "Ready");
+        ready.any(|condition| condition.reason == reason)
+    };
+    let mut changed = range.clone();
+    let finalizers = &mut changed.metadata.finalizers;
+    if range.metadata.deletion_timestamp.is_some() {
+        // The first range is the cluster's own and never goes.
+        if name != "kubernetes" && is_free(server, range).await? {
+            finalizers.retain(|finalizer| finalizer != FINALIZER);
+            let held = finalizers.len() < range.metadata.finalizers.len();
+            return if held { writer.update(changed).await } else { Ok(()) };
+        }
+        if is_told("Terminating") {
+            return Ok(());
+        }
+        const USED: &str = "There are still IPAddresses referencing the ServiceCIDR, please remove them or create a new \
+                            ServiceCIDR";
+        let condition = tell("False", "Terminating", USED);
+        return writer.of(KEEPER).apply_condition::<ServiceCIDR>(name, condition).await;
+    }
+    if !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
+        finalizers.push(Str::from(FINALIZER));
+        return writer.update(changed).await;
+    }
+    if is_told("") {
+        return Ok(());
+    }
+    // The range that the cluster began with has a keeper of its own, who gives no reason.
+    let (manager, condition) = if name == "kubernetes" {
+        let mut condition = tell("True", "", "Kubernetes default Service CIDR is ready");
+        if let Some(members) = condition.as_object_mut() {
+            members.remove("reason");
+        }
+        ("kubernetes-service-cidr-controller", condition)
     } else {
-        condition["message"] = "Kubernetes Service CIDR is ready".into();
-        condition["reason"] = "".into();
-        "service-cidr-controller"
+        (KEEPER, tell("True", "", "Kubernetes Service CIDR is ready"))
     };
     writer.of(manager).apply_condition::<ServiceCIDR>(name, condition).await
 }
