@@ -10,19 +10,29 @@ const PAUSE_MAX_SECONDS: i64 = 15 * 60;
 
 /// What is remembered of one set: the pause of each node and when it began.
 #[derive(Debug, Default)]
-pub(super) struct Failures(HashMap<Str, (i64, i64)>);
+pub(super) struct Failures {
+    /// uid and generation of the set: another set, or another template, begins anew.
+    of: (Str, i64),
+    pauses: HashMap<Str, (i64, i64)>,
+}
 
 impl Failures {
+    /// Forgets what was about another state of the set, and nodes that did well for long.
+    pub(super) fn keep_up(&mut self, uid: &Str, generation: i64, now: i64) {
+        if (&self.of.0, self.of.1) != (uid, generation) {
+            (self.of, self.pauses) = ((uid.clone(), generation), HashMap::new());
+        }
+        self.pauses.retain(|_, (_, since)| now - *since <= 2 * PAUSE_MAX_SECONDS);
+    }
+
     /// Seconds until a pod that failed on the node may be replaced. At 0 it is, and the next pause begins.
     pub(super) fn pause(&mut self, node: &Str, now: i64) -> i64 {
-        // A node that did well for long begins anew.
-        self.0.retain(|_, (_, since)| now - *since <= 2 * PAUSE_MAX_SECONDS);
-        let next = match self.0.get(node) {
+        let next = match self.pauses.get(node) {
             Some((pause, since)) if now - since < *pause => return since + pause - now,
             Some((pause, _)) => (pause * 2).min(PAUSE_MAX_SECONDS),
             None => PAUSE_SECONDS,
         };
-        self.0.insert(node.clone(), (next, now));
+        self.pauses.insert(node.clone(), (next, now));
         0
     }
 }
@@ -34,10 +44,14 @@ mod tests {
     #[test]
     fn pauses_double_until_all_is_well_for_long() {
         let (mut failures, node) = (Failures::default(), Str::from("a"));
+        failures.keep_up(&"set".into(), 1, 0);
         let asked: Vec<i64> = [0, 0, 1, 2, 3, 6, 7].map(|now| failures.pause(&node, now)).into();
         assert_eq!(asked, [0, 1, 0, 1, 0, 1, 0]);
         assert_eq!(failures.pause(&Str::from("b"), 7), 0);
-        assert_eq!(failures.pause(&node, 7 + 2 * PAUSE_MAX_SECONDS + 1), 0);
-        assert_eq!(failures.0[&node].0, PAUSE_SECONDS);
+        failures.keep_up(&"set".into(), 1, 7 + 2 * PAUSE_MAX_SECONDS + 1);
+        assert!(failures.pauses.is_empty());
+        failures.pause(&node, 9);
+        failures.keep_up(&"set".into(), 2, 9);
+        assert!(failures.pauses.is_empty(), "another template may do better");
     }
 }

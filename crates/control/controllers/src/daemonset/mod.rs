@@ -107,6 +107,7 @@ impl Reconciler for DaemonSets {
         let changes = {
             let mut all = self.failures.lock();
             let failures = all.entry(key.clone()).or_default();
+            failures.keep_up(&set.metadata.uid, set.metadata.generation, world.unix_seconds());
             place::decide(&set, &nodes, &by_node, &hash, failures, world.unix_seconds())
         };
         for (pod, node) in &changes.ended {

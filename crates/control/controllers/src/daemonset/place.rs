@@ -101,11 +101,13 @@ pub(super) fn decide(
         // A pod that ended is replaced; its place is free when it is gone.
         let (over, mut running): (Vec<Arc<Pod>>, Vec<Arc<Pod>>) =
             live.into_iter().cloned().partition(|pod| pods::is_finished(pod));
+        let mut paused = false;
         for pod in over {
             let name = &node.metadata.name;
             let pause = if pod.status.phase == "Failed" { failures.pause(name, now) } else { 0 };
             if pause > 0 {
                 changes.wait_seconds = Some(changes.wait_seconds.map_or(pause, |known| known.min(pause)));
+                paused = true;
                 continue;
             }
             changes.ended.push((pod.clone(), name.clone()));
@@ -133,7 +135,7 @@ pub(super) fn decide(
         let all_ended =
             here.iter().all(|pod| pods::is_finished(pod) && pod.metadata.deletion_timestamp.is_some());
         // During a surge a new pod does not wait for the old one to be gone.
-        if (all_ended || surge > 0 && running.is_empty()) && should_run {
+        if (all_ended || surge > 0 && running.is_empty() && !paused) && should_run {
             changes.create.push(node.metadata.name.clone());
         }
     }

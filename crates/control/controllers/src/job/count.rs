@@ -46,7 +46,7 @@ pub(super) fn take(job: &Job, pods: &[Arc<Pod>], status: &mut JobStatus) -> Tall
     status.succeeded += counted(&mut uncounted.succeeded);
     status.failed += counted(&mut uncounted.failed);
 
-    let mut completed = Indexes::parse(&status.completed_indexes);
+    let mut completed = Indexes::parse(&status.completed_indexes).below(job.spec.completions.unwrap_or(0));
     for pod in pods.iter().filter(|pod| is_tracked(pod)) {
         let uid = &pod.metadata.uid;
         if uncounted.succeeded.contains(uid) || uncounted.failed.contains(uid) {

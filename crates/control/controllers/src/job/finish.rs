@@ -38,9 +38,6 @@ pub(super) fn judge(
     if let Some(told) = condition(job, "FailureTarget") {
         return end(false, &told.reason, &told.message);
     }
-    if is_suspended(job) {
-        return None;
-    }
     if let Some(message) = pods.iter().find_map(|pod| fails_job(job, pod)) {
         return end(false, "PodFailurePolicy", &message);
     }

@@ -133,15 +133,18 @@ impl Reconciler for Jobs {
         // What is about to be made or deleted counts already, so that one look needs one status.
         let ready = |pods: &[Arc<Pod>]| pods.iter().filter(|pod| pods::is_ready(pod)).count() as i32;
         status.active = (active.len() + wanted.create.len()) as i32 - wanted.delete.len() as i32;
-        if wanted.create.is_empty() && wanted.wait_seconds.is_some() {
-            // As upstream tells it while it waits, whatever else runs.
+        if wanted.create.is_empty() && wanted.wait_seconds.is_some() && ready(&active) == 0 {
+            // As upstream tells it while it waits. More ready pods than active ones would be refused.
             status.active = 0;
         }
         status.ready = Some(ready(&active) - ready(&wanted.delete));
         status.terminating = Some((terminating + wanted.delete.len()) as i32);
-        let suspension = finish::suspension(job, &mut status, now);
+        let mut suspension = None;
         if let Some(verdict) = verdict {
             finish::record(job, &owned, &mut status, &verdict, now, plan);
+        } else {
+            // What is decided is not suspended any more.
+            suspension = finish::suspension(job, &mut status, now);
         }
 
         let uncounted =
