@@ -75,8 +75,9 @@ pub async fn why(options: WhyOptions, paths: &Paths) -> Result<()> {
     for line in reasons(&mut core, pod.clone()) {
         print_line(&line);
     }
-    for line in events(&client, &pod).await? {
-        print_line(&line);
+    match events(&client, &pod).await {
+        Ok(lines) => lines.iter().for_each(|line| print_line(line)),
+        Err(error) => print_line(&format!("its events cannot be read: {error}")),
     }
     Ok(())
 }

@@ -528,8 +528,6 @@ impl World {
                         asked.split_once('=').or(asked.split_once(" in ")).unwrap_or((asked, "x"));
                     other.metadata.labels.insert(key, value.trim_matches(['(', ')']).into());
                 }
-                let held = node.status.allocatable.get("pods").unwrap().value();
-                node.status.allocatable.insert("pods", (held + 1).to_string().parse().unwrap());
                 self.placed.push((Arc::new(other), format!("n{at}")));
             }
             Change::OwnDomain(key) => {

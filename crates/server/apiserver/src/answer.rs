@@ -247,6 +247,10 @@ fn outcome_response(outcome: Outcome, writer: &Writer, shared: &Shared) -> Resul
 fn stored_response(stored: &Stored, code: u16, writer: &Writer) -> Result<Response<Body>, Status> {
     let accepted = writer.accepted(Offer::OBJECT)?;
     let body = match (accepted.shape, accepted.format) {
+        (Shape::Object, Format::Json) if !accepted.pretty => {
+            let parts = Body::parts(VecDeque::from([stored.json(), Bytes::from_static(b"\n")]));
+            return Ok(compressed(respond(code, accepted.format.name(), parts), writer));
+        }
         (Shape::Object, Format::Protobuf) => {
             let served = stored.served();
             proto_envelope(&served.api_version(), &served.resource().kind, &stored.protobuf())

@@ -39,7 +39,11 @@ fn with_newline(json: &[u8]) -> Bytes {
     out.into()
 }
 
-/// A valid document with a member a line, two spaces to a level, its members in the order in which they are.
+/// Levels down to which documents are indented: each further one would write more spaces than text.
+const LEVELS_MAX: usize = 128;
+
+/// A valid document with a member a line, two spaces to a level, its members in the order in which they are. What is nested
+/// too deep stays as it is.
 pub(crate) fn indented(json: &[u8]) -> Bytes {
     let mut out = Vec::with_capacity(json.len() * 2);
     let mut depth = 0;
@@ -69,6 +73,9 @@ pub(crate) fn indented(json: &[u8]) -> Bytes {
                     out.push(close);
                 } else {
                     depth += 1;
+                    if depth > LEVELS_MAX {
+                        return with_newline(json);
+                    }
                     line(&mut out, depth);
                 }
             }
@@ -331,6 +338,8 @@ mod tests {
         );
         let spaced = serde_json::to_vec_pretty(&json!({"a": [{"b": "c d"}, [], {}], "e": 1.5})).unwrap();
         assert_eq!(indented(&spaced), spaced, "what is indented stays so");
+        let deep = format!("{}{}1{}", "[".repeat(9_000), "1,".repeat(100_000), "]".repeat(9_000));
+        assert_eq!(indented(deep.as_bytes()).len(), deep.len() + 1);
     }
 
     #[test]

@@ -11,8 +11,9 @@ use serde_json::Value;
 use types::apps::v1::DaemonSet;
 use types::core::v1::{Node, Pod};
 
-/// The most pods that are supposed at once.
-const MOST: usize = 1_000_000;
+/// The most pods that are supposed at once, and the most bytes of text that they would be.
+const PODS_MAX: usize = 100_000;
+const BYTES_MAX: usize = 256 << 20;
 
 /// What manifests hold.
 #[derive(Default)]
@@ -21,6 +22,7 @@ pub(crate) struct Manifests {
     pub(crate) pods: Vec<Arc<PodInfo>>,
     /// What has no pods, as `Kind name`.
     pub(crate) others: Vec<String>,
+    bytes: usize,
 }
 
 impl Manifests {
@@ -34,7 +36,9 @@ impl Manifests {
 
     fn add(&mut self, document: &Value, namespace: &str, nodes: &[Arc<Node>]) -> Result<()> {
         let spec = &document["spec"];
-        let number = |path: &str| document.pointer(path).and_then(Value::as_u64).unwrap_or(1);
+        let number = |spec: &Value, field: &str| spec[field].as_u64().unwrap_or(1);
+        let at_once =
+            |job: &Value| number(job, "parallelism").min(job["completions"].as_u64().unwrap_or(u64::MAX));
         let (template, count) = match document["kind"].as_str().unwrap_or_default() {
             "" if document.is_null() => return Ok(()),
             "List" => {
@@ -44,11 +48,12 @@ impl Manifests {
             "DaemonSet" => return self.daemons(document, namespace, nodes),
             "Pod" => (document, 1),
             "Deployment" | "ReplicaSet" | "StatefulSet" | "ReplicationController" => {
-                (&spec["template"], number("/spec/replicas"))
+                (&spec["template"], number(spec, "replicas"))
             }
-            "Job" => (&spec["template"], number("/spec/parallelism")),
+            "Job" => (&spec["template"], at_once(spec)),
             "CronJob" => {
-                (&spec["jobTemplate"]["spec"]["template"], number("/spec/jobTemplate/spec/parallelism"))
+                let job = &spec["jobTemplate"]["spec"];
+                (&job["template"], at_once(job))
             }
             kind => {
                 let name = document["metadata"]["name"].as_str().unwrap_or_default();
@@ -56,32 +61,37 @@ impl Manifests {
                 return Ok(());
             }
         };
-        let pod: Pod = meta::from_value(template.clone())?;
+        let text = template.to_string();
+        let mut pod = Pod::from_json(text.as_bytes())?;
+        // As the API server does: who only has limits asks for as much.
+        Rules::default(&mut pod);
         let name = document["metadata"]["name"].as_str().unwrap_or("pod");
         for number in 0..count {
             let own = if count == 1 { name.to_owned() } else { format!("{name}-{number}") };
+            self.bytes += text.len();
             self.push(pod.clone(), &own, document, namespace)?;
         }
         Ok(())
     }
 
     fn daemons(&mut self, document: &Value, namespace: &str, nodes: &[Arc<Node>]) -> Result<()> {
-        let set = DaemonSet::from_json(document.to_string().as_bytes())?;
+        let text = document.to_string();
+        let mut set = DaemonSet::from_json(text.as_bytes())?;
+        Rules::default(&mut set);
         for (pod, node) in controllers::daemon_pods(&set, nodes) {
+            self.bytes += text.len();
             self.push(pod, &format!("{}-{node}", set.metadata.name), document, namespace)?;
         }
         Ok(())
     }
 
     fn push(&mut self, mut pod: Pod, name: &str, document: &Value, namespace: &str) -> Result<()> {
-        if self.pods.len() >= MOST {
-            bail!("more than {MOST} pods are too many to suppose");
+        if self.pods.len() >= PODS_MAX || self.bytes > BYTES_MAX {
+            bail!("{} pods are too many to suppose", self.pods.len() + 1);
         }
         pod.metadata.uid = format!("supposed-{}-{name}", self.pods.len()).into();
         pod.metadata.name = name.into();
         pod.metadata.namespace = document["metadata"]["namespace"].as_str().unwrap_or(namespace).into();
-        // As the API server does: who only has limits asks for as much.
-        Rules::default(&mut pod);
         self.pods.push(Arc::new(PodInfo::new(Arc::new(pod))));
         Ok(())
     }
@@ -119,6 +129,27 @@ mod tests {
     fn a_daemon_set_stands_for_a_pod_on_each_node_that_it_wants() {
         let text = "kind: DaemonSet\nmetadata: {name: a}\nspec: {template: {spec: {nodeSelector: {disk: ssd}, containers: [{name: c}]}}}\n";
         assert_eq!(names(&read(text)), ["default/a-n1"]);
+    }
+
+    #[test]
+    fn a_job_has_no_more_pods_than_it_completes() {
+        let job = "spec: {parallelism: 9, completions: 2, template: {spec: {containers: [{name: c}]}}}";
+        assert_eq!(
+            names(&read(&format!("kind: Job\nmetadata: {{name: j}}\n{job}\n"))),
+            ["default/j-0", "default/j-1"]
+        );
+    }
+
+    #[test]
+    fn what_is_too_much_is_refused() {
+        let set = |replicas: &str| {
+            format!(
+                "kind: ReplicaSet\nmetadata: {{name: r}}\nspec: {{replicas: {replicas}, template: {{spec: {{containers: [{{name: c}}]}}}}}}"
+            )
+        };
+        let mut manifests = Manifests::default();
+        assert!(manifests.read(&set("100001"), "default", &[]).is_err());
+        assert_eq!(manifests.pods.len(), PODS_MAX);
     }
 
     #[test]

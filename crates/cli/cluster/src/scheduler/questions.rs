@@ -95,18 +95,24 @@ impl Questions {
         let Ok(_turn) = self.turn.acquire().await else {
             return Err(Refusal::Bad("the scheduler stops".into()));
         };
-        let mut core = self.core().await;
-        let supposed = suppose(&mut core, asked).map_err(|error| Refusal::Bad(format!("{error:#}")))?;
-        let each = explain::what_if(&mut core, supposed.pods, 0).into_iter().map(|(pod, outcome)| {
-            let metadata = &pod.pod.metadata;
-            let mut answer = json!({"namespace": metadata.namespace.as_str(), "pod": metadata.name.as_str()});
-            match outcome {
-                Ok(node) => answer["node"] = json!(node.as_str()),
-                Err(reason) => answer["reason"] = json!(reason),
-            }
-            answer
+        let (mut core, asked) = (self.core().await, asked.clone());
+        // It may take seconds, in which others are to be served.
+        let answer = tokio::task::spawn_blocking(move || -> Result<Value> {
+            let supposed = suppose(&mut core, &asked)?;
+            let each = explain::what_if(&mut core, supposed.pods, 0).into_iter().map(|(pod, outcome)| {
+                let metadata = &pod.pod.metadata;
+                let mut answer =
+                    json!({"namespace": metadata.namespace.as_str(), "pod": metadata.name.as_str()});
+                match outcome {
+                    Ok(node) => answer["node"] = json!(node.as_str()),
+                    Err(reason) => answer["reason"] = json!(reason),
+                }
+                answer
+            });
+            Ok(json!({"pods": each.collect::<Vec<_>>(), "others": supposed.others}))
         });
-        Ok(json!({"pods": each.collect::<Vec<_>>(), "others": supposed.others}))
+        let answer = answer.await.map_err(anyhow::Error::from).and_then(|answer| answer);
+        answer.map_err(|error| Refusal::Bad(format!("{error:#}")))
     }
 }
 

@@ -38,6 +38,8 @@ pub enum Change {
     Without(Vec<Str>),
     /// A pod like this runs in the node's domain.
     Near {
+        /// Its namespace.
+        namespace: Str,
         /// What is asked of its labels.
         selector: Str,
         /// The label of nodes that says what a domain is.
@@ -80,8 +82,10 @@ impl std::fmt::Display for Change {
                 let are = if pods.len() == 1 { "is" } else { "are" };
                 write!(f, "{} {are} gone", pods.join(", "))
             }
-            Change::Near { selector, key } => write!(f, "a pod with {selector} runs in its {key}"),
-            Change::OwnDomain(key) => write!(f, "the node has a label {key}"),
+            Change::Near { namespace, selector, key } => {
+                write!(f, "a pod of namespace {namespace} with {selector} runs in its {key}")
+            }
+            Change::OwnDomain(key) => write!(f, "the node has a label {key} with a value of its own"),
             Change::MaxSkew { key, skew } => write!(f, "maxSkew over {key} is {skew}"),
         }
     }

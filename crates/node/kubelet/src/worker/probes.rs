@@ -75,10 +75,11 @@ impl Worker {
         if role == Role::Ephemeral {
             return watched;
         }
+        let adopted = time(started_ns) < self.shared.since;
         if watched.started {
-            self.begin_rest(&mut watched, id, role, spec, started_ns);
+            self.begin_rest(&mut watched, id, role, spec, started_ns, adopted);
         } else {
-            watched.tasks.extend(self.prober(Kind::Startup, id, role, spec, started_ns));
+            watched.tasks.extend(self.prober(Kind::Startup, id, role, spec, started_ns, adopted));
         }
         watched
     }
@@ -91,10 +92,11 @@ impl Worker {
         role: Role,
         spec: &Arc<Container>,
         started_ns: i64,
+        adopted: bool,
     ) {
         if !std::mem::replace(&mut watched.rest_begun, true) {
             for kind in [Kind::Liveness, Kind::Readiness] {
-                watched.tasks.extend(self.prober(kind, id, role, spec, started_ns));
+                watched.tasks.extend(self.prober(kind, id, role, spec, started_ns, adopted));
             }
         }
     }
@@ -106,6 +108,7 @@ impl Worker {
         role: Role,
         spec: &Arc<Container>,
         started_ns: i64,
+        adopted: bool,
     ) -> Option<(Kind, env::Task)> {
         let probe = kind.of(spec)?.clone();
         let target = Target {
@@ -127,7 +130,7 @@ impl Worker {
             probe,
             target,
             started: time(started_ns),
-            adopted: time(started_ns) < self.shared.since,
+            adopted,
             env: self.shared.env.clone(),
             verdict: Box::new(move |verdict| {
                 if let Some(inbox) = inbox.upgrade() {
@@ -157,7 +160,8 @@ impl Worker {
                 let name = running.map(|c| c.config.name.clone()).unwrap_or_default();
                 if let Some((role, spec)) = container(&self.pod, &name) {
                     let spec = Arc::new(spec.into_owned());
-                    self.begin_rest(&mut watched, id, role, &spec, started_ns);
+                    // They start now, whenever the container and the kubelet did.
+                    self.begin_rest(&mut watched, id, role, &spec, started_ns, false);
                 }
             }
             (Kind::Startup, Verdict::Failure) => watched.failed = Some(ProbeFailure::Startup),

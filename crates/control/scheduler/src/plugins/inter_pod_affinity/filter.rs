@@ -147,11 +147,16 @@ impl Filter for Rules {
             return pods.map(|pods| vec![Change::Without(pods)]);
         }
         let [term] = &cx.pod.affinity[..] else { return None };
+        // The other pod may come to this very node, and takes a place there.
+        let row = cx.row(node);
+        let has_place = row.pods_max - row.pods.len() as i64 >= 2;
         let has_domain =
             self.near.iter().all(|column| cx.snapshot.topology.domain(*column, node) != NO_DOMAIN);
         let alone = cx.pod.anti_affinity.is_empty() && !counted && !self.is_refused(cx, node);
         let selector = term.asked_at_home(&cx.object().metadata.namespace)?;
-        (has_domain && alone).then(|| vec![Change::Near { selector, key: term.topology_key.clone() }])
+        let namespace = cx.object().metadata.namespace.clone();
+        (has_domain && has_place && alone)
+            .then(|| vec![Change::Near { namespace, selector, key: term.topology_key.clone() }])
     }
 
     fn pod_moved(&mut self, cx: &Cx<'_>, pod: &PodInfo, node: usize, by: i64) {
