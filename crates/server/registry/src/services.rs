@@ -5,13 +5,16 @@
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use env::Random;
 use ipnet::IpNet;
 use meta::{BadValue, FieldError, FieldErrorKind, Object, Status, Str};
+use parking_lot::RwLock;
 use types::core::v1::{Service, ServiceSpec};
+use types::networking::v1::ServiceCIDR;
 
-use crate::allocate::{Addresses, Lease, Ports, Taking};
+use crate::allocate::{AddressError, Addresses, Lease, Ports, Taking};
 use crate::errors;
 use crate::registry::Registry;
 use crate::served::Served;
@@ -19,10 +22,26 @@ use crate::stored::Stored;
 
 /// The allocators.
 pub(crate) struct Services {
+    /// The server's own ranges, one a family.
     ranges: Vec<Addresses>,
+    /// Those of further ServiceCIDRs.
+    further: RwLock<Vec<Further>>,
     ports: Ports,
     random: Random,
 }
+
+/// A range that a ServiceCIDR adds (KEP-1880).
+struct Further {
+    /// The ServiceCIDR.
+    name: Str,
+    addresses: Arc<Addresses>,
+    /// Whether it gives addresses; one that is to go takes them back only.
+    open: bool,
+}
+
+/// Addresses that lie in a further range as well as in an earlier one are the earlier one's: so many are passed over before
+/// the range counts as full.
+const PASSED_OVER_MAX: usize = 256;
 
 /// What one write took. Dropping it gives everything back.
 #[derive(Default)]
@@ -57,7 +76,7 @@ impl Leases {
 impl Services {
     pub(crate) fn new(ranges: &[IpNet], node_ports: RangeInclusive<u16>, random: Random) -> Self {
         let ranges = ranges.iter().map(|range| Addresses::new(*range)).collect();
-        Services { ranges, ports: Ports::new(node_ports), random }
+        Services { ranges, further: RwLock::default(), ports: Ports::new(node_ports), random }
     }
 
     /// The first address of the first range.
@@ -74,19 +93,98 @@ impl Services {
         self.ranges.iter().find(|r| self::family(r.range().addr()) == family)
     }
 
+    /// Whether an address belongs to one of the server's own ranges.
+    fn own(&self, ip: IpAddr) -> Option<&Addresses> {
+        self.range(family(ip)).filter(|range| range.range().contains(&ip))
+    }
+
+    /// The further ranges that have an address, in the order in which they came.
+    fn further(&self, ip: IpAddr) -> Vec<Arc<Addresses>> {
+        let further = self.further.read();
+        let those = further.iter().filter(|one| one.addresses.range().contains(&ip));
+        those.map(|one| one.addresses.clone()).collect()
+    }
+
     fn free(&self, ip: IpAddr) {
-        if let Some(range) = self.range(family(ip)) {
+        if let Some(range) = self.own(ip) {
             range.release(ip);
         }
+        self.further(ip).iter().for_each(|range| range.release(ip));
     }
 
     fn mark(&self, spec: &ServiceSpec) {
         for ip in addresses(spec) {
-            if let Some(range) = self.range(family(ip)) {
+            if let Some(range) = self.own(ip) {
                 range.mark(ip);
             }
+            self.further(ip).iter().for_each(|range| range.mark(ip));
         }
         ports(spec).into_iter().for_each(|port| self.ports.mark(port));
+    }
+
+    /// Adds the ranges of a ServiceCIDR, closed. Returns whether they are new.
+    fn add(&self, range: &ServiceCIDR) -> bool {
+        let mut further = self.further.write();
+        if further.iter().any(|one| one.name == range.metadata.name) {
+            return false;
+        }
+        for network in range.spec.cidrs.iter().filter_map(|cidr| cidr.parse().ok()) {
+            let addresses = Arc::new(Addresses::new(network));
+            further.push(Further { name: range.metadata.name.clone(), addresses, open: false });
+        }
+        true
+    }
+
+    fn set_open(&self, name: &str, open: bool) {
+        self.further.write().iter_mut().filter(|one| one.name == name).for_each(|one| one.open = open);
+    }
+
+    fn remove(&self, name: &str) -> bool {
+        let mut further = self.further.write();
+        let before = further.len();
+        further.retain(|one| one.name != name);
+        further.len() != before
+    }
+
+    /// Where an address that is asked for is to be taken: where it first belongs.
+    fn take(&self, taking: &mut Taking<'_>, range: &Addresses, ip: IpAddr) -> Result<(), AddressError> {
+        if range.range().contains(&ip) {
+            return taking.address(range, ip);
+        }
+        let open = {
+            let further = self.further.read();
+            let first = further.iter().find(|one| one.addresses.range().contains(&ip));
+            first.filter(|one| one.open).map(|one| one.addresses.clone())
+        };
+        taking.address(open.as_deref().unwrap_or(range), ip)
+    }
+
+    /// Any address of the family: of the server's own range, or else of a further one.
+    fn take_any(&self, taking: &mut Taking<'_>, range: &Addresses) -> Result<IpAddr, AddressError> {
+        let family = self::family(range.range().addr());
+        let further: Vec<Arc<Addresses>> = {
+            let all = self.further.read();
+            let open =
+                all.iter().filter(|one| one.open && self::family(one.addresses.range().addr()) == family);
+            open.map(|one| one.addresses.clone()).collect()
+        };
+        let own = taking.any_address(range, self.random.u64());
+        if own != Err(AddressError::Full) {
+            return own;
+        }
+        for (at, one) in further.iter().enumerate() {
+            let earlier = |ip: &IpAddr| {
+                range.range().contains(ip) || further[..at].iter().any(|other| other.range().contains(ip))
+            };
+            for _ in 0..PASSED_OVER_MAX {
+                match taking.any_address(one, self.random.u64()) {
+                    Ok(ip) if earlier(&ip) => taking.give_back(),
+                    Ok(ip) => return Ok(ip),
+                    Err(_) => break,
+                }
+            }
+        }
+        Err(AddressError::Full)
     }
 
     /// Settles how many families the Service has and which.
@@ -214,7 +312,7 @@ impl Services {
             let Some(range) = self.range(name) else { continue };
             let wanted = spec.cluster_ips.get(index).cloned().unwrap_or_default();
             if wanted.is_empty() {
-                let taken = taking.any_address(range, self.random.u64());
+                let taken = self.take_any(taking, range);
                 let ip = taken.map_err(|e| refuse("", e.to_string()))?;
                 spec.cluster_ips.push(ip.to_string().into());
                 continue;
@@ -222,7 +320,7 @@ impl Services {
             // An address that is none is for validation to refuse.
             let Ok(ip) = wanted.parse::<IpAddr>() else { continue };
             if !held.contains(&ip) {
-                taking.address(range, ip).map_err(|e| refuse(&wanted, e.to_string()))?;
+                self.take(taking, range, ip).map_err(|e| refuse(&wanted, e.to_string()))?;
             }
         }
         spec.cluster_ip = spec.cluster_ips.first().cloned().unwrap_or_default();
@@ -318,6 +416,32 @@ fn shown(spec: &ServiceSpec) -> BadValue {
 }
 
 impl Registry {
+    /// Lets a further ServiceCIDR give addresses, besides those that Services have of it already.
+    ///
+    /// # Errors
+    /// The Services cannot be read.
+    pub async fn open_service_range(&self, range: &ServiceCIDR) -> Result<(), Status> {
+        // Closed until it is known what is taken.
+        if self.services.add(range) {
+            self.load_services().await?;
+        }
+        self.services.set_open(&range.metadata.name, true);
+        Ok(())
+    }
+
+    /// Lets a ServiceCIDR give no more addresses.
+    pub fn close_service_range(&self, name: &str) {
+        self.services.set_open(name, false);
+    }
+
+    /// Forgets a ServiceCIDR. What Services have of it belongs to those that overlap it from now on.
+    ///
+    /// # Errors
+    /// The Services cannot be read.
+    pub async fn forget_service_range(&self, name: &str) -> Result<(), Status> {
+        if self.services.remove(name) { self.load_services().await } else { Ok(()) }
+    }
+
     /// Learns which addresses and ports the stored Services use.
     pub(crate) async fn load_services(&self) -> Result<(), Status> {
         let served = Served::find("", "v1", "services").ok_or_else(errors::no_such_resource)?;
@@ -438,4 +562,65 @@ fn addresses(spec: &ServiceSpec) -> Vec<IpAddr> {
 fn ports(spec: &ServiceSpec) -> Vec<u16> {
     let all = spec.ports.iter().map(|p| p.node_port).chain([spec.health_check_node_port]);
     all.filter(|p| *p != 0).filter_map(|p| u16::try_from(p).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meta::Codec;
+
+    fn cidr(name: &str, range: &str) -> ServiceCIDR {
+        let text = format!("{{\"metadata\":{{\"name\":\"{name}\"}},\"spec\":{{\"cidrs\":[\"{range}\"]}}}}");
+        ServiceCIDR::from_json(text.as_bytes()).unwrap()
+    }
+
+    fn asked(services: &Services, ip: &str) -> Result<Leases, String> {
+        let mut spec = ServiceSpec { type_: "ClusterIP".into(), ..ServiceSpec::default() };
+        spec.cluster_ip = ip.into();
+        services
+            .allocate(&mut spec, None, false)
+            .map_err(|refused| refused.status(&"s".into()).message.to_string())
+    }
+
+    #[test]
+    fn further_ranges_give_addresses_while_they_are_open() {
+        let services =
+            Services::new(&["10.96.0.0/30".parse().unwrap()], 30000..=32767, env::Env::real().random);
+        let outside = |outcome: Result<Leases, String>| {
+            outcome.is_err_and(|why| why.contains("not in the valid range"))
+        };
+        assert!(outside(asked(&services, "10.98.0.5")));
+        assert!(services.add(&cidr("more", "10.98.0.0/24")));
+        assert!(outside(asked(&services, "10.98.0.5")), "it is closed yet");
+        services.set_open("more", true);
+        let five = asked(&services, "10.98.0.5").unwrap();
+        assert!(asked(&services, "10.98.0.5").is_err_and(|why| why.contains("already allocated")));
+        drop(five);
+        asked(&services, "10.98.0.5").unwrap().keep();
+        // The own range goes first; when it is full, the further one serves.
+        let taken: Vec<Leases> = (0..20).map(|_| asked(&services, "").unwrap()).collect();
+        services.set_open("more", false);
+        assert!(asked(&services, "").is_err_and(|why| why.contains("range is full")));
+        drop(taken);
+        services.free("10.98.0.5".parse().unwrap());
+        services.set_open("more", true);
+        asked(&services, "10.98.0.5").unwrap().keep();
+        assert!(services.remove("more") && outside(asked(&services, "10.98.0.6")));
+    }
+
+    #[test]
+    fn a_wider_range_leaves_what_is_of_the_own_one_alone() {
+        let services =
+            Services::new(&["10.96.0.0/29".parse().unwrap()], 30000..=32767, env::Env::real().random);
+        services.add(&cidr("wide", "10.96.0.0/28"));
+        services.set_open("wide", true);
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..14 {
+            let mut spec = ServiceSpec { type_: "ClusterIP".into(), ..ServiceSpec::default() };
+            let Ok(leases) = services.allocate(&mut spec, None, false) else { break };
+            leases.keep();
+            assert!(seen.insert(spec.cluster_ip.clone()), "{} twice", spec.cluster_ip);
+        }
+        assert!(seen.len() > 6, "{seen:?}");
+    }
 }

@@ -162,6 +162,8 @@ fn collect(service: &Service, pods: &[Arc<Pod>]) -> Vec<Place> {
 type PortKey = (Str, Str, i32, Option<Str>);
 /// An address by its IP and pod.
 type AddressKey = (Str, Str);
+/// Addresses that offer a port, and whether each serves.
+type Offered = BTreeMap<AddressKey, bool>;
 
 fn port_key(port: &EndpointPort) -> PortKey {
     (port.name.clone(), port.protocol.clone(), port.port, port.app_protocol.clone())
@@ -170,8 +172,7 @@ fn port_key(port: &EndpointPort) -> PortKey {
 /// Groups ports that the same addresses offer into one subset each, everything in a stable order.
 fn repack(places: Vec<Place>) -> List<EndpointSubset> {
     let mut addresses: BTreeMap<AddressKey, EndpointAddress> = BTreeMap::new();
-    let mut offers: BTreeMap<Option<PortKey>, (Option<EndpointPort>, BTreeMap<AddressKey, bool>)> =
-        BTreeMap::new();
+    let mut offers: BTreeMap<Option<PortKey>, (Option<EndpointPort>, Offered)> = BTreeMap::new();
     for place in places {
         let uid = place.address.target_ref.as_ref().map(|target| target.uid.clone()).unwrap_or_default();
         let key = (place.address.ip.clone(), uid);
@@ -180,7 +181,7 @@ fn repack(places: Vec<Place>) -> List<EndpointSubset> {
             offers.entry(place.port.as_ref().map(port_key)).or_insert_with(|| (place.port, BTreeMap::new()));
         offer.1.insert(key, place.ready);
     }
-    let mut groups: BTreeMap<BTreeMap<AddressKey, bool>, EndpointSubset> = BTreeMap::new();
+    let mut groups: BTreeMap<Offered, EndpointSubset> = BTreeMap::new();
     for (port, offered) in offers.into_values() {
         let subset = groups.entry(offered).or_insert_with_key(|offered| {
             let those = |wanted: bool| {

@@ -62,6 +62,7 @@ async fn follow(server: &Arc<Server>, of_services: bool) {
                 let result = match (meta::downcast_ref::<Service>(&**object), meta::downcast_ref(&**object)) {
                     (Some(service), _) => keep_addresses(server, &writer, service, gone).await,
                     (_, Some(range)) if !gone => keep_range(server, &writer, range).await,
+                    (_, Some(range)) => server.registry.forget_service_range(&range.metadata.name).await,
                     _ => Ok(()),
                 };
                 if let Err(error) = result {
@@ -215,6 +216,7 @@ async fn keep_range(server: &Server, writer: &Writer<'_>, range: &ServiceCIDR) -
     let mut changed = range.clone();
     let finalizers = &mut changed.metadata.finalizers;
     if range.metadata.deletion_timestamp.is_some() {
+        server.registry.close_service_range(name);
         // The first range is the cluster's own and never goes.
         if name != "kubernetes" && is_free(server, range).await? {
             finalizers.retain(|finalizer| finalizer != FINALIZER);
@@ -228,6 +230,9 @@ async fn keep_range(server: &Server, writer: &Writer<'_>, range: &ServiceCIDR) -
                             ServiceCIDR";
         let condition = tell("False", "Terminating", USED);
         return writer.of(KEEPER).apply_condition::<ServiceCIDR>(name, condition).await;
+    }
+    if name != "kubernetes" {
+        server.registry.open_service_range(range).await?;
     }
     if !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
         finalizers.push(Str::from(FINALIZER));

@@ -9,7 +9,7 @@ mod numbers;
 mod ports;
 mod taking;
 
-pub use addresses::Addresses;
+pub use addresses::{AddressError, Addresses};
 pub use numbers::Lease;
 pub use ports::Ports;
 pub use taking::Taking;

@@ -74,6 +74,13 @@ impl<'a> Taking<'a> {
         self.leases.push(lease);
         Ok(ip)
     }
+
+    /// Gives the address back that was taken last.
+    pub fn give_back(&mut self) {
+        if !self.dry_run {
+            self.leases.pop();
+        }
+    }
 }
 
 #[cfg(test)]
