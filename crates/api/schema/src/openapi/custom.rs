@@ -8,6 +8,7 @@ use scheme::Resource;
 use serde_json::{Value, json};
 use types::apiextensions::v1::JSONSchemaProps;
 
+use super::custom_operations::retell;
 use super::operation::Path;
 use super::paths::{self, Described, DescribedSub};
 use super::schemas::{Dialect, Schemas};
@@ -126,15 +127,20 @@ fn described(kinds: &[Custom<'_>], schemas: &mut Schemas<'_>, dialect: Dialect) 
             model: if sub.name == "scale" { SCALE.to_owned() } else { model.clone() },
             verbs: sub.verbs,
         });
-        all.extend(paths::of(&Described {
-            kind: (&resource.group, &resource.version, &resource.kind),
+        let gvk = (&*resource.group, &*resource.version, &*resource.kind);
+        let mut paths = paths::of(&Described {
+            kind: gvk,
             model: model.clone(),
             list_model: list_model.clone(),
             plural: &resource.plural,
             namespaced: resource.namespaced,
             verbs: VERBS,
             subresources: subresources.collect(),
-        }));
+        });
+        for operation in paths.iter_mut().flat_map(|path| path.operations.iter_mut()) {
+            retell(operation, gvk);
+        }
+        all.append(&mut paths);
         let object = of_object(kind, schemas, dialect);
         let list = of_list(resource, &model, schemas, dialect);
         for (name, schema) in [(model, object), (list_model, list)] {
@@ -184,6 +190,12 @@ fn of_object(kind: &Custom<'_>, schemas: &Schemas<'_>, dialect: Dialect) -> Valu
 /// Adds what objects have whatever their schema says, here and in embedded objects.
 fn embed(schema: &mut Value, is_object: bool, schemas: &Schemas<'_>, dialect: Dialect) {
     let is_object = is_object || schema["x-kubernetes-embedded-resource"] == true;
+    if dialect == Dialect::V3
+        && schema["x-kubernetes-int-or-string"] == true
+        && let Some(schema) = schema.as_object_mut()
+    {
+        schema.entry("anyOf").or_insert_with(|| json!([{ "type": "integer" }, { "type": "string" }]));
+    }
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
         properties.values_mut().for_each(|inner| embed(inner, false, schemas, dialect));
     }
@@ -302,6 +314,10 @@ mod tests {
         assert_eq!(spec["properties"]["b"], json!({ "type": "integer" }));
         let path = "/apis/example.com/v1/namespaces/{namespace}/widgets";
         assert!(part["paths"][path]["get"]["parameters"].is_array());
+        // Nothing is said of protobuf and of strategic merge patches, and a collection is deleted by what lists it.
+        let told = document["paths"].to_string();
+        assert!(!told.contains("protobuf") && !told.contains("strategic"), "{told}");
+        assert!(document["paths"][path]["delete"]["requestBody"].is_null());
         assert!(!part["paths"].to_string().contains("#/parameters/"));
         let built_in = super::super::swagger(&about);
         for name in references(&part) {

@@ -6,6 +6,7 @@
 //! schemas, and `v2` and `v3` write them. Documents are large: they are built when asked for, and nothing is kept here.
 
 mod custom;
+mod custom_operations;
 mod gnostic;
 mod operation;
 mod paths;

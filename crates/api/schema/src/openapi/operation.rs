@@ -161,7 +161,8 @@ const LIMIT: Parameter = query(
     "integer",
     "Most items on one page; the rest is had with `continue`, from the same snapshot.",
 );
-const VERSION: Parameter = query("resourceVersion", "string", "How fresh the answer must be.");
+/// `resourceVersion`.
+pub const VERSION: Parameter = query("resourceVersion", "string", "How fresh the answer must be.");
 const MATCH: Parameter =
     query("resourceVersionMatch", "string", "`Exact` or `NotOlderThan`: how `resourceVersion` is meant.");
 const INITIAL: Parameter = query(
