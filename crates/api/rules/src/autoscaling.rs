@@ -5,7 +5,7 @@ use crate::core::names;
 use crate::fill::{set, text_opt};
 use crate::rule::spec_and_status;
 use crate::{Context, Path, Rules};
-use meta::{List, Quantity, is_absent, thin_vec};
+use meta::{List, Map, Quantity, Str, is_absent, thin_vec};
 use types::autoscaling::{v1, v2};
 
 /// What the older version keeps in annotations; a newer one that carries them loses them.
@@ -20,8 +20,39 @@ const POLICY_SECONDS: i32 = 15;
 const POLICY_SECONDS_MAX: i32 = 1800;
 const WINDOW_SECONDS_MAX: i32 = 3600;
 
+/// Of those, what belongs to the spec and what to the status.
+const SPEC_NOTES: [&str; 2] = [OLDER_VERSION[0], OLDER_VERSION[1]];
+const STATUS_NOTES: [&str; 2] = [OLDER_VERSION[2], OLDER_VERSION[3]];
+
+/// Takes annotations as another object has them.
+fn take_notes(to: &mut Map<Str>, from: &Map<Str>, keys: [&str; 2]) {
+    for key in keys {
+        match from.get(key) {
+            Some(note) => _ = to.insert(key, note.clone()),
+            None => _ = to.remove(key),
+        }
+    }
+}
+
 impl Rules for v1::HorizontalPodAutoscaler {
-    spec_and_status!();
+    fn clear_status(&mut self) {
+        self.status = Default::default();
+        take_notes(&mut self.metadata.annotations, &Map::default(), STATUS_NOTES);
+    }
+
+    fn keep_status(&mut self, old: &Self) {
+        self.status.clone_from(&old.status);
+        take_notes(&mut self.metadata.annotations, &old.metadata.annotations, STATUS_NOTES);
+    }
+
+    fn keep_spec(&mut self, old: &Self) {
+        self.spec.clone_from(&old.spec);
+        take_notes(&mut self.metadata.annotations, &old.metadata.annotations, SPEC_NOTES);
+    }
+
+    fn spec_differs(&self, old: &Self) -> bool {
+        self.spec != old.spec
+    }
 
     fn default(&mut self) {
         set(&mut self.spec.min_replicas, 1);
@@ -369,5 +400,29 @@ fn identifier(e: &mut Errs, at: &Path<'_>, m: &v2::MetricIdentifier) {
         e.required(&at.child("name"), "must specify a metric name");
     } else {
         e.each(&at.child("name"), &m.name, path_segment(&m.name, false));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meta::Codec as _;
+
+    #[test]
+    fn the_older_version_keeps_what_its_annotations_tell() {
+        let of = |annotations: &str| {
+            let json = format!(r#"{{"metadata":{{"annotations":{annotations}}}}}"#);
+            v1::HorizontalPodAutoscaler::from_json(json.as_bytes()).expect("JSON")
+        };
+        let (metrics, current) = (SPEC_NOTES[0], STATUS_NOTES[1]);
+        let old = of(&format!(r#"{{"{metrics}":"old","{current}":"old"}}"#));
+        let told = |hpa: &v1::HorizontalPodAutoscaler, key: &str| hpa.metadata.annotations.get(key).cloned();
+        let mut new = of(&format!(r#"{{"{current}":"new","a":"b"}}"#));
+        new.keep_status(&old);
+        assert_eq!((told(&new, current), told(&new, metrics)), (Some("old".into()), None));
+        new.keep_spec(&old);
+        assert_eq!(told(&new, metrics), Some("old".into()));
+        new.clear_status();
+        assert_eq!((told(&new, current), told(&new, "a")), (None, Some("b".into())));
     }
 }

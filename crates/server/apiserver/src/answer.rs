@@ -192,11 +192,11 @@ fn respond(code: u16, content_type: &str, body: Body) -> Response<Body> {
     response
 }
 
-/// Writes a refusal in the client's format, or in JSON when that cannot be.
+/// Writes a refusal in the client's format, or in JSON for people to read when that cannot be.
 fn refused(status: &Status, writer: &Writer) -> Response<Body> {
     let accepted = accept(&writer.accept, Offer::PLAIN, writer.pretty);
     let format = accepted.map_or(Format::Json, |a| a.format);
-    let pretty = accepted.is_some_and(|a| a.pretty);
+    let pretty = accepted.is_none_or(|a| a.pretty);
     let code = u16::try_from(status.code).ok().filter(|c| *c >= 100).unwrap_or(500);
     let body = encode::value(&status.to_json(), format, pretty, || {
         proto_envelope("v1", "Status", &status.to_proto())

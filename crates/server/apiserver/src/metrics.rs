@@ -5,6 +5,7 @@ use std::time::Instant;
 use http::StatusCode;
 use telemetry::{CounterFamily, GaugeFamily, Histogram, HistogramFamily};
 
+use crate::endpoints::deprecation;
 use crate::pipeline::Decoded;
 
 /// Limits of the latency histogram, in seconds (upstream's).
@@ -12,6 +13,9 @@ const LATENCY_S: [f64; 25] = [
     0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0,
     20.0, 30.0, 45.0, 60.0, 90.0, 120.0,
 ];
+
+/// Limits of the histogram of sizes, in bytes (upstream's).
+const SIZE_BYTES: [f64; 7] = [1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
 
 /// Limits of what is left of client certificates, in seconds (upstream's): from nothing over hours and days to a year.
 const CERTIFICATE_S: [f64; 14] = [
@@ -35,6 +39,8 @@ const CERTIFICATE_S: [f64; 14] = [
 pub(crate) struct Metrics {
     requests: CounterFamily,
     latency: HistogramFamily,
+    sizes: HistogramFamily,
+    deprecated: GaugeFamily,
     inflight: GaugeFamily,
     long_running: GaugeFamily,
     /// What was left of the certificate that a request was made with, in seconds.
@@ -54,6 +60,17 @@ impl Metrics {
             &["component", "dry_run", "group", "resource", "scope", "subresource", "verb", "version"],
             &LATENCY_S,
         );
+        let sizes = telemetry::histogram(
+            "apiserver_response_sizes",
+            "Sizes of what reads were answered, in bytes, where they are known from the start.",
+            &["component", "group", "resource", "scope", "subresource", "verb", "version"],
+            &SIZE_BYTES,
+        );
+        let deprecated = telemetry::gauge(
+            "apiserver_requested_deprecated_apis",
+            "Deprecated APIs that somebody has used, each with the constant 1.",
+            &["group", "removed_release", "resource", "subresource", "version"],
+        );
         let inflight = telemetry::gauge(
             "apiserver_current_inflight_requests",
             "Requests that are running, by kind.",
@@ -71,7 +88,7 @@ impl Metrics {
             &CERTIFICATE_S,
         );
         let client_certificates = client_certificates.with(&[]);
-        Metrics { requests, latency, inflight, long_running, client_certificates }
+        Metrics { requests, latency, sizes, deprecated, inflight, long_running, client_certificates }
     }
 
     /// Counts a request as running for as long as the answer is kept.
@@ -93,8 +110,8 @@ impl Metrics {
         self.inflight.with(&[if reads { "readOnly" } else { "mutating" }]).track()
     }
 
-    /// Records an answer.
-    pub(crate) fn end(&self, request: &Decoded, status: StatusCode, started: Instant) {
+    /// Records an answer, of `bytes` if its length is known.
+    pub(crate) fn end(&self, request: &Decoded, status: StatusCode, bytes: Option<u64>, started: Instant) {
         let info = &request.info;
         let dry_run = if request.query.get("dryRun") == Some("All") { "All" } else { "" };
         let (scope, verb) = (scope(request), verb(request));
@@ -111,6 +128,15 @@ impl Metrics {
                 &info.version,
             ])
             .inc();
+        if let Some(bytes) = bytes.filter(|_| matches!(info.verb, "get" | "list")) {
+            let labels =
+                ["apiserver", &info.group, &info.resource, scope, &info.subresource, verb, &info.version];
+            self.sizes.with(&labels).observe(bytes as f64);
+        }
+        if info.is_resource && deprecation(&info.group, &info.resource).is_some() {
+            let labels = [&*info.group, "", &info.resource, &info.subresource, &info.version];
+            self.deprecated.with(&labels).set(1.0);
+        }
         if !request.info.long_running(&request.path) {
             self.latency
                 .with(&[

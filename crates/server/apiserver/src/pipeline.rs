@@ -156,7 +156,8 @@ impl Service for Server {
                 None => crate::audit::end(record, response, refusal.as_ref(), long_running).await,
             };
         }
-        self.metrics.end(&decoded, response.status(), started);
+        let bytes = http_body::Body::size_hint(response.body()).exact();
+        self.metrics.end(&decoded, response.status(), bytes, started);
         response
     }
 }

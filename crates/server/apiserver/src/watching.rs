@@ -107,6 +107,13 @@ async fn step(mut state: State) -> Option<(Bytes, State)> {
 }
 
 impl State {
+    /// The columns are told with the first row only.
+    fn columns_once(&mut self, table: &mut serde_json::Value) {
+        if !std::mem::take(&mut self.first) {
+            table["columnDefinitions"] = serde_json::Value::Null;
+        }
+    }
+
     /// Begins the rest after a write.
     fn rest(&mut self) {
         let Some(pause) = rest_among(self.changes.listeners()) else { return };
@@ -168,10 +175,7 @@ fn event(frame: &mut BytesMut, change: &Change, state: &mut State) {
             let objects = [&**stored.object()];
             let version = &stored.object().meta().resource_version;
             let mut made = table::of_objects(Some(&served), &objects, state.include, version, "", None);
-            if !state.first {
-                made["columnDefinitions"] = serde_json::Value::Null;
-            }
-            state.first = false;
+            state.columns_once(&mut made);
             encode::in_version(&mut made, state.accepted.beta);
             json_event(frame, name(*kind), &made);
         }
@@ -190,7 +194,7 @@ fn event(frame: &mut BytesMut, change: &Change, state: &mut State) {
         // An event is about one object: it has no metadata of a list.
         (_, Shape::MetadataList, _) => {}
         (Change::Bookmark(revision, initial_end), ..) => {
-            bookmark(frame, &served, *revision, *initial_end, state.accepted);
+            bookmark(frame, &served, *revision, *initial_end, state);
         }
     }
 }
@@ -210,7 +214,8 @@ fn proto_event(frame: &mut BytesMut, kind: &str, object: &[u8]) {
     frame.put_slice(&message);
 }
 
-fn bookmark(frame: &mut BytesMut, served: &Served, revision: u64, initial_end: bool, accepted: Accepted) {
+fn bookmark(frame: &mut BytesMut, served: &Served, revision: u64, initial_end: bool, state: &mut State) {
+    let accepted = state.accepted;
     let mut object = served.resource().object.new_object();
     object.meta_mut().resource_version = revision.to_string().into();
     if initial_end {
@@ -242,14 +247,14 @@ fn bookmark(frame: &mut BytesMut, served: &Served, revision: u64, initial_end: b
             json_event(frame, "BOOKMARK", &made);
         }
         (Shape::Table, _) => {
-            let mut made = table::of_objects(
-                Some(served),
-                &[&*object],
-                Include::Metadata,
-                &revision.to_string(),
-                "",
-                None,
-            );
+            // The annotation that it is about is told even to those who want no objects.
+            let include = match state.include {
+                Include::Object => Include::Object,
+                _ => Include::Metadata,
+            };
+            let version = revision.to_string();
+            let mut made = table::of_objects(Some(served), &[&*object], include, &version, "", None);
+            state.columns_once(&mut made);
             encode::in_version(&mut made, accepted.beta);
             json_event(frame, "BOOKMARK", &made);
         }

@@ -46,7 +46,7 @@ pub(super) async fn serve(
     }
     let mut warnings = Vec::new();
     let of_version = served.custom().and_then(|custom| custom.kind.warning());
-    if let Some(text) = deprecation(decoded).or(of_version) {
+    if let Some(text) = deprecation(&decoded.info.group, &decoded.info.resource).or(of_version) {
         warnings.push(text.to_owned());
     }
     let called = call(decoded, &served, &mut request, &mut warnings).await;
@@ -225,8 +225,8 @@ fn wrong_representation(decoded: &Decoded, served: &Served) -> Option<Status> {
 }
 
 /// The warning of kinds that are on their way out.
-fn deprecation(decoded: &Decoded) -> Option<&'static str> {
-    match (decoded.info.group.as_str(), decoded.info.resource.as_str()) {
+pub(crate) fn deprecation(group: &str, resource: &str) -> Option<&'static str> {
+    match (group, resource) {
         ("", "endpoints") => {
             Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
         }
