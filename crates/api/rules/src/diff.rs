@@ -63,11 +63,6 @@ fn plain<T: Struct>(value: &T) -> Value {
     serde_json::from_slice(&w.out).unwrap_or(Value::Null)
 }
 
-/// Whether two values differ for Go's `reflect.DeepEqual`, which tells what was sent empty from what was not sent.
-pub fn differs_as_sent<T: Struct>(old: &T, new: &T) -> bool {
-    plain(old) != plain(new)
-}
-
 /// Where the types live that internal structs use as they are.
 const SHARED: &str = "io.k8s.apimachinery.";
 

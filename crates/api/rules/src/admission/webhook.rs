@@ -3,7 +3,6 @@
 use super::match_conditions;
 use super::rules::{self, View};
 use crate::check::{Errs, dns_subdomain, labels, port_number};
-use crate::diff::differs_as_sent;
 use crate::fill::{set, text_opt};
 use crate::{Context, Path, Rules};
 use meta::{BadValue, List, Str};
@@ -56,8 +55,7 @@ macro_rules! configuration {
             }
 
             fn spec_differs(&self, old: &Self) -> bool {
-                self.webhooks.len() != old.webhooks.len()
-                    || self.webhooks.iter().zip(&old.webhooks).any(|(new, old)| differs_as_sent(old, new))
+                self.webhooks != old.webhooks
             }
 
             fn check(&self, e: &mut Errs, _cx: &Context) {

@@ -1,18 +1,14 @@
 //! NetworkPolicies.
 
 use crate::check::{Errs, ip, labels, port_name, port_number};
-use crate::diff;
 use crate::fill::text_opt;
+use crate::rule::spec_only;
 use crate::{Context, Path, Rules};
 use meta::{BadValue, IntOrString, List, thin_vec};
 use types::networking::v1::{IPBlock, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort};
 
 impl Rules for NetworkPolicy {
-    const GENERATION: bool = true;
-
-    fn spec_differs(&self, old: &Self) -> bool {
-        diff::differs_as_sent(&self.spec, &old.spec)
-    }
+    spec_only!();
 
     fn default(&mut self) {
         let spec = &mut self.spec;
