@@ -8,7 +8,7 @@
 use std::any::Any;
 use std::marker::PhantomData;
 
-use crate::check::{Errs, NameCheck, metadata, name_subdomain, path_segment};
+use crate::check::{Errs, NameCheck, ip, metadata, name_subdomain, path_segment};
 use meta::{FieldError, Kind, List, Map, Object, Str, Time};
 
 /// What of the request a rule may depend on.
@@ -448,5 +448,44 @@ fn validate_update<K: Rules>(cx: &Context, new: &K, old: &K, part: Subresource<'
         Subresource::Status => new.check_status(old, &mut e, cx),
         Subresource::Other(name) => new.check_subresource(old, name, &mut e, cx),
     }
-    e.into_vec()
+    let mut errors = e.into_vec();
+    if errors.iter().any(|error| ip::lenient_once(error).is_some()) {
+        let before = meta::to_value(old);
+        errors.retain(|error| ip::lenient_once(error).is_none_or(|value| !holds(&before, value)));
+    }
+    errors
+}
+
+/// Whether some text of the document is this one.
+fn holds(document: &serde_json::Value, text: &str) -> bool {
+    match document {
+        serde_json::Value::String(known) => known == text,
+        serde_json::Value::Array(items) => items.iter().any(|item| holds(item, text)),
+        serde_json::Value::Object(members) => members.values().any(|member| holds(member, text)),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meta::Codec;
+    use types::networking::v1::NetworkPolicy;
+
+    use super::*;
+
+    #[test]
+    fn objects_keep_the_addresses_that_they_have() {
+        let policy = |cidr: &str, label: &str| {
+            let text = format!(
+                r#"{{"metadata":{{"name":"p","namespace":"n","resourceVersion":"1","uid":"u","labels":{{"l":"{label}"}}}},"spec":{{"podSelector":{{}},"policyTypes":["Ingress"],"ingress":[{{"from":[{{"ipBlock":{{"cidr":"{cidr}"}}}}]}}]}}}}"#
+            );
+            NetworkPolicy::from_json(text.as_bytes()).unwrap()
+        };
+        let old = policy("10.0.0.5/8", "a");
+        let update =
+            |new: &NetworkPolicy| validate_update(&Context::default(), new, &old, Subresource::Main).len();
+        assert_eq!(update(&policy("10.0.0.5/8", "b")), 0, "it had this range");
+        assert_eq!(update(&policy("10.0.0.6/8", "b")), 1, "not this one");
+        assert_eq!(update(&policy("10.0.0/8", "b")), 1, "and this is none");
+    }
 }

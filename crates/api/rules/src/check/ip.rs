@@ -4,7 +4,7 @@
 
 use super::Errs;
 use crate::Path;
-use meta::Str;
+use meta::{BadValue, FieldError, Str};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// An address, or nothing when the text is none.
@@ -83,6 +83,21 @@ fn mask(bits: u128, width: u32, prefix: u32) -> u128 {
     if host >= 128 { 0 } else { (bits >> host) << host }
 }
 
+const LEADING_ZEROS: &str = "must not have leading 0s";
+const MAPPED: &str = "must not be an IPv4-mapped IPv6 address";
+const RANGE_LEADING_ZEROS: &str = "must not have leading 0s in IP or prefix length";
+const RANGE_MAPPED: &str = "must not have an IPv4-mapped IPv6 address";
+const BEYOND_PREFIX: &str = "must not have bits set beyond the prefix length";
+
+/// The value of an error about what was allowed before v1.36: objects that have it keep it (KEP-4858).
+pub fn lenient_once(error: &FieldError) -> Option<&str> {
+    const TEXTS: [&str; 5] = [LEADING_ZEROS, MAPPED, RANGE_LEADING_ZEROS, RANGE_MAPPED, BEYOND_PREFIX];
+    match &error.value {
+        BadValue::Text(value) if TEXTS.contains(&error.detail.as_str()) => Some(value),
+        _ => None,
+    }
+}
+
 /// A field that holds an address in any form that has one meaning. What could be read is returned, even if it was refused.
 pub fn address(e: &mut Errs, at: &Path<'_>, value: &str) -> Option<IpAddr> {
     let ip = parse(value);
@@ -90,9 +105,9 @@ pub fn address(e: &mut Errs, at: &Path<'_>, value: &str) -> Option<IpAddr> {
         _ if ip.is_none() => {
             e.invalid(at, value, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
         }
-        Err(_) => e.invalid(at, value, "must not have leading 0s"),
+        Err(_) => e.invalid(at, value, LEADING_ZEROS),
         Ok(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_some() => {
-            e.invalid(at, value, "must not be an IPv4-mapped IPv6 address");
+            e.invalid(at, value, MAPPED);
         }
         Ok(_) => {}
     }
@@ -107,15 +122,15 @@ pub fn range(e: &mut Errs, at: &Path<'_>, value: &str) -> Option<Cidr> {
     };
     let (address, prefix) = value.split_once('/').unwrap_or((value, ""));
     match address.parse::<IpAddr>() {
-        Err(_) => e.invalid(at, value, "must not have leading 0s in IP or prefix length"),
+        Err(_) => e.invalid(at, value, RANGE_LEADING_ZEROS),
         Ok(_) if prefix.len() > 1 && prefix.starts_with('0') => {
-            e.invalid(at, value, "must not have leading 0s in IP or prefix length");
+            e.invalid(at, value, RANGE_LEADING_ZEROS);
         }
         Ok(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_some() => {
-            e.invalid(at, value, "must not have an IPv4-mapped IPv6 address");
+            e.invalid(at, value, RANGE_MAPPED);
         }
         Ok(_) if cidr.address != cidr.network => {
-            e.invalid(at, value, "must not have bits set beyond the prefix length");
+            e.invalid(at, value, BEYOND_PREFIX);
         }
         Ok(_) => {}
     }
