@@ -1,6 +1,7 @@
 //! Discovery: which groups, versions and resources there are, in the old form (a document per version) and the
 //! aggregated one (everything at once, KEP-3352).
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -68,9 +69,81 @@ pub(super) fn serve(server: &Server, decoded: &Decoded, path: &str) -> Answer {
     let is_route = !matches!(parts[..], ["apis"] | ["apis", _]);
     let judged = || match accept(decoded.header(header::ACCEPT), Offer::PLAIN, false) {
         None => Answer::Refused(not_acceptable(Offer::PLAIN)),
-        Some(_) => Answer::Document(document.to_string().into()),
+        Some(_) => Answer::Document(in_order(&document).into()),
     };
     if is_route { restful(decoded, &OBJECTS, judged) } else { judged() }
+}
+
+/// Members of discovery documents in the order in which upstream's structs have them.
+const ORDER: [&str; 26] = [
+    "apiVersion",
+    "metadata",
+    "name",
+    "groupVersion",
+    "singularName",
+    "namespaced",
+    "group",
+    "version",
+    "kind",
+    "resource",
+    "subresource",
+    "responseKind",
+    "scope",
+    "singularResource",
+    "resources",
+    "freshness",
+    "verbs",
+    "shortNames",
+    "categories",
+    "subresources",
+    "storageVersionHash",
+    "versions",
+    "preferredVersion",
+    "groups",
+    "items",
+    "serverAddressByClientCIDRs",
+];
+
+/// The text of a document, its members as upstream writes them: what it is comes first.
+fn in_order(document: &Value) -> String {
+    let mut text = String::new();
+    write_in_order(document, true, &mut text);
+    text
+}
+
+fn write_in_order(value: &Value, is_root: bool, text: &mut String) {
+    match value {
+        Value::Object(members) => {
+            let rank = |name: &str| match name {
+                "kind" if is_root => 0,
+                name => 1 + ORDER.iter().position(|known| *known == name).unwrap_or(ORDER.len()),
+            };
+            let mut members: Vec<(&String, &Value)> = members.iter().collect();
+            members.sort_by_key(|(name, _)| rank(name));
+            text.push('{');
+            for (index, (name, member)) in members.into_iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                let _ = write!(text, "{}:", json!(name));
+                write_in_order(member, false, text);
+            }
+            text.push('}');
+        }
+        Value::Array(items) => {
+            text.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                write_in_order(item, false, text);
+            }
+            text.push(']');
+        }
+        plain => {
+            let _ = write!(text, "{plain}");
+        }
+    }
 }
 
 fn wants_aggregated(decoded: &Decoded) -> bool {
@@ -230,7 +303,7 @@ impl Aggregated {
         let document = json!({
             "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items,
         });
-        let body = Bytes::from(document.to_string());
+        let body = Bytes::from(in_order(&document));
         let tag: String = Sha256::digest(&body).iter().map(|b| format!("{b:02X}")).collect();
         Aggregated { body, tag: format!("\"{tag}\"") }
     }
@@ -320,6 +393,18 @@ fn aggregated_resource(resource: &Resource, home: (&str, &str), ends: bool) -> V
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn members_come_in_upstreams_order() {
+        let list = json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "a/v1", "resources": [{
+            "kind": "K", "name": "ks", "verbs": ["get"], "namespaced": true, "singularName": "k", "group": "g",
+            "version": "v", "categories": ["all"], "shortNames": ["s"], "x": null,
+        }]});
+        assert_eq!(
+            in_order(&list),
+            r#"{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"a/v1","resources":[{"name":"ks","singularName":"k","namespaced":true,"group":"g","version":"v","kind":"K","verbs":["get"],"shortNames":["s"],"categories":["all"],"x":null}]}"#
+        );
+    }
 
     #[test]
     fn custom_kinds_say_in_full_what_they_are() {
