@@ -161,19 +161,38 @@ fn absent_is_fine(result: Result<(), Error>) -> Result<(), Error> {
     }
 }
 
+/// How often a list is asked for that changes each time.
+const ATTEMPTS: u32 = 20;
+
 impl Socket {
+    /// Everything of one kind. A list that changed while the kernel told it is asked for again.
+    fn dump<T>(
+        &mut self,
+        kind: u16,
+        header: &[u8],
+        read: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<Vec<T>, Error> {
+        let mut attempts = 1;
+        loop {
+            let mut all = Vec::new();
+            let told = self.query(
+                kind,
+                DUMP,
+                |builder| {
+                    builder.raw(header);
+                },
+                |message| all.extend(read(message.payload)),
+            );
+            match told {
+                Err(Error::Kernel { errno: libc::EAGAIN, .. }) if attempts < ATTEMPTS => attempts += 1,
+                told => return told.map(|()| all),
+            }
+        }
+    }
+
     /// All links.
     pub fn links(&mut self) -> Result<Vec<Link>, Error> {
-        let mut links = Vec::new();
-        self.query(
-            GETLINK,
-            DUMP,
-            |builder| {
-                builder.raw(&link_header(0, 0, 0));
-            },
-            |message| links.extend(read_link(message.payload)),
-        )?;
-        Ok(links)
+        self.dump(GETLINK, &link_header(0, 0, 0), read_link)
     }
 
     /// The link of that name.
@@ -225,16 +244,7 @@ impl Socket {
 
     /// All addresses.
     pub fn addresses(&mut self) -> Result<Vec<Address>, Error> {
-        let mut all = Vec::new();
-        self.query(
-            GETADDR,
-            DUMP,
-            |builder| {
-                builder.raw(&[0; 8]);
-            },
-            |message| all.extend(read_address(message.payload)),
-        )?;
-        Ok(all)
+        self.dump(GETADDR, &[0; 8], read_address)
     }
 
     /// Adds an address, usable at once (no duplicate address detection).
@@ -261,16 +271,7 @@ impl Socket {
 
     /// All unicast routes of the main table.
     pub fn routes(&mut self) -> Result<Vec<Route>, Error> {
-        let mut all = Vec::new();
-        self.query(
-            GETROUTE,
-            DUMP,
-            |builder| {
-                builder.raw(&[0; 12]);
-            },
-            |message| all.extend(read_route(message.payload)),
-        )?;
-        Ok(all)
+        self.dump(GETROUTE, &[0; 12], read_route)
     }
 
     /// Adds or replaces a route of the main table.
