@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::OnceLock;
 
+use jiff::Timestamp;
+
 /// The refusal of media types that a page does not come in.
 pub const NOT_ACCEPTABLE: &str =
     "only the following media types are accepted: application/json, application/yaml, text/plain";
@@ -51,7 +53,7 @@ pub fn statusz(component: &str, paths: &[String], started: i64, now: i64, accept
     let (up, version) = ((now - started).max(0), "1.36");
     let paths = folders(paths);
     let text = || {
-        let started = calendar(started);
+        let started = shown(started, "%a %b %e %H:%M:%S UTC %Y");
         let clock = format!("{} hr {:02} min {:02} sec", up / 3_600, up / 60 % 60, up % 60);
         format!(
             "\nStarted: {started}\nUp: {clock}\nGo version: none\nBinary version: {version}\nEmulation version: {version}\n\
@@ -61,7 +63,7 @@ pub fn statusz(component: &str, paths: &[String], started: i64, now: i64, accept
     };
     let fields = || {
         vec![
-            ("startTime", Field::Text(rfc3339(started))),
+            ("startTime", Field::Text(shown(started, "%Y-%m-%dT%H:%M:%SZ"))),
             ("uptimeSeconds", Field::Number(up)),
             ("goVersion", Field::Text("none".into())),
             ("binaryVersion", Field::Text(version.into())),
@@ -149,50 +151,14 @@ fn folders(paths: &[String]) -> Vec<String> {
     all.iter().map(|folder| format!("/{folder}")).collect()
 }
 
-/// Year, month, day, day of the week from Sunday, and the clock, in UTC (Howard Hinnant's algorithm).
-fn civil(at: i64) -> (i64, usize, i64, usize, String) {
-    let (days, second) = (at.div_euclid(86_400), at.rem_euclid(86_400));
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let clock = format!("{:02}:{:02}:{:02}", second / 3_600, second / 60 % 60, second % 60);
-    (year + era * 400 + i64::from(month <= 2), month as usize, day, (days + 4).rem_euclid(7) as usize, clock)
-}
-
-fn rfc3339(at: i64) -> String {
-    let (year, month, day, _, clock) = civil(at);
-    format!("{year:04}-{month:02}-{day:02}T{clock}Z")
-}
-
-/// As `date` shows it: `Sun Nov 29 11:54:44 UTC 2026`.
-fn calendar(at: i64) -> String {
-    const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let (year, month, day, weekday, clock) = civil(at);
-    format!("{} {} {day:2} {clock} UTC {year}", DAYS[weekday], MONTHS[month - 1])
+/// A moment in UTC, shown by a format of `strftime`.
+fn shown(at: i64, format: &str) -> String {
+    Timestamp::from_second(at).unwrap_or_default().strftime(format).to_string()
 }
 
 /// A string in JSON, which is one in YAML too.
 fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for letter in text.chars() {
-        match letter {
-            '"' | '\\' => {
-                out.push('\\');
-                out.push(letter);
-            }
-            control if control.is_control() => {
-                let _ = write!(out, "\\u{:04x}", u32::from(control));
-            }
-            other => out.push(other),
-        }
-    }
-    out + "\""
+    serde_json::Value::from(text).to_string()
 }
 
 /// Indented by two spaces.

@@ -127,7 +127,7 @@ async fn evict(shared: &Shared, pods: &Pods, pressure: Pressure) {
         let used = if pressure.memory {
             stats.cgroup.map_or(0, |c| c.memory_working_set_bytes as i64)
         } else {
-            stats.containers.iter().map(|c| (c.writable_bytes + c.log_bytes) as i64).sum()
+            stats.containers.iter().map(|c| c.disk_bytes() as i64).sum()
         };
         // Ending a pod that takes nothing of the disk would cost its work and bring nothing back.
         if used == 0 {

@@ -67,8 +67,7 @@ async fn measure(shared: &Shared, pod: &Pod) -> Option<Usage> {
             .find(|known| known.id == container.container_id)
             .map(|known| known.config.name.clone());
         // What an earlier run of the same container left counts too until it is collected.
-        *usage.containers.entry(name.unwrap_or_default()).or_default() +=
-            container.writable_bytes + container.log_bytes;
+        *usage.containers.entry(name.unwrap_or_default()).or_default() += container.disk_bytes();
     }
     let root = shared.pod_dir(uid);
     let volumes: Vec<String> = pod

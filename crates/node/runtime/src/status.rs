@@ -207,6 +207,13 @@ pub struct ContainerStats {
     pub log_bytes: u64,
 }
 
+impl ContainerStats {
+    /// Bytes that it takes of the node's disk.
+    pub fn disk_bytes(&self) -> u64 {
+        self.writable_bytes + self.log_bytes
+    }
+}
+
 /// Usage of a sandbox.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SandboxStats {

@@ -129,7 +129,7 @@ fn pod(measured: &Measured, now: &str, root: [u64; 4]) -> Value {
         network.insert("interfaces".into(), interfaces.clone().into());
         out["network"] = Value::Object(network);
     }
-    let used: u64 = measured.stats.containers.iter().map(|c| c.writable_bytes + c.log_bytes).sum();
+    let used: u64 = measured.stats.containers.iter().map(|c| c.disk_bytes()).sum();
     let inodes: u64 = measured.stats.containers.iter().map(|c| c.writable_inodes).sum();
     out["ephemeral-storage"] = fs(now, root, Some((used, inodes)));
     out
