@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
+use jiff::tz::Offset;
+
 use super::zone::Zone;
 
 const MONTHS: [&str; 12] =
@@ -98,7 +101,8 @@ impl Schedule {
 
     fn has_day(&self, days: i64) -> bool {
         let Schedule::Fields { day, month, weekday, any_day, any_weekday, .. } = self else { return true };
-        let (_, month_now, day_now) = civil(days);
+        let date = Offset::UTC.to_datetime(Timestamp::from_second(days * DAY).unwrap_or_default()).date();
+        let (month_now, day_now) = (date.month(), date.day());
         if month >> month_now & 1 == 0 {
             return false;
         }
@@ -106,19 +110,6 @@ impl Schedule {
         // When both are named either suffices, as cron has it.
         if *any_day || *any_weekday { by_day && by_weekday } else { by_day || by_weekday }
     }
-}
-
-/// Year, month and day of a day number since 1970 (Howard Hinnant's algorithm).
-fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
 fn bits(field: &str, min: u32, max: u32, names: &[&str], names_from: u32) -> Result<u64, ScheduleError> {
