@@ -18,6 +18,7 @@ pub const LAYERS: [&str; 10] =
 pub const SAME_LAYER: &[(&str, &str)] = &[
     ("telemetry", "env"),
     ("outbound", "env"),
+    ("outbound", "telemetry"),
     ("serving", "env"),
     ("types", "meta"),
     ("scheme", "meta"),

@@ -3,6 +3,7 @@
 //! Code that a simulation wants to control takes an [`Env`] instead of asking the operating system: a
 //! [`ManualClock`] and a seeded [`Random`] then replay the same run from the same seed. Start at [`Env`].
 
+mod bucket;
 mod clock;
 mod dir_watch;
 mod files;
@@ -13,6 +14,7 @@ mod random;
 mod task;
 mod watch;
 
+pub use bucket::Bucket;
 pub use clock::{Clock, ManualClock, RealClock, Sleep};
 pub use dir_watch::DirWatch;
 pub use files::{create_private_dir, read_optional, remove_optional, sync_dir, write_atomic};

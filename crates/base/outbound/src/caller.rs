@@ -7,6 +7,8 @@ use http_body_util::{BodyExt, Full};
 
 use crate::connection::{Answer, ConnectionError, Io, Pool};
 use crate::kubeconfig::{Config, ConfigError};
+use crate::measured::Measured;
+use crate::rate::Limiter;
 
 /// One user of one server, over HTTPS.
 pub struct Caller {
@@ -14,6 +16,8 @@ pub struct Caller {
     authority: String,
     prefix: String,
     headers: HeaderMap,
+    limiter: Option<Limiter>,
+    measured: Measured,
     config: Config,
 }
 
@@ -42,6 +46,8 @@ impl Caller {
         let scheme = server.scheme_str().unwrap_or("https");
         Ok(Caller {
             pool: Pool::new(&config, &server)?,
+            limiter: config.rate.map(Limiter::new),
+            measured: Measured::new(&authority),
             authority: format!("{scheme}://{authority}"),
             prefix: server.path().trim_end_matches('/').to_owned(),
             headers: identity(&config)?,
@@ -83,7 +89,14 @@ impl Caller {
         if let Ok(host) = HeaderValue::from_str(self.authority.rsplit('/').next().unwrap_or_default()) {
             request.headers_mut().entry(http::header::HOST).or_insert(host);
         }
-        self.pool.send(request.map(Full::new)).await
+        let asked = self.measured.asked(&request);
+        if let Some(limiter) = &self.limiter {
+            asked.limited(limiter.wait().await);
+        }
+        let sent = asked.sent();
+        let mut answer = self.pool.send(request.map(Full::new)).await;
+        sent.answered(answer.as_mut());
+        answer
     }
 
     /// Opens a connection of its own that speaks HTTP/1.1, for requests that upgrade. The caller writes the request,

@@ -23,6 +23,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::kubeconfig::{Config, ConfigError};
+use crate::measured::Tally;
 use crate::{tls, words};
 
 /// Requests under way on one HTTP/2 connection before another is opened. Go servers allow 250, some proxies 100.
@@ -147,7 +148,7 @@ impl Pool {
         }
         let response = sender.send_request(request).await?;
         let back = Back::Idle(Some(sender), self.idle.clone());
-        Ok(response.map(|body| Answer { body, _back: back }))
+        Ok(response.map(|body| Answer { body, tally: None, _back: back }))
     }
 
     async fn connect(&self) -> Result<Fresh, ConnectionError> {
@@ -207,12 +208,14 @@ async fn send_shared(
     streams.fetch_add(1, Ordering::Relaxed);
     let back = Back::Stream(streams);
     let response = sender.send_request(request).await?;
-    Ok(response.map(|body| Answer { body, _back: back }))
+    Ok(response.map(|body| Answer { body, tally: None, _back: back }))
 }
 
 /// A response body that gives its place on the connection back when it ends or is dropped.
 pub struct Answer {
     body: Incoming,
+    /// Counts what is read, where that is measured.
+    pub(crate) tally: Option<Tally>,
     /// Held for what its drop does.
     _back: Back,
 }
@@ -251,7 +254,13 @@ impl Body for Answer {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &frame
+            && let (Some(tally), Some(data)) = (&mut self.tally, frame.data_ref())
+        {
+            tally.read(data.len());
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

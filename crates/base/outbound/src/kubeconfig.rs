@@ -9,6 +9,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
+use crate::rate::Rate;
+
 /// Why no usable configuration came out of a kubeconfig. None of these is worth a retry.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -77,6 +79,8 @@ pub struct Config {
     pub namespace: String,
     /// `User-Agent` of the requests, from which servers derive a field manager.
     pub user_agent: String,
+    /// How many requests are sent at most; as many as there are without.
+    pub rate: Option<Rate>,
 }
 
 /// Whom to act as, by the `Impersonate-*` headers.

@@ -9,6 +9,8 @@ mod connection;
 mod hook;
 mod kept;
 mod kubeconfig;
+mod measured;
+mod rate;
 pub mod tls;
 pub mod words;
 
@@ -17,3 +19,4 @@ pub use connection::{Answer, ConnectionError, Io};
 pub use hook::{Hook, HookError, Try};
 pub use kept::Kept;
 pub use kubeconfig::{Config, ConfigError, Impersonate};
+pub use rate::Rate;

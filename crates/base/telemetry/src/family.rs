@@ -3,11 +3,17 @@
 use crate::cells::{Counter, Gauge, Histogram};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use parking_lot::RwLock;
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hash};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, OnceLock};
 
 /// Spreads the labels of one family, so that many threads that meet new labels do not wait for each other.
 const SHARDS: usize = 8;
+
+static UNEXPECTED: LazyLock<CounterFamily> = LazyLock::new(|| {
+    let help = "Label values that were shown as \"unexpected\", since the user bounds what a label may be.";
+    crate::counter("cardinality_enforcement_unexpected_categorizations_total", help, &[])
+});
 
 type Entry<C> = (Box<[Box<str>]>, C);
 
@@ -20,6 +26,8 @@ pub(crate) struct Cells<C> {
     shards: [RwLock<HashTable<Entry<C>>>; SHARDS],
     hasher: DefaultHashBuilder,
     make: Box<dyn Fn() -> C + Send + Sync>,
+    /// The values that a label may have, where the user bounds them.
+    allowed: OnceLock<Vec<Option<BTreeSet<String>>>>,
 }
 
 impl<C: Clone> Cells<C> {
@@ -32,6 +40,7 @@ impl<C: Clone> Cells<C> {
             shards: std::array::from_fn(|_| RwLock::default()),
             hasher: DefaultHashBuilder::default(),
             make: Box::new(make),
+            allowed: OnceLock::new(),
         };
         if labels.is_empty() {
             // A metric without labels is shown from the start, as Prometheus clients do.
@@ -55,6 +64,32 @@ impl<C: Clone> Cells<C> {
     /// ignored, so that a programming error shows in the output instead of ending the process.
     pub(crate) fn with(&self, values: &[&str]) -> C {
         debug_assert_eq!(values.len(), self.labels.len(), "one value for each of {:?}", self.labels);
+        match self.allowed.get() {
+            None => self.cell(values),
+            Some(allowed) => {
+                let bounded = |(value, allowed): (&&'_ str, &Option<BTreeSet<String>>)| match allowed {
+                    Some(allowed) if !allowed.contains(*value) => {
+                        UNEXPECTED.with(&[]).inc();
+                        "unexpected".to_owned()
+                    }
+                    _ => (*value).to_owned(),
+                };
+                let values: Vec<String> = values.iter().zip(allowed).map(bounded).collect();
+                self.cell(&values.iter().map(String::as_str).collect::<Vec<_>>())
+            }
+        }
+    }
+
+    /// Bounds the values of labels from now on; only the first call counts.
+    pub(crate) fn allow(&self, values_of: impl Fn(&str) -> Option<BTreeSet<String>>) {
+        let allowed: Vec<_> = self.labels.iter().map(|label| values_of(label)).collect();
+        if allowed.iter().any(Option::is_some) {
+            // A second call is a second command line of one process, which there is none of.
+            let _ = self.allowed.set(allowed);
+        }
+    }
+
+    fn cell(&self, values: &[&str]) -> C {
         let hash = self.hash(values);
         let same = |entry: &Entry<C>| {
             entry.0.len() == values.len() && entry.0.iter().zip(values).all(|(a, b)| **a == **b)

@@ -19,6 +19,7 @@ mod build;
 mod cells;
 mod exposition;
 mod family;
+mod json_log;
 mod logs;
 mod process;
 mod registry;
@@ -29,9 +30,9 @@ pub use build::{VERSION, build};
 pub use cells::{Counter, Gauge, Histogram, InFlight};
 pub use exposition::Exposition;
 pub use family::{CounterFamily, GaugeFamily, HistogramFamily};
-pub use logs::{LogError, init_logs};
+pub use logs::{LogError, LogForm, LogOptions, ModuleLevel, init_logs, init_logs_as, of_verbosity};
 pub use process::started;
-pub use registry::{Registry, collector, counter, gauge, histogram, registry, render};
+pub use registry::{AllowedLabels, Registry, collector, counter, gauge, histogram, registry, render};
 pub use slis::Slis;
 
 /// The content type of [`render`]'s answer: the Prometheus text format, version 0.0.4.

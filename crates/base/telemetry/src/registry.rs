@@ -15,7 +15,11 @@ pub struct Registry {
     families: RwLock<BTreeMap<&'static str, (&'static str, Family)>>,
     collectors: RwLock<Vec<Collector>>,
     disabled: RwLock<BTreeSet<String>>,
+    allowed: RwLock<AllowedLabels>,
 }
+
+/// The values that labels may have, by metric and label.
+pub type AllowedLabels = BTreeMap<(String, String), BTreeSet<String>>;
 
 type Collector = Arc<dyn Fn(&mut Exposition) + Send + Sync>;
 
@@ -29,7 +33,12 @@ enum Family {
 macro_rules! register {
     ($self:ident, $name:ident, $help:ident, $kind:ident, $make:expr) => {{
         let mut families = $self.families.write();
-        match &families.entry($name).or_insert_with(|| ($help, Family::$kind($make))).1 {
+        let fresh = || {
+            let family = $make;
+            family.0.allow($self.bounds($name));
+            ($help, Family::$kind(family))
+        };
+        match &families.entry($name).or_insert_with(fresh).1 {
             Family::$kind(family) => family.clone(),
             _ => {
                 tracing::error!(metric = $name, "one metric name with two types; the later one is not shown");
@@ -84,6 +93,31 @@ impl Registry {
     /// Leaves metrics of these names out from now on.
     pub fn disable(&self, names: &[String]) {
         self.disabled.write().extend(names.iter().cloned());
+        self.counter("disabled_metrics_total", "Metrics that the user disabled.", &[])
+            .with(&[])
+            .add(names.len() as u64);
+    }
+
+    /// Bounds the values of labels from now on: any other is shown as `unexpected`.
+    pub fn allow_labels(&self, allowed: AllowedLabels) {
+        *self.allowed.write() = allowed;
+        for (name, (_, family)) in self.families.read().iter() {
+            match family {
+                Family::Counter(family) => family.0.allow(self.bounds(name)),
+                Family::Gauge(family) => family.0.allow(self.bounds(name)),
+                Family::Histogram(family) => family.0.allow(self.bounds(name)),
+            }
+        }
+    }
+
+    /// The bounds of a metric's labels.
+    fn bounds(&self, name: &str) -> impl Fn(&str) -> Option<BTreeSet<String>> {
+        let own: BTreeMap<String, BTreeSet<String>> = {
+            let allowed = self.allowed.read();
+            let own = allowed.iter().filter(|((metric, _), _)| metric == name);
+            own.map(|((_, label), values)| (label.clone(), values.clone())).collect()
+        };
+        move |label| own.get(label).cloned()
     }
 
     /// Every metric in Prometheus' text format, ordered by name.
@@ -187,7 +221,26 @@ mod tests {
         });
         registry.disable(&["b_seconds", "c", "unknown"].map(str::to_owned));
         let expected = "# HELP a_total A.\n# TYPE a_total counter\na_total 1\n\
+                        # HELP disabled_metrics_total Metrics that the user disabled.\n\
+                        # TYPE disabled_metrics_total counter\ndisabled_metrics_total 3\n\
                         # HELP d Measured now.\n# TYPE d gauge\nd 1\n";
+        assert_eq!(registry.render(), expected);
+    }
+
+    #[test]
+    fn labels_can_be_bounded() {
+        let registry = Registry::new();
+        let before = registry.counter("a_total", "A.", &["verb", "code"]);
+        let bound = |metric: &str| ((metric.to_owned(), "verb".to_owned()), ["GET".to_owned()].into());
+        registry.allow_labels([bound("a_total"), bound("b")].into());
+        let after = registry.gauge("b", "B.", &["verb"]);
+        for verb in ["GET", "LIST", "PUT"] {
+            before.with(&[verb, "200"]).inc();
+            after.with(&[verb]).add(1.0);
+        }
+        let expected = "# HELP a_total A.\n# TYPE a_total counter\na_total{verb=\"GET\",code=\"200\"} 1\n\
+                        a_total{verb=\"unexpected\",code=\"200\"} 2\n# HELP b B.\n# TYPE b gauge\n\
+                        b{verb=\"GET\"} 1\nb{verb=\"unexpected\"} 2\n";
         assert_eq!(registry.render(), expected);
     }
 

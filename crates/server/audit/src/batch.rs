@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use env::{Env, Task};
+use env::{Bucket, Env, Task};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::metrics;
@@ -68,6 +68,10 @@ impl Batch {
         let (queue, waiting) = mpsc::channel(options.buffer_size.clamp(1, EVENTS_MAX));
         let bytes = Arc::new(AtomicUsize::new(0));
         let name = way.name();
+        let throttle = options.throttle.filter(|throttle| throttle.qps > 0.0);
+        let bucket = throttle.map(|Throttle { qps, burst }| {
+            Bucket::full(qps, u32::try_from(burst.max(1)).unwrap_or(u32::MAX), env.clock.monotonic())
+        });
         let delivery = Delivery {
             way,
             options: options.clone(),
@@ -76,8 +80,7 @@ impl Batch {
             bytes: bytes.clone(),
             slots: Arc::new(Semaphore::new(at_once)),
             at_once: at_once as u32,
-            tokens: options.throttle.map_or(0.0, |throttle| throttle.burst as f64),
-            refilled: env.clock.monotonic(),
+            bucket,
         };
         Batch { name, queue, bytes, _task: env::spawn("audit-batch", delivery.run(waiting)) }
     }
@@ -110,8 +113,7 @@ struct Delivery {
     bytes: Arc<AtomicUsize>,
     slots: Arc<Semaphore>,
     at_once: u32,
-    tokens: f64,
-    refilled: Duration,
+    bucket: Option<Bucket>,
 }
 
 impl Delivery {
@@ -159,23 +161,9 @@ impl Delivery {
     }
 
     async fn throttle(&mut self) {
-        let Some(Throttle { qps, burst }) = self.options.throttle.filter(|throttle| throttle.qps > 0.0)
-        else {
-            return;
-        };
-        loop {
-            let now = self.env.clock.monotonic();
-            let gained = now.saturating_sub(self.refilled).as_secs_f64() * qps;
-            self.tokens = (self.tokens + gained).min(burst.max(1) as f64);
-            self.refilled = now;
-            if self.tokens >= 1.0 {
-                self.tokens -= 1.0;
-                return;
-            }
-            // A little more than what lacks, so that rounding asks for no second turn.
-            let lacks = (1.0 - self.tokens) / qps + 1e-3;
-            let pause = Duration::try_from_secs_f64(lacks).map_or(PAUSE_MAX, |pause| pause.min(PAUSE_MAX));
-            self.env.sleep(pause).await;
+        if let Some(bucket) = &mut self.bucket {
+            let pause = bucket.reserve(self.env.clock.monotonic());
+            self.env.sleep(pause.min(PAUSE_MAX)).await;
         }
     }
 

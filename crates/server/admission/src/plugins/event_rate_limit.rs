@@ -5,8 +5,9 @@
 //! full bucket.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
-use env::Env;
+use env::{Bucket, Env};
 use meta::{Object, Status};
 use parking_lot::Mutex;
 use serde::Deserialize;
@@ -56,9 +57,8 @@ enum Per {
 
 struct Limit {
     per: Per,
-    /// Tokens a millisecond.
-    rate: f64,
-    burst: f64,
+    qps: u32,
+    burst: u32,
     buckets: Mutex<Buckets>,
 }
 
@@ -94,7 +94,7 @@ fn limit(index: usize, entry: &Entry) -> Result<Limit, String> {
     };
     let positive = |field: &str, value: i32| {
         let wrong = || format!("limits[{index}].{field}: Invalid value: {value}: must be positive");
-        (value > 0).then_some(f64::from(value)).ok_or_else(wrong)
+        u32::try_from(value).ok().filter(|value| *value > 0).ok_or_else(wrong)
     };
     let (burst, qps) = (positive("burst", entry.burst)?, positive("qps", entry.qps)?);
     let keys = match usize::try_from(entry.cache_size) {
@@ -106,7 +106,7 @@ fn limit(index: usize, entry: &Entry) -> Result<Limit, String> {
             return Err(format!("limits[{index}].cacheSize: Invalid value: {size}: must not be negative"));
         }
     };
-    Ok(Limit { per, rate: qps / 1000.0, burst, buckets: Mutex::new(Buckets::new(keys)) })
+    Ok(Limit { per, qps, burst, buckets: Mutex::new(Buckets::new(keys)) })
 }
 
 impl Plugin for EventRateLimit {
@@ -124,12 +124,12 @@ impl Plugin for EventRateLimit {
         if !writes || review.dry_run || !review.on("", "events") {
             return Ok(());
         }
-        let now_ms = self.env.unix_ms();
+        let now = self.env.clock.monotonic();
         let mut refusal = Ok(());
         // Every limit counts every event, also one that another limit refuses.
         for limit in &self.limits {
             let key = limit.key(review, object);
-            if !limit.take(&key, now_ms) {
+            if !limit.take(&key, now) {
                 let message =
                     format!("Too many requests: limit reached on type {:?} for key {key}", limit.per);
                 refusal = Err(Status::failure(429, "TooManyRequests", message));
@@ -162,24 +162,10 @@ impl Limit {
         }
     }
 
-    fn take(&self, key: &str, now_ms: i64) -> bool {
-        let mut buckets = self.buckets.lock();
-        let bucket = buckets.of(key, Bucket { tokens: self.burst, filled_ms: now_ms });
-        let passed = (now_ms - bucket.filled_ms).max(0) as f64;
-        bucket.tokens = (bucket.tokens + passed * self.rate).min(self.burst);
-        bucket.filled_ms = now_ms;
-        let allowed = bucket.tokens >= 1.0;
-        if allowed {
-            bucket.tokens -= 1.0;
-        }
-        allowed
+    fn take(&self, key: &str, now: Duration) -> bool {
+        let fresh = Bucket::full(f64::from(self.qps), self.burst, now);
+        self.buckets.lock().of(key, fresh).take(now)
     }
-}
-
-#[derive(Clone, Copy)]
-struct Bucket {
-    tokens: f64,
-    filled_ms: i64,
 }
 
 /// The buckets of the keys used last.
@@ -221,23 +207,21 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_fills_with_time_and_no_further() {
+    fn a_limit_is_a_burst_and_then_so_many_a_second() {
         let limit = limit(0, &entry("Server", 2, 3, 0)).expect("a limit");
-        let taken = |times: usize, now_ms| (0..times).filter(|_| limit.take("", now_ms)).count();
-        assert_eq!(taken(5, 0), 3);
-        assert_eq!(taken(5, 1000), 2);
-        assert_eq!(taken(5, 60_000), 3);
-        assert_eq!(taken(1, 50_000), 0, "a clock that goes back fills nothing");
+        let taken = |times: usize, s| (0..times).filter(|_| limit.take("", Duration::from_secs(s))).count();
+        assert_eq!((taken(5, 0), taken(5, 1), taken(5, 60)), (3, 2, 3));
     }
 
     #[test]
     fn the_key_used_longest_ago_is_forgotten() {
         let limit = limit(0, &entry("User", 1, 1, 2)).expect("a limit");
-        assert!(limit.take("a", 0) && limit.take("b", 0));
-        assert!(!limit.take("a", 0), "a is used again and stays");
-        assert!(limit.take("c", 0), "c comes, b goes");
-        assert!(!limit.take("a", 0));
-        assert!(limit.take("b", 0));
+        let take = |key| limit.take(key, Duration::ZERO);
+        assert!(take("a") && take("b"));
+        assert!(!take("a"), "a is used again and stays");
+        assert!(take("c"), "c comes, b goes");
+        assert!(!take("a"));
+        assert!(take("b"));
         assert_eq!(limit.buckets.lock().by_key.len(), 2);
         assert_eq!(limit.buckets.lock().by_use.len(), 2);
     }
