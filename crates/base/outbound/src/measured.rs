@@ -12,9 +12,8 @@ use crate::connection::{Answer, ConnectionError};
 /// Limits of times, in seconds.
 const SECONDS: [f64; 12] = [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0];
 /// Limits of sizes: 64 bytes to 16 MiB.
-const BYTES: [f64; 11] = [
-    64.0, 256.0, 512.0, 1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0, 4194304.0, 16777216.0,
-];
+const BYTES: [f64; 11] =
+    [64.0, 256.0, 512.0, 1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0, 4194304.0, 16777216.0];
 
 fn by_verb(name: &'static str, help: &'static str, limits: &[f64]) -> HistogramFamily {
     telemetry::histogram(name, help, &["verb", "host"], limits)
@@ -31,9 +30,8 @@ static LIMITED: LazyLock<HistogramFamily> = LazyLock::new(|| {
     let help = "Seconds that requests waited for the client's own rate limiter.";
     by_verb("rest_client_rate_limiter_duration_seconds", help, &SECONDS)
 });
-static SENT: LazyLock<HistogramFamily> = LazyLock::new(|| {
-    by_verb("rest_client_request_size_bytes", "Bytes of requests' bodies.", &BYTES)
-});
+static SENT: LazyLock<HistogramFamily> =
+    LazyLock::new(|| by_verb("rest_client_request_size_bytes", "Bytes of requests' bodies.", &BYTES));
 static READ: LazyLock<HistogramFamily> = LazyLock::new(|| {
     by_verb("rest_client_response_size_bytes", "Bytes of answers' bodies, watches excepted.", &BYTES)
 });

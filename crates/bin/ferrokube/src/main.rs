@@ -123,7 +123,7 @@ fn run() -> Result<()> {
             cluster::up::check_rights(&settings)?;
             cluster::up::remember(&paths, &settings.options)?;
             if foreground {
-                telemetry::init_logs("info")?;
+                settings.options.component.apply()?;
                 return runtime.block_on(cluster::up::run(settings, !no_kubeconfig));
             }
             cluster::up::check(&settings)?;
@@ -136,11 +136,11 @@ fn run() -> Result<()> {
         Command::Why(options) => runtime.block_on(cluster::explain::why(options, &paths)),
         Command::Whatif(options) => runtime.block_on(cluster::explain::what_if(options, &paths)),
         Command::Scheduler(options) => {
-            telemetry::init_logs(options.log_filter())?;
+            options.component.apply()?;
             runtime.block_on(cluster::scheduler::run(*options))
         }
         Command::Kubelet(options) => {
-            telemetry::init_logs("info")?;
+            options.component.apply()?;
             runtime.block_on(cluster::kubelet::run(*options, &paths))
         }
         Command::Join(options) => {

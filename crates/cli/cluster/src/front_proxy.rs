@@ -95,7 +95,7 @@ pub(crate) fn open(options: &FrontProxyOptions, pki: &Pki) -> Result<FrontProxy>
 }
 
 /// The values of a flag. `--flag=` alone means none.
-fn list(flag: &str, values: &[String]) -> Result<Vec<String>> {
+pub(crate) fn list(flag: &str, values: &[String]) -> Result<Vec<String>> {
     if let [only] = values
         && only.is_empty()
     {

@@ -12,6 +12,7 @@ mod audit;
 mod auth;
 mod bootstrap;
 pub mod certs;
+pub mod component;
 pub mod control_plane;
 pub mod down;
 mod encryption;

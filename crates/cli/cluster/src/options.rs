@@ -121,6 +121,10 @@ pub struct UpOptions {
     #[command(flatten)]
     #[serde(flatten)]
     pub audit: crate::audit::AuditOptions,
+    /// Features, logs and metrics.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub component: crate::component::ComponentFlags,
 }
 
 /// The options with everything filled in that only this machine knows.

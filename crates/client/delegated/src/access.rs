@@ -16,6 +16,7 @@ use types::authorization::v1::{
 };
 
 use crate::User;
+use crate::metrics::{self, Fetch};
 
 /// Longest token that is looked at, in bytes.
 const TOKEN_BYTES_MAX: usize = 16 << 10;
@@ -122,12 +123,19 @@ impl Access {
         }
         let mut key = [0; 32];
         key.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, token.as_bytes()).as_ref());
+        let began = self.env.clock.monotonic();
         if let Some(known) = self.known(&self.tokens, &key) {
+            metrics::token(true, self.env.clock.monotonic() - began);
             return Ok(known);
         }
         let spec = TokenReviewSpec { token: Str::from(token), ..TokenReviewSpec::default() };
         let review = TokenReview { spec, ..TokenReview::default() };
-        let answer = self.reviewer.all::<TokenReview>().create(review).await.map_err(|status| {
+        let fetch = Fetch::begin();
+        let reviews = self.reviewer.all::<TokenReview>();
+        let answer = metrics::AUTHENTICATION.measure(&self.env, reviews.create(review)).await;
+        fetch.end(answer.is_ok());
+        metrics::token(false, self.env.clock.monotonic() - began);
+        let answer = answer.map_err(|status| {
             tracing::warn!(reason = %status.message, "cannot review a token");
             Refused::Unanswered(status.message.to_string())
         })?;
@@ -150,7 +158,9 @@ impl Access {
         }
         let review =
             SubjectAccessReview { spec: spec(user, verb, &question.2), ..SubjectAccessReview::default() };
-        let answer = self.authorizer.all::<SubjectAccessReview>().create(review).await.map_err(|status| {
+        let reviews = self.authorizer.all::<SubjectAccessReview>();
+        let answer = metrics::AUTHORIZATION.measure(&self.env, reviews.create(review)).await;
+        let answer = answer.map_err(|status| {
             tracing::warn!(reason = %status.message, "cannot review access");
             Refused::Unanswered(status.message.to_string())
         })?;

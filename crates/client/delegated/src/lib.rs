@@ -5,6 +5,7 @@
 //! [`User`] is who asks; [`Access`] asks the API server and remembers its answers for a while.
 
 mod access;
+mod metrics;
 mod user;
 
 pub use access::{Access, Freshness, Refused, Wanted};

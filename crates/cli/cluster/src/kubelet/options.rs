@@ -96,6 +96,9 @@ pub struct KubeletOptions {
     /// Registry to be spoken to without TLS, as host or host:port; loopback always is (may be repeated)
     #[arg(long, value_name = "HOST")]
     pub insecure_registry: Vec<String>,
+    /// Features, logs and metrics.
+    #[command(flatten)]
+    pub component: crate::component::ComponentFlags,
 }
 
 /// What the options and the file come to.

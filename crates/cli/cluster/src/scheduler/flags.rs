@@ -8,13 +8,13 @@ use ::scheduler::config::SchedulerConfig;
 use anyhow::{Context, Result, bail};
 use delegated::Freshness;
 use nix::sys::socket::sockopt;
+use outbound::Rate;
 use serving::{Material, Pair, Pem};
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::serve;
+use super::trust::RequestHeaderFlags;
 
-/// The version before this one: the only one whose hidden metrics may be asked for.
-const PREVIOUS: &str = "1.35";
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
 
@@ -136,6 +136,9 @@ pub struct AccessFlags {
     /// How long a no about access is used again
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = super::seconds)]
     pub authorization_webhook_cache_unauthorized_ttl: Duration,
+    /// Proxies in front.
+    #[command(flatten)]
+    pub request_header: RequestHeaderFlags,
 }
 
 impl AccessFlags {
@@ -149,18 +152,40 @@ impl AccessFlags {
     }
 }
 
+/// How the API server is asked, unless a configuration file says so.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ApiFlags {
+    /// Requests a second to the API server in the long run; below zero for any number [default: any number, where
+    /// upstream's is 50]. Ignored with --config
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub kube_api_qps: Option<f32>,
+    /// Requests at once after a pause. Ignored with --config
+    #[arg(long, value_name = "NUMBER", default_value_t = 100, allow_negative_numbers = true)]
+    pub kube_api_burst: i32,
+    /// Media type of requests; kinds of the API go as protobuf and others as JSON whatever it says. Ignored with --config
+    #[arg(long, value_name = "TYPE", default_value = "application/vnd.kubernetes.protobuf")]
+    pub kube_api_content_type: String,
+}
+
+impl ApiFlags {
+    /// How many requests are sent at most, if that is to be limited.
+    pub(super) fn rate(&self) -> Option<Rate> {
+        rate(self.kube_api_qps?.into(), self.kube_api_burst.into())
+    }
+}
+
+/// The limit that these numbers mean; none for a rate that is not above zero.
+pub(super) fn rate(per_second: f64, burst: i64) -> Option<Rate> {
+    let burst = u32::try_from(burst.max(1)).unwrap_or(u32::MAX);
+    (per_second > 0.0).then_some(Rate { per_second, burst })
+}
+
 /// What is measured and tried, and for how long pods wait.
 #[derive(Clone, Debug, clap::Args)]
 pub struct TuningFlags {
     /// How long a pod waits at most that fitted nowhere, before it is tried again whatever happened
     #[arg(long, value_name = "DURATION", value_parser = super::seconds)]
     pub pod_max_in_unschedulable_pods_duration: Option<Duration>,
-    /// Names of metrics that are not shown
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    pub disabled_metrics: Vec<String>,
-    /// Show the metrics that this version hides and the one before did not: there are none. Only 1.35 may be named
-    #[arg(long, value_name = "VERSION")]
-    pub show_hidden_metrics_for_version: Option<String>,
     /// Profiles over HTTP, which are for Go's runtime: only false is possible
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub profiling: Option<bool>,
@@ -182,13 +207,6 @@ impl TuningFlags {
                 bail!("--{name}: there are no profiles over HTTP");
             }
         }
-        if self.show_hidden_metrics_for_version.as_ref().is_some_and(|version| version != PREVIOUS) {
-            bail!(
-                "--show-hidden-metrics-for-version must be omitted or have the value '{PREVIOUS}'. Only the previous \
-                 minor version is allowed"
-            );
-        }
-        telemetry::registry().disable(&self.disabled_metrics);
         if let Some(most) = self.pod_max_in_unschedulable_pods_duration {
             config.pod_max_unschedulable = most;
         }

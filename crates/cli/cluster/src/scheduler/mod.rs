@@ -4,6 +4,7 @@
 mod flags;
 mod questions;
 mod serve;
+mod trust;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,16 +19,18 @@ use delegated::{Access, Freshness};
 use env::Env;
 use informer::Informers;
 use reconcile::{Election, Recorder, elect};
-use serving::Pem;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
-use types::core::v1::{ConfigMap, Node, Pod};
+use types::core::v1::{Node, Pod};
 
-use self::flags::{AccessFlags, ServingFlags, TuningFlags};
+use self::flags::{AccessFlags, ApiFlags, ServingFlags, TuningFlags};
 use self::questions::Questions;
 use self::serve::{Endpoint, State};
+use self::trust::Trust;
+use crate::component::ComponentFlags;
 use crate::control_plane::client_ca;
+use crate::front_proxy;
 use crate::options::Settings;
 use crate::pki::Pki;
 use crate::tls::TlsOptions;
@@ -56,9 +59,6 @@ pub struct SchedulerOptions {
     /// Write the configuration in use, every default filled in, to a file and end
     #[arg(long, value_name = "FILE")]
     pub write_config_to: Option<PathBuf>,
-    /// How much is logged: from 3 on what is done for each pod, from 6 on everything
-    #[arg(short = 'v', long = "v", value_name = "LEVEL", default_value_t = 0)]
-    pub verbosity: u32,
     /// Whether replicas agree on one that works
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub leader_elect: Option<bool>,
@@ -92,6 +92,12 @@ pub struct SchedulerOptions {
     /// What is measured and tried.
     #[command(flatten)]
     pub tuning: TuningFlags,
+    /// How the API server is asked.
+    #[command(flatten)]
+    pub api: ApiFlags,
+    /// Features, logs and metrics.
+    #[command(flatten)]
+    pub component: ComponentFlags,
 }
 
 /// Runs until the process ends, or until leadership is lost.
@@ -185,7 +191,7 @@ fn candidacy(election: &LeaderElection, env: &Env) -> Result<Election> {
 }
 
 /// What Go says of a file that cannot be used: `open /etc/x: no such file or directory`.
-fn unusable(what: &str, path: &Path, error: &std::io::Error) -> anyhow::Error {
+pub(crate) fn unusable(what: &str, path: &Path, error: &std::io::Error) -> anyhow::Error {
     let why = error.to_string().to_lowercase();
     let why = why.split(" (os error").next().unwrap_or_default();
     anyhow::anyhow!("{what} {}: {why}", path.display())
@@ -215,15 +221,6 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 impl SchedulerOptions {
-    /// What of the log is shown.
-    pub fn log_filter(&self) -> &'static str {
-        match self.verbosity {
-            0..=2 => "info",
-            3..=5 => "debug",
-            _ => "trace",
-        }
-    }
-
     /// What the command line says about leader election.
     fn say(&self, config: &mut SchedulerConfig) {
         let election = &mut config.leader_election;
@@ -265,23 +262,7 @@ async fn serve(
     };
     let (reviewer, authorizer) =
         (own(&options.access.authentication_kubeconfig)?, own(&options.access.authorization_kubeconfig)?);
-    let client_ca = match &options.access.client_ca_file {
-        Some(path) => Pem::File(path.clone()),
-        None if options.access.authentication_skip_lookup => Pem::default(),
-        None => match cluster_authority(&reviewer).await {
-            Ok(authority) => authority.into(),
-            Err(status) if options.access.authentication_tolerate_lookup_failure => {
-                tracing::info!(reason = %status.message, "client certificates are not taken");
-                Pem::default()
-            }
-            Err(status) => {
-                anyhow::bail!(
-                    "unable to load configmap based request-header-client-ca-file: {}",
-                    status.message
-                )
-            }
-        },
-    };
+    let trust = Trust::find(&options.access, &reviewer).await?;
     let own = options.tls.given().map_or_else(|| options.serving.own_pair(), Ok)?;
     let mut material = options.tls.material(own)?;
     options.serving.restrict(&mut material);
@@ -298,17 +279,7 @@ async fn serve(
         open: options.access.authorization_always_allow_paths.clone(),
         streams_max: options.serving.streams_max(),
     };
-    Endpoint::new(access, questions, state).listen(listener, material, client_ca)
-}
-
-/// The authority that the cluster publishes for client certificates; empty when it does not.
-///
-/// # Errors
-/// It cannot be asked, or may not.
-async fn cluster_authority(client: &Client) -> Result<Vec<u8>, meta::Status> {
-    let published =
-        client.namespaced::<ConfigMap>("kube-system").get("extension-apiserver-authentication").await?;
-    Ok(published.data.get("client-ca-file").map(|pem| pem.as_bytes().to_vec()).unwrap_or_default())
+    Endpoint::new(access, questions, state, trust).listen(listener, material)
 }
 
 fn remote(mut connection: remote::Config) -> Result<Client> {
@@ -353,9 +324,11 @@ impl InProcess {
                     open: OPEN.map(str::to_owned).into(),
                     streams_max: None,
                 };
-                let endpoint = Endpoint::new(access, questions, state);
+                let front = front_proxy::open(&options.front_proxy, pki)?;
+                let (proxies, names) = (front.authority, front.names);
+                let trust = Trust { clients: client_ca(settings, pki), proxies, names };
                 let material = options.tls.material(serve::self_signed()?)?;
-                Some(endpoint.listen(listener, material, client_ca(settings, pki))?)
+                Some(Endpoint::new(access, questions, state, trust).listen(listener, material)?)
             }
         };
         let informers = informers.clone();
@@ -397,5 +370,9 @@ fn connect(options: &SchedulerOptions, config: &SchedulerConfig) -> Result<Clien
     if let Some(master) = &options.master {
         connection.server.clone_from(master);
     }
+    connection.rate = match options.config {
+        Some(_) => config.client_rate().and_then(|(per_second, burst)| flags::rate(per_second, burst)),
+        None => options.api.rate(),
+    };
     remote(connection)
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use delegated::{Access, Refused, Wanted};
-use http::{Method, Request, Response, StatusCode, header};
+use delegated::{Access, Refused, User, Wanted};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -24,6 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::questions::{Questions, Refusal, pairs, parameter, what_if_of};
+use super::trust::{Peer, Trust};
 
 /// Connections that are served at once; further ones wait.
 const CONNECTIONS_MAX: usize = 512;
@@ -45,6 +46,7 @@ pub(super) struct Endpoint {
     access: Arc<Access>,
     questions: Questions,
     state: State,
+    trust: Trust,
     slis: telemetry::Slis,
 }
 
@@ -93,22 +95,17 @@ pub(super) fn self_signed_pem() -> Result<(String, String)> {
 
 impl Endpoint {
     /// Serves these questions to those whom `access` lets in.
-    pub(super) fn new(access: Arc<Access>, questions: Questions, state: State) -> Arc<Self> {
-        Arc::new(Endpoint { access, questions, state, slis: telemetry::Slis::default() })
+    pub(super) fn new(access: Arc<Access>, questions: Questions, state: State, trust: Trust) -> Arc<Self> {
+        Arc::new(Endpoint { access, questions, state, trust, slis: telemetry::Slis::default() })
     }
 
     /// Serves until the task is dropped.
     ///
     /// # Errors
     /// The key material cannot be used.
-    pub(super) fn listen(
-        self: Arc<Self>,
-        listener: TcpListener,
-        material: Material,
-        client_ca: Pem,
-    ) -> Result<env::Task> {
-        let (tls, followed) =
-            Live::new(material, client_ca).context("the scheduler's TLS files cannot be used")?;
+    pub(super) fn listen(self: Arc<Self>, listener: TcpListener, material: Material) -> Result<env::Task> {
+        let (tls, followed) = Live::new(material, self.trust.authorities())
+            .context("the scheduler's TLS files cannot be used")?;
         Ok(env::spawn("scheduler-https", async move {
             let following = tls.clone();
             tokio::join!(self.accept(listener, tls), following.follow(followed));
@@ -124,26 +121,26 @@ impl Endpoint {
                 continue;
             };
             let local = stream.local_addr().ok().map(|address| address.ip());
-            let (endpoint, acceptor) = (self.clone(), TlsAcceptor::from(tls.at(local)));
+            let (endpoint, acceptor, tls) = (self.clone(), TlsAcceptor::from(tls.at(local)), tls.clone());
             env::spawn_detached("scheduler-https-connection", async move {
-                let _ = tokio::time::timeout(LIFETIME, endpoint.connection(stream, acceptor)).await;
+                let _ = tokio::time::timeout(LIFETIME, endpoint.connection(stream, acceptor, &tls)).await;
                 drop(slot);
             });
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, acceptor: TlsAcceptor) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, acceptor: TlsAcceptor, tls: &Live) {
         let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await else { return };
         let certificates: Option<Vec<CertificateDer<'static>>> = stream
             .get_ref()
             .1
             .peer_certificates()
             .map(|all| all.iter().map(|one| one.clone().into_owned()).collect());
-        let certificates = Arc::new(certificates);
+        let peer = Arc::new(self.trust.judge(tls, certificates, self.access.now_s()));
         let streams_max = self.state.streams_max;
         let service = service_fn(move |request: Request<Incoming>| {
-            let (endpoint, certificates) = (self.clone(), certificates.clone());
-            async move { Ok::<_, Infallible>(endpoint.handle(request, certificates.as_deref()).await) }
+            let (endpoint, peer) = (self.clone(), peer.clone());
+            async move { Ok::<_, Infallible>(endpoint.handle(request, &peer).await) }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new());
@@ -156,15 +153,20 @@ impl Endpoint {
         }
     }
 
-    async fn handle(
-        &self,
-        request: Request<Incoming>,
-        certificates: Option<&[CertificateDer<'static>]>,
-    ) -> Response<Full<Bytes>> {
+    /// Who asks: whom a proxy names before whom a certificate names, and last whom a token does.
+    async fn asker(&self, headers: &HeaderMap, peer: &Peer) -> Result<User, Refused> {
+        let named = if peer.proxy { self.trust.named(headers) } else { None };
+        if let Some(user) = named.or_else(|| peer.user.clone()) {
+            return Ok(user);
+        }
+        let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        self.access.identify(None, token).await
+    }
+
+    async fn handle(&self, request: Request<Incoming>, peer: &Peer) -> Response<Full<Bytes>> {
         let path = request.uri().path().to_owned();
         if !self.state.is_open(&path) {
-            let token = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-            let user = match self.access.identify(certificates, token).await {
+            let user = match self.asker(request.headers(), peer).await {
                 Ok(user) => user,
                 Err(Refused::Unauthenticated) => {
                     return refused(StatusCode::UNAUTHORIZED, &Status::unauthorized("Unauthorized"));

@@ -26,6 +26,9 @@ const SETS: [&str; 15] = [
     "placementScore",
 ];
 
+/// Requests at once unless the document says otherwise.
+const BURST: i64 = 100;
+
 impl SchedulerConfig {
     /// The document with every default filled in.
     pub fn document(&self) -> Value {
@@ -59,6 +62,13 @@ impl SchedulerConfig {
         document
     }
 
+    /// Requests a second and at once, where the document says so.
+    pub fn client_rate(&self) -> Option<(f64, i64)> {
+        let given = &self.given["clientConnection"];
+        let per_second = given["qps"].as_f64().filter(|qps| *qps != 0.0)?;
+        Some((per_second, given["burst"].as_i64().filter(|burst| *burst != 0).unwrap_or(BURST)))
+    }
+
     fn election_document(&self) -> Value {
         let election = &self.leader_election;
         let text = |duration: std::time::Duration| {
@@ -83,7 +93,7 @@ impl SchedulerConfig {
             "acceptContentTypes": or(&given["acceptContentTypes"], json!("")),
             "contentType": or(&given["contentType"], json!("application/vnd.kubernetes.protobuf")),
             "qps": or(&given["qps"], json!(50)),
-            "burst": or(&given["burst"], json!(100)),
+            "burst": or(&given["burst"], json!(BURST)),
         })
     }
 }

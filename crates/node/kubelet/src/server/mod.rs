@@ -68,7 +68,7 @@ impl Server {
         // Streams are upgraded, which HTTP/2 has no words for.
         let serving = Material { alpn: &[b"http/1.1"], ..tls.serving.clone() };
         let policy = tls.policy;
-        let (tls, followed) = Live::new(serving, tls.client_ca.clone()).map_err(|e| e.to_string())?;
+        let (tls, followed) = Live::new(serving, vec![tls.client_ca.clone()]).map_err(|e| e.to_string())?;
         let guard = Guard::new(&shared, policy);
         Ok((Server { shared, pods, max_pods, tls, guard }, followed))
     }
