@@ -1,11 +1,12 @@
 //! The one place that writes: an admitted object becomes bytes under a key.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use admission::{Admitted, Charge};
 use bytes::Bytes;
 use meta::{Envelope, Object, Status, Str};
-use mvcc::{Put, PutPayload, Revision, TxnResponse};
+use mvcc::{Operation, Put, PutPayload, Revision, TxnResponse};
 use types::core::v1::ResourceQuota;
 
 use crate::conversion;
@@ -94,7 +95,12 @@ impl Registry {
             let lease = self.event_leases.lease(&*self.store, EVENT_LIFETIME).await;
             put.lease = lease.map_err(errors::from_store)?;
         }
-        match self.store.replace(put, expected).await.map_err(errors::from_store)? {
+        let requests = self.feeds.of(served)?.measured().requests();
+        let operation = if expected == 0 { Operation::Create } else { Operation::Update };
+        let begun = Instant::now();
+        let outcome = self.store.replace(put, expected).await;
+        requests.done(operation, begun, outcome.is_err());
+        match outcome.map_err(errors::from_store)? {
             TxnResponse::Committed { mut results, .. } => {
                 let kv = results
                     .pop()
@@ -125,7 +131,11 @@ impl Registry {
     /// Removes an object, provided that it is still at its revision.
     pub(crate) async fn remove(&self, stored: &Stored) -> Result<Committed, Status> {
         let expected = stored.revision() as Revision;
-        match self.store.delete(stored.key().clone(), Some(expected)).await.map_err(errors::from_store)? {
+        let requests = self.feeds.of(stored.served())?.measured().requests();
+        let begun = Instant::now();
+        let outcome = self.store.delete(stored.key().clone(), Some(expected)).await;
+        requests.done(Operation::Delete, begun, outcome.is_err());
+        match outcome.map_err(errors::from_store)? {
             TxnResponse::Committed { .. } => Ok(Committed::Stored(stored.clone())),
             TxnResponse::Conflict { .. } => {
                 Ok(Committed::Conflict(self.conflicting(stored.served(), stored.key()).await?))

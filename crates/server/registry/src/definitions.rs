@@ -178,7 +178,8 @@ impl Registry {
             }
             _ => Conversion::None,
         };
-        let options = FeedOptions::new(&*storage.resource().key_prefix);
+        let resource = storage.resource();
+        let options = FeedOptions::new(&*resource.key_prefix, &resource.group, &resource.plural);
         let converts = matches!(conversion, Conversion::None);
         let form = FORMS.fetch_add(1, Ordering::Relaxed);
         let codec = Arc::new(CustomCodec { storage: storage.clone(), converts, form });

@@ -27,7 +27,7 @@ impl Feeds {
     pub async fn open(store: &Arc<dyn Store>, env: &Env) -> Result<Self, StoreError> {
         let stored = scheme::RESOURCES.iter().filter(|r| !r.key_prefix.is_empty() && r.is_storage_version());
         let opening = stored.map(|resource| async move {
-            let options = FeedOptions::new(&*resource.key_prefix);
+            let options = FeedOptions::new(&*resource.key_prefix, &resource.group, &resource.plural);
             let codec = Arc::new(ObjectCodec { resource });
             let feed = ObjectFeed::open(store.clone(), codec, env, options).await?;
             Ok::<_, StoreError>((&*resource.key_prefix, Arc::new(feed)))
@@ -45,9 +45,9 @@ impl Feeds {
         self.by_prefix.get(prefix).ok_or_else(|| errors::internal(format!("there is no feed of {prefix}")))
     }
 
-    /// How many objects each stored resource has, by the prefix of its keys.
-    pub fn counts(&self) -> impl Iterator<Item = (&'static str, usize)> {
-        self.by_prefix.iter().map(|(prefix, feed)| (*prefix, feed.snapshot_now().len()))
+    /// What is known now of each stored resource, by the prefix of its keys.
+    pub fn all_now(&self) -> impl Iterator<Item = (&'static str, Snapshot<dyn Object>)> {
+        self.by_prefix.iter().map(|(prefix, feed)| (*prefix, feed.snapshot_now()))
     }
 
     /// What is known now, without waiting.

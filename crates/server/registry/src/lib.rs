@@ -43,7 +43,7 @@ pub use convert::in_stored_version;
 pub use definitions::{Conversion, Custom, Definition, Definitions};
 pub use feeds::{Feeds, ObjectFeed};
 pub use outcome::{Listing, Outcome, Watching};
-pub use registry::{Config, Registry, Request};
+pub use registry::{Amount, Config, Registry, Request};
 pub use selection::Selection;
 pub use served::Served;
 pub use stored::Stored;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use call::{ListOptions, VersionMatch};
-use feed::{Entry, FeedError, ReadAt, Snapshot};
+use feed::{Entry, FeedError, Measured, ReadAt, Snapshot};
 use meta::{BadValue, FieldError, FieldErrorKind, Object, Status};
 use mvcc::{KeyRange, RangeOptions, Revision};
 
@@ -156,7 +156,11 @@ impl Registry {
         }
         let revision = match exact {
             None => {
-                let snapshot = feed.snapshot(version.read_at()).await.map_err(from_feed)?;
+                let snapshot = feed.snapshot(version.read_at()).await;
+                if version == Version::Unset {
+                    feed.measured().consistent_read(snapshot.is_ok());
+                }
+                let snapshot = snapshot.map_err(from_feed)?;
                 sink.take(snapshot.range(&range));
                 if let Some(last) = sink.cut.clone().filter(|_| selection.is_everything()) {
                     sink.remaining = snapshot.range(&range.after(&last)).count() as u64;
@@ -169,6 +173,7 @@ impl Registry {
                     let chunk = if selection.is_everything() { limit } else { SCAN_KEYS };
                     let page = feed.list_at(at, &rest, chunk).await;
                     let page = page.map_err(|error| too_old(error, options, &range, &prefix))?;
+                    sink.from_history |= page.from_history;
                     sink.take(page.entries.iter());
                     match page.entries.last() {
                         Some(last) if page.remaining > 0 && sink.cut.is_none() => {
@@ -185,7 +190,7 @@ impl Registry {
                 }
             }
         };
-        let mut items = bring(served, sink.items).await?;
+        let mut items = bring(served, std::mem::take(&mut sink.items)).await?;
         if waits {
             items.retain(|item| selection.matches_converted(served, &**item.object()));
             if limit > 0 && items.len() > limit {
@@ -194,6 +199,7 @@ impl Registry {
                 sink.more = true;
             }
         }
+        sink.tell(feed.measured(), items.len());
         let mut listing = Listing {
             served: served.clone(),
             items,
@@ -235,11 +241,36 @@ struct Sink<'a> {
     /// Whether anything follows the full page.
     more: bool,
     remaining: u64,
+    /// Objects that were looked at.
+    seen: usize,
+    /// Whether any of them came from the store's history.
+    from_history: bool,
 }
 
 impl<'a> Sink<'a> {
     fn new(served: &'a Served, selection: &'a Selection, limit: usize) -> Self {
-        Sink { served, selection, limit, items: Vec::new(), cut: None, more: false, remaining: 0 }
+        Sink {
+            served,
+            selection,
+            limit,
+            items: Vec::new(),
+            cut: None,
+            more: false,
+            remaining: 0,
+            seen: 0,
+            from_history: false,
+        }
+    }
+
+    /// Counts the list, of which so many are returned.
+    fn tell(&self, measured: &Measured, returned: usize) {
+        match self.from_history {
+            false => measured.listed(self.seen, returned),
+            true => {
+                let evaluated = if self.selection.is_everything() { 0 } else { self.seen };
+                measured.listed_from_store(self.seen, evaluated, returned);
+            }
+        }
     }
 
     fn take<'e>(&mut self, entries: impl Iterator<Item = &'e Arc<Entry<dyn Object>>>) {
@@ -248,6 +279,7 @@ impl<'a> Sink<'a> {
                 self.more = true;
                 return;
             }
+            self.seen += 1;
             if !self.selection.matches(self.served, &**entry.object()) {
                 continue;
             }

@@ -41,6 +41,19 @@ pub struct Config {
     pub node_ports: RangeInclusive<u16>,
 }
 
+/// What is stored of a resource.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Amount {
+    /// The resource's group.
+    pub group: meta::Str,
+    /// Its plural.
+    pub plural: meta::Str,
+    /// Its objects.
+    pub objects: usize,
+    /// The bytes that they take in the store.
+    pub stored_bytes: u64,
+}
+
 /// See the crate.
 pub struct Registry {
     pub(crate) store: Arc<dyn Store>,
@@ -113,22 +126,23 @@ impl Registry {
         self.feeds.of(served)
     }
 
-    /// How many objects are stored of each resource, by group and plural.
-    pub fn counts(&self) -> Vec<(meta::Str, meta::Str, usize)> {
+    /// How many objects are stored of each resource, and how large they are.
+    pub fn amounts(&self) -> Vec<Amount> {
+        let amount = |resource: &scheme::Resource, snapshot: &feed::Snapshot<dyn meta::Object>| Amount {
+            group: (*resource.group).into(),
+            plural: (*resource.plural).into(),
+            objects: snapshot.len(),
+            stored_bytes: snapshot.stored_bytes(),
+        };
         let built_in =
             scheme::RESOURCES.iter().filter(|r| !r.key_prefix.is_empty() && r.is_storage_version());
-        let known: std::collections::HashMap<&str, usize> = self.feeds.counts().collect();
-        let built_in = built_in.filter_map(|resource| {
-            let count = *known.get(&*resource.key_prefix)?;
-            Some(((*resource.group).into(), (*resource.plural).into(), count))
-        });
+        let known: std::collections::HashMap<&str, _> = self.feeds.all_now().collect();
+        let built_in =
+            built_in.filter_map(|resource| Some(amount(resource, known.get(&*resource.key_prefix)?)));
         let definitions = self.definitions();
         let custom = definitions.all().filter_map(|served| {
             let (resource, definition) = (served.resource(), &served.custom()?.definition);
-            let count = || definition.feed.snapshot_now().len();
-            resource
-                .is_storage_version()
-                .then(|| ((*resource.group).into(), (*resource.plural).into(), count()))
+            resource.is_storage_version().then(|| amount(resource, &definition.feed.snapshot_now()))
         });
         built_in.chain(custom).collect()
     }

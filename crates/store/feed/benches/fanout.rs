@@ -55,7 +55,8 @@ async fn open() -> (Arc<Embedded>, Arc<Feed<Object>>) {
     let env = Env::real();
     let store = Embedded::in_memory(&MemoryDisk::new(), &env, &Options::default()).expect("memory opens");
     let store = Arc::new(store);
-    let feed = Feed::open(store.clone(), Arc::new(Raw), &env, FeedOptions::new("/registry/pods/")).await;
+    let feed =
+        Feed::open(store.clone(), Arc::new(Raw), &env, FeedOptions::new("/registry/pods/", "", "pods")).await;
     (store, Arc::new(feed.expect("the store is readable")))
 }
 

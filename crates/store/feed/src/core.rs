@@ -8,7 +8,8 @@ use crate::audience::Audience;
 use crate::codec::{self, Codec};
 use crate::entry::{Entry, Event, EventKind};
 use crate::error::FeedError;
-use crate::metrics;
+use crate::feed::FeedOptions;
+use crate::metrics::Measured;
 use crate::queue::{Item, Queue};
 use crate::scope::Scope;
 use crate::snapshot::{Entries, Snapshot, Unreadables};
@@ -21,6 +22,7 @@ use tokio::sync::watch;
 pub(crate) struct Core<T: ?Sized> {
     pub(crate) prefix: Arc<str>,
     pub(crate) codec: Arc<dyn Codec<T>>,
+    pub(crate) measured: Measured,
     recent_max: usize,
     line: Mutex<Line<T>>,
     state: RwLock<State<T>>,
@@ -53,11 +55,13 @@ pub(crate) enum Beginning<T: ?Sized> {
 }
 
 impl<T: ?Sized + Send + Sync + 'static> Core<T> {
-    pub(crate) fn new(prefix: &str, codec: Arc<dyn Codec<T>>, recent_max: usize) -> Core<T> {
+    pub(crate) fn new(options: &FeedOptions, codec: Arc<dyn Codec<T>>) -> Core<T> {
         let (audience, recent) = (Audience::default(), VecDeque::new());
+        let ((group, plural), recent_max) = (&options.resource, options.recent_events);
         Core {
-            prefix: prefix.into(),
+            prefix: options.prefix.as_str().into(),
             codec,
+            measured: Measured::new(group, plural, recent_max),
             recent_max,
             line: Mutex::new(Line { audience, recent, recent_since: 0, progress: None }),
             state: RwLock::new(State {
@@ -77,7 +81,7 @@ impl<T: ?Sized + Send + Sync + 'static> Core<T> {
         let object = match carried.map_or_else(|| self.codec.decode(kv), Ok) {
             Ok(object) => object,
             Err(reason) => {
-                metrics::UNDECODABLE.with(&[&self.prefix]).inc();
+                self.measured.undecodable();
                 tracing::error!(key = %String::from_utf8_lossy(&kv.key), reason, "cannot decode a stored object");
                 return None;
             }
@@ -104,6 +108,8 @@ impl<T: ?Sized + Send + Sync + 'static> Core<T> {
             self.reached.send_replace(revision);
             line.audience.take_all()
         };
+        self.measured.initialized(kvs.len());
+        self.measured.reached(revision);
         // Whoever watched may have missed something in between.
         ended.iter().for_each(|queue| queue.end(FeedError::Interrupted));
     }
@@ -131,15 +137,16 @@ impl<T: ?Sized + Send + Sync + 'static> Core<T> {
             }
             state.revision = state.revision.max(revision);
             self.reached.send_replace(state.revision);
+            self.measured.reached(state.revision);
         }
         line.remember(&events, self.recent_max, &mut replaced);
         let cut = line.audience.tell(self.prefix.as_bytes(), &events);
         drop(line);
         if !events.is_empty() {
-            metrics::EVENTS_RECEIVED.with(&[&self.prefix]).add(events.len() as u64);
+            self.measured.events(events.len());
         }
         if cut > 0 {
-            metrics::TERMINATED_WATCHERS.with(&[&self.prefix]).add(cut as u64);
+            self.measured.terminated(cut);
             tracing::info!(prefix = %self.prefix, cut, "ended watchers that were too slow");
         }
     }
@@ -175,6 +182,7 @@ impl<T: ?Sized + Send + Sync + 'static> Core<T> {
                 let mut state = self.state.write();
                 state.revision = state.revision.max(revision);
                 self.reached.send_replace(state.revision);
+                self.measured.reached(state.revision);
                 state.revision
             }
             None => {
@@ -202,6 +210,7 @@ impl<T: ?Sized + Send + Sync + 'static> Core<T> {
         let concerned =
             line.recent.range(start..).filter(|event| scope.concerns(self.prefix.as_bytes(), event));
         items.extend(concerned.map(|event| Item::Event(event.clone())));
+        self.measured.began(items.len());
         let queue = Arc::new(Queue::new(items, capacity, after));
         line.audience.add(scope, queue.clone());
         Beginning::Following(queue)

@@ -46,6 +46,11 @@ impl<T: ?Sized + Send + Sync + 'static> Entry<T> {
         &self.object
     }
 
+    /// The bytes that it takes in the store; 0 for what is no longer there.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        self.stored.as_ref().map_or(0, |stored| stored.len() as u64)
+    }
+
     /// JSON as it is served.
     pub fn json(&self) -> &Bytes {
         self.json.get_or_init(|| self.codec.json(&self.object, self.stored.as_ref()))

@@ -4,14 +4,15 @@ use crate::codec::Codec;
 use crate::core::{Beginning, Core};
 use crate::entry::Event;
 use crate::error::FeedError;
+use crate::metrics::Measured;
 use crate::queue::{Item, Queue};
 use crate::scope::Scope;
 use crate::snapshot::{Page, Snapshot};
 use crate::watcher::Watcher;
 use env::{Env, Task};
-use mvcc::{KeyRange, RangeOptions, Revision, Store, StoreError, Watch};
+use mvcc::{KeyRange, Operation, RangeOptions, Revision, Store, StoreError, Watch};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a read waits for a revision that has not arrived, as upstream does.
 const WAIT: Duration = Duration::from_secs(3);
@@ -24,14 +25,17 @@ const RETRY: Duration = Duration::from_millis(200);
 pub struct FeedOptions {
     /// The prefix of its keys, with a slash at the end: `/registry/pods/`.
     pub prefix: String,
+    /// Group and plural of its resource, by which it is measured.
+    pub resource: (String, String),
     /// Recent events kept for watches that continue; older ones are taken from the store's history.
     pub recent_events: usize,
 }
 
 impl FeedOptions {
-    /// A feed of a prefix with the usual sizes.
-    pub fn new(prefix: impl Into<String>) -> FeedOptions {
-        FeedOptions { prefix: prefix.into(), recent_events: 1024 }
+    /// A feed of a prefix with the usual sizes, which holds the objects of a resource.
+    pub fn new(prefix: impl Into<String>, group: &str, plural: &str) -> FeedOptions {
+        let resource = (group.to_owned(), plural.to_owned());
+        FeedOptions { prefix: prefix.into(), resource, recent_events: 1024 }
     }
 }
 
@@ -99,7 +103,7 @@ impl<T: ?Sized + Send + Sync + 'static> Feed<T> {
         env: &Env,
         options: FeedOptions,
     ) -> Result<Feed<T>, StoreError> {
-        let core = Arc::new(Core::new(&options.prefix, codec, options.recent_events));
+        let core = Arc::new(Core::new(&options, codec));
         let watch = load(&core, &*store).await?;
         let follower = env::spawn("feed", follow(core.clone(), store.clone(), env.clone(), watch));
         Ok(Feed { core, store, env: env.clone(), _follower: follower })
@@ -108,6 +112,11 @@ impl<T: ?Sized + Send + Sync + 'static> Feed<T> {
     /// The prefix of the keys.
     pub fn prefix(&self) -> &str {
         &self.core.prefix
+    }
+
+    /// What is measured of the feed, for those who answer from it.
+    pub fn measured(&self) -> &Measured {
+        &self.core.measured
     }
 
     /// The number of watchers at the moment.
@@ -140,17 +149,22 @@ impl<T: ?Sized + Send + Sync + 'static> Feed<T> {
             ReadAt::Latest => self.store.revision().await?,
         };
         if self.core.snapshot().revision >= requested || self.core.refresh() >= requested {
+            self.core.measured.waited(0.0);
             return Ok(());
         }
         let mut reached = self.core.reached();
-        tokio::select! {
+        let begun = self.env.clock.monotonic();
+        let outcome = tokio::select! {
             arrived = reached.wait_for(|revision| *revision >= requested) => {
                 arrived.map(drop).map_err(|_| FeedError::Interrupted)
             }
             () = self.env.sleep(WAIT) => {
                 Err(FeedError::TooLarge { requested, current: self.core.snapshot().revision })
             }
-        }
+        };
+        let waited = self.env.clock.monotonic().saturating_sub(begun);
+        self.core.measured.waited(waited.as_secs_f64());
+        outcome
     }
 
     /// A part of the list as it was at exactly `revision`: how a list continues (`continue`,
@@ -169,7 +183,10 @@ impl<T: ?Sized + Send + Sync + 'static> Feed<T> {
             return Ok(snapshot.page(range, limit));
         }
         let options = RangeOptions { limit, at: Some(revision), count: true };
-        let found = self.store.range(range, options).await.map_err(|error| gone(error, revision))?;
+        let begun = Instant::now();
+        let found = self.store.range(range, options).await;
+        self.core.measured.requests().done(Operation::List, begun, found.is_err());
+        let found = found.map_err(|error| gone(error, revision))?;
         let current = self.core.snapshot();
         let entry = |kv: &Arc<mvcc::KeyValue>| {
             // Most objects are still what they were, with their encodings.
@@ -177,7 +194,7 @@ impl<T: ?Sized + Send + Sync + 'static> Feed<T> {
             same.cloned().or_else(|| self.core.entry(kv))
         };
         let entries = found.kvs.iter().filter_map(entry).collect();
-        Ok(Page { revision, entries, remaining: found.remaining })
+        Ok(Page { revision, entries, remaining: found.remaining, from_history: true })
     }
 
     /// Starts a watch.
@@ -305,7 +322,10 @@ async fn load<T: ?Sized + Send + Sync + 'static>(
     store: &dyn Store,
 ) -> Result<Box<dyn Watch>, StoreError> {
     let range = KeyRange::prefix(core.prefix.to_string());
-    let found = store.range(&range, RangeOptions::default()).await?;
+    let begun = Instant::now();
+    let found = store.range(&range, RangeOptions::default()).await;
+    core.measured.requests().done(Operation::List, begun, found.is_err());
+    let found = found?;
     let watch = store.watch(range, Some(found.revision + 1)).await?;
     core.load(&found.kvs, found.revision, watch.progress());
     Ok(watch)
@@ -320,7 +340,12 @@ async fn follow<T: ?Sized + Send + Sync + 'static>(
 ) {
     loop {
         match watch.next().await {
-            Ok(batch) => core.apply(&batch.events, batch.revision),
+            Ok(batch) => {
+                if batch.events.is_empty() {
+                    core.measured.bookmark();
+                }
+                core.apply(&batch.events, batch.revision);
+            }
             Err(error) => {
                 tracing::warn!(prefix = %core.prefix, %error, "lost the watch on the store; starting over");
                 if !matches!(error, StoreError::Compacted { .. }) {

@@ -26,6 +26,7 @@ pub use codec::{Codec, carried, payload, payload_in};
 pub use entry::{Entry, Event, EventKind};
 pub use error::FeedError;
 pub use feed::{Feed, FeedOptions, ReadAt, Start, WatchOptions};
+pub use metrics::Measured;
 pub use queue::Item;
 pub use scope::Scope;
 pub use snapshot::{Page, Snapshot};

@@ -20,17 +20,19 @@ type Chunk<T> = Arc<Vec<Arc<Entry<T>>>>;
 pub(crate) struct Entries<T: ?Sized> {
     chunks: Arc<Vec<Chunk<T>>>,
     len: usize,
+    /// What all of them take in the store.
+    stored_bytes: u64,
 }
 
 impl<T: ?Sized> Clone for Entries<T> {
     fn clone(&self) -> Entries<T> {
-        Entries { chunks: self.chunks.clone(), len: self.len }
+        Entries { chunks: self.chunks.clone(), len: self.len, stored_bytes: self.stored_bytes }
     }
 }
 
 impl<T: ?Sized> Default for Entries<T> {
     fn default() -> Entries<T> {
-        Entries { chunks: Arc::default(), len: 0 }
+        Entries { chunks: Arc::default(), len: 0, stored_bytes: 0 }
     }
 }
 
@@ -38,8 +40,9 @@ impl<T: ?Sized + Send + Sync + 'static> Entries<T> {
     /// From entries in the order of their keys.
     pub(crate) fn from_sorted(entries: Vec<Arc<Entry<T>>>) -> Entries<T> {
         let len = entries.len();
+        let stored_bytes = entries.iter().map(|entry| entry.stored_bytes()).sum();
         let chunks = entries.chunks(CHUNK_JOINED).map(|chunk| Arc::new(chunk.to_vec())).collect();
-        Entries { chunks: Arc::new(chunks), len }
+        Entries { chunks: Arc::new(chunks), len, stored_bytes }
     }
 
     /// The chunk in which a key is or would be.
@@ -59,6 +62,7 @@ impl<T: ?Sized + Send + Sync + 'static> Entries<T> {
     /// Adds or replaces; returns what was there before.
     pub(crate) fn insert(&mut self, entry: Arc<Entry<T>>) -> Option<Arc<Entry<T>>> {
         let at = self.chunk_of(entry.key());
+        self.stored_bytes += entry.stored_bytes();
         let chunks = Arc::make_mut(&mut self.chunks);
         let Some(chunk) = chunks.get_mut(at) else {
             chunks.push(Arc::new(vec![entry]));
@@ -68,7 +72,11 @@ impl<T: ?Sized + Send + Sync + 'static> Entries<T> {
         let found = Self::search(chunk, entry.key());
         let chunk = Arc::make_mut(chunk);
         match found {
-            Ok(index) => Some(std::mem::replace(&mut chunk[index], entry)),
+            Ok(index) => {
+                let before = std::mem::replace(&mut chunk[index], entry);
+                self.stored_bytes -= before.stored_bytes();
+                Some(before)
+            }
             Err(index) => {
                 chunk.insert(index, entry);
                 self.len += 1;
@@ -87,6 +95,7 @@ impl<T: ?Sized + Send + Sync + 'static> Entries<T> {
         let chunks = Arc::make_mut(&mut self.chunks);
         let removed = Arc::make_mut(&mut chunks[at]).remove(index);
         self.len -= 1;
+        self.stored_bytes -= removed.stored_bytes();
         if chunks[at].is_empty() {
             chunks.remove(at);
         } else if chunks.get(at + 1).is_some_and(|next| chunks[at].len() + next.len() <= CHUNK_JOINED) {
@@ -147,6 +156,8 @@ pub struct Page<T: ?Sized> {
     pub entries: Vec<Arc<Entry<T>>>,
     /// How many follow; 0 means that this is the last part.
     pub remaining: u64,
+    /// Whether it was read from the store's history, since the feed has forgotten that revision.
+    pub from_history: bool,
 }
 
 impl<T: ?Sized + Send + Sync + 'static> Snapshot<T> {
@@ -172,6 +183,11 @@ impl<T: ?Sized + Send + Sync + 'static> Snapshot<T> {
     /// The number of objects.
     pub fn len(&self) -> usize {
         self.entries.len
+    }
+
+    /// The bytes that the objects take in the store.
+    pub fn stored_bytes(&self) -> u64 {
+        self.entries.stored_bytes
     }
 
     /// True when there are no objects.
@@ -204,7 +220,7 @@ impl<T: ?Sized + Send + Sync + 'static> Snapshot<T> {
         let mut rest = self.entries.range(range);
         let limit = if limit == 0 { usize::MAX } else { limit };
         let entries = rest.by_ref().take(limit).cloned().collect();
-        Page { revision: self.revision, entries, remaining: rest.count() as u64 }
+        Page { revision: self.revision, entries, remaining: rest.count() as u64, from_history: false }
     }
 }
 
@@ -250,7 +266,7 @@ mod tests {
             (from, to) in (0u16..600, 0u16..600),
         ) {
             let codec: Arc<dyn Codec<i64>> = Arc::new(Numbers);
-            let entry = |number, value| Arc::new(Entry::new(key(number), value, Arc::new(value), None, codec.clone()));
+            let entry = |number, value| Arc::new(Entry::new(key(number), value, Arc::new(value), Some(Bytes::from_static(b"abc")), codec.clone()));
             let mut entries = Entries::from_sorted((0..first).map(|number| entry(number, 0)).collect());
             let mut model: BTreeMap<Bytes, i64> = (0..first).map(|number| (key(number), 0)).collect();
             let mut kept = Vec::new();
@@ -262,6 +278,7 @@ mod tests {
                     (entries.remove(&key(number)), model.remove(&key(number)))
                 };
                 prop_assert_eq!(was.map(|entry| **entry.object()), expected);
+                prop_assert_eq!(entries.stored_bytes, 3 * entries.len as u64);
                 prop_assert_eq!(entries.get(&key(number)).map(|entry| **entry.object()), model.get(&key(number)).copied());
                 if step % 300 == 0 {
                     kept.push((Snapshot::new(

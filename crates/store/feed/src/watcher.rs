@@ -98,6 +98,7 @@ impl<T: ?Sized + Send + Sync + 'static> Watcher<T> {
         let covered =
             initial.snapshot.range(&range).filter(|entry| self.scope.covers(prefix.as_bytes(), entry));
         let mut items: Vec<Item<T>> = covered.take(INITIAL_PER_CALL).cloned().map(Item::Initial).collect();
+        self.core.measured.began(items.len());
         if items.len() == INITIAL_PER_CALL
             && let Some(Item::Initial(last)) = items.last()
         {

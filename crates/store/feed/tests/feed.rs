@@ -74,7 +74,8 @@ async fn watches_continue_where_they_were() {
 #[tokio::test]
 async fn a_watch_older_than_the_ring_is_served_from_history_until_that_is_compacted() {
     let (store, env, _) = open_store(&Options::default());
-    let options = FeedOptions { recent_events: 2, ..FeedOptions::new("/registry/things/") };
+    let options =
+        FeedOptions { recent_events: 2, ..FeedOptions::new("/registry/things/", "example.com", "things") };
     let feed = feed::Feed::open(store.clone(), codec(), &env, options).await.unwrap();
     let first = create(&*store, "ns/a", "0").await;
     for value in 1..8 {
@@ -335,7 +336,10 @@ async fn closing_the_store_ends_nothing_by_panic_and_dropping_the_feed_ends_its_
 async fn every_watcher_arrives_at_the_same_state() {
     for seed in 0..30 {
         let (store, env, _) = open_store(&Options::default());
-        let options = FeedOptions { recent_events: 16, ..FeedOptions::new("/registry/things/") };
+        let options = FeedOptions {
+            recent_events: 16,
+            ..FeedOptions::new("/registry/things/", "example.com", "things")
+        };
         let feed = feed::Feed::open(store.clone(), codec(), &env, options).await.unwrap();
         let random = env::Random::seeded(seed);
         let mut watchers: Vec<(Watcher<dyn Thing>, Scope, common::Replica)> = Vec::new();

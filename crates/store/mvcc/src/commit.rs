@@ -406,7 +406,7 @@ impl Committer {
         self.policy.note(now, revision, history_bytes);
         let disk_bytes = self.engine.disk_bytes();
         self.shards.disk_bytes.store(disk_bytes, Ordering::Relaxed);
-        metrics::DISK_BYTES.set(disk_bytes as f64);
+        metrics::disk_bytes(disk_bytes);
         if let Some(compact_revision) = self.staged.compact_revision {
             self.shards.set_compact_revision(compact_revision);
             metrics::COMPACT_REVISION.set(compact_revision as f64);

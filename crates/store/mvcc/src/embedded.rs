@@ -4,6 +4,7 @@ use crate::commit::{Command, Committer};
 use crate::error::StoreError;
 use crate::housekeeping::{self, Schedule};
 use crate::load::Loader;
+use crate::metrics;
 use crate::policy::CompactionPolicy;
 use crate::range::KeyRange;
 use crate::seal::{Plain, Seal};
@@ -103,6 +104,7 @@ impl Embedded {
         loader.finish();
         let Loader { shards, leases, history_bytes, stale, .. } = loader;
         shards.disk_bytes.store(engine.disk_bytes(), Ordering::Relaxed);
+        metrics::disk_bytes(engine.disk_bytes());
         let shards = Arc::new(shards);
         let mut policy = CompactionPolicy::new(options.history, options.history_bytes);
         if shards.visible() > 1 {

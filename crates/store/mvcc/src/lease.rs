@@ -1,6 +1,7 @@
 //! Leases: keys that die together when their time is up.
 
 use crate::error::StoreError;
+use crate::metrics;
 use crate::store::Store;
 use crate::types::LeaseId;
 use bytes::Bytes;
@@ -131,7 +132,10 @@ impl LeasePool {
             return Ok(current.lease);
         }
         let lease = store.grant_lease(ttl + REUSE).await?;
-        self.by_ttl.lock().insert(ttl, Current { lease, until: now + REUSE, keys: 1 });
+        let before = self.by_ttl.lock().insert(ttl, Current { lease, until: now + REUSE, keys: 1 });
+        if let Some(before) = before {
+            metrics::LEASE_OBJECTS.observe(before.keys as f64);
+        }
         Ok(lease)
     }
 

@@ -26,6 +26,7 @@ mod load;
 mod metrics;
 mod policy;
 mod range;
+mod requests;
 mod seal;
 mod shard;
 mod shards;
@@ -37,6 +38,7 @@ pub use embedded::{Embedded, Options};
 pub use error::StoreError;
 pub use lease::LeasePool;
 pub use range::KeyRange;
+pub use requests::{Operation, Requests};
 pub use seal::{Opened, Seal, Unreadable};
 pub use store::{Store, Watch};
 pub use types::{

@@ -18,8 +18,27 @@ pub(crate) static BATCH_TRANSACTIONS: LazyLock<Histogram> = LazyLock::new(|| {
 });
 
 /// Bytes on disk.
-pub(crate) static DISK_BYTES: LazyLock<Gauge> = LazyLock::new(|| {
+static DISK_BYTES: LazyLock<Gauge> = LazyLock::new(|| {
     telemetry::gauge("etcd_mvcc_db_total_size_in_bytes", "Bytes of the store on disk.", &[]).with(&[])
+});
+
+/// The same under the name that a client of the store has for it.
+static STORAGE_BYTES: LazyLock<Gauge> = LazyLock::new(|| {
+    let help = "Bytes of the store on disk, by the number of the store.";
+    telemetry::gauge("apiserver_storage_size_bytes", help, &["storage_cluster_id"]).with(&["etcd-0"])
+});
+
+/// The store takes so many bytes on disk now.
+pub(crate) fn disk_bytes(bytes: u64) {
+    DISK_BYTES.set(bytes as f64);
+    STORAGE_BYTES.set(bytes as f64);
+}
+
+/// Keys of leases whose successors were granted.
+pub(crate) static LEASE_OBJECTS: LazyLock<Histogram> = LazyLock::new(|| {
+    let limits = [10.0, 50.0, 100.0, 500.0, 1000.0, 2500.0, 5000.0];
+    let help = "Objects that shared one lease, counted when the next one takes its place.";
+    telemetry::histogram("etcd_lease_object_counts", help, &[], &limits).with(&[])
 });
 
 /// The current revision.

@@ -106,7 +106,9 @@ pub fn open_store(options: &Options) -> (Arc<Embedded>, Env, Arc<ManualClock>) {
 }
 
 pub async fn open_feed(store: &Arc<Embedded>, env: &Env) -> Feed<dyn Thing> {
-    Feed::open(store.clone(), codec(), env, FeedOptions::new("/registry/things/")).await.unwrap()
+    Feed::open(store.clone(), codec(), env, FeedOptions::new("/registry/things/", "example.com", "things"))
+        .await
+        .unwrap()
 }
 
 /// Writes a thing as the API server does: value with the revision's place, object stamped at the commit.
