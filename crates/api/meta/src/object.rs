@@ -165,7 +165,7 @@ impl<T: Kind> Object for T {
         prefix
     }
     fn encode_json_as_sent(&self, out: &mut Vec<u8>) {
-        let mut w = JsonWriter { out: std::mem::take(out), as_sent: true };
+        let mut w = JsonWriter { out: std::mem::take(out), as_sent: true, ..Default::default() };
         w.object(self);
         *out = w.out;
     }

@@ -45,6 +45,30 @@ pub fn shown_list<T: Struct>(values: &List<T>) -> BadValue {
     }
 }
 
+/// Whether a list or map somewhere inside came empty instead of not at all. Go's `reflect.DeepEqual` tells the two apart,
+/// and a stored object has none that are empty.
+pub fn holds_empty<T: Struct>(value: &T) -> bool {
+    let mut w = JsonWriter { as_sent: true, empties: true, ..JsonWriter::default() };
+    value.write_json_value(&mut w);
+    let value = serde_json::from_slice(&w.out).unwrap_or(Value::Null);
+    holds_empty_value(Ty::Struct(T::INFO), &value)
+}
+
+fn holds_empty_value(ty: Ty, value: &Value) -> bool {
+    match (ty, value) {
+        (Ty::Struct(info), Value::Object(entries)) => {
+            info.fields.iter().any(|f| entries.get(f.name).is_some_and(|v| holds_empty_value(f.ty, v)))
+        }
+        (Ty::List(element), Value::Array(items)) => {
+            items.is_empty() || items.iter().any(|v| holds_empty_value(*element, v))
+        }
+        (Ty::Map(element), Value::Object(entries)) => {
+            entries.is_empty() || entries.values().any(|v| holds_empty_value(*element, v))
+        }
+        _ => false,
+    }
+}
+
 fn pretty<T: Struct>(value: &T) -> Vec<String> {
     pretty_without(value, &[])
 }
@@ -393,6 +417,24 @@ mod tests {
                 "  \"SecurityContext\": {\n-  \"HostNetwork\": false,\n+  \"HostNetwork\": true,\n"
             )
         );
+    }
+
+    #[test]
+    fn what_came_empty_is_told_from_what_did_not_come() {
+        use types::networking::v1::NetworkPolicySpec;
+        let table = [
+            (r#"{"podSelector":{}}"#, false),
+            (r#"{"podSelector":{},"ingress":null}"#, false),
+            (r#"{"podSelector":{},"ingress":[{}]}"#, false),
+            (r#"{"podSelector":{},"ingress":[]}"#, true),
+            (r#"{"podSelector":{},"ingress":[{"from":[]}]}"#, true),
+            (r#"{"podSelector":{"matchLabels":{}}}"#, true),
+            (r#"{"podSelector":{"matchLabels":{"a":"b"}}}"#, false),
+        ];
+        for (json, expected) in table {
+            let spec = NetworkPolicySpec::from_json(json.as_bytes()).expect("JSON");
+            assert_eq!(holds_empty(&spec), expected, "{json}");
+        }
     }
 
     #[test]

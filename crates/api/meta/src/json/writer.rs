@@ -10,6 +10,8 @@ pub struct JsonWriter {
     pub out: Vec<u8>,
     /// Lists that were sent empty are written as `[]`, not as `null`.
     pub as_sent: bool,
+    /// Fields with `omitempty` are written although they are empty.
+    pub empties: bool,
 }
 
 /// For each byte: 0 when it is written as it is, otherwise the escape letter, `u` for `\u00XX`, 0xff for a
@@ -40,7 +42,7 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 impl JsonWriter {
     /// Writes after what `out` holds already.
     pub fn new(out: Vec<u8>) -> Self {
-        Self { out, as_sent: false }
+        Self { out, ..Self::default() }
     }
 
     /// Opens an object.
@@ -80,7 +82,7 @@ impl JsonWriter {
     /// A field with `omitempty`.
     #[inline]
     pub fn opt<V: Value>(&mut self, name: &str, value: &V) {
-        if !value.is_empty() {
+        if !value.is_empty() || self.empties {
             self.key(name);
             value.write_json(self);
         }

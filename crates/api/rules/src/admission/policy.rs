@@ -40,7 +40,16 @@ impl Rules for ValidatingAdmissionPolicy {
     }
 
     fn check_status(&self, _old: &Self, e: &mut Errs, _cx: &Context) {
-        conditions::conditions(e, &Path::root("status").child("conditions"), &self.status.conditions);
+        let at = Path::root("status");
+        let checking = at.child("typeChecking");
+        let list = checking.child("expressionWarnings");
+        for (i, warning) in self.status.type_checking.iter().flat_map(|c| &c.expression_warnings).enumerate()
+        {
+            let at = list.index(i);
+            e.present(&at.child("warning"), &warning.warning);
+            e.present(&at.child("fieldRef"), warning.field_ref.trim());
+        }
+        conditions::conditions(e, &at.child("conditions"), &self.status.conditions);
     }
 
     fn default(&mut self) {

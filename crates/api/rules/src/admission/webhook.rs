@@ -5,7 +5,7 @@ use super::rules::{self, View};
 use crate::check::{Errs, dns_subdomain, labels, port_number};
 use crate::fill::{set, text_opt};
 use crate::{Context, Path, Rules};
-use meta::{BadValue, List, Str};
+use meta::{BadValue, List, Str, is_absent};
 use std::collections::BTreeSet;
 use types::admissionregistration::v1::{
     MatchCondition, MutatingWebhookConfiguration, RuleWithOperations, ValidatingWebhookConfiguration,
@@ -56,6 +56,8 @@ macro_rules! configuration {
 
             fn spec_differs(&self, old: &Self) -> bool {
                 self.webhooks != old.webhooks
+                    || is_absent(&self.webhooks) != is_absent(&old.webhooks)
+                    || self.webhooks.iter().any(crate::diff::holds_empty)
             }
 
             fn check(&self, e: &mut Errs, _cx: &Context) {

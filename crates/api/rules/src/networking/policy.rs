@@ -2,13 +2,16 @@
 
 use crate::check::{Errs, ip, labels, port_name, port_number};
 use crate::fill::text_opt;
-use crate::rule::spec_only;
 use crate::{Context, Path, Rules};
 use meta::{BadValue, IntOrString, List, thin_vec};
 use types::networking::v1::{IPBlock, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort};
 
 impl Rules for NetworkPolicy {
-    spec_only!();
+    const GENERATION: bool = true;
+
+    fn spec_differs(&self, old: &Self) -> bool {
+        self.spec != old.spec || crate::diff::holds_empty(&self.spec)
+    }
 
     fn default(&mut self) {
         let spec = &mut self.spec;

@@ -8,6 +8,8 @@ use crate::{Context, Path, Rules};
 use types::storage::v1::VolumeAttachment;
 
 const ERROR_BYTES_MAX: usize = 1024;
+/// Most bytes of an attachment's metadata. The refusal of a long error names this limit too.
+const METADATA_BYTES_MAX: usize = 256 * 1024;
 
 impl Rules for VolumeAttachment {
     const REVALIDATES_METADATA: u8 = 1;
@@ -73,9 +75,17 @@ impl Rules for VolumeAttachment {
 fn status(e: &mut Errs, attachment: &VolumeAttachment) {
     let at = Path::root("status");
     let s = &attachment.status;
+    let bytes: usize = s.attachment_metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if bytes > METADATA_BYTES_MAX {
+        e.too_long(&at.child("attachmentMetadata"), METADATA_BYTES_MAX);
+    }
     for (field, error) in [("attachError", &s.attach_error), ("detachError", &s.detach_error)] {
-        if error.as_ref().is_some_and(|v| v.message.len() > ERROR_BYTES_MAX) {
-            e.too_long(&at.child(field).child("message"), ERROR_BYTES_MAX);
+        let (at, Some(error)) = (at.child(field), error) else { continue };
+        if error.message.len() > ERROR_BYTES_MAX {
+            e.too_long(&at.child("message"), METADATA_BYTES_MAX);
+        }
+        if let Some(code) = error.error_code.filter(|code| *code < 0) {
+            e.invalid(&at.child("errorCode"), code, "must be between 0 and 2147483647, inclusive");
         }
     }
 }
