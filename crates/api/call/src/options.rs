@@ -61,12 +61,26 @@ pub enum FieldValidation {
 pub struct WriteOptions {
     /// Whether to store the result.
     pub dry_run: DryRun,
-    /// Name for managedFields; derived from the user agent when empty.
+    /// Name for managedFields, if the client gives one.
     pub field_manager: Str,
-    /// What to do about unknown and duplicate fields.
-    pub field_validation: FieldValidation,
+    /// Name for managedFields of a client that gives none: its user agent up to the slash.
+    pub agent: Str,
+    /// What to do about unknown and duplicate fields, if the client says so.
+    pub field_validation: Option<FieldValidation>,
     /// Server-side apply: take over fields that another manager owns.
     pub force: bool,
+}
+
+impl WriteOptions {
+    /// Whose the written fields are in managedFields.
+    pub fn manager(&self) -> &Str {
+        if self.field_manager.is_empty() { &self.agent } else { &self.field_manager }
+    }
+
+    /// What to do about unknown and duplicate fields.
+    pub fn validation(&self) -> FieldValidation {
+        self.field_validation.unwrap_or_default()
+    }
 }
 
 /// What a delete requires of the object's current state.

@@ -197,16 +197,7 @@ fn refusal(status: StatusCode, answer: &[u8]) -> String {
     }
     let text = String::from_utf8_lossy(answer);
     let text = if text.trim().is_empty() { "unknown" } else { text.trim() };
-    match status.as_u16() {
-        401 => "the server has asked for the client to provide credentials".to_owned(),
-        403 => text.to_owned(),
-        404 => "the server could not find the requested resource".to_owned(),
-        429 => "the server has received too many requests and has asked us to try again later".to_owned(),
-        503 => "the server is currently unable to handle the request".to_owned(),
-        504 => "the server was unable to return a response in the time allotted, but may still be processing the request".to_owned(),
-        500..=599 => format!("an error on the server ({text:?}) has prevented the request from succeeding"),
-        _ => "the server rejected our request for an unknown reason".to_owned(),
-    }
+    words::status(status.as_u16(), text)
 }
 
 /// Whole seconds or milliseconds as Go prints a duration.

@@ -28,7 +28,7 @@ mod world;
 pub use chain::{Admitted, Chain, ChainError, Choice, Mutated};
 pub use configuration::{Configuration, ConfigurationError};
 pub use dynamic::{Dynamic, Sources, WebhookEndpoint};
-pub use notes::Notes;
+pub use notes::{Annotation, Notes};
 pub use plugins::Plugin;
 pub use quota::{Charge, Quota};
 pub use refuse::{forbidden, forbidden_because};

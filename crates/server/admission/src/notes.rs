@@ -13,7 +13,18 @@ pub struct Notes {
 #[derive(Debug, Default)]
 struct Said {
     warnings: Vec<String>,
-    annotations: Vec<(Str, String)>,
+    annotations: Vec<Annotation>,
+}
+
+/// An annotation of the audit event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Annotation {
+    /// Its key.
+    pub key: Str,
+    /// Its value.
+    pub value: String,
+    /// It repeats of what was sent, and is told only where that is told.
+    pub with_request: bool,
 }
 
 impl Notes {
@@ -28,10 +39,18 @@ impl Notes {
 
     /// An annotation of the audit event. The first value of a key stays, as upstream keeps it.
     pub fn annotate(&self, key: impl Into<Str>, value: String) {
-        let key = key.into();
+        self.add(Annotation { key: key.into(), value, with_request: false });
+    }
+
+    /// As [`Notes::annotate`], where the audit log tells what was sent.
+    pub fn annotate_with_request(&self, key: impl Into<Str>, value: String) {
+        self.add(Annotation { key: key.into(), value, with_request: true });
+    }
+
+    fn add(&self, annotation: Annotation) {
         let annotations = &mut self.said().annotations;
-        if annotations.iter().all(|(known, _)| *known != key) {
-            annotations.push((key, value));
+        if annotations.iter().all(|known| known.key != annotation.key) {
+            annotations.push(annotation);
         }
     }
 
@@ -41,7 +60,7 @@ impl Notes {
     }
 
     /// The annotations, which are then forgotten.
-    pub fn take_annotations(&self) -> Vec<(Str, String)> {
+    pub fn take_annotations(&self) -> Vec<Annotation> {
         std::mem::take(&mut self.said().annotations)
     }
 }

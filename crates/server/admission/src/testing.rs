@@ -192,7 +192,7 @@ pub(crate) async fn ask_subresource<K: Kind + Object>(
     let mut warnings = Vec::new();
     let result = both(plugin, &review, &mut object, world, &mut warnings).await;
     warnings.extend(notes.take_warnings());
-    let annotations = notes.take_annotations().into_iter().map(|(key, value)| (key.to_string(), value));
+    let annotations = notes.take_annotations().into_iter().map(|note| (note.key.to_string(), note.value));
     Did { object, result, warnings, annotations: annotations.collect() }
 }
 

@@ -164,8 +164,10 @@ fn told(warnings: &[String]) -> Vec<&str> {
     const ALL_CHARS_MAX: usize = 4 * 1024;
     const ONE_CHARS_MAX: usize = 256;
     let mut seen = HashSet::new();
-    let mut texts: Vec<&str> =
-        warnings.iter().map(String::as_str).filter(|text| !text.is_empty() && seen.insert(*text)).collect();
+    // What has control characters cannot be told.
+    let tellable = |text: &&str| !text.is_empty() && !text.contains(char::is_control);
+    let texts = warnings.iter().map(String::as_str).filter(tellable);
+    let mut texts: Vec<&str> = texts.filter(|text| seen.insert(*text)).collect();
     let length = |texts: &[&str]| texts.iter().map(|text| text.chars().count()).sum::<usize>();
     if length(&texts) <= ALL_CHARS_MAX {
         return texts;
@@ -174,10 +176,10 @@ fn told(warnings: &[String]) -> Vec<&str> {
         let end = text.char_indices().nth(ONE_CHARS_MAX).map_or(text.len(), |(end, _)| end);
         *text = &text[..end];
     }
-    let mut left = ALL_CHARS_MAX;
+    let mut told = 0;
     texts.retain(|text| {
-        let fits = text.chars().count() <= left;
-        left = if fits { left - text.chars().count() } else { 0 };
+        let fits = told < ALL_CHARS_MAX;
+        told += text.chars().count();
         fits
     });
     texts
@@ -346,7 +348,7 @@ mod tests {
     #[test]
     fn warnings_are_told_once_and_not_without_end() {
         let texts = |warnings: &[&str]| -> Vec<String> { warnings.iter().map(ToString::to_string).collect() };
-        assert_eq!(told(&texts(&["a", "b", "a", "", "ä"])), ["a", "b", "ä"]);
+        assert_eq!(told(&texts(&["a", "b", "a", "", "t\tt", "ä"])), ["a", "b", "ä"]);
         let many: Vec<String> = (0..100).map(|n| format!("{n:03}{}", "ü".repeat(500))).collect();
         let cut = told(&many);
         assert_eq!(cut.len(), 16, "4,096 characters at 256 each");

@@ -41,6 +41,15 @@ pub(crate) fn begin(
     auditor.begin(&asked).map(Arc::new)
 }
 
+/// What admission has to say.
+pub(crate) fn notes(record: &Record, notes: &admission::Notes) {
+    for note in notes.take_annotations() {
+        if !note.with_request || record.wants_request() {
+            record.annotate(&note.key, note.value);
+        }
+    }
+}
+
 /// The record of a call inside this process, if it is to have one.
 pub(crate) fn begin_inside(
     server: &Server,

@@ -99,7 +99,7 @@ impl Transport for InProcess {
             &mut call.action
             && options.field_manager.is_empty()
         {
-            options.field_manager = component(&authorized.user().name).into();
+            options.agent = component(&authorized.user().name).into();
         }
         let target = &call.target;
         if let Some(remote) = self.server.aggregator.find(&target.group, &target.version) {
@@ -118,7 +118,11 @@ impl Transport for InProcess {
                 _ => Reply::Done(Status::default()),
             });
         }
-        let outcome = self.server.registry.perform(&authorized, call, &mut warnings).await;
+        let notes = admission::Notes::default();
+        let outcome = self.server.registry.perform_noting(&authorized, call, &mut warnings, &notes).await;
+        if let Some(record) = record {
+            crate::audit::notes(record, &notes);
+        }
         crate::audit::answered(record, outcome.as_ref());
         crate::audit::end_inside(record).await;
         let outcome = outcome?;

@@ -23,6 +23,9 @@ use crate::stored::Stored;
 /// How long a webhook may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The kind of what is asked and answered.
+const REVIEW: &str = "ConversionReview";
+
 /// A webhook that converts.
 pub struct Webhook {
     endpoint: WebhookEndpoint,
@@ -67,8 +70,13 @@ impl Webhook {
         let question = review::request(self.version, &uid, desired, objects);
         let address = self.endpoint.address(&*registry);
         let body = Bytes::from(question.to_string());
-        let answer = self.endpoint.post(address, body, TIMEOUT).await.map_err(|why| failed(&why))?;
-        let answer = serde_json::from_slice(&answer).map_err(|error| failed(&error.to_string()))?;
+        let answer = self.endpoint.post(address, body, TIMEOUT).await.map_err(|error| failed(&error.why))?;
+        let expected = format!("apiextensions.k8s.io/{}", self.version);
+        let known = |version: &str, kind: &str| {
+            matches!(version, "apiextensions.k8s.io/v1" | "apiextensions.k8s.io/v1beta1") && kind == REVIEW
+        };
+        let document = answer.document((&expected, REVIEW), known).map_err(|error| failed(&error.why))?;
+        let answer = serde_json::from_slice(&document.json).map_err(|error| failed(&error.to_string()))?;
         let mut converted = review::response(&answer, self.version, &uid, desired, objects)
             .map_err(|error| failed(&error.to_string()))?;
         converted.iter_mut().for_each(|object| kind.settle(object));

@@ -111,7 +111,7 @@ fn decode(
     warnings: &mut Vec<String>,
 ) -> Result<Box<dyn Object>, Status> {
     let json = serde_json::to_vec(&document.value).map_err(errors::internal)?;
-    let validation = match options.field_validation {
+    let validation = match options.validation() {
         FieldValidation::Ignore => meta::FieldValidation::Ignore,
         FieldValidation::Warn => meta::FieldValidation::Warn,
         FieldValidation::Strict => meta::FieldValidation::Strict,

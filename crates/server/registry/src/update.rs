@@ -118,8 +118,17 @@ impl Registry {
                     if !matches!(source, Source::Patch(PatchKind::Apply, _)) {
                         endpoint.record(&mut *new, Some(before));
                     }
-                    let mutated =
+                    // Who mutates sees no version where the client wrote none.
+                    let unversioned = replaces && !pinned;
+                    let version = new.meta().resource_version.clone();
+                    if unversioned {
+                        new.meta_mut().resource_version = Str::new();
+                    }
+                    let mut mutated =
                         self.chain.mutate(request.authorized, &review, new, self, request.warnings).await?;
+                    if unversioned {
+                        mutated.object().meta_mut().resource_version = version;
+                    }
                     (mutated, pinned)
                 }
             };

@@ -141,6 +141,17 @@ fn read(
     json: &serde_json::Value,
     context: &mut DecodeContext,
 ) -> Result<Box<dyn Object>, String> {
+    let own = served.resource().gvk();
+    let given = |field: &str| json[field].as_str().filter(|text| !text.is_empty());
+    let version = given("apiVersion").unwrap_or_default();
+    let other_kind = given("kind").is_some_and(|kind| kind != own.kind);
+    if served.custom().is_none() && (other_kind || !version.is_empty() && version != own.api_version()) {
+        let version = if version.is_empty() { own.api_version() } else { version.into() };
+        let kind = given("kind").unwrap_or(&own.kind);
+        return Err(format!(
+            "no kind {kind:?} is registered for version {version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
+        ));
+    }
     let text = serde_json::to_vec(json).map_err(|error| error.to_string())?;
     let mut object =
         served.resource().object.decode_json(&text, context).map_err(|error| error.to_string())?;
@@ -183,15 +194,15 @@ impl Registry {
         target: &Target,
         options: &serde_json::Value,
         warnings: &mut Vec<String>,
+        notes: &Notes,
     ) -> Result<(), Status> {
-        let notes = Notes::default();
         let review = Review {
             operation: Operation::Connect,
             target,
             user: authorized.user(),
             old: None,
             dry_run: false,
-            notes: &notes,
+            notes,
             options: Options::Connect(options),
             codec: &NoCodec,
         };

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, StatusCode, header};
+use http::{Request, Response, header};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use outbound::words;
@@ -12,21 +13,31 @@ use parking_lot::Mutex;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
+
+use crate::answer::Answer;
 
 /// Largest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// Connections that are kept.
 const IDLE_MAX: usize = 8;
 
-/// What a server answered.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// Its status code.
-    pub status: StatusCode,
-    /// Its body.
-    pub body: Bytes,
+/// Why there is no whole answer, in the words of upstream's client.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExchangeError {
+    /// No connection, or nothing came back on it.
+    #[error("{0}")]
+    Unanswered(String),
+    /// An answer began and did not end.
+    #[error("unexpected error when reading response body. Please retry. Original error: {0}")]
+    CutShort(String),
 }
+
+/// What Go says when the time is over.
+const LATE: &str = "context deadline exceeded";
+
+type Sender = SendRequest<Full<Bytes>>;
 
 /// The way to one server.
 pub struct Client {
@@ -37,7 +48,7 @@ pub struct Client {
     user_agent: &'static str,
     /// `None` speaks without TLS.
     tls: Option<Result<Arc<ClientConfig>, String>>,
-    idle: Mutex<Vec<(String, SendRequest<Full<Bytes>>)>>,
+    idle: Mutex<Vec<(String, Sender)>>,
 }
 
 impl Client {
@@ -52,10 +63,10 @@ impl Client {
         Self { host: host.into(), authority: authority.into(), user_agent, tls, idle: Mutex::default() }
     }
 
-    /// Posts `body` to `target` (path and query) at an address. The error reads as upstream's client prints it.
+    /// Posts `body` to `target` (path and query) at an address, and has a whole answer by `deadline`.
     ///
     /// # Errors
-    /// When there is no connection, or it ends before a whole answer.
+    /// When there is no connection, or it ends before a whole answer, or the time is over.
     pub async fn post(
         &self,
         host: &str,
@@ -63,12 +74,9 @@ impl Client {
         target: &str,
         authorization: Option<&str>,
         body: Bytes,
-    ) -> Result<Answer, String> {
+        deadline: Instant,
+    ) -> Result<Answer, ExchangeError> {
         let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        let mut sender = match self.kept(&address).await {
-            Some(sender) => sender,
-            None => self.connect(&address).await?,
-        };
         let mut request = Request::post(target)
             .header(header::HOST, &self.authority)
             .header(header::CONTENT_TYPE, "application/json")
@@ -77,29 +85,49 @@ impl Client {
         if let Some(authorization) = authorization {
             request = request.header(header::AUTHORIZATION, authorization);
         }
-        let request = request.body(Full::new(body)).map_err(|error| error.to_string())?;
-        let response = sender.send_request(request).await.map_err(|error| words::broken(&error))?;
+        let request =
+            request.body(Full::new(body)).map_err(|error| ExchangeError::Unanswered(error.to_string()))?;
+        let sending = timeout_at(deadline, self.send(&address, request)).await;
+        let (sender, response) =
+            sending.unwrap_or_else(|_| Err(LATE.to_owned())).map_err(ExchangeError::Unanswered)?;
+        let header = |name| {
+            let value =
+                response.headers().get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
+            value.unwrap_or_default().to_owned()
+        };
+        let (content_type, retry_after) = (header(header::CONTENT_TYPE), header(header::RETRY_AFTER));
         let status = response.status();
-        let mut incoming = response.into_body();
-        let mut answer = BytesMut::new();
-        while let Some(frame) = incoming.frame().await {
-            let frame = frame.map_err(|error| words::broken(&error))?;
-            if let Some(data) = frame.data_ref() {
-                if answer.len() + data.len() > ANSWER_BYTES_MAX {
-                    return Err("the answer is too large".to_owned());
-                }
-                answer.extend_from_slice(data);
-            }
-        }
+        let reading = timeout_at(deadline, read(response.into_body())).await;
+        let body = reading.unwrap_or_else(|_| Err(LATE.to_owned())).map_err(ExchangeError::CutShort)?;
         let mut idle = self.idle.lock();
         if idle.len() < IDLE_MAX && !sender.is_closed() {
             idle.push((address, sender));
         }
-        Ok(Answer { status, body: answer.freeze() })
+        Ok(Answer { status, content_type, retry_after_s: retry_after.parse().ok(), body })
+    }
+
+    /// Sends over a kept connection, or a new one where that closed before it took the request.
+    async fn send(
+        &self,
+        address: &str,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<(Sender, Response<Incoming>), String> {
+        while let Some(mut sender) = self.kept(address).await {
+            match sender.try_send_request(request).await {
+                Ok(response) => return Ok((sender, response)),
+                Err(mut error) => match error.take_message() {
+                    Some(untouched) => request = untouched,
+                    None => return Err(words::broken(error.error())),
+                },
+            }
+        }
+        let mut sender = self.connect(address).await?;
+        let response = sender.send_request(request).await.map_err(|error| words::broken(&error))?;
+        Ok((sender, response))
     }
 
     /// A kept connection to this address that still works.
-    async fn kept(&self, address: &str) -> Option<SendRequest<Full<Bytes>>> {
+    async fn kept(&self, address: &str) -> Option<Sender> {
         loop {
             let mut sender = {
                 let mut idle = self.idle.lock();
@@ -114,7 +142,7 @@ impl Client {
         }
     }
 
-    async fn connect(&self, address: &str) -> Result<SendRequest<Full<Bytes>>, String> {
+    async fn connect(&self, address: &str) -> Result<Sender, String> {
         let tls = match &self.tls {
             None => None,
             Some(tls) => Some(tls.as_ref().map_err(Clone::clone)?.clone()),
@@ -128,7 +156,22 @@ impl Client {
     }
 }
 
-async fn handshake<S>(stream: S) -> Result<SendRequest<Full<Bytes>>, String>
+/// A whole body.
+async fn read(mut incoming: Incoming) -> Result<Bytes, String> {
+    let mut body = BytesMut::new();
+    while let Some(frame) = incoming.frame().await {
+        let frame = frame.map_err(|error| words::cut_short(&error))?;
+        if let Some(data) = frame.data_ref() {
+            if body.len() + data.len() > ANSWER_BYTES_MAX {
+                return Err("the answer is too large".to_owned());
+            }
+            body.extend_from_slice(data);
+        }
+    }
+    Ok(body.freeze())
+}
+
+async fn handshake<S>(stream: S) -> Result<Sender, String>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
@@ -140,28 +183,4 @@ where
         }
     });
     Ok(sender)
-}
-
-impl Answer {
-    /// The body, unless the status says that it is no answer.
-    ///
-    /// # Errors
-    /// What upstream's client makes of the status.
-    pub fn into_success(self) -> Result<Bytes, String> {
-        if self.status.is_success() {
-            return Ok(self.body);
-        }
-        let text = String::from_utf8_lossy(&self.body);
-        let text = text.trim();
-        let shown = if text.is_empty() { "unknown" } else { text };
-        Err(match self.status.as_u16() {
-            404 => "the server could not find the requested resource".to_owned(),
-            401 => "the server has asked for the client to provide credentials".to_owned(),
-            429 => "the server has received too many requests and has asked us to try again later".to_owned(),
-            500..=599 => {
-                format!("an error on the server ({shown:?}) has prevented the request from succeeding")
-            }
-            _ => "the server rejected our request for an unknown reason".to_owned(),
-        })
-    }
 }

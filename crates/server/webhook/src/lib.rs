@@ -4,10 +4,12 @@
 //! asks. Servers that a kubeconfig names are reached by crate `outbound`.
 //! Errors read as upstream's client prints them, because clients of the API get to see them.
 
+mod answer;
 mod client;
 mod kubeconfig;
 mod tls;
 
-pub use client::{Answer, Client};
+pub use answer::{Answer, CallError, Document};
+pub use client::{Client, ExchangeError};
 pub use kubeconfig::{Authorization, KubeconfigError, Users};
 pub use tls::{Identity, Trust, client_config};

@@ -342,7 +342,7 @@ mod tests {
                 json!({"op":"copy","from":"/a","path":"/n/x"}),
                 "copy operation does not apply: doc is missing destination path: /n/x: missing value",
             ),
-            (json!({"op":"test","path":"/a","value":"2"}), "testing value /a failed: testing failed"),
+            (json!({"op":"test","path":"/a","value":"2"}), "testing value /a failed: test failed"),
             (
                 json!({"op":"test","path":"/n/x"}),
                 "test operation does not apply: is missing path: /n/x: missing value",

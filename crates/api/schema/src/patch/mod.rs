@@ -35,7 +35,7 @@ pub enum PatchError {
     #[error("{0}")]
     Unprocessable(String),
     /// A value is not what a `test` says it is, at this path: a 422 as well, unless the patch is one of a policy.
-    #[error("testing value {0} failed: testing failed")]
+    #[error("testing value {0} failed: test failed")]
     TestFailed(String),
     /// More than [`OPERATIONS_MAX`] operations: a 413.
     #[error("The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {0}")]

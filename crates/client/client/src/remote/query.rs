@@ -86,9 +86,10 @@ impl Query {
         }
         self.add("fieldManager", &options.field_manager);
         match options.field_validation {
-            FieldValidation::Ignore => self.add("fieldValidation", "Ignore"),
-            FieldValidation::Strict => self.add("fieldValidation", "Strict"),
-            FieldValidation::Warn => {}
+            Some(FieldValidation::Ignore) => self.add("fieldValidation", "Ignore"),
+            Some(FieldValidation::Strict) => self.add("fieldValidation", "Strict"),
+            Some(FieldValidation::Warn) => self.add("fieldValidation", "Warn"),
+            None => {}
         }
         if options.force {
             self.add("force", "true");

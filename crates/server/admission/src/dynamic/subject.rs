@@ -153,12 +153,14 @@ fn options(review: &Review<'_>) -> Json {
             if !options.field_manager.is_empty() {
                 json["fieldManager"] = options.field_manager.as_str().into();
             }
-            let validation = match options.field_validation {
-                call::FieldValidation::Ignore => "Ignore",
-                call::FieldValidation::Warn => "Warn",
-                call::FieldValidation::Strict => "Strict",
-            };
-            json["fieldValidation"] = validation.into();
+            if let Some(validation) = options.field_validation {
+                let validation = match validation {
+                    call::FieldValidation::Ignore => "Ignore",
+                    call::FieldValidation::Warn => "Warn",
+                    call::FieldValidation::Strict => "Strict",
+                };
+                json["fieldValidation"] = validation.into();
+            }
             json
         }
         Options::Delete(options) => {
@@ -169,6 +171,21 @@ fn options(review: &Review<'_>) -> Json {
             }
             if !options.propagation_policy.is_empty() {
                 json["propagationPolicy"] = options.propagation_policy.as_str().into();
+            }
+            if let Some(orphan) = options.orphan_dependents {
+                json["orphanDependents"] = orphan.into();
+            }
+            let wanted = [
+                ("uid", &options.precondition.uid),
+                ("resourceVersion", &options.precondition.resource_version),
+            ];
+            for (field, value) in wanted {
+                if let Some(value) = value {
+                    json["preconditions"][field] = value.as_str().into();
+                }
+            }
+            if options.ignore_store_read_error {
+                json["ignoreStoreReadErrorWithClusterBreakingPotential"] = true.into();
             }
             json
         }

@@ -33,11 +33,12 @@ pub(super) fn parse_dry_run(values: &[&str]) -> Result<DryRun, FieldError> {
     }
 }
 
-fn field_validation(query: &Query) -> Result<FieldValidation, FieldError> {
+fn field_validation(query: &Query) -> Result<Option<FieldValidation>, FieldError> {
     match query.get("fieldValidation").unwrap_or_default() {
-        "" | "Warn" => Ok(FieldValidation::Warn),
-        "Ignore" => Ok(FieldValidation::Ignore),
-        "Strict" => Ok(FieldValidation::Strict),
+        "" => Ok(None),
+        "Warn" => Ok(Some(FieldValidation::Warn)),
+        "Ignore" => Ok(Some(FieldValidation::Ignore)),
+        "Strict" => Ok(Some(FieldValidation::Strict)),
         other => {
             let detail = "supported values: \"\", \"Ignore\", \"Strict\", \"Warn\"";
             Err(not_supported("fieldValidation", other.into(), detail))
@@ -47,9 +48,7 @@ fn field_validation(query: &Query) -> Result<FieldValidation, FieldError> {
 
 /// Options of create or update; `kind` is the kind of options that errors name.
 pub(super) fn write(decoded: &Decoded, kind: &str) -> Result<WriteOptions, Status> {
-    let given = decoded.query.get("fieldManager").unwrap_or_default();
-    let options = options(decoded, kind, Vec::new())?;
-    Ok(WriteOptions { field_manager: manager(given, decoded), ..options })
+    options(decoded, kind, Vec::new())
 }
 
 /// Options of a patch. An apply must say whose it is, and only an apply may be forced.
@@ -76,17 +75,25 @@ pub(super) fn patch(decoded: &Decoded, patch: PatchKind) -> Result<WriteOptions,
         _ => {}
     }
     let options = options(decoded, "PatchOptions", problems)?;
-    Ok(WriteOptions { field_manager: manager(given, decoded), force: query.flag("force"), ..options })
+    Ok(WriteOptions { force: query.flag("force"), ..options })
 }
 
 fn options(decoded: &Decoded, kind: &str, mut problems: Vec<FieldError>) -> Result<WriteOptions, Status> {
     let query = &decoded.query;
-    problems.extend(manager_problems(query.get("fieldManager").unwrap_or_default()));
+    let field_manager = query.get("fieldManager").unwrap_or_default();
+    problems.extend(manager_problems(field_manager));
     let dry_run = dry_run(query).map_err(|problem| problems.push(problem));
     let field_validation = field_validation(query).map_err(|problem| problems.push(problem));
     match (dry_run, field_validation) {
         (Ok(dry_run), Ok(field_validation)) if problems.is_empty() => {
-            Ok(WriteOptions { dry_run, field_validation, ..WriteOptions::default() })
+            let agent = agent_name(decoded.header(header::USER_AGENT));
+            Ok(WriteOptions {
+                dry_run,
+                field_manager: field_manager.into(),
+                agent,
+                field_validation,
+                force: false,
+            })
         }
         _ => Err(refuse(kind, problems)),
     }
@@ -94,10 +101,6 @@ fn options(decoded: &Decoded, kind: &str, mut problems: Vec<FieldError>) -> Resu
 
 /// The longest manager name.
 const MANAGER_MAX: usize = 128;
-
-fn manager(given: &str, decoded: &Decoded) -> Str {
-    if given.is_empty() { agent_name(decoded.header(header::USER_AGENT)) } else { given.into() }
-}
 
 fn manager_problems(name: &str) -> Vec<FieldError> {
     let mut problems = Vec::new();

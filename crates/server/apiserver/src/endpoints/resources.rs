@@ -67,7 +67,7 @@ pub(super) async fn serve(
         Err(status) => Err(status),
     };
     if let Some(record) = decoded.record() {
-        notes.take_annotations().into_iter().for_each(|(key, value)| record.annotate(&key, value));
+        crate::audit::notes(record, &notes);
         if let Ok(outcome) = &result {
             crate::audit::response(Some(record), outcome);
         }
@@ -409,7 +409,7 @@ async fn read_object(
     } else {
         same_kind(&header.api_version, &header.kind, (group, version, kind))?;
     }
-    let validation = match options.field_validation {
+    let validation = match options.validation() {
         call::FieldValidation::Ignore => meta::FieldValidation::Ignore,
         call::FieldValidation::Warn => meta::FieldValidation::Warn,
         call::FieldValidation::Strict => meta::FieldValidation::Strict,

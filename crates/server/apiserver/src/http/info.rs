@@ -76,6 +76,8 @@ impl RequestInfo {
             let skip = whole.len() - parts.len() + 3;
             let tail: Vec<&str> = path.trim_start_matches('/').splitn(skip + 1, '/').collect();
             info.rest = format!("/{}", tail.get(skip).copied().unwrap_or_default());
+        } else if parts.len() == 3 && path.ends_with('/') {
+            info.rest = "/".to_owned();
         }
         info.refine(query);
         info

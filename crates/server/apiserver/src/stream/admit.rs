@@ -1,5 +1,6 @@
 //! Admission of connections: what a client wants to connect to, as the options object that upstream makes of it.
 
+use admission::Notes;
 use authz::Authorized;
 use call::Target;
 use meta::Status;
@@ -19,8 +20,14 @@ pub(crate) async fn admit(server: &Server, authorized: &Authorized, decoded: &De
         name: info.name.as_str().into(),
         subresource: info.subresource.as_str().into(),
     };
-    let mut warnings = Vec::new();
-    server.registry.admit_connection(authorized, &target, &options(decoded), &mut warnings).await
+    let (mut warnings, notes) = (Vec::new(), Notes::default());
+    let options = options(decoded);
+    let admitted =
+        server.registry.admit_connection(authorized, &target, &options, &mut warnings, &notes).await;
+    if let Some(record) = decoded.record() {
+        crate::audit::notes(record, &notes);
+    }
+    admitted
 }
 
 fn options(decoded: &Decoded) -> Value {
@@ -54,7 +61,8 @@ fn options(decoded: &Decoded) -> Value {
                 options["ports"] = ports.into();
             }
         }
-        _ => options["path"] = info.rest.as_str().into(),
+        _ if !info.rest.is_empty() => options["path"] = info.rest.as_str().into(),
+        _ => {}
     }
     options
 }

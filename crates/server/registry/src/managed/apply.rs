@@ -50,7 +50,7 @@ pub(crate) fn apply(
         .map_err(|error| errors::bare(format!("failed to decode managed fields: {error}")))?;
     let mut empty = Vec::new();
     super::empty_object(served, live.object, &mut empty);
-    let manager = endpoint.options.field_manager.as_str();
+    let manager = endpoint.options.manager().as_str();
     let run = |force: bool| {
         let now = Time::from_unix(endpoint.now_s);
         updater.apply(live.json, &empty, text.as_bytes(), managers.clone(), manager, force, now)
@@ -76,7 +76,7 @@ pub(crate) fn apply(
     if !config.duplicates.is_empty() {
         let found = config.duplicates.join("\n  ");
         let text = format!("error converting YAML to JSON: yaml: unmarshal errors:\n  {found}");
-        match endpoint.options.field_validation {
+        match endpoint.options.validation() {
             call::FieldValidation::Ignore => {}
             call::FieldValidation::Warn => warnings.extend(config.duplicates),
             call::FieldValidation::Strict => {

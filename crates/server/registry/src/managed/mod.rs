@@ -108,7 +108,7 @@ impl Endpoint<'_> {
             Source::Given(managers) => managers,
         };
         let now = Time::from_unix(self.now_s);
-        let manager = self.options.field_manager.as_str();
+        let manager = self.options.manager().as_str();
         let managers = updater.update(old, &new, changes, managers, manager, now).ok()?;
         Some(managers.encode())
     }

@@ -30,7 +30,10 @@ impl Registry {
         let current = self.find_object(request.served, &target.namespace, &target.name).await?;
         let current = current.ok_or_else(|| request.not_found())?;
         let pod = meta::downcast_ref::<Pod>(&**current.object()).ok_or_else(|| request.not_found())?;
-        let dry_run = options.dry_run == DryRun::All;
+        // Either the request or what it brings can ask for a trial.
+        let asks = |list: &[meta::Str]| if list.is_empty() { options.dry_run } else { DryRun::All };
+        let dry_run = eviction.delete_options.as_ref().map_or(options.dry_run, |o| asks(&o.dry_run));
+        let (trial, dry_run) = (dry_run, dry_run == DryRun::All);
         let mut precondition = Precondition::default();
         if let Some(wanted) = eviction.delete_options.as_ref().and_then(|o| o.preconditions.as_deref()) {
             precondition =
@@ -46,7 +49,7 @@ impl Registry {
         }
         let wanted = eviction.delete_options.as_deref();
         let delete = DeleteOptions {
-            dry_run: options.dry_run,
+            dry_run: trial,
             grace_period_seconds: wanted.and_then(|o| o.grace_period_seconds),
             propagation_policy: wanted.and_then(|o| o.propagation_policy.clone()).unwrap_or_default(),
             precondition,

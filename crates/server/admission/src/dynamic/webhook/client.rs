@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 use types::admissionregistration::v1::WebhookClientConfig;
-use webhook::{Authorization, Client, Trust, Users, client_config};
+use webhook::{Answer, Authorization, CallError, Client, ExchangeError, Trust, Users, client_config};
 
 use super::resolve::resolve;
 use crate::world::World;
+
+/// How often a server that asks for patience is asked.
+const TRIES_MAX: u32 = 11;
 
 /// Host and port, or why there are none.
 pub type Address = Result<(String, u16), String>;
@@ -81,18 +85,31 @@ impl Endpoint {
         }
     }
 
-    /// Sends a question and reads the answer. The error reads as upstream's client prints it.
-    pub async fn post(&self, address: Address, body: Bytes, timeout: Duration) -> Result<Bytes, String> {
+    /// Sends a question and has its answer. A server that asks for patience is asked again for as long as there is time.
+    ///
+    /// # Errors
+    /// When there is no answer in time.
+    pub async fn post(&self, address: Address, body: Bytes, timeout: Duration) -> Result<Answer, CallError> {
+        let deadline = Instant::now() + timeout;
         let query = if self.path.contains('?') { '&' } else { '?' };
         let target = format!("{}{query}timeout={}s", self.path, timeout.as_secs());
-        let failed = |why: &str| format!("Post \"{}{target}\": {why}", self.origin);
+        let failed = |why: &str| CallError::unavailable(format!("Post \"{}{target}\": {why}", self.origin));
         let (host, port) = address.map_err(|why| failed(&why))?;
         let header = self.authorization.header();
-        let exchange = self.client.post(&host, port, &target, header.as_deref(), body);
-        match tokio::time::timeout(timeout, exchange).await {
-            Err(_) => Err(failed("context deadline exceeded")),
-            Ok(Err(why)) => Err(failed(&why)),
-            Ok(Ok(answer)) => answer.into_success(),
+        for _ in 0..TRIES_MAX {
+            let exchange = self.client.post(&host, port, &target, header.as_deref(), body.clone(), deadline);
+            let answer = exchange.await.map_err(|error| match &error {
+                ExchangeError::Unanswered(why) => failed(why),
+                ExchangeError::CutShort(_) => CallError::unavailable(error.to_string()),
+            })?;
+            let Some(pause_s) = answer.again_in_s() else { return Ok(answer) };
+            let next = Instant::now().checked_add(Duration::from_secs(pause_s));
+            let next = next.filter(|next| *next < deadline);
+            tokio::time::sleep_until(next.unwrap_or(deadline)).await;
+            if next.is_none() {
+                return Err(failed("context deadline exceeded"));
+            }
         }
+        Err(failed("context deadline exceeded"))
     }
 }

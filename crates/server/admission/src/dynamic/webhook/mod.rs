@@ -5,12 +5,13 @@ mod resolve;
 mod review;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use meta::v1::LabelSelector;
 use meta::{List, Object, Status, Str};
 use rules::environments;
 use serde_json::Value as Json;
+use types::admission::v1::AdmissionResponse;
 use types::admissionregistration::v1::{
     MatchCondition, MutatingWebhookConfiguration, RuleWithOperations, ValidatingWebhookConfiguration,
     WebhookClientConfig,
@@ -23,9 +24,9 @@ use super::{Round, Stage, input};
 use crate::metrics;
 use crate::refuse::forbidden;
 use crate::world::Equivalent;
-use ::webhook::Users;
+use ::webhook::{CallError, Users};
 pub use client::Endpoint;
-use review::{Answer, Version};
+use review::Version;
 
 /// How long a webhook may take unless it says otherwise, in seconds.
 const TIMEOUT_S: i32 = 10;
@@ -147,46 +148,54 @@ impl Hook {
         Ok(Some((matched, subject)))
     }
 
-    /// Asks. A webhook that cannot be asked refuses the request, or is passed over, as its failure policy says.
-    async fn ask(
+    /// Asks, and makes something of the answer. A webhook that cannot be asked refuses the request, or is passed over, as
+    /// its failure policy says.
+    async fn ask<T>(
         &self,
         stage: &Stage<'_>,
         subject: &Subject,
+        place: Place,
         warnings: &mut Vec<String>,
-    ) -> Result<Option<Answer>, Status> {
-        if stage.review.dry_run && !self.dry_run {
-            let why = format!("admission webhook {:?} does not support dry run", self.name.as_str());
-            return Err(Status::bad_request(why));
-        }
+        make: impl FnOnce(AdmissionResponse) -> Result<T, Fault>,
+    ) -> Result<Option<T>, Status> {
         let about = metrics::Webhook {
             name: &self.name,
             sort: if self.mutating { "admit" } else { "validating" },
             operation: stage.review.operation.name(),
         };
-        let started = std::time::Instant::now();
-        let answer = self.call(stage, subject).await;
-        let rejected = answer.as_ref().is_ok_and(|answer| !answer.allowed);
-        about.called(started.elapsed(), answer.as_ref().map_or(600, |_| 200), rejected);
-        match answer {
-            Ok(mut answer) => {
-                warnings.append(&mut answer.warnings);
-                for (key, value) in answer.annotations.drain(..) {
-                    stage.review.notes.annotate(format!("{}/{key}", self.name), value);
-                }
-                if !answer.allowed {
-                    let status = review::denied(&self.name, answer.status.as_ref());
-                    about.rejected("no_error", status.code);
-                    return Err(status);
-                }
-                Ok(Some(answer))
+        let started = Instant::now();
+        let result = match self.call(stage, subject, warnings).await {
+            Ok(response) => make(response),
+            Err(fault) => Err(fault),
+        };
+        let took = started.elapsed();
+        let fault = match result {
+            Ok(made) => {
+                about.called(took, 200, false);
+                return Ok(Some(made));
             }
-            Err(why) => {
-                let why = format!("failed calling webhook {:?}: {why}", self.name.as_str());
+            Err(fault) => fault,
+        };
+        let (code, sort) = match &fault {
+            Fault::Call(error) => (i32::from(error.code), "calling_webhook_error"),
+            Fault::Denied(status) => (status.code, "no_error"),
+            Fault::Server(_) => (0, "apiserver_internal_error"),
+        };
+        let passed_over = matches!(fault, Fault::Call(_)) && !self.fails;
+        about.called(took, code, !passed_over);
+        if !passed_over {
+            about.rejected(sort, code);
+        }
+        match fault {
+            Fault::Denied(status) | Fault::Server(status) => Err(status),
+            Fault::Call(error) => {
+                let why = format!("failed calling webhook {:?}: {error}", self.name.as_str());
                 if self.fails {
-                    about.rejected("calling_webhook_error", 0);
                     return Err(Status::internal_error(why));
                 }
                 about.failed_open();
+                let key = format!("failed-open.{}", place.key(self.mutating));
+                stage.review.notes.annotate(key, self.name.to_string());
                 tracing::warn!(
                     configuration = self.configuration.as_str(),
                     why,
@@ -197,15 +206,66 @@ impl Hook {
         }
     }
 
-    async fn call(&self, stage: &Stage<'_>, subject: &Subject) -> Result<Answer, String> {
-        let version = self.version.ok_or("webhook does not accept known AdmissionReview versions")?;
+    async fn call(
+        &self,
+        stage: &Stage<'_>,
+        subject: &Subject,
+        warnings: &mut Vec<String>,
+    ) -> Result<AdmissionResponse, Fault> {
+        if stage.review.dry_run && !self.dry_run {
+            let why = format!("admission webhook {:?} does not support dry run", self.name.as_str());
+            return Err(Fault::Server(Status::bad_request(why)));
+        }
+        let version = self.version.ok_or_else(|| CallError {
+            code: 400,
+            why: "could not create admission objects: webhook does not accept known AdmissionReview versions (v1, v1beta1)"
+                .to_owned(),
+        })?;
         let uid = stage.world.random().uuid();
         let body = review::request(version, &uid, subject);
         let address = self.endpoint.address(stage.world);
         let sent = self.endpoint.post(address, body, self.timeout).await;
-        let answer = sent.map_err(|why| format!("failed to call webhook: {why}"))?;
-        review::read(version, &uid, self.mutating, &answer)
-            .map_err(|why| format!("received invalid webhook response: {why}"))
+        let answer =
+            sent.map_err(|error| CallError { why: format!("failed to call webhook: {error}"), ..error })?;
+        let response = review::read(version, &uid, self.mutating, &answer)?;
+        for (key, value) in response.audit_annotations.iter() {
+            stage.review.notes.annotate(format!("{}/{key}", self.name), value.to_string());
+        }
+        warnings.extend(response.warnings.iter().map(|text| text.to_string()));
+        match response.allowed {
+            true => Ok(response),
+            false => Err(Fault::Denied(review::denied(&self.name, response.status.map(|status| *status)))),
+        }
+    }
+}
+
+/// Why a webhook did not let a request pass.
+enum Fault {
+    /// There is no answer that makes sense; the failure policy decides.
+    Call(CallError),
+    /// It said no.
+    Denied(Status),
+    /// The server cannot ask it, or cannot do what it says.
+    Server(Status),
+}
+
+impl From<CallError> for Fault {
+    fn from(error: CallError) -> Self {
+        Fault::Call(error)
+    }
+}
+
+/// Where in the sequence of webhooks one is asked.
+#[derive(Clone, Copy)]
+struct Place {
+    round: usize,
+    index: usize,
+}
+
+impl Place {
+    fn key(self, mutating: bool) -> String {
+        let sort = if mutating { "mutation" } else { "validating" };
+        format!("{sort}.webhook.admission.k8s.io/round_{}_index_{}", self.round, self.index)
     }
 }
 
@@ -218,15 +278,17 @@ pub(super) async fn mutate(
 ) -> Result<(), Status> {
     for (index, hook) in stage.sources.mutating_webhooks.values().flat_map(|hooks| hooks.iter()).enumerate() {
         let key = format!("webhook/{}/{index}", hook.configuration);
+        let Some((matched, subject)) = hook.matches(stage, Some(&**object))? else { continue };
         if !round.runs(&key) {
             continue;
         }
-        let Some((matched, subject)) = hook.matches(stage, Some(&**object))? else { continue };
-        let mut changed = false;
-        if let Some(Answer { patch: Some(patch), .. }) = hook.ask(stage, &subject, warnings).await? {
-            let next = patched(stage, &**object, &matched, &subject.object, &patch)
-                .map_err(Status::internal_error)?;
-            changed = !next.eq_object(&**object);
+        let place = Place { round: usize::from(round.again), index };
+        let make = |response| patched(stage, hook, place, (&**object, &matched, &subject.object), &response);
+        let asked = hook.ask(stage, &subject, place, warnings, make).await;
+        let next = asked.as_ref().ok().and_then(|made| made.as_ref().and_then(Option::as_ref));
+        let changed = next.is_some_and(|next| !next.eq_object(&**object));
+        note_mutation(stage, hook, place, changed);
+        if let Some(next) = asked?.flatten() {
             *object = next;
         }
         round.ran(key, changed, hook.again);
@@ -234,34 +296,81 @@ pub(super) async fn mutate(
     Ok(())
 }
 
-/// The object with a patch applied in the version in which the webhook saw it.
+/// Tells the audit log whether a webhook changed the object.
+fn note_mutation(stage: &Stage<'_>, hook: &Hook, place: Place, changed: bool) {
+    let value = format!(
+        r#"{{"configuration":{},"webhook":{},"mutated":{changed}}}"#,
+        Json::from(hook.configuration.as_str()),
+        Json::from(hook.name.as_str())
+    );
+    stage.review.notes.annotate(place.key(true), value);
+}
+
+/// What the answer's patch makes of the object, applied in the version in which the webhook saw it; nothing where there is
+/// no patch.
 fn patched(
     stage: &Stage<'_>,
-    object: &dyn Object,
-    matched: &Matched,
-    seen: &Json,
-    patch: &[u8],
-) -> Result<Box<dyn Object>, String> {
+    hook: &Hook,
+    place: Place,
+    (object, matched, seen): (&dyn Object, &Matched, &Json),
+    response: &AdmissionResponse,
+) -> Result<Option<Box<dyn Object>>, Fault> {
+    let operations = review::operations(response)?;
+    if operations.is_empty() {
+        return Ok(None);
+    }
+    let sort = response.patch_type.as_deref().unwrap_or_default();
+    if sort != review::JSON_PATCH {
+        let code = response.status.as_ref().and_then(|status| u16::try_from(status.code).ok()).unwrap_or(0);
+        return Err(Fault::Call(CallError {
+            code: code.max(400),
+            why: format!("unsupported patch type {sort:?}"),
+        }));
+    }
+    let internal = |why: String| Fault::Server(Status::internal_error(why));
     let mut next = seen.clone();
-    schema::patch::json_patch(&mut next, patch).map_err(|error| error.to_string())?;
-    let Some(other) = matched else { return stage.review.codec.decode(&next) };
-    let own = object.group_version_kind();
-    let back = Equivalent {
-        group: own.group.clone(),
-        version: own.version.clone(),
-        resource: stage.review.target.resource.clone(),
-        kind: own.kind.clone(),
+    schema::patch::json_patch(&mut next, &response.patch).map_err(|error| internal(error.to_string()))?;
+    let next = match matched {
+        None => stage.review.codec.decode(&next).map_err(internal)?,
+        Some(other) => {
+            let own = object.group_version_kind();
+            let back = Equivalent {
+                group: own.group.clone(),
+                version: own.version.clone(),
+                resource: stage.review.target.resource.clone(),
+                kind: own.kind.clone(),
+            };
+            let read = stage.world.read(&next, other).map_err(internal)?;
+            let converted = stage.world.convert(&*read, &back);
+            converted.ok_or_else(|| internal(format!("cannot convert {} to {}", other.kind, own.kind)))?
+        }
     };
-    let read = stage.world.read(&next, other)?;
-    stage.world.convert(&*read, &back).ok_or_else(|| format!("cannot convert {} to {}", other.kind, own.kind))
+    let value = format!(
+        r#"{{"configuration":{},"webhook":{},"patch":{},"patchType":"JSONPatch"}}"#,
+        Json::from(hook.configuration.as_str()),
+        Json::from(hook.name.as_str()),
+        Json::Array(operations),
+    );
+    let key = format!("patch.webhook.admission.k8s.io/round_{}_index_{}", place.round, place.index);
+    stage.review.notes.annotate_with_request(key, value);
+    Ok(Some(next))
 }
 
 /// Asks those that mutate about a request that has no object.
 pub(super) async fn allow(stage: &Stage<'_>, warnings: &mut Vec<String>) -> Result<(), Status> {
-    for hook in stage.sources.mutating_webhooks.values().flat_map(|hooks| hooks.iter()) {
-        if let Some((_, subject)) = hook.matches(stage, None)? {
-            hook.ask(stage, &subject, warnings).await?;
-        }
+    for (index, hook) in stage.sources.mutating_webhooks.values().flat_map(|hooks| hooks.iter()).enumerate() {
+        let Some((_, subject)) = hook.matches(stage, None)? else { continue };
+        let place = Place { round: 0, index };
+        let make = |response: AdmissionResponse| match review::operations(&response)?.is_empty() {
+            true => Ok(()),
+            false => Err(Fault::Server(Status::internal_error(format!(
+                "admission webhook {:?} attempted to modify the object, which is not supported for this operation",
+                hook.name.as_str()
+            )))),
+        };
+        let asked = hook.ask(stage, &subject, place, warnings, make).await;
+        note_mutation(stage, hook, place, false);
+        asked?;
     }
     Ok(())
 }
@@ -281,9 +390,10 @@ pub(super) async fn validate(
     if asked.is_empty() {
         return Ok(());
     }
-    let asking = asked.iter().map(|(hook, subject)| async move {
+    let asking = asked.iter().enumerate().map(|(index, (hook, subject))| async move {
         let mut warnings = Vec::new();
-        let result = hook.ask(stage, subject, &mut warnings).await;
+        let place = Place { round: 0, index };
+        let result = hook.ask(stage, subject, place, &mut warnings, |_| Ok(())).await;
         (result, warnings)
     });
     let mut first = Ok(());
