@@ -92,7 +92,45 @@ impl Exposition {
         if value.is_infinite() {
             self.text.push_str(if value > 0.0 { "+Inf" } else { "-Inf" });
         } else {
-            let _ = write!(self.text, "{value}");
+            number(&mut self.text, value);
+        }
+    }
+}
+
+/// Writes a number as Go's shortest `%g` does, so that bucket limits are the same text as upstream's: with an exponent of
+/// two digits below 0.0001 and from a million on.
+fn number(text: &mut String, value: f64) {
+    if value == 0.0 || value.is_nan() || (1e-4..1e6).contains(&value.abs()) {
+        let _ = write!(text, "{value}");
+        return;
+    }
+    let plain = format!("{value:e}");
+    let (digits, exponent) = plain.split_once('e').unwrap_or((&plain, "0"));
+    let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |size| ('-', size));
+    let _ = write!(text, "{digits}e{sign}{exponent:0>2}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[test]
+    fn numbers_are_written_as_go_writes_them() {
+        for (value, expected) in [
+            (0.0, "0"),
+            (1.0, "1"),
+            (0.0001, "0.0001"),
+            (0.00001, "1e-05"),
+            (9.999999999999999e-6, "9.999999999999999e-06"),
+            (950_000.0, "950000"),
+            (1_050_000.0, "1.05e+06"),
+            (-2_592_000.0, "-2.592e+06"),
+            (1e100, "1e+100"),
+            (f64::NAN, "NaN"),
+        ] {
+            let mut text = String::new();
+            number(&mut text, value);
+            assert_eq!(text, expected);
         }
     }
 }

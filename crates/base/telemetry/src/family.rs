@@ -17,6 +17,9 @@ static UNEXPECTED: LazyLock<CounterFamily> = LazyLock::new(|| {
 
 type Entry<C> = (Box<[Box<str>]>, C);
 
+/// Makes the cell of some label values.
+type Make<C> = Box<dyn Fn(&[&str]) -> C + Send + Sync>;
+
 /// A cell with its labels' names and values.
 type Labelled<C> = (Vec<(&'static str, Box<str>)>, C);
 
@@ -25,7 +28,7 @@ pub(crate) struct Cells<C> {
     labels: Box<[&'static str]>,
     shards: [RwLock<HashTable<Entry<C>>>; SHARDS],
     hasher: DefaultHashBuilder,
-    make: Box<dyn Fn() -> C + Send + Sync>,
+    make: Make<C>,
     /// The values that a label may have, where the user bounds them.
     allowed: OnceLock<Vec<Option<BTreeSet<String>>>>,
 }
@@ -33,7 +36,7 @@ pub(crate) struct Cells<C> {
 impl<C: Clone> Cells<C> {
     pub(crate) fn new(
         labels: &[&'static str],
-        make: impl Fn() -> C + Send + Sync + 'static,
+        make: impl Fn(&[&str]) -> C + Send + Sync + 'static,
     ) -> Arc<Cells<C>> {
         let cells = Cells {
             labels: labels.into(),
@@ -103,7 +106,7 @@ impl<C: Clone> Cells<C> {
             return cell.clone();
         }
         let owned: Box<[Box<str>]> = values.iter().map(|value| Box::from(*value)).collect();
-        let cell = (self.make)();
+        let cell = (self.make)(values);
         let rehash = |entry: &Entry<C>| self.hash_all(entry.0.iter().map(|value| &**value));
         table.insert_unique(hash, (owned, cell.clone()), rehash);
         cell
@@ -127,6 +130,28 @@ impl<C: Clone> Cells<C> {
         entries.sort_by(|a, b| a.0.cmp(&b.0));
         let named = |values: Box<[Box<str>]>| self.labels.iter().copied().zip(values).collect();
         entries.into_iter().map(|(values, cell)| (named(values), cell)).collect()
+    }
+}
+
+/// Cells of several families that have the same labels: one look finds all of them. `T` holds the cells, made of the label
+/// values when they are first asked for.
+pub struct Bundles<T>(Arc<Cells<Arc<T>>>);
+
+impl<T: Send + Sync + 'static> Bundles<T> {
+    /// No bundle yet. `labels` says how many values there are and what they mean.
+    pub fn new(labels: &[&'static str], make: impl Fn(&[&str]) -> T + Send + Sync + 'static) -> Bundles<T> {
+        Bundles(Cells::new(labels, move |values| Arc::new(make(values))))
+    }
+
+    /// The bundle of these label values.
+    pub fn with(&self, values: &[&str]) -> Arc<T> {
+        self.0.with(values)
+    }
+}
+
+impl<T> std::fmt::Debug for Bundles<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Bundles").field(&self.0.labels).finish()
     }
 }
 

@@ -29,7 +29,7 @@ pub mod zpages;
 pub use build::{VERSION, build};
 pub use cells::{Counter, Gauge, Histogram, InFlight};
 pub use exposition::Exposition;
-pub use family::{CounterFamily, GaugeFamily, HistogramFamily};
+pub use family::{Bundles, CounterFamily, GaugeFamily, HistogramFamily};
 pub use logs::{LogError, LogForm, LogOptions, ModuleLevel, init_logs, init_logs_as, of_verbosity};
 pub use process::started;
 pub use registry::{AllowedLabels, Registry, collector, counter, gauge, histogram, registry, render};

@@ -56,12 +56,12 @@ impl Registry {
 
     /// The counter of this name, registered on first use.
     pub fn counter(&self, name: &'static str, help: &'static str, labels: &[&'static str]) -> CounterFamily {
-        register!(self, name, help, Counter, CounterFamily(Cells::new(labels, Counter::default)))
+        register!(self, name, help, Counter, CounterFamily(Cells::new(labels, |_| Counter::default())))
     }
 
     /// The gauge of this name, registered on first use.
     pub fn gauge(&self, name: &'static str, help: &'static str, labels: &[&'static str]) -> GaugeFamily {
-        register!(self, name, help, Gauge, GaugeFamily(Cells::new(labels, Gauge::default)))
+        register!(self, name, help, Gauge, GaugeFamily(Cells::new(labels, |_| Gauge::default())))
     }
 
     /// The histogram of this name, registered on first use. `limits` are the buckets' upper limits, ascending.
@@ -80,7 +80,7 @@ impl Registry {
             Histogram,
             HistogramFamily(Cells::new(labels, {
                 let limits = limits.clone();
-                move || Histogram::new(limits.clone())
+                move |_| Histogram::new(limits.clone())
             }))
         )
     }
@@ -289,6 +289,25 @@ d +Inf
         // A clash of types is reported in the log and does not disturb the first.
         registry.gauge("x_total", "X.", &["a"]).with(&["1"]).set(9.0);
         assert!(registry.render().contains("x_total{a=\"1\"} 0\n"));
+    }
+
+    #[test]
+    fn a_bundle_is_made_once_of_its_labels() {
+        let registry = Registry::new();
+        let (count, time) = (
+            registry.counter("n_total", "N.", &["a", "b"]),
+            registry.histogram("n_seconds", "N.", &["b"], &[1.0]),
+        );
+        let bundles =
+            crate::Bundles::new(&["a", "b"], move |values| (count.with(values), time.with(&values[1..])));
+        for _ in 0..2 {
+            let both = bundles.with(&["1", "2"]);
+            both.0.inc();
+            both.1.observe(0.5);
+        }
+        let page = registry.render();
+        assert!(page.contains("n_total{a=\"1\",b=\"2\"} 2\n"), "{page}");
+        assert!(page.contains("n_seconds_count{b=\"2\"} 2\n"), "{page}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a plugin says besides yes and no: warnings for the client, annotations for the audit log.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use meta::Str;
 
@@ -14,6 +15,7 @@ pub struct Notes {
 struct Said {
     warnings: Vec<String>,
     annotations: Vec<Annotation>,
+    waited: Duration,
 }
 
 /// An annotation of the audit event.
@@ -52,6 +54,16 @@ impl Notes {
         if annotations.iter().all(|known| known.key != annotation.key) {
             annotations.push(annotation);
         }
+    }
+
+    /// So much more of the request's time was a webhook's.
+    pub fn wait(&self, time: Duration) {
+        self.said().waited += time;
+    }
+
+    /// The time that webhooks took.
+    pub fn waited(&self) -> Duration {
+        self.said().waited
     }
 
     /// The warnings, which are then forgotten.

@@ -3,6 +3,7 @@
 //! Stored objects are written from the bytes that the feed holds; a list is a gather of slices.
 
 use std::collections::{HashSet, VecDeque};
+use std::time::Instant;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{self, HeaderValue};
@@ -14,6 +15,7 @@ use crate::encode;
 use crate::endpoints::internal_type;
 use crate::http::body::Body;
 use crate::http::media::{Accepted, Format, OBJECTS, Offer, STREAMS, Shape, accept};
+use crate::metrics::WatchMetrics;
 use crate::pipeline::Decoded;
 use crate::server::Shared;
 use crate::table::Include;
@@ -57,10 +59,14 @@ pub(crate) struct Writer {
     gzip: bool,
     include_object: Result<Include, String>,
     audit_id: String,
+    /// When the request came.
+    begun: Instant,
+    /// What its path narrows it to, for what is measured of watches.
+    scope: &'static str,
 }
 
 impl Writer {
-    pub(crate) fn new(decoded: &Decoded, audit_id: String) -> Self {
+    pub(crate) fn new(decoded: &Decoded, audit_id: String, begun: Instant) -> Self {
         let agent = decoded.header(header::USER_AGENT);
         let pretty = match decoded.query.get("pretty") {
             Some(_) => decoded.query.flag("pretty"),
@@ -73,6 +79,8 @@ impl Writer {
             gzip: encodings.split(',').any(|e| e.trim().split(';').next() == Some("gzip")),
             include_object: Include::parse(decoded.query.get("includeObject")),
             audit_id,
+            begun,
+            scope: crate::metrics::scope(decoded),
         }
     }
 
@@ -241,7 +249,8 @@ fn outcome_response(outcome: Outcome, writer: &Writer, shared: &Shared) -> Resul
         Outcome::Watch(watching) => {
             let offer = Offer { stream: true, ..Offer::OBJECT };
             let accepted = writer.accepted(offer)?;
-            Ok(crate::watching::respond(watching, accepted, writer.include(accepted)?, shared))
+            let measured = WatchMetrics::new(&watching.served, writer.scope, writer.begun);
+            Ok(crate::watching::respond(watching, accepted, writer.include(accepted)?, measured, shared))
         }
     }
 }

@@ -3,9 +3,10 @@
 use authn::Identified;
 use flow::{Digest, Rejection, Seat};
 use http::header::HeaderName;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use meta::Status;
 
+use crate::metrics::Routed;
 use crate::pipeline::Decoded;
 use crate::server::Server;
 
@@ -35,10 +36,19 @@ impl Server {
             resource: &resource,
             namespace: &info.namespace,
         };
-        self.flow.enter(&digest, 1).await.map_err(|rejection| {
+        let seat = self.flow.enter(&digest, 1).await.map_err(|rejection| {
+            if info.is_resource && self.registry.served(&info.group, &info.version, &info.resource).is_some()
+            {
+                request.routed.get_or_init(|| Routed::Resource);
+            }
+            self.metrics.terminated(request, StatusCode::TOO_MANY_REQUESTS);
             let wait_s = if rejection == Rejection::TimeOut { 5 } else { 1 };
             Status::too_many_requests("Too many requests, please try again later.", wait_s)
-        })
+        })?;
+        if let Some(seat) = &seat {
+            request.elsewhere.add(seat.waited);
+        }
+        Ok(seat)
     }
 }
 

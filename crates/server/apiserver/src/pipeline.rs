@@ -4,8 +4,9 @@
 //! made; the types [`authn::Identified`] and [`authz::Authorized`] are the proofs that none was left out. Admission and
 //! the commit lie behind `perform`, in [`registry`].
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use authn::{Credentials, Identified, Impersonation};
 use authz::{Attributes, Authorized};
@@ -20,6 +21,7 @@ use crate::endpoints;
 use crate::http::body::Body;
 use crate::http::info::RequestInfo;
 use crate::http::query::{Query, decode};
+use crate::metrics::{Routed, Stage};
 use crate::serve::listen::{Connection, Service};
 use crate::server::Server;
 use crate::stream::websocket;
@@ -64,8 +66,30 @@ pub(crate) struct Decoded {
     pub audit_id: String,
     /// What the audit log is told of the request, once its user is known, if anything.
     pub record: OnceLock<Arc<::audit::Record>>,
+    /// What route was found, by which the request is counted.
+    pub routed: OnceLock<Routed>,
+    /// Length of the body, once it was read.
+    pub body_bytes: OnceLock<usize>,
+    /// Time of the request that others took.
+    pub elsewhere: Elsewhere,
     /// No credential held: the audit log is told once, and otherwise than of other refusals.
     pub unauthenticated: OnceLock<()>,
+}
+
+/// Time of a request that is not the server's own: webhooks took it, or those who had all the seats.
+#[derive(Debug, Default)]
+pub(crate) struct Elsewhere(AtomicU64);
+
+impl Elsewhere {
+    /// So much more.
+    pub(crate) fn add(&self, time: Duration) {
+        self.0.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// All of it.
+    pub(crate) fn total(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    }
 }
 
 impl Decoded {
@@ -111,12 +135,12 @@ impl Service for Server {
         connection: Arc<Connection>,
         mut request: Request<Incoming>,
     ) -> Response<Body> {
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let decoded = self.decode(&connection, &request);
         self.forget_asserted(&mut request);
-        let writer = Writer::new(&decoded, decoded.audit_id.clone());
+        let writer = Writer::new(&decoded, decoded.audit_id.clone(), started);
         let long_running = decoded.info.long_running(&decoded.path);
-        let _running = self.metrics.begin(&decoded, long_running);
+        let _running = (!long_running).then(|| self.metrics.begin(decoded.info.verb));
         let mut told = HeaderMap::new();
         let websocket = match decoded.info.verb {
             "watch" => websocket::take(&mut request),
@@ -131,10 +155,13 @@ impl Service for Server {
             }
             Ok(time) => match tokio::time::timeout(time, handled).await {
                 Ok(answer) => answer,
-                Err(_) => Answer::Refused(Status::timeout(
-                    "request did not complete within the allotted timeout",
-                    0,
-                )),
+                Err(_) => {
+                    self.metrics.terminated(&decoded, StatusCode::GATEWAY_TIMEOUT);
+                    Answer::Refused(Status::timeout(
+                        "request did not complete within the allotted timeout",
+                        0,
+                    ))
+                }
             },
         };
         let refusal = decoded.record.get().and_then(|_| answer.refusal().cloned());
@@ -156,9 +183,7 @@ impl Service for Server {
                 None => crate::audit::end(record, response, refusal.as_ref(), long_running).await,
             };
         }
-        let bytes = http_body::Body::size_hint(response.body()).exact();
-        self.metrics.end(&decoded, response.status(), bytes, started);
-        response
+        self.count(&decoded, response, started)
     }
 }
 
@@ -186,6 +211,22 @@ pub(crate) async fn drain(request: Request<Incoming>) {
 }
 
 impl Server {
+    /// Counts a request that has its answer, or that begins to have one.
+    fn count(&self, decoded: &Decoded, response: Response<Body>, started: Instant) -> Response<Body> {
+        let Some(finish) = self.metrics.finish(decoded, response.status(), started) else { return response };
+        match response.body().length() {
+            Some(bytes) => {
+                finish.answered(bytes as u64);
+                response
+            }
+            // A stream is over when it ends, or when its client goes away.
+            None => {
+                let open = self.metrics.open(decoded);
+                response.map(|body| body.keeping((finish, open)))
+            }
+        }
+    }
+
     fn decode(&self, connection: &Connection, request: &Request<Incoming>) -> Decoded {
         let path = decode(request.uri().path(), false);
         let query = Query::parse(request.uri().query().unwrap_or_default());
@@ -200,6 +241,9 @@ impl Server {
             uri: request.uri().path_and_query().cloned(),
             audit_id: self.next_audit_id(),
             record: OnceLock::new(),
+            routed: OnceLock::new(),
+            body_bytes: OnceLock::new(),
+            elsewhere: Elsewhere::default(),
             unauthenticated: OnceLock::new(),
         }
     }
@@ -242,7 +286,9 @@ impl Server {
         connection: &Connection,
         decoded: &Decoded,
     ) -> Result<(Authorized, Option<flow::Seat>), Answer> {
+        let begun = Instant::now();
         let identified = self.identify(connection, decoded).await;
+        let at = self.metrics.stage(Stage::Authentication, begun);
         let nobody = authn::User::default();
         let user = identified.as_ref().map_or(&nobody, |identified| identified.user());
         if let Some(record) = crate::audit::begin(self, connection, decoded, user) {
@@ -254,21 +300,25 @@ impl Server {
                 return Err(Status::internal_error("failed to store audit event").into());
             }
         }
+        let at = self.metrics.stage(Stage::Audit, at);
         let identified = identified?;
         let acting = self.impersonate(identified, decoded).await?;
+        let at = self.metrics.stage(Stage::Impersonation, at);
         if let Some(record) = decoded.record().filter(|_| acting.method() == authn::Method::Impersonated) {
             record.impersonated(acting.user());
         }
         let seat = self.enter(&acting, decoded).await?;
-        let authorized =
-            self.authorizer.authorize(acting, decoded.attributes()).await.map_err(|refused| {
-                crate::audit::decision(decoded.record(), false, &refused.reason);
-                if refused.error.is_empty() {
-                    Answer::Refused(refusal(&refused))
-                } else {
-                    failure(decoded, &refused.error)
-                }
-            })?;
+        let at = self.metrics.stage(Stage::Flow, at);
+        let authorized = self.authorizer.authorize(acting, decoded.attributes()).await;
+        self.metrics.stage(Stage::Authorization, at);
+        let authorized = authorized.map_err(|refused| {
+            crate::audit::decision(decoded.record(), false, &refused.reason);
+            if refused.error.is_empty() {
+                Answer::Refused(refusal(&refused))
+            } else {
+                failure(decoded, &refused.error)
+            }
+        })?;
         crate::audit::decision(decoded.record(), true, authorized.reason());
         Ok((authorized, seat))
     }

@@ -12,6 +12,7 @@ use meta::{Object, Status};
 use registry::{Change, Outcome, Served};
 
 use crate::endpoints::reviews;
+use crate::metrics::Inside;
 use crate::pipeline::refusal;
 use crate::server::Server;
 
@@ -108,9 +109,11 @@ impl Transport for InProcess {
             crate::audit::end_inside(record).await;
             return reply;
         }
+        let measured = Inside::begin(&self.server.metrics, &call);
         let mut warnings = Vec::new();
         if let Some(review) = reviews::perform(&self.server, &authorized, &mut call, &mut warnings).await {
             let outcome = review.map(|object| Outcome::Made(object.into(), 201));
+            measured.end(&self.server, outcome.as_ref().err());
             crate::audit::answered(record, outcome.as_ref());
             crate::audit::end_inside(record).await;
             return outcome.map(|outcome| match outcome {
@@ -120,6 +123,7 @@ impl Transport for InProcess {
         }
         let notes = admission::Notes::default();
         let outcome = self.server.registry.perform_noting(&authorized, call, &mut warnings, &notes).await;
+        measured.end(&self.server, outcome.as_ref().err());
         if let Some(record) = record {
             crate::audit::notes(record, &notes);
         }

@@ -21,6 +21,7 @@ use crate::answer::proto_envelope;
 use crate::encode;
 use crate::http::body::Body;
 use crate::http::media::{Accepted, Format, Shape};
+use crate::metrics::WatchMetrics;
 use crate::serve::listen::stopped;
 use crate::server::Shared;
 use crate::table::{self, Include};
@@ -42,11 +43,12 @@ pub(crate) fn respond(
     watching: Watching,
     accepted: Accepted,
     include: Include,
+    measured: WatchMetrics,
     shared: &Shared,
 ) -> Response<Body> {
     let stop = shared.stopping.clone();
     let changes = watching.changes;
-    let state = State { changes, accepted, include, first: true, done: false, rest: None, stop };
+    let state = State { changes, accepted, include, measured, first: true, done: false, rest: None, stop };
     let body = Body::stream(stream::unfold(state, step));
     let mut response = Response::new(body);
     let kind = match accepted.format {
@@ -61,6 +63,7 @@ struct State {
     changes: Changes,
     accepted: Accepted,
     include: Include,
+    measured: WatchMetrics,
     /// The first row of a Table carries the columns.
     first: bool,
     done: bool,
@@ -96,10 +99,17 @@ async fn step(mut state: State) -> Option<(Bytes, State)> {
                 && state.accepted == plain()
             {
                 // The usual case: one event, whose line exists already.
-                return Some((line(*kind, stored), state));
+                let line = line(*kind, stored);
+                state.measured.sent(line.len());
+                return Some((line, state));
             }
             for change in &changes {
+                let before = frame.len();
                 event(&mut frame, change, &mut state);
+                state.measured.sent(frame.len() - before);
+                if matches!(change, Change::Bookmark(_, true)) {
+                    state.measured.listed(state.changes.served());
+                }
             }
         }
     }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use meta::Str;
 use parking_lot::{Mutex, RwLock};
-use telemetry::{Gauge, InFlight};
+use telemetry::InFlight;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use types::flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration};
 
 use crate::matching::{Digest, matches};
-use crate::metrics::Metrics;
+use crate::metrics::{Cells, Held, Metrics};
 use crate::plan::Plan;
 use crate::queues::{Arrival, Levels};
 use crate::shuffle::hash;
@@ -58,11 +58,18 @@ pub struct Seat {
     pub schema_uid: Str,
     /// Uid of its level, for `X-Kubernetes-PF-PriorityLevel-UID`.
     pub level_uid: Str,
-    _executing: InFlight,
+    /// How long the request waited for it.
+    pub waited: Duration,
+    cells: Arc<Cells>,
+    /// Whether it was for the beginning of a watch.
+    watch: bool,
+    since: Instant,
+    _executing: Held,
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        self.cells.ran[usize::from(self.watch)].observe_duration(self.since.elapsed());
         self.levels.lock().leave(&self.level, self.queue, self.width);
     }
 }
@@ -75,7 +82,7 @@ struct Waiter<'a> {
     id: u64,
     width: u32,
     done: bool,
-    _queued: InFlight,
+    _queued: (Held, InFlight),
 }
 
 impl Drop for Waiter<'_> {
@@ -94,7 +101,9 @@ impl Drop for Waiter<'_> {
 impl Flow {
     /// Flow control with this many seats and no configuration yet: everything runs.
     pub fn new(seats: u32) -> Self {
-        Flow { seats, plan: RwLock::default(), levels: Arc::default(), metrics: Metrics::new() }
+        let levels = Arc::default();
+        let metrics = Metrics::new(&levels);
+        Flow { seats, plan: RwLock::default(), levels, metrics }
     }
 
     /// Takes over the objects as they are now.
@@ -102,10 +111,7 @@ impl Flow {
         let plan = Arc::new(Plan::new(self.seats, schemas, levels));
         let mut state = self.levels.lock();
         state.configure(&plan);
-        for name in plan.levels.keys() {
-            let seats = state.level(name).map_or(0, |level| level.nominal());
-            self.metrics.nominal.with(&[name]).set(f64::from(seats));
-        }
+        self.metrics.plan(&plan, self.seats);
         *self.plan.write() = plan;
     }
 
@@ -130,11 +136,22 @@ impl Flow {
         let hash = hash([labels[0], flow]);
         let (ticket, called) = oneshot::channel();
         let width = width.max(1);
-        let arrival = self.levels.lock().arrive(level, hash, width, ticket);
+        let cells = self.metrics.of(labels[0], labels[1]);
+        cells.wanted.observe(f64::from(width));
+        let (arrival, length) = self.levels.lock().arrive(level, hash, width, ticket);
+        if let Some(length) = length {
+            cells.lengths.observe(length as f64);
+        }
+        let mut waited = Duration::ZERO;
         let queue = match arrival {
-            Arrival::Runs(queue) => queue,
+            Arrival::Runs(queue) => {
+                // Who comes into a queue waits there, be it for no time.
+                if queue.is_some() {
+                    cells.waited.observe(0.0);
+                }
+                queue
+            }
             Arrival::Waits(at, id) => {
-                let queued: Gauge = self.metrics.queued.with(&labels);
                 let waiter = Waiter {
                     levels: &self.levels,
                     level,
@@ -142,15 +159,15 @@ impl Flow {
                     id,
                     width,
                     done: false,
-                    _queued: queued.track(),
+                    _queued: (cells.queue(width), self.metrics.wait(request.verb)),
                 };
-                self.wait(waiter, called, labels).await?;
+                waited = self.wait(waiter, called, &cells, labels).await?;
                 Some(at)
             }
             Arrival::Full => return Err(self.reject(labels, Rejection::QueueFull)),
             Arrival::NoSeat => return Err(self.reject(labels, Rejection::ConcurrencyLimit)),
         };
-        self.metrics.dispatched.with(&labels).inc();
+        cells.dispatched.inc();
         let level_uid = plan.levels.get(level).map(|level| level.uid.clone()).unwrap_or_default();
         Ok(Some(Seat {
             levels: self.levels.clone(),
@@ -159,7 +176,11 @@ impl Flow {
             width,
             schema_uid: schema.metadata.uid.clone(),
             level_uid,
-            _executing: self.metrics.executing.with(&labels).track(),
+            waited,
+            watch: request.verb == "watch",
+            since: Instant::now(),
+            _executing: cells.run(width),
+            cells,
         }))
     }
 
@@ -172,19 +193,19 @@ impl Flow {
         &self,
         mut waiter: Waiter<'_>,
         called: oneshot::Receiver<()>,
+        cells: &Cells,
         labels: [&str; 2],
-    ) -> Result<(), Rejection> {
+    ) -> Result<Duration, Rejection> {
         let started = Instant::now();
         let result = tokio::time::timeout(WAIT_MAX, called).await;
-        let waited = started.elapsed().as_secs_f64();
+        let waited = started.elapsed();
         // A seat that came in the last moment is taken.
         let runs = matches!(result, Ok(Ok(())));
-        let execute = if runs { "true" } else { "false" };
-        self.metrics.waited.with(&[execute, labels[0], labels[1]]).observe(waited);
+        if runs { &cells.waited } else { &cells.waited_in_vain }.observe_duration(waited);
         if !runs {
             return Err(self.reject(labels, Rejection::TimeOut));
         }
         waiter.done = true;
-        Ok(())
+        Ok(waited)
     }
 }

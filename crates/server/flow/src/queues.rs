@@ -81,35 +81,45 @@ impl Levels {
         names.iter().for_each(|name| self.dispatch(name));
     }
 
-    /// The state of a level.
-    pub(crate) fn level(&self, name: &str) -> Option<&Level> {
-        self.levels.get(name)
+    /// What each level may use now.
+    pub(crate) fn limits(&self) -> Vec<(Str, u32)> {
+        let limit = |(name, level): (&Str, &Level)| {
+            let now = if level.plan.exempt { level.used } else { level.limit(self.borrowable(name)) };
+            (name.clone(), now)
+        };
+        self.levels.iter().map(limit).collect()
     }
 
-    /// A request of the flow with this hash comes in.
-    pub(crate) fn arrive(&mut self, name: &str, hash: u64, width: u32, ticket: Ticket) -> Arrival {
+    /// A request of the flow with this hash comes in. Also tells how long the queue is with it, if it comes into one.
+    pub(crate) fn arrive(
+        &mut self,
+        name: &str,
+        hash: u64,
+        width: u32,
+        ticket: Ticket,
+    ) -> (Arrival, Option<usize>) {
         let borrowable = self.borrowable(name);
-        let Some(level) = self.levels.get_mut(name) else { return Arrival::Runs(None) };
+        let Some(level) = self.levels.get_mut(name) else { return (Arrival::Runs(None), None) };
         if level.plan.exempt {
             level.used += width;
-            return Arrival::Runs(None);
+            return (Arrival::Runs(None), None);
         }
         if level.plan.queues == 0 {
             if level.fits(width, borrowable) {
                 level.used += width;
-                return Arrival::Runs(None);
+                return (Arrival::Runs(None), None);
             }
-            return Arrival::NoSeat;
+            return (Arrival::NoSeat, None);
         }
         let hand = crate::shuffle::hand(hash, level.plan.queues, level.plan.hand.max(1));
         let load = |queue: &Queue| queue.waiting.iter().map(|w| w.width).sum::<u32>() + queue.running;
         let Some(at) = hand.into_iter().min_by_key(|at| load(&level.queues[*at])) else {
-            return Arrival::NoSeat;
+            return (Arrival::NoSeat, None);
         };
         let queue = &mut level.queues[at];
         if queue.waiting.len() >= level.plan.length {
             // A seat may be free although the flow's queue is full only when it is meant for others.
-            return Arrival::Full;
+            return (Arrival::Full, None);
         }
         if queue.waiting.is_empty() && queue.running == 0 {
             queue.clock = queue.clock.max(level.clock);
@@ -117,11 +127,12 @@ impl Levels {
         self.next_id += 1;
         let id = self.next_id;
         queue.waiting.push_back(Waiting { id, width, ticket });
+        let length = queue.waiting.len();
         level.waiting += 1;
         self.dispatch(name);
         let waits = self.levels.get(name).is_some_and(|l| l.queues[at].waiting.iter().any(|w| w.id == id));
         // What got its seat at once has been told so as well; the caller need not look.
-        if waits { Arrival::Waits(at, id) } else { Arrival::Runs(Some(at)) }
+        (if waits { Arrival::Waits(at, id) } else { Arrival::Runs(Some(at)) }, Some(length))
     }
 
     /// A request gives up waiting; false when it has got its seats meanwhile.
@@ -190,13 +201,13 @@ impl Levels {
 impl Level {
     /// Whether there are seats, its own or borrowed. A request wider than the level runs when it runs alone.
     fn fits(&self, width: u32, borrowable: u32) -> bool {
-        let limit = self.plan.nominal.saturating_add(borrowable.min(self.plan.borrowing));
+        let limit = self.limit(borrowable);
         self.used + width <= limit || (self.used == 0 && limit > 0)
     }
 
-    /// Its share of the server's seats.
-    pub(crate) fn nominal(&self) -> u32 {
-        self.plan.nominal
+    /// Its own seats, and as many of those that can be borrowed as it may borrow.
+    fn limit(&self, borrowable: u32) -> u32 {
+        self.plan.nominal.saturating_add(borrowable.min(self.plan.borrowing))
     }
 }
 
@@ -226,7 +237,7 @@ mod tests {
     /// Lets a request of a flow come in and keeps its end of the ticket.
     fn come(levels: &mut Levels, name: &str, flow: &str) -> (Arrival, oneshot::Receiver<()>) {
         let (ticket, called) = oneshot::channel();
-        (levels.arrive(name, hash(["s", flow]), 1, ticket), called)
+        (levels.arrive(name, hash(["s", flow]), 1, ticket).0, called)
     }
 
     #[test]
@@ -244,6 +255,18 @@ mod tests {
         assert!(levels.give_up("a", at, id) && !levels.give_up("a", at, id));
         let _seat = come(&mut levels, "r", "x");
         assert!(matches!(come(&mut levels, "r", "x").0, Arrival::NoSeat));
+    }
+
+    #[test]
+    fn a_level_may_use_what_others_do_not() {
+        let mut levels = Levels::default();
+        levels.configure(&plan(&[("a", level(1, 0, 1)), ("b", level(4, 2, 1))]));
+        let limits =
+            |levels: &Levels| levels.limits().into_iter().map(|(_, limit)| limit).collect::<Vec<_>>();
+        assert_eq!(limits(&levels), [3, 4]);
+        let (ticket, _called) = oneshot::channel();
+        assert_eq!(levels.arrive("b", hash(["s", "x"]), 3, ticket).1, Some(1), "alone in its queue");
+        assert_eq!(limits(&levels), [2, 4]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod swagger;
 pub(crate) use discovery::Discovery;
 pub(crate) use openapi::CustomDocuments;
 pub(crate) use plain::TEXT;
-pub(crate) use resources::{deprecation, internal_type};
+pub(crate) use resources::{deprecation, internal_type, path_names_object};
 
 use authz::Authorized;
 use http::Request;

@@ -14,6 +14,7 @@ use crate::answer::Answer;
 use crate::encode::indented;
 use crate::http::body::Body;
 use crate::http::media::routed;
+use crate::metrics::Routed;
 use crate::pipeline::Decoded;
 use crate::server::Server;
 
@@ -27,6 +28,9 @@ pub(crate) async fn serve(server: &Server, decoded: &Decoded) -> Answer {
     let path = decoded.path.as_str();
     let trimmed = path.strip_suffix('/').unwrap_or(path);
     let first = trimmed.split('/').nth(1).unwrap_or_default();
+    if let Some(routed) = measured(path) {
+        decoded.routed.get_or_init(|| routed);
+    }
     match first {
         "healthz" | "livez" | "readyz" => health::serve(server, decoded, path).await,
         "version" if trimmed == "/version" => {
@@ -53,6 +57,21 @@ pub(crate) async fn serve(server: &Server, decoded: &Decoded) -> Answer {
         }
         _ => page_not_found(),
     }
+}
+
+/// The paths that upstream counts requests for, by the names that it has for them.
+fn measured(path: &str) -> Option<Routed> {
+    let (component, name) = match path {
+        "/healthz" => ("", "/healthz"),
+        "/livez" => ("", "/livez"),
+        "/readyz" => ("", "/readyz"),
+        "/openapi/v3" => ("", "openapi/v3"),
+        "/apis" => (COMPONENT, "apis"),
+        "/api" => (COMPONENT, "api"),
+        path if path.starts_with("/openapi/v3/") => ("", "openapi/v3/"),
+        _ => return None,
+    };
+    Some(Routed::Path(component, name))
 }
 
 /// The answer of the innermost mux for paths that nobody serves.

@@ -15,6 +15,7 @@ use super::{access, components, groups, reviews};
 use super::{deletion, options};
 use crate::answer::{Answer, is_review, not_acceptable};
 use crate::http::media::{Format, OBJECTS, Offer, STREAMS, accept, body_format, content_type, routed};
+use crate::metrics::Routed;
 use crate::pipeline::{Decoded, drain};
 use crate::server::Server;
 
@@ -35,6 +36,7 @@ pub(super) async fn serve(
             return answer;
         }
     };
+    decoded.routed.get_or_init(|| Routed::Resource);
     let connects = access::is_connection(&served, decoded);
     let judged = !connects || decoded.info.subresource == "log";
     if let Some(refused) = wrong_representation(decoded, &served).filter(|_| judged) {
@@ -66,6 +68,7 @@ pub(super) async fn serve(
         },
         Err(status) => Err(status),
     };
+    decoded.elsewhere.add(notes.waited());
     if let Some(record) = decoded.record() {
         crate::audit::notes(record, &notes);
         if let Ok(outcome) = &result {
@@ -197,7 +200,7 @@ fn path_has_namespace(path: &str) -> bool {
 }
 
 /// Whether the path itself, and not a selector, names an object.
-fn path_names_object(decoded: &Decoded) -> bool {
+pub(crate) fn path_names_object(decoded: &Decoded) -> bool {
     if decoded.info.name.is_empty() {
         return false;
     }
@@ -275,7 +278,7 @@ async fn call(
         "patch" => {
             let kind = patch_kind(decoded, served)?;
             let options = options::patch(decoded, kind)?;
-            let body = read(request).await?;
+            let body = read(decoded, request).await?;
             Action::Patch(kind, body, options)
         }
         "delete" => Action::Delete(deletion::options(query, &read_json(decoded, request).await?)?),
@@ -310,7 +313,7 @@ fn patch_kind(decoded: &Decoded, served: &Served) -> Result<PatchKind, Status> {
 }
 
 /// Reads a whole body, within the limit.
-async fn read(request: &mut Request<Incoming>) -> Result<Bytes, Status> {
+async fn read(decoded: &Decoded, request: &mut Request<Incoming>) -> Result<Bytes, Status> {
     let body = request.body_mut();
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
@@ -331,13 +334,15 @@ async fn read(request: &mut Request<Incoming>) -> Result<Bytes, Status> {
             whole.extend_from_slice(&data);
         }
     }
-    Ok(if whole.is_empty() { first } else { whole.freeze() })
+    let body = if whole.is_empty() { first } else { whole.freeze() };
+    decoded.body_bytes.get_or_init(|| body.len());
+    Ok(body)
 }
 
 /// A body as JSON, from JSON or YAML; what is in protobuf is only looked at by those who know the kind.
 async fn read_json(decoded: &Decoded, request: &mut Request<Incoming>) -> Result<Bytes, Status> {
     let format = format_of(decoded);
-    let body = read(request).await?;
+    let body = read(decoded, request).await?;
     if body.is_empty() {
         return Ok(body);
     }
@@ -380,7 +385,7 @@ async fn read_object(
     warnings: &mut Vec<String>,
 ) -> Result<Box<dyn Object>, Status> {
     let format = format_of(decoded)?;
-    let body = read(request).await?;
+    let body = read(decoded, request).await?;
     let (group, version, kind, object) = expected(served, &decoded.info.subresource)?;
     if format == Format::Protobuf {
         let envelope = Envelope::decode(&body).map_err(|error| match body.is_empty() {

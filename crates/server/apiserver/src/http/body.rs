@@ -69,6 +69,29 @@ impl Body {
         }
     }
 
+    /// The same body, which keeps something for as long as it streams.
+    pub fn keeping(self, kept: impl Send + 'static) -> Self {
+        match self {
+            Body::Stream(stream) => Body::Stream(
+                stream
+                    .map(move |part| {
+                        let _ = &kept;
+                        part
+                    })
+                    .boxed(),
+            ),
+            Body::Relay(stream) => Body::Relay(
+                stream
+                    .map(move |part| {
+                        let _ = &kept;
+                        part
+                    })
+                    .boxed(),
+            ),
+            known => known,
+        }
+    }
+
     /// Length in bytes, unless it streams.
     pub fn length(&self) -> Option<usize> {
         match self {

@@ -7,6 +7,7 @@ use http::{Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use meta::{BadValue, FieldError, FieldErrorKind, Status};
 use registry::{Served, errors};
+use telemetry::Counter;
 use types::core::v1::{Node, Pod};
 
 use super::backend::{Backend, BackendError};
@@ -126,6 +127,7 @@ pub(crate) async fn log(
     decoded: &Decoded,
     mut request: Request<Incoming>,
 ) -> Result<Answer, Status> {
+    server.metrics.logs.iter().for_each(Counter::inc);
     let pod = pod(server, decoded).await?;
     check_log(&decoded.query, &pod.metadata.name)?;
     let container = container(&pod, decoded.query.get("container").unwrap_or_default())?;
@@ -153,7 +155,12 @@ pub(crate) async fn log(
     );
     let websocket = super::websocket::take(&mut request)?;
     let url = format!("https://{}{path}", backend.authority());
-    let failed = |error: BackendError| errors::bare(format!("Get {url:?}: {error}"));
+    let failed = |error: BackendError| {
+        if matches!(error, BackendError::Tls(_)) {
+            server.metrics.logs_distrusted.iter().for_each(Counter::inc);
+        }
+        errors::bare(format!("Get {url:?}: {error}"))
+    };
     let mut response = backend.forward(request, &path).await.map_err(failed)?;
     if !response.status().is_success() {
         return Ok(Answer::Refused(errors::internal(format!("the kubelet answered {}", response.status()))));

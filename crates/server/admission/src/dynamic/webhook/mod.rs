@@ -169,6 +169,7 @@ impl Hook {
             Err(fault) => Err(fault),
         };
         let took = started.elapsed();
+        stage.review.notes.wait(took);
         let fault = match result {
             Ok(made) => {
                 about.called(took, 200, false);

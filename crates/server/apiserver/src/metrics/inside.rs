@@ -1,0 +1,78 @@
+//! Calls of components in this process: they meet all that requests meet but the socket, so they count as requests.
+
+use std::time::{Duration, Instant};
+
+use call::{Action, Call, DryRun, Target};
+use http::StatusCode;
+use meta::Status;
+use telemetry::InFlight;
+
+use super::{COMPONENT, Metrics};
+use crate::server::Server;
+
+/// A call under way.
+pub(crate) struct Inside {
+    target: Target,
+    verb: &'static str,
+    scope: &'static str,
+    dry_run: &'static str,
+    begun: Instant,
+    _running: InFlight,
+}
+
+impl Inside {
+    /// A call begins.
+    pub(crate) fn begin(metrics: &Metrics, call: &Call) -> Inside {
+        let target = &call.target;
+        let (verb, asked) = match &call.action {
+            Action::Get { .. } => ("GET", "get"),
+            Action::List(_) => ("LIST", "list"),
+            Action::Watch(_) => ("WATCH", "watch"),
+            Action::Create(..) => ("POST", "create"),
+            Action::Update(..) => ("PUT", "update"),
+            Action::Patch(call::PatchKind::Apply, ..) => ("APPLY", "patch"),
+            Action::Patch(..) => ("PATCH", "patch"),
+            Action::Delete(_) | Action::DeleteCollection(..) => ("DELETE", "delete"),
+        };
+        let scope = match target {
+            _ if asked == "create" || !target.name.is_empty() => "resource",
+            target if target.namespace.is_empty() => "cluster",
+            _ => "namespace",
+        };
+        let dry_run = match &call.action {
+            Action::Create(_, options) | Action::Update(_, options) | Action::Patch(_, _, options)
+                if options.dry_run == DryRun::All =>
+            {
+                "All"
+            }
+            _ => "",
+        };
+        let running = metrics.begin(asked);
+        Inside { target: target.clone(), verb, scope, dry_run, begun: Instant::now(), _running: running }
+    }
+
+    /// It has been answered, with this status or well. What is not served is not counted.
+    pub(crate) fn end(self, server: &Server, refusal: Option<&Status>) {
+        let Target { group, version, resource, .. } = &self.target;
+        if refusal.is_some() && server.registry.served(group, version, resource).is_none() {
+            return;
+        }
+        let code = match refusal {
+            Some(status) => u16::try_from(status.code).ok().and_then(|code| StatusCode::from_u16(code).ok()),
+            None if self.verb == "POST" => Some(StatusCode::CREATED),
+            None => Some(StatusCode::OK),
+        };
+        let target = &self.target;
+        let row = server.metrics.rows.with(&[
+            COMPONENT,
+            self.dry_run,
+            &target.group,
+            &target.resource,
+            self.scope,
+            &target.subresource,
+            self.verb,
+            &target.version,
+        ]);
+        row.over(code.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), self.begun.elapsed(), Duration::ZERO);
+    }
+}
