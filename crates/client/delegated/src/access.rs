@@ -16,7 +16,7 @@ use types::authorization::v1::{
 };
 
 use crate::User;
-use crate::metrics::{self, Fetch};
+use crate::metrics;
 
 /// Longest token that is looked at, in bytes.
 const TOKEN_BYTES_MAX: usize = 16 << 10;
@@ -130,10 +130,11 @@ impl Access {
         }
         let spec = TokenReviewSpec { token: Str::from(token), ..TokenReviewSpec::default() };
         let review = TokenReview { spec, ..TokenReview::default() };
-        let fetch = Fetch::begin();
+        let fetching = metrics::fetching();
         let reviews = self.reviewer.all::<TokenReview>();
         let answer = metrics::AUTHENTICATION.measure(&self.env, reviews.create(review)).await;
-        fetch.end(answer.is_ok());
+        drop(fetching);
+        metrics::fetched(answer.is_ok());
         metrics::token(false, self.env.clock.monotonic() - began);
         let answer = answer.map_err(|status| {
             tracing::warn!(reason = %status.message, "cannot review a token");

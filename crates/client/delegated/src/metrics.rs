@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use env::Env;
 use meta::Status;
-use telemetry::{CounterFamily, GaugeFamily, HistogramFamily};
+use telemetry::{CounterFamily, GaugeFamily, HistogramFamily, InFlight};
 
 /// Limits of times, in seconds.
 const SECONDS: [f64; 8] = [0.25, 0.5, 0.7, 1.0, 1.5, 3.0, 5.0, 10.0];
@@ -79,24 +79,14 @@ static FETCHING: LazyLock<GaugeFamily> = LazyLock::new(|| {
     telemetry::gauge("authentication_token_cache_active_fetch_count", help, &["status"])
 });
 
-/// A token that is being asked about, until it is dropped.
-pub(crate) struct Fetch;
-
-impl Fetch {
-    pub(crate) fn begin() -> Fetch {
-        FETCHING.with(&["in_flight"]).add(1.0);
-        Fetch
-    }
-
-    pub(crate) fn end(self, answered: bool) {
-        FETCHED.with(&[if answered { "ok" } else { "error" }]).inc();
-    }
+/// A token is being asked about, until this is dropped.
+pub(crate) fn fetching() -> InFlight {
+    FETCHING.with(&["in_flight"]).track()
 }
 
-impl Drop for Fetch {
-    fn drop(&mut self) {
-        FETCHING.with(&["in_flight"]).add(-1.0);
-    }
+/// It was asked about.
+pub(crate) fn fetched(answered: bool) {
+    FETCHED.with(&[if answered { "ok" } else { "error" }]).inc();
 }
 
 /// A token's owner was known, or had to be asked for.

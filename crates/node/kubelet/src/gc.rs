@@ -10,12 +10,12 @@ use types::core::v1::Pod;
 
 use crate::backend::ImageInfo;
 use crate::manager::Pods;
+use crate::metrics::{EVICTIONS, IMAGES_COLLECTED};
 use crate::node::info::file_system;
 use crate::node::pressure::{Pressure, Sample};
 use crate::pod::resources::{qos, requests};
 use crate::pod::status::Verdict;
 use crate::shared::Shared;
-use crate::telemetry_names::EVICTIONS;
 use crate::worker::Msg;
 
 /// Images are removed above this part of the disk in use, down to the lower one (upstream's defaults).
@@ -104,6 +104,7 @@ async fn collect_images(shared: &Shared, ages: &mut Ages, down_to: f64) {
         }
         match shared.runtime.remove_image(&image.id).await {
             Ok(bytes) => {
+                IMAGES_COLLECTED.with(&["space"]).inc();
                 tracing::info!(image = %image.id, bytes, "removed an unused image to free disk space")
             }
             Err(error) => tracing::debug!(image = %image.id, %error, "cannot remove an image"),

@@ -16,6 +16,8 @@ mod hooks;
 mod images;
 mod local_storage;
 mod manager;
+mod metrics;
+mod mounted;
 mod native;
 pub mod network;
 mod node;
@@ -26,7 +28,6 @@ mod room;
 mod server;
 mod shared;
 mod static_pods;
-mod telemetry_names;
 mod worker;
 
 use std::net::{IpAddr, SocketAddr};
@@ -192,8 +193,9 @@ pub fn run(config: Config) -> Result<KubeletHandle, StartError> {
         node: RwLock::new(Arc::new(Node::default())),
         room: room::Room::new(&machine.allocatable(max_pods)),
         allocatable: machine.allocatable(max_pods),
+        mounted: mounted::MountedVolumes::default(),
     });
-    telemetry_names::NODE_NAME.with(&[&config.node_name]).set(1.0);
+    metrics::NODE_NAME.with(&[&config.node_name]).set(1.0);
 
     let pods = Arc::new(Pods::default());
     let (pressure_tx, pressure) = watch::channel(node::pressure::Pressure::default());

@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, mpsc};
 use types::core::v1::{Node, Pod};
 
 use crate::admission;
+use crate::metrics::REJECTIONS;
 use crate::node::status::with_extended;
 use crate::pod::{config, is_mirror};
 use crate::shared::Shared;
@@ -233,6 +234,7 @@ impl Manager {
             return;
         }
         if let Some(verdict) = &rejected {
+            REJECTIONS.with(&[&verdict.reason]).inc();
             self.shared.pod_event(&pod, Warning, &verdict.reason, verdict.message.clone());
         }
         let seed = Seed { pod, rejected, is_static };
@@ -261,6 +263,7 @@ impl Manager {
         self.sandboxes.retain(|_, owner| owner != uid);
         self.shared.room.release(uid);
         self.shared.objects.release(uid);
+        self.shared.mounted.release(uid);
     }
 
     fn runtime_event(&mut self, event: &RuntimeEvent) {

@@ -13,6 +13,7 @@ use runtime::{
 use tokio::sync::broadcast;
 
 use crate::backend::{BackendError, ContainerRuntime, Credential, ImageInfo, Result};
+use crate::metrics::operation;
 
 /// Crates `runtime` and `images` behind the trait.
 pub struct Native {
@@ -81,15 +82,15 @@ impl ContainerRuntime for Native {
     }
 
     async fn run_sandbox(&self, config: SandboxConfig) -> Result<String> {
-        self.runtime.run_sandbox(config).await.map_err(failed)
+        operation("run_podsandbox", self.runtime.run_sandbox(config)).await.map_err(failed)
     }
 
     async fn stop_sandbox(&self, id: &str) -> Result<()> {
-        self.runtime.stop_sandbox(id).await.map_err(failed)
+        operation("stop_podsandbox", self.runtime.stop_sandbox(id)).await.map_err(failed)
     }
 
     async fn remove_sandbox(&self, id: &str) -> Result<()> {
-        self.runtime.remove_sandbox(id).await.map_err(failed)
+        operation("remove_podsandbox", self.runtime.remove_sandbox(id)).await.map_err(failed)
     }
 
     async fn set_sandbox_ips(&self, id: &str, ips: Vec<IpAddr>) -> Result<()> {
@@ -109,19 +110,21 @@ impl ContainerRuntime for Native {
             .images
             .get(image)
             .ok_or_else(|| BackendError::NotFound(format!("image {image:?}: not found")))?;
-        self.runtime.create_container(sandbox, config, &image).await.map_err(failed)
+        operation("create_container", self.runtime.create_container(sandbox, config, &image))
+            .await
+            .map_err(failed)
     }
 
     async fn start_container(&self, id: &str) -> Result<()> {
-        self.runtime.start_container(id).await.map_err(failed)
+        operation("start_container", self.runtime.start_container(id)).await.map_err(failed)
     }
 
     async fn stop_container(&self, id: &str, grace: Duration) -> Result<()> {
-        self.runtime.stop_container(id, grace).await.map_err(failed)
+        operation("stop_container", self.runtime.stop_container(id, grace)).await.map_err(failed)
     }
 
     async fn remove_container(&self, id: &str) -> Result<()> {
-        self.runtime.remove_container(id).await.map_err(failed)
+        operation("remove_container", self.runtime.remove_container(id)).await.map_err(failed)
     }
 
     fn container(&self, id: &str) -> Result<Container> {
@@ -133,7 +136,9 @@ impl ContainerRuntime for Native {
     }
 
     async fn update_resources(&self, id: &str, resources: &Resources) -> Result<()> {
-        self.runtime.update_resources(id, resources).await.map_err(failed)
+        operation("update_container_resources", self.runtime.update_resources(id, resources))
+            .await
+            .map_err(failed)
     }
 
     async fn actual_resources(&self, id: &str) -> Result<Resources> {
@@ -141,19 +146,19 @@ impl ContainerRuntime for Native {
     }
 
     async fn exec(&self, id: &str, request: ExecRequest) -> Result<Session> {
-        self.runtime.exec(id, request).await.map_err(failed)
+        operation("exec", self.runtime.exec(id, request)).await.map_err(failed)
     }
 
     async fn exec_sync(&self, id: &str, args: Vec<String>, timeout: Duration) -> Result<ExecOutput> {
-        self.runtime.exec_sync(id, args, timeout).await.map_err(failed)
+        operation("exec_sync", self.runtime.exec_sync(id, args, timeout)).await.map_err(failed)
     }
 
     async fn attach(&self, id: &str, request: AttachRequest) -> Result<Session> {
-        self.runtime.attach(id, request).await.map_err(failed)
+        operation("attach", self.runtime.attach(id, request)).await.map_err(failed)
     }
 
     async fn port_forward(&self, sandbox: &str, port: u16) -> Result<tokio::net::TcpStream> {
-        self.runtime.port_forward(sandbox, port).await.map_err(failed)
+        operation("port_forward", self.runtime.port_forward(sandbox, port)).await.map_err(failed)
     }
 
     async fn sandbox_stats(&self, id: &str) -> Result<SandboxStats> {
@@ -185,7 +190,8 @@ impl ContainerRuntime for Native {
         // A thread of its own: unpacking is work, and a pull goes on when whoever asked for it does not wait any longer,
         // so that what has come is kept.
         let here = tokio::runtime::Handle::current();
-        let pull = tokio::task::spawn_blocking(move || here.block_on(images.pull(&reference, options)));
+        let pull = operation("pull_image", async move { images.pull(&reference, options).await });
+        let pull = tokio::task::spawn_blocking(move || here.block_on(pull));
         match pull.await {
             Ok(pulled) => pulled.map(|image| info(&image)).map_err(image_failed),
             Err(_) => Err(BackendError::Failed("the pull was interrupted".into())),
@@ -193,7 +199,7 @@ impl ContainerRuntime for Native {
     }
 
     async fn remove_image(&self, id: &str) -> Result<u64> {
-        self.images.remove(id).await.map_err(image_failed)?;
+        operation("remove_image", self.images.remove(id)).await.map_err(image_failed)?;
         self.images.garbage_collect().await.map(|collected| collected.bytes).map_err(image_failed)
     }
 

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use types::core::v1::{Node, ObjectReference, Pod, Service};
 
 use crate::backend::ContainerRuntime;
+use crate::mounted::MountedVolumes;
 use crate::network::PodNetwork;
 use crate::objects::ObjectStore;
 use crate::pod::Role;
@@ -68,6 +69,8 @@ pub struct Shared {
     pub allocatable: Map<Quantity>,
     /// Who was granted how much of them.
     pub room: Room,
+    /// Where the volumes of pods are.
+    pub mounted: MountedVolumes,
 }
 
 impl Shared {

@@ -21,6 +21,7 @@ mod status;
 mod terminal;
 mod user;
 
+pub use cgroup::version as cgroup_version;
 pub use config::*;
 pub use error::{Error, Result};
 pub use manager::{Runtime, disk_usage};

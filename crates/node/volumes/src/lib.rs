@@ -20,4 +20,4 @@ pub mod subpath;
 pub use error::{Error, Result};
 pub use mounts::{is_mount_point, mounts_under, tear_down, unmount_under};
 pub use payload::{File, Payload};
-pub use setup::{Host, Mounted, Objects, Token, TokenRequest, objects_of, set_up, volume_dir};
+pub use setup::{Host, Mounted, Objects, Token, TokenRequest, objects_of, plugin, set_up, volume_dir};

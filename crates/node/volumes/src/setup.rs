@@ -110,6 +110,21 @@ pub fn volume_dir(pod_dir: &Path, plugin: &str, name: &str) -> PathBuf {
     pod_dir.join("volumes").join(plugin).join(name)
 }
 
+/// The plugin whose volume it is, as upstream's metrics name it.
+pub fn plugin(volume: &Volume) -> &'static str {
+    match volume {
+        volume if volume.empty_dir.is_some() => "kubernetes.io/empty-dir",
+        volume if volume.host_path.is_some() => "kubernetes.io/host-path",
+        volume if volume.config_map.is_some() => "kubernetes.io/configmap",
+        volume if volume.secret.is_some() => "kubernetes.io/secret",
+        volume if volume.downward_api.is_some() => "kubernetes.io/downward-api",
+        volume if volume.projected.is_some() => "kubernetes.io/projected",
+        volume if volume.persistent_volume_claim.is_some() => "kubernetes.io/persistent-claim",
+        volume if volume.image.is_some() => "kubernetes.io/image",
+        _ => "",
+    }
+}
+
 /// Sets up one volume, or brings its content up to date. Safe to call again at any time.
 ///
 /// # Errors

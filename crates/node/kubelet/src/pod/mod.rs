@@ -37,6 +37,17 @@ pub enum Role {
     Ephemeral,
 }
 
+impl Role {
+    /// How metrics tell containers apart: both sorts of init containers are one.
+    pub fn counted(self) -> &'static str {
+        match self {
+            Role::Init | Role::Sidecar => "init_container",
+            Role::Regular => "container",
+            Role::Ephemeral => "ephemeral_container",
+        }
+    }
+}
+
 /// The role of an init container.
 pub fn init_role(container: &Container) -> Role {
     if rules::amounts::is_sidecar(container) { Role::Sidecar } else { Role::Init }

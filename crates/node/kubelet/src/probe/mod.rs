@@ -6,8 +6,9 @@ pub mod http;
 pub mod state;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
+use telemetry::Histogram;
 use types::core::v1::{Container, Probe};
 
 pub use check::{Outcome, Target};
@@ -64,6 +65,8 @@ pub struct Prober {
     pub event: Box<dyn Fn(&'static str, String) + Send + Sync>,
     /// Counts results: `successful`, `failed` or `unknown`.
     pub count: Arc<dyn Fn(&'static str) + Send + Sync>,
+    /// Told how long each look took.
+    pub took: Histogram,
 }
 
 /// First pause of the warm-up.
@@ -128,7 +131,10 @@ impl Prober {
 
     async fn look(&self) -> Outcome {
         let timeout = Duration::from_secs(u64::try_from(self.probe.timeout_seconds.max(1)).unwrap_or(1));
-        check::check(&self.probe, &self.target, timeout).await
+        let began = Instant::now();
+        let outcome = check::check(&self.probe, &self.target, timeout).await;
+        self.took.observe_duration(began.elapsed());
+        outcome
     }
 
     fn report(&self, outcome: &Outcome) {

@@ -1,12 +1,21 @@
 //! `/metrics/resource`, `/metrics/cadvisor` and `/metrics/probes` in the Prometheus text format.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use http::{Response, StatusCode};
 use telemetry::Exposition;
+use types::core::v1::Pod;
 
 use super::summary::{Measured, measure, node_cpu_ns};
 use super::{Body, Server, answer};
+use crate::metrics::{
+    ACTIVE_PODS, CGROUP_VERSION, DESIRED_PODS, EPHEMERAL_CONTAINERS, MIRROR_PODS, RUNNING_CONTAINERS,
+    RUNNING_PODS,
+};
+use crate::mounted::Usage;
 use crate::node::info::memory;
-use crate::telemetry_names::{RUNNING_CONTAINERS, RUNNING_PODS};
+use crate::pod::is_static;
 
 fn labels(measured: &Measured, container: &str) -> Vec<(&'static str, Box<str>)> {
     let meta = &measured.pod.metadata;
@@ -22,16 +31,73 @@ fn serve(exposition: Exposition) -> Response<Body> {
 }
 
 /// The process's own metrics, with what is counted only when asked.
-pub fn own(server: &Server) -> Response<Body> {
-    let runtime = &server.shared.runtime;
-    RUNNING_PODS.with(&[]).set(runtime.sandboxes().iter().filter(|s| s.ready).count() as f64);
-    let containers = runtime.containers();
+pub async fn own(server: &Server) -> Response<Body> {
+    let backend = &server.shared.runtime;
+    RUNNING_PODS.with(&[]).set(backend.sandboxes().iter().filter(|s| s.ready).count() as f64);
+    let containers = backend.containers();
     for state in ["created", "running", "exited"] {
         let count = containers.iter().filter(|c| c.state.name() == state).count();
         RUNNING_CONTAINERS.with(&[state]).set(count as f64);
     }
-    answer(StatusCode::OK, telemetry::CONTENT_TYPE, telemetry::render().into_bytes())
+    count_pods(&server.pods.list(), &server.pods.active());
+    if let Ok(version) = runtime::cgroup_version() {
+        CGROUP_VERSION.with(&[]).set(f64::from(version));
+    }
+    let mut page = telemetry::render();
+    page.push_str(&claims(server).await);
+    answer(StatusCode::OK, telemetry::CONTENT_TYPE, page.into_bytes())
 }
+
+/// Counts the node's pods.
+fn count_pods(all: &[Arc<Pod>], active: &[Arc<Pod>]) {
+    for (label, from_file) in [("true", true), ("", false)] {
+        let count = |pods: &[Arc<Pod>]| pods.iter().filter(|pod| is_static(pod) == from_file).count() as f64;
+        DESIRED_PODS.with(&[label]).set(count(all));
+        ACTIVE_PODS.with(&[label]).set(count(active));
+    }
+    MIRROR_PODS.with(&[]).set(all.iter().filter(|pod| is_static(pod)).count() as f64);
+    let ephemeral: usize = all.iter().map(|pod| pod.spec.ephemeral_containers.len()).sum();
+    EPHEMERAL_CONTAINERS.with(&[]).set(ephemeral as f64);
+}
+
+/// What claims of pods take (`kubelet_volume_stats_*`); a claim of several pods is told once.
+async fn claims(server: &Server) -> String {
+    let mut mounted = BTreeMap::new();
+    for pod in server.pods.list() {
+        for volume in server.shared.mounted.of(&pod.metadata.uid) {
+            if let Some(claim) = volume.claim.clone() {
+                mounted.insert((pod.metadata.namespace.clone(), claim), volume);
+            }
+        }
+    }
+    let measured = tokio::task::spawn_blocking(move || {
+        let all = mounted.into_iter().filter_map(|(of, volume)| Some((of, volume.measure()?)));
+        all.collect::<Vec<_>>()
+    });
+    let measured = measured.await.unwrap_or_default();
+    let series: [(&str, &str, OfVolume); 6] = [
+        ("capacity_bytes", "Bytes of the volume", |usage| usage.capacity_bytes),
+        ("available_bytes", "Bytes that are left", |usage| usage.available_bytes),
+        ("used_bytes", "Bytes in use", |usage| usage.used_bytes),
+        ("inodes", "Inodes of the volume", |usage| usage.inodes),
+        ("inodes_free", "Inodes that are left", |usage| usage.inodes_free),
+        ("inodes_used", "Inodes in use", |usage| usage.inodes_used),
+    ];
+    let mut page = Exposition::default();
+    for (name, help, value) in series.iter().filter(|_| !measured.is_empty()) {
+        let name = format!("kubelet_volume_stats_{name}");
+        page.header(&name, help, "gauge");
+        for ((namespace, claim), usage) in &measured {
+            let of =
+                [("namespace", namespace.as_str().into()), ("persistentvolumeclaim", claim.as_str().into())];
+            page.sample(&name, &of, value(usage) as f64);
+        }
+    }
+    page.into_text()
+}
+
+/// A series over volumes.
+type OfVolume = fn(&Usage) -> u64;
 
 /// Results of probes, out of all of the kubelet's metrics.
 pub fn probes() -> Response<Body> {

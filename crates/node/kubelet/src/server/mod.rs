@@ -15,6 +15,7 @@ mod tunnel;
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{Response, StatusCode, header};
@@ -29,8 +30,8 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
 use crate::manager::Pods;
+use crate::metrics::{HTTP_INFLIGHT, HTTP_REQUESTS, HTTP_TOOK};
 use crate::shared::Shared;
-use crate::telemetry_names::HTTP_REQUESTS;
 use access::Guard;
 pub use access::{Policy, Tls};
 
@@ -137,10 +138,16 @@ impl Server {
     ) -> Response<Body> {
         let (method, path) = route::counted(&request);
         HTTP_REQUESTS.with(&[method, path, "readwrite"]).inc();
-        if let Err(refusal) = self.guard.admit(&self.shared.node_name, &request, certificates).await {
-            return *refusal;
-        }
-        route::route(self, request).await
+        let long = if route::is_long(path) { "true" } else { "false" };
+        let labels = [method, path, "readwrite", long];
+        let _counted = HTTP_INFLIGHT.with(&labels).track();
+        let began = Instant::now();
+        let answer = match self.guard.admit(&self.shared.node_name, &request, certificates).await {
+            Ok(()) => route::route(self, request).await,
+            Err(refusal) => *refusal,
+        };
+        HTTP_TOOK.with(&labels).observe_duration(began.elapsed());
+        answer
     }
 }
 

@@ -64,6 +64,11 @@ pub fn counted(request: &Request) -> (&'static str, &'static str) {
     (method, known(&ROOTS, first).unwrap_or("Invalid path"))
 }
 
+/// Whether requests of such a path last as long as whoever asked likes.
+pub fn is_long(path: &str) -> bool {
+    matches!(path, "exec" | "attach" | "portForward")
+}
+
 /// Finds the handler.
 pub async fn route(server: Arc<Server>, request: Request) -> Response<Body> {
     let path = request.uri().path().to_owned();
@@ -76,7 +81,7 @@ pub async fn route(server: Arc<Server>, request: Request) -> Response<Body> {
         ["runningpods"] if get => pods::running(&server),
         ["configz"] if get => json(&pods::configz(&server)),
         ["stats", "summary"] if get => json(&summary::summary(&server).await),
-        ["metrics"] if get => metrics::own(&server),
+        ["metrics"] if get => metrics::own(&server).await,
         ["metrics", "probes"] if get => metrics::probes(),
         ["metrics", "resource"] if get => metrics::resource(&server).await,
         ["metrics", "cadvisor"] if get => metrics::cadvisor(&server).await,

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use types::core::v1::Pod;
 
 use super::Server;
+use crate::mounted::{MountedVolume, Usage};
 use crate::node::info::{file_system, memory};
 
 /// One pod with its usage.
@@ -83,7 +84,15 @@ pub async fn summary(server: &Server) -> Value {
     let root = file_system(&shared.root_dir).unwrap_or_default();
     let images = file_system(&shared.runtime.image_root()).unwrap_or_default();
     let image_usage = shared.runtime.image_usage().await.ok();
-    let pods: Vec<Value> = measure(server).await.iter().map(|m| pod(m, &now, root)).collect();
+    let mut pods = Vec::new();
+    for measured in measure(server).await {
+        let mut told = pod(&measured, &now, root);
+        let volumes = volumes(server, &measured.pod, &now).await;
+        if !volumes.is_empty() {
+            told["volume"] = volumes.into();
+        }
+        pods.push(told);
+    }
     let (total, available) = memory();
     let mut node = json!({
         "nodeName": shared.node_name,
@@ -133,6 +142,28 @@ fn pod(measured: &Measured, now: &str, root: [u64; 4]) -> Value {
     let inodes: u64 = measured.stats.containers.iter().map(|c| c.writable_inodes).sum();
     out["ephemeral-storage"] = fs(now, root, Some((used, inodes)));
     out
+}
+
+/// What the pod's volumes take.
+async fn volumes(server: &Server, pod: &Pod, now: &str) -> Vec<Value> {
+    let mounted = server.shared.mounted.of(&pod.metadata.uid);
+    let measured = tokio::task::spawn_blocking(move || {
+        let all = mounted.into_iter().filter_map(|volume| volume.measure().map(|usage| (volume, usage)));
+        all.collect::<Vec<_>>()
+    });
+    let told = |(volume, usage): (MountedVolume, Usage)| {
+        let mut out = json!({
+            "time": now, "availableBytes": usage.available_bytes, "capacityBytes": usage.capacity_bytes,
+            "usedBytes": usage.used_bytes, "inodesFree": usage.inodes_free, "inodes": usage.inodes,
+            "inodesUsed": usage.inodes_used, "name": volume.name.as_str(),
+        });
+        if let Some(claim) = volume.claim {
+            let namespace = pod.metadata.namespace.as_str();
+            out["pvcRef"] = json!({ "name": claim.as_str(), "namespace": namespace });
+        }
+        out
+    };
+    measured.await.unwrap_or_default().into_iter().map(told).collect()
 }
 
 fn container(measured: &Measured, stats: &ContainerStats, now: &str, root: [u64; 4]) -> Option<Value> {

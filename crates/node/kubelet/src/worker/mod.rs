@@ -2,6 +2,7 @@
 //! operations run as tasks that report back, and after every piece of news [`Worker::sync`] asks the pure planner what to
 //! do next and the pure status room what to tell the API.
 
+mod counted;
 mod end;
 mod last_words;
 mod probes;
@@ -13,7 +14,7 @@ mod steps;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use meta::Status;
 use tokio::sync::{mpsc, watch};
@@ -21,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use types::core::v1::{Pod, PodStatus};
 
+use crate::metrics::{WORKER_ROUNDS, forget_probes};
 use crate::pod::backoff::Backoff;
 use crate::pod::container_status::Waiting;
 use crate::pod::plan::{InFlight, ProbeFailure};
@@ -168,6 +170,7 @@ pub struct Worker {
     rejected: bool,
     /// When the pod was first seen, until it runs.
     starting_since: Option<Duration>,
+    counted: counted::Counted,
     sent: PodStatus,
     sent_version: u64,
     sending: bool,
@@ -221,6 +224,7 @@ impl Worker {
             messages: HashMap::new(),
             resize: resize::State::new(&pod),
             starting_since: pod.status.start_time.is_none().then(|| shared.env.clock.monotonic()),
+            counted: counted::Counted::default(),
             verdict: seed.rejected,
             rejected,
             sending: false,
@@ -240,9 +244,14 @@ impl Worker {
     }
 
     async fn run(mut self, mut news: mpsc::UnboundedReceiver<Msg>) {
+        let mut operation = "create";
         loop {
+            let began = Instant::now();
             let wake = self.sync();
+            WORKER_ROUNDS.with(&[operation]).observe_duration(began.elapsed());
+            operation = if matches!(self.life, Life::Running) { "sync" } else { "kill" };
             if self.finished {
+                forget_probes(&self.pod);
                 return;
             }
             let sleep = wake.map(|after| self.shared.env.sleep(after));
@@ -324,6 +333,7 @@ impl Worker {
             let (maps, secrets) = setup::references(&pod);
             self.shared.objects.register(&self.uid, &pod.metadata.namespace, &maps, &secrets);
             self.resize.forget_failure();
+            counted::resizes(&self.pod, &pod);
         }
         if pod.metadata.labels != self.pod.metadata.labels
             || pod.metadata.annotations != self.pod.metadata.annotations

@@ -6,11 +6,11 @@ use reconcile::EventType::Warning;
 use types::core::v1::Container;
 
 use super::{Msg, Worker};
+use crate::metrics::{PROBES, PROBES_TOOK};
 use crate::pod::plan::ProbeFailure;
 use crate::pod::view::{is_running, time};
 use crate::pod::{Role, container};
 use crate::probe::{Kind, Prober, Target, Verdict};
-use crate::telemetry_names::PROBES;
 
 /// What is known of one running container beyond what the runtime says.
 pub struct Watched {
@@ -140,6 +140,7 @@ impl Worker {
             event: Box::new(move |reason, text| {
                 shared.container_event(&pod, role, &name, Warning, reason, text)
             }),
+            took: PROBES_TOOK.with(&[kind.title(), &spec.name, &labels[1], &labels[0]]),
             count: Arc::new(move |result| {
                 PROBES.with(&[kind.title(), result, &counted, &labels[1], &labels[0], &labels[2]]).inc();
             }),

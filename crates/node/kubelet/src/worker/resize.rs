@@ -6,15 +6,17 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use meta::Codec as _;
 use reconcile::EventType::{self, Normal, Warning};
+use telemetry::InFlight;
 use types::core::v1::{Container, Pod, PodCondition, ResourceRequirements};
 
 use super::steps::Wake;
 use super::{Done, Msg, Worker};
 use crate::backend::BackendError;
+use crate::metrics::{RESIZES, RESIZES_INFEASIBLE, RESIZES_PENDING, RESIZES_RUNNING};
 use crate::pod::plan::Action;
 use crate::pod::resources;
 use crate::pod::view::is_running;
@@ -39,6 +41,8 @@ pub struct State {
     pending: Option<Pending>,
     /// Generation of the pod whose resize was last said to have begun.
     begun: Option<i64>,
+    /// When it began, and its place among those under way, until it is over.
+    under_way: Option<(Instant, InFlight)>,
 }
 
 /// A resize that is not granted.
@@ -48,6 +52,8 @@ struct Pending {
     message: String,
     /// Of the pod that asked for it.
     generation: i64,
+    /// Its place among those that wait.
+    _counted: InFlight,
 }
 
 /// A change of cgroups is over.
@@ -83,6 +89,13 @@ impl State {
     /// The spec changed: what failed may be tried again.
     pub fn forget_failure(&mut self) {
         self.failed = None;
+    }
+
+    /// Measures the change that was under way.
+    fn over(&mut self, success: &str) {
+        if let Some((began, _counted)) = self.under_way.take() {
+            RESIZES.with(&[success]).observe(began.elapsed().as_secs_f64() * 1e3);
+        }
     }
 
     /// Resources in effect, by container name.
@@ -370,6 +383,7 @@ impl Worker {
                 let generation = self.pod.metadata.generation;
                 if self.resize.begun != Some(generation) {
                     self.resize.begun = Some(generation);
+                    self.resize.under_way = Some((Instant::now(), RESIZES_RUNNING.with(&[]).track()));
                     self.tell(Normal, "ResizeStarted", "Pod resize started", "");
                 }
                 true
@@ -391,8 +405,13 @@ impl Worker {
             .pending
             .as_ref()
             .is_some_and(|known| (known.reason, known.generation) == (reason, generation));
-        self.resize.pending = Some(Pending { reason, message: why.clone(), generation });
+        let label = if reason == "Deferred" { "deferred" } else { "infeasible" };
+        let counted = RESIZES_PENDING.with(&[label]).track();
+        self.resize.pending = Some(Pending { reason, message: why.clone(), generation, _counted: counted });
         if !known {
+            if reason == "Infeasible" {
+                RESIZES_INFEASIBLE.with(&["insufficient_node_allocatable"]).inc();
+            }
             self.tell(Warning, &format!("Resize{reason}"), &format!("Pod resize {reason}"), &why);
         }
     }
@@ -411,11 +430,13 @@ impl Worker {
                 self.resize.failed = None;
                 self.resize.unsettled = !resized.settled;
                 if resized.settled {
+                    self.resize.over("true");
                     self.tell(Normal, "ResizeCompleted", "Pod resize completed", "");
                 }
             }
             Err(why) => {
                 self.resize.unsettled = true;
+                self.resize.over("false");
                 self.tell(Warning, "ResizeError", "Pod resize error", &why);
                 self.resize.failed = Some((why, self.now() + RETRY));
             }

@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
+use meta::Str;
 use reconcile::EventType::{Normal, Warning};
 use runtime::DnsConfig;
 use types::core::v1::Pod;
 use types::node::v1::RuntimeClass;
 use volumes::{Host, Mounted};
 
+use crate::metrics::{self, SANDBOX, SANDBOX_FAILED, STARTED_PODS, STARTED_PODS_FAILED};
 use crate::pod::view::PodView;
 use crate::pod::{config, containers, env as environment, hosts};
 use crate::shared::Shared;
@@ -84,7 +86,10 @@ pub async fn volumes(shared: &Arc<Shared>, pod: &Pod, view: &PodView) -> Result<
     let mut failures = vec![];
     for volume in pod.spec.volumes.iter().filter(|v| used.contains(v.name.as_str())) {
         let now = shared.env.clock.now();
-        match volumes::set_up(pod, volume, &dir, &host, &*shared.objects, now).await {
+        let began = Instant::now();
+        let result = volumes::set_up(pod, volume, &dir, &host, &*shared.objects, now).await;
+        metrics::mounted(volumes::plugin(volume), began.elapsed(), result.is_ok());
+        match result {
             Ok(mounted) => {
                 out.mounted.insert(volume.name.to_string(), mounted);
             }
@@ -96,7 +101,11 @@ pub async fn volumes(shared: &Arc<Shared>, pod: &Pod, view: &PodView) -> Result<
             }
         }
     }
-    if failures.is_empty() { Ok(out) } else { Err(Failed(failures)) }
+    if !failures.is_empty() {
+        return Err(Failed(failures));
+    }
+    shared.mounted.set(pod, &out.mounted);
+    Ok(out)
 }
 
 /// Volumes, then a sandbox with its network.
@@ -114,7 +123,10 @@ impl Job {
     pub async fn run(self) -> Result<Ready, Failed> {
         let volumes = volumes(&self.shared, &self.pod, &self.view).await?;
         if self.view.ready_sandbox().is_none() {
-            self.sandbox().await?;
+            let made = self.sandbox().await;
+            let counted = if made.is_ok() { &STARTED_PODS } else { &STARTED_PODS_FAILED };
+            counted.with(&[]).inc();
+            made?;
         }
         Ok(Ready { volumes })
     }
@@ -178,7 +190,7 @@ impl Job {
 
     async fn create(&self) -> Result<String, String> {
         let (shared, pod) = (&self.shared, &self.pod);
-        self.check_runtime_class().await?;
+        let handler = self.handler().await?;
         let hostname = hosts::kernel_hostname(pod, &shared.dns.cluster_domain)?;
         let node_hosts = match pod.spec.host_network {
             true => std::fs::read_to_string("/etc/hosts").unwrap_or_default(),
@@ -189,20 +201,26 @@ impl Job {
         let sandbox = config::sandbox(pod, attempt, hostname, Some(self.resolver()), hosts, &shared.settings);
         std::fs::create_dir_all(&sandbox.log_directory)
             .map_err(|e| format!("{}: {e}", sandbox.log_directory.display()))?;
-        shared.runtime.run_sandbox(sandbox).await.map_err(|e| e.to_string())
+        let began = Instant::now();
+        let made = shared.runtime.run_sandbox(sandbox).await;
+        SANDBOX.with(&[&handler]).observe_duration(began.elapsed());
+        if made.is_err() {
+            SANDBOX_FAILED.with(&[&handler]).inc();
+        }
+        made.map_err(|e| e.to_string())
     }
 
-    /// A RuntimeClass may ask for a handler that this node has not.
-    async fn check_runtime_class(&self) -> Result<(), String> {
+    /// The handler that the pod's RuntimeClass asks for, which this node may not have; empty for any.
+    async fn handler(&self) -> Result<Str, String> {
         let name = self.pod.spec.runtime_class_name.as_deref().unwrap_or_default();
         if name.is_empty() {
-            return Ok(());
+            return Ok(Str::default());
         }
         let class = self.shared.client.all::<RuntimeClass>().get(name).await;
         let class =
             class.map_err(|status| format!("failed to get RuntimeClass {name:?}: {}", status.message))?;
         if HANDLERS.contains(&class.handler.as_str()) {
-            return Ok(());
+            return Ok(class.handler.clone());
         }
         Err(format!("no runtime for {:?} is configured", class.handler))
     }

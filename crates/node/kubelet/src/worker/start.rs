@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use reconcile::EventType::{Normal, Warning};
 use runtime::{Mount, Sandbox};
@@ -16,6 +16,7 @@ use super::setup::{self, Volumes};
 use crate::backend::{BackendError, ImageInfo};
 use crate::hooks;
 use crate::images::{self, Decision};
+use crate::metrics::{self, STARTED_CONTAINERS, STARTED_CONTAINERS_FAILED};
 use crate::pod::container_status::Waiting;
 use crate::pod::env::{Objects, environment, references};
 use crate::pod::security::{self, ImageUser};
@@ -61,6 +62,8 @@ pub struct Started {
     pub role: Role,
     /// Its image, as the pod names it.
     pub image: String,
+    /// Time that its image took to come.
+    pub pulled: Duration,
     /// Why it did not start; `Err(None)` when it was cancelled.
     pub result: Result<(), Option<Waiting>>,
 }
@@ -72,8 +75,10 @@ fn waiting(reason: &str, message: impl ToString) -> Option<Waiting> {
 impl Job {
     /// Does it.
     pub async fn run(self) -> Started {
-        let result = self.steps().await;
+        let mut pulled = Duration::ZERO;
+        let result = self.steps(&mut pulled).await;
         if let Err(Some(why)) = &result {
+            STARTED_CONTAINERS_FAILED.with(&[self.role.counted(), &why.reason]).inc();
             let text = match why.reason.as_str() {
                 "ErrImagePull" | "ErrImageNeverPull" | "InvalidImageName" => format!("Error: {}", why.reason),
                 "PostStartHookError" => String::new(),
@@ -84,16 +89,16 @@ impl Job {
             }
         }
         let (name, image) = (self.container.name.to_string(), self.container.image.to_string());
-        Started { name, role: self.role, image, result }
+        Started { name, role: self.role, image, pulled, result }
     }
 
     fn event(&self, event_type: reconcile::EventType, reason: &str, message: impl Into<String>) {
         self.shared.container_event(&self.pod, self.role, &self.container.name, event_type, reason, message);
     }
 
-    async fn steps(&self) -> Result<(), Option<Waiting>> {
+    async fn steps(&self, pulled: &mut Duration) -> Result<(), Option<Waiting>> {
         let image = tokio::select! {
-            image = self.image() => image?,
+            image = self.image(pulled) => image?,
             () = self.cancel.cancelled() => return Err(None),
         };
         if let Some(old) = &self.unstarted {
@@ -113,11 +118,12 @@ impl Job {
             )?;
         self.event(Normal, "Created", "Container created");
         runtime.start_container(&id).await.map_err(|error| waiting("RunContainerError", error))?;
+        STARTED_CONTAINERS.with(&[self.role.counted()]).inc();
         self.event(Normal, "Started", "Container started");
         self.post_start(&id).await
     }
 
-    async fn image(&self) -> Result<ImageInfo, Option<Waiting>> {
+    async fn image(&self, pulled: &mut Duration) -> Result<ImageInfo, Option<Waiting>> {
         let name = self.container.image.as_str();
         match (self.decision, &self.present) {
             (Decision::Use, Some(image)) => {
@@ -156,6 +162,8 @@ impl Job {
         let began = Instant::now();
         match images::pull(&*self.shared.runtime, name, credentials).await {
             Ok(image) => {
+                metrics::pulled(image.size_bytes, began.elapsed());
+                *pulled = asked.elapsed();
                 let text = format!(
                     "Successfully pulled image \"{name}\" in {} ({} including waiting). Image size: {} bytes.",
                     images::go_duration(began.elapsed()),
@@ -329,7 +337,7 @@ impl Job {
             ip: self.ip,
         };
         let seconds = self.pod.spec.termination_grace_period_seconds.and_then(|s| u64::try_from(s).ok());
-        stop.run(std::time::Duration::from_secs(seconds.unwrap_or(30)), None).await;
+        stop.run(Duration::from_secs(seconds.unwrap_or(30)), None).await;
         Err(waiting("PostStartHookError", why))
     }
 }

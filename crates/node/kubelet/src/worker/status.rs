@@ -15,7 +15,6 @@ use crate::pod::container_status::Facts;
 use crate::pod::ending::finish;
 use crate::pod::patch::patch;
 use crate::pod::status::{Surroundings, pod_status, rejected};
-use crate::telemetry_names::POD_START;
 
 impl Worker {
     pub(super) fn sync_status(&mut self, wake: &mut Wake) {
@@ -27,11 +26,7 @@ impl Worker {
             self.shared.room.release(&self.uid);
         }
         self.publish(&status);
-        if status.phase == "Running"
-            && let Some(since) = self.starting_since.take()
-        {
-            POD_START.with(&[]).observe_duration(self.shared.env.clock.monotonic().saturating_sub(since));
-        }
+        self.count_status(&status);
         let ended = matches!(self.life, Life::Ended);
         if let Some(rest) = self.send_rests {
             match rest.duration_since(self.now()) {
@@ -134,6 +129,7 @@ impl Worker {
         self.sending = false;
         match result {
             Ok(pod) => {
+                self.count_status_sent();
                 self.sent = status;
                 self.sent_version = informer::revision(&pod.metadata);
             }

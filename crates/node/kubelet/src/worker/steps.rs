@@ -16,6 +16,7 @@ impl Worker {
     /// Does what can be done now; returns when to come back even without news.
     pub(super) fn sync(&mut self) -> Option<Duration> {
         self.look();
+        self.counted.ends(&self.pod, &self.view);
         let mut wake = Wake::default();
         match &self.life {
             Life::Running => self.sync_running(&mut wake),
@@ -224,6 +225,7 @@ impl Worker {
             _ => self.in_flight.starting = None,
         }
         let now = self.now();
+        self.counted.pulls += started.pulled;
         match started.result {
             Ok(()) => {
                 self.waiting.remove(&name);

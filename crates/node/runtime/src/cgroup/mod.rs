@@ -46,13 +46,17 @@ pub(crate) trait Cgroups: Send + Sync {
     fn oom_file(&self, path: &Path) -> Option<PathBuf>;
 }
 
+/// The machine's version of cgroups: 1 or 2.
+pub fn version() -> io::Result<u8> {
+    let kind = statfs(MOUNT).map_err(io::Error::from)?.filesystem_type();
+    Ok(if kind == CGROUP2_SUPER_MAGIC { 2 } else { 1 })
+}
+
 /// Finds out what this machine has.
 pub(crate) fn detect() -> io::Result<Box<dyn Cgroups>> {
-    let kind = statfs(MOUNT).map_err(io::Error::from)?.filesystem_type();
-    if kind == CGROUP2_SUPER_MAGIC {
-        Ok(Box::new(v2::V2::new(MOUNT.into())))
-    } else {
-        Ok(Box::new(v1::V1::detect()?))
+    match version()? {
+        2 => Ok(Box::new(v2::V2::new(MOUNT.into()))),
+        _ => Ok(Box::new(v1::V1::detect()?)),
     }
 }
 
