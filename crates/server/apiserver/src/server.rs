@@ -280,6 +280,7 @@ impl ApiServer {
         tasks.extend(start::keep_leases(&server));
         tasks.push(tokio::spawn(listen(config.listener, tls, server.clone(), stopping)));
         server.ready.store(true, Ordering::Release);
+        crate::endpoints::look_at_health(&server).await;
         Ok(ApiServerHandle { server, stop, tasks })
     }
 }

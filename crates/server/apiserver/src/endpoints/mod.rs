@@ -16,6 +16,7 @@ mod selectors;
 mod swagger;
 
 pub(crate) use discovery::Discovery;
+pub(crate) use health::look as look_at_health;
 pub(crate) use openapi::CustomDocuments;
 pub(crate) use plain::TEXT;
 pub(crate) use resources::{deprecation, internal_type, path_names_object};
