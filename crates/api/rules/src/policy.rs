@@ -7,6 +7,7 @@ use crate::{Context, Path, Rules};
 use types::policy::v1::PodDisruptionBudget;
 
 impl Rules for PodDisruptionBudget {
+    const UNCONDITIONAL_UPDATE: bool = false;
     const RECHECKS_UPDATED_METADATA: bool = false;
     const KNOWN_FINALIZERS: bool = false;
     const CHECKS_GENERATE_NAME: bool = false;

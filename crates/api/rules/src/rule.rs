@@ -179,6 +179,11 @@ pub trait Rules: Kind + Object + Sized {
     }
 }
 
+/// Whether an update counted as a change, or the object is new: what upstream repeats its warnings of templates for.
+pub(crate) fn counted<T: Object>(new: &T, old: Option<&T>) -> bool {
+    old.is_none_or(|old| old.meta().generation != new.meta().generation)
+}
+
 /// Implements the parts of [`Rules`] that concern `spec` and `status`. With the word `generation`, changes of the
 /// spec are counted.
 macro_rules! spec_and_status {

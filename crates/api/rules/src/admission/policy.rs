@@ -29,6 +29,7 @@ fn default_match(resources: &mut MatchResources) {
 }
 
 impl Rules for ValidatingAdmissionPolicy {
+    const UNCONDITIONAL_UPDATE: bool = false;
     const REVALIDATES_METADATA: u8 = 1;
     const RECHECKS_UPDATED_METADATA: bool = false;
     const KNOWN_FINALIZERS: bool = false;
@@ -115,6 +116,7 @@ impl Rules for ValidatingAdmissionPolicy {
 }
 
 impl Rules for MutatingAdmissionPolicy {
+    const UNCONDITIONAL_UPDATE: bool = false;
     const REVALIDATES_METADATA: u8 = 1;
     const RECHECKS_UPDATED_METADATA: bool = false;
     const KNOWN_FINALIZERS: bool = false;
@@ -187,6 +189,7 @@ impl Rules for MutatingAdmissionPolicy {
 }
 
 impl Rules for ValidatingAdmissionPolicyBinding {
+    const UNCONDITIONAL_UPDATE: bool = false;
     const REVALIDATES_METADATA: u8 = 1;
     const RECHECKS_UPDATED_METADATA: bool = false;
     const KNOWN_FINALIZERS: bool = false;
@@ -224,6 +227,7 @@ impl Rules for ValidatingAdmissionPolicyBinding {
 }
 
 impl Rules for MutatingAdmissionPolicyBinding {
+    const UNCONDITIONAL_UPDATE: bool = false;
     const REVALIDATES_METADATA: u8 = 1;
     const RECHECKS_UPDATED_METADATA: bool = false;
     const KNOWN_FINALIZERS: bool = false;

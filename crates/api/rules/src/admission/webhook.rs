@@ -32,6 +32,7 @@ struct Hook<'a> {
 macro_rules! configuration {
     ($t:ty) => {
         impl Rules for $t {
+            const UNCONDITIONAL_UPDATE: bool = false;
             const GENERATION: bool = true;
             const KNOWN_FINALIZERS: bool = false;
             const REVALIDATES_METADATA: u8 = 1;

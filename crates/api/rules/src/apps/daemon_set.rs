@@ -103,7 +103,10 @@ impl Rules for DaemonSet {
         collisions(e, s.collision_count, old.status.collision_count);
     }
 
-    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        if old.is_some_and(|old| template_generation(old) == template_generation(self)) {
+            return Vec::new();
+        }
         warnings::template(&Path::root("spec").child("template"), &self.spec.template)
     }
 }

@@ -5,7 +5,7 @@ use crate::check::Errs;
 use crate::core::controller::replica_counts;
 use crate::core::pod::{default, drop_disabled, warnings};
 use crate::fill::{set, text};
-use crate::rule::spec_and_status;
+use crate::rule::{counted, spec_and_status};
 use crate::{Context, Path, Rules, diff};
 use meta::{BadValue, IntOrString};
 use types::apps::v1::Deployment;
@@ -98,8 +98,11 @@ impl Rules for Deployment {
 
     fn warnings(&self, old: Option<&Self>) -> Vec<String> {
         let name = old.is_none().then(|| warnings::workload_name(&self.metadata.name)).flatten();
-        let template = warnings::template(&Path::root("spec").child("template"), &self.spec.template);
-        name.into_iter().chain(template).collect()
+        let mut out: Vec<String> = name.into_iter().collect();
+        if counted(self, old) {
+            out.extend(warnings::template(&Path::root("spec").child("template"), &self.spec.template));
+        }
+        out
     }
 }
 

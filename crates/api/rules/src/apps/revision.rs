@@ -1,7 +1,8 @@
 //! ControllerRevisions.
 
-use crate::check::{Errs, IMMUTABLE, Raw};
+use crate::check::{Errs, IMMUTABLE};
 use crate::{Context, Path, Rules};
+use meta::BadValue;
 use types::apps::v1::ControllerRevision;
 
 impl Rules for ControllerRevision {
@@ -23,8 +24,7 @@ impl Rules for ControllerRevision {
     fn check_update(&self, old: &Self, e: &mut Errs, cx: &Context) {
         self.check(e, cx);
         if self.data != old.data {
-            let shown = String::from_utf8_lossy(self.data.as_bytes()).into_owned();
-            e.invalid(&Path::root("data"), Raw(shown), IMMUTABLE);
+            e.invalid(&Path::root("data"), BadValue::of(&self.data), IMMUTABLE);
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::core::claim;
 use crate::core::controller::replica_counts;
 use crate::core::pod::{default, drop_disabled, template, warnings};
 use crate::fill::{round_up, set, text};
-use crate::rule::spec_and_status;
+use crate::rule::{counted, spec_and_status};
 use crate::{Context, Path, Rules, diff};
 use meta::{IntOrString, Str};
 use types::apps::v1::{StatefulSet, StatefulSetSpec};
@@ -97,9 +97,12 @@ impl Rules for StatefulSet {
         collisions(e, s.collision_count, old.status.collision_count);
     }
 
-    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
         let spec = Path::root("spec");
-        let mut out = warnings::template(&spec.child("template"), &self.spec.template);
+        let mut out = Vec::new();
+        if counted(self, old) {
+            out.extend(warnings::template(&spec.child("template"), &self.spec.template));
+        }
         let list = spec.child("volumeClaimTemplates");
         for (i, c) in self.spec.volume_claim_templates.iter().enumerate() {
             claim::warnings(&mut out, &list.index(i), &c.spec);

@@ -4,7 +4,7 @@ use super::{cron_schedule, job_spec};
 use crate::check::{Errs, Raw, json_option};
 use crate::core::pod::{default as pod_default, drop_disabled, warnings};
 use crate::fill::{set, text};
-use crate::rule::spec_and_status;
+use crate::rule::{counted, spec_and_status};
 use crate::{Context, Path, Rules};
 use meta::BadValue;
 use types::batch::v1::{CronJob, CronJobSpec};
@@ -51,8 +51,10 @@ impl Rules for CronJob {
         if self.spec.schedule.contains("TZ") {
             out.push("spec.schedule: cannot use TZ or CRON_TZ in schedule, use timeZone instead".into());
         }
-        out.extend(warnings::template(&job.child("template"), &self.spec.job_template.spec.template));
-        out.extend(job_spec::warnings(&job, &self.spec.job_template.spec));
+        if counted(self, old) {
+            out.extend(warnings::template(&job.child("template"), &self.spec.job_template.spec.template));
+            out.extend(job_spec::warnings(&job, &self.spec.job_template.spec));
+        }
         out
     }
 }

@@ -5,7 +5,7 @@ use crate::check::{Errs, dns_label, labels};
 use crate::core::controller::NO_MATCH;
 use crate::core::pod::{default as pod_default, drop_disabled, warnings};
 use crate::fill::{set, text_opt};
-use crate::rule::spec_and_status;
+use crate::rule::{counted, spec_and_status};
 use crate::{Context, Path, Rules};
 use meta::{BadValue, Str};
 use types::batch::v1::{Job, JobSpec};
@@ -75,8 +75,10 @@ impl Rules for Job {
         let at = Path::root("spec");
         let name = old.is_none().then(|| warnings::workload_name(&self.metadata.name)).flatten();
         let mut out: Vec<String> = name.into_iter().collect();
-        out.extend(warnings::template(&at.child("template"), &self.spec.template));
-        out.extend(job_spec::warnings(&at, &self.spec));
+        if counted(self, old) {
+            out.extend(warnings::template(&at.child("template"), &self.spec.template));
+            out.extend(job_spec::warnings(&at, &self.spec));
+        }
         out
     }
 

@@ -11,6 +11,7 @@ const GROUP_PRIORITY_MAX: i32 = 20000;
 const VERSION_PRIORITY_MAX: i32 = 1000;
 
 impl Rules for APIService {
+    const UNCONDITIONAL_UPDATE: bool = false;
     const REVALIDATES_METADATA: u8 = 1;
     const NAME: crate::check::NameCheck = path_segment;
     const KNOWN_FINALIZERS: bool = false;

@@ -8,6 +8,7 @@ use types::core::v1::ResourceRequirements;
 use types::node::v1::RuntimeClass;
 
 impl Rules for RuntimeClass {
+    const UNCONDITIONAL_UPDATE: bool = false;
     const REVALIDATES_METADATA: u8 = 1;
     const KNOWN_FINALIZERS: bool = false;
     fn default(&mut self) {

@@ -3,7 +3,7 @@
 use super::pod::{default, drop_disabled, template, warnings};
 use crate::check::Errs;
 use crate::fill::set;
-use crate::rule::spec_and_status;
+use crate::rule::{counted, spec_and_status};
 use crate::{Context, Path, Rules};
 use meta::{BadValue, Map, Str};
 use types::core::v1::*;
@@ -87,8 +87,11 @@ impl Rules for ReplicationController {
     fn warnings(&self, old: Option<&Self>) -> Vec<String> {
         let spec = Path::root("spec");
         let name = old.is_none().then(|| warnings::workload_name(&self.metadata.name)).flatten();
-        let template = self.spec.template.iter().flat_map(|t| warnings::template(&spec.child("template"), t));
-        name.into_iter().chain(template).collect()
+        let mut out: Vec<String> = name.into_iter().collect();
+        // Upstream looks at the template that an update replaces.
+        let template = old.unwrap_or(self).spec.template.iter().filter(|_| counted(self, old));
+        out.extend(template.flat_map(|t| warnings::template(&spec.child("template"), t)));
+        out
     }
 
     fn field(&self, label: &str) -> Option<Str> {
@@ -128,7 +131,10 @@ impl Rules for PodTemplate {
         template::check(e, &Path::root("template"), &self.template, cx);
     }
 
-    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        if !counted(self, old) {
+            return Vec::new();
+        }
         warnings::template(&Path::root("template"), &self.template)
     }
 }

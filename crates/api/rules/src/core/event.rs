@@ -1,8 +1,9 @@
 //! Events, in the core group and in their own.
 
 use crate::check::{Errs, NameCheck, dns_subdomain, path_segment, qualified_name};
+use crate::diff::{shown, shown_option};
 use crate::{Context, Path, Rules};
-use meta::{MicroTime, Str};
+use meta::{BadValue, MicroTime, Str};
 use types::core::v1::{Event, ObjectReference};
 use types::events::v1 as new;
 
@@ -91,6 +92,21 @@ impl Rules for Event {
     }
 }
 
+/// The newer form as both are looked at.
+fn view(event: &new::Event) -> View<'_> {
+    View {
+        namespace: &event.metadata.namespace,
+        subject: &event.regarding,
+        time: event.event_time.as_ref(),
+        controller: &event.reporting_controller,
+        instance: &event.reporting_instance,
+        action: &event.action,
+        reason: &event.reason,
+        message: &event.note,
+        kind: &event.type_,
+    }
+}
+
 impl Rules for new::Event {
     const CREATE_ON_UPDATE: bool = true;
     const FIELD_LABELS: &'static [&'static str] = &[
@@ -107,34 +123,39 @@ impl Rules for new::Event {
     ];
 
     fn check(&self, e: &mut Errs, _cx: &Context) {
-        let view = View {
-            namespace: &self.metadata.namespace,
-            subject: &self.regarding,
-            time: self.event_time.as_ref(),
-            controller: &self.reporting_controller,
-            instance: &self.reporting_instance,
-            action: &self.action,
-            reason: &self.reason,
-            message: &self.note,
-            kind: &self.type_,
-        };
+        let view = view(self);
         common(e, &view, "reportingController");
         strict(e, &view, self);
     }
 
-    fn check_update(&self, old: &Self, e: &mut Errs, cx: &Context) {
-        self.check(e, cx);
-        let shown = |s: &Str| s.into();
-        for (field, now, then) in [
-            ("reportingController", &self.reporting_controller, &old.reporting_controller),
-            ("reportingInstance", &self.reporting_instance, &old.reporting_instance),
-            ("action", &self.action, &old.action),
-            ("reason", &self.reason, &old.reason),
-            ("message", &self.note, &old.note),
-            ("type", &self.type_, &old.type_),
-        ] {
-            e.immutable(&Path::root(field), now, then, || shown(now));
+    fn check_update(&self, old: &Self, e: &mut Errs, _cx: &Context) {
+        common(e, &view(self), "reportingController");
+        if self.series != old.series {
+            series(e, self);
         }
+        let at = |field| Path::root(field);
+        let text = |e: &mut Errs, field: &'static str, now: &Str, then: &Str| {
+            e.immutable(&at(field), now, then, || now.into());
+        };
+        e.immutable(&at("involvedObject"), &self.regarding, &old.regarding, || shown(&self.regarding));
+        text(e, "reason", &self.reason, &old.reason);
+        text(e, "message", &self.note, &old.note);
+        let (source, was) = (&self.deprecated_source, &old.deprecated_source);
+        e.immutable(&at("source"), source, was, || shown(source));
+        let (first, was) = (&self.deprecated_first_timestamp, &old.deprecated_first_timestamp);
+        e.immutable(&at("firstTimestamp"), first, was, || BadValue::of(first));
+        let (last, was) = (&self.deprecated_last_timestamp, &old.deprecated_last_timestamp);
+        e.immutable(&at("lastTimestamp"), last, was, || BadValue::of(last));
+        let count = self.deprecated_count;
+        e.immutable(&at("count"), &count, &old.deprecated_count, || count.into());
+        text(e, "reason", &self.reason, &old.reason);
+        text(e, "type", &self.type_, &old.type_);
+        e.immutable(&at("eventTime"), &self.event_time, &old.event_time, || BadValue::of(&self.event_time));
+        text(e, "action", &self.action, &old.action);
+        let related = self.related.as_deref();
+        e.immutable(&at("related"), &related, &old.related.as_deref(), || shown_option(related));
+        text(e, "reportingController", &self.reporting_controller, &old.reporting_controller);
+        text(e, "reportingInstance", &self.reporting_instance, &old.reporting_instance);
     }
 
     fn field(&self, label: &str) -> Option<Str> {
@@ -187,8 +208,8 @@ fn common(e: &mut Errs, v: &View<'_>, controller_field: &str) {
     e.each(&Path::root("namespace"), home, dns_subdomain(home));
 }
 
-/// What only the newer API asks for.
-fn strict(e: &mut Errs, v: &View<'_>, event: &new::Event) {
+/// What the newer API asks of a series.
+fn series(e: &mut Errs, event: &new::Event) {
     if let Some(series) = &event.series {
         let at = Path::root("series");
         if series.count < 2 {
@@ -198,6 +219,11 @@ fn strict(e: &mut Errs, v: &View<'_>, event: &new::Event) {
             e.required(&at.child("lastObservedTime"), "");
         }
     }
+}
+
+/// What only the newer API asks for.
+fn strict(e: &mut Errs, v: &View<'_>, event: &new::Event) {
+    series(e, event);
     if v.time.is_none() {
         e.required(&Path::root("eventTime"), "");
     }

@@ -12,6 +12,7 @@ const ERROR_BYTES_MAX: usize = 1024;
 const METADATA_BYTES_MAX: usize = 256 * 1024;
 
 impl Rules for VolumeAttachment {
+    const UNCONDITIONAL_UPDATE: bool = false;
     const REVALIDATES_METADATA: u8 = 1;
     const RECHECKS_UPDATED_METADATA: bool = false;
     spec_and_status!();

@@ -12,6 +12,7 @@ use types::storage::v1::{CSIDriver, CSIDriverSpec, CSINode, CSINodeDriver, CSISt
 const NODE_ID_BYTES_MAX: usize = 256;
 
 impl Rules for CSIDriver {
+    const UNCONDITIONAL_UPDATE: bool = false;
     fn default(&mut self) {
         let spec = &mut self.spec;
         set(&mut spec.attach_required, true);
@@ -120,6 +121,7 @@ fn driver_spec(e: &mut Errs, spec: &CSIDriverSpec) {
 }
 
 impl Rules for CSINode {
+    const UNCONDITIONAL_UPDATE: bool = false;
     const REVALIDATES_METADATA: u8 = 1;
     const RECHECKS_UPDATED_METADATA: bool = false;
     fn check(&self, e: &mut Errs, _cx: &Context) {
@@ -174,6 +176,7 @@ fn driver(e: &mut Errs, at: &Path<'_>, d: &CSINodeDriver) {
 }
 
 impl Rules for CSIStorageCapacity {
+    const UNCONDITIONAL_UPDATE: bool = false;
     const REVALIDATES_METADATA: u8 = 1;
     fn check(&self, e: &mut Errs, _cx: &Context) {
         labels::selector_opt(e, &Path::root("nodeTopology"), self.node_topology.as_deref());
