@@ -5,8 +5,11 @@
 //! attachment changes. [`decide`] is the pure decision over it.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
+use std::time::Instant;
 
 use meta::Str;
+use telemetry::HistogramFamily;
 use types::core::v1::{PersistentVolume, Pod};
 
 use crate::attributes::Attributes;
@@ -39,6 +42,25 @@ pub enum Kind {
 /// An object by kind, namespace (empty for cluster scope) and name.
 pub type Reference = (Kind, Str, Str);
 
+static ACTIONS: LazyLock<HistogramFamily> = LazyLock::new(|| {
+    let limits = telemetry::exponential_buckets(0.0001, 2.0, 12);
+    let help = "Seconds that changes of the graph of nodes and what they refer to take.";
+    telemetry::histogram("node_authorizer_graph_actions_duration_seconds", help, &["operation"], &limits)
+});
+
+/// Measures a change of the graph until it is dropped.
+struct Timed(&'static str, Instant);
+
+fn timed(operation: &'static str) -> Timed {
+    Timed(operation, Instant::now())
+}
+
+impl Drop for Timed {
+    fn drop(&mut self) {
+        ACTIONS.with(&[self.0]).observe_since(self.1);
+    }
+}
+
 /// Who refers to what.
 #[derive(Debug, Default)]
 pub struct Graph {
@@ -56,8 +78,9 @@ pub struct Graph {
 impl Graph {
     /// A pod appeared or changed.
     pub fn pod(&mut self, pod: &Pod) {
+        let _timed = timed("AddPod");
         let key = (pod.metadata.namespace.clone(), pod.metadata.name.clone());
-        self.pod_gone(&key.0, &key.1);
+        self.forget_pod(&key.0, &key.1);
         let node = pod.spec.node_name.clone();
         if node.is_empty() {
             return;
@@ -71,6 +94,11 @@ impl Graph {
 
     /// A pod is gone.
     pub fn pod_gone(&mut self, namespace: &str, name: &str) {
+        let _timed = timed("DeletePod");
+        self.forget_pod(namespace, name);
+    }
+
+    fn forget_pod(&mut self, namespace: &str, name: &str) {
         let Some((node, references)) = self.pods.remove(&(namespace.into(), name.into())) else { return };
         for reference in references {
             let Some(nodes) = self.nodes.get_mut(&reference) else { continue };
@@ -88,7 +116,8 @@ impl Graph {
 
     /// A persistent volume appeared or changed.
     pub fn volume(&mut self, volume: &PersistentVolume) {
-        self.volume_gone(&volume.metadata.name);
+        let _timed = timed("AddPV");
+        self.forget_volume(&volume.metadata.name);
         let Some(claim) = &volume.spec.claim_ref else { return };
         self.volumes.insert(volume.metadata.name.clone(), (claim.namespace.clone(), claim.name.clone()));
         let csi = volume.spec.csi.as_deref();
@@ -103,6 +132,11 @@ impl Graph {
 
     /// A persistent volume is gone.
     pub fn volume_gone(&mut self, name: &str) {
+        let _timed = timed("DeletePV");
+        self.forget_volume(name);
+    }
+
+    fn forget_volume(&mut self, name: &str) {
         if self.volumes.remove(name).is_none() {
             return;
         }
@@ -114,16 +148,19 @@ impl Graph {
 
     /// A volume attachment appeared or changed.
     pub fn attachment(&mut self, name: &str, node: &str) {
+        let _timed = timed("AddVolumeAttachment");
         self.attachments.insert(name.into(), node.into());
     }
 
     /// A volume attachment is gone.
     pub fn attachment_gone(&mut self, name: &str) {
+        let _timed = timed("DeleteVolumeAttachment");
         self.attachments.remove(name);
     }
 
     /// A resource slice appeared or changed.
     pub fn slice(&mut self, name: &str, node: Option<&str>) {
+        let _timed = timed("AddResourceSlice");
         match node.filter(|node| !node.is_empty()) {
             Some(node) => self.slices.insert(name.into(), node.into()),
             None => self.slices.remove(name),
@@ -132,6 +169,7 @@ impl Graph {
 
     /// A resource slice is gone.
     pub fn slice_gone(&mut self, name: &str) {
+        let _timed = timed("DeleteResourceSlice");
         self.slices.remove(name);
     }
 

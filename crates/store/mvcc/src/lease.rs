@@ -115,6 +115,7 @@ struct Current {
 impl LeasePool {
     /// A pool without leases.
     pub fn new(env: Env) -> LeasePool {
+        std::sync::LazyLock::force(&metrics::LEASE_OBJECTS);
         LeasePool { env, by_ttl: Mutex::default() }
     }
 

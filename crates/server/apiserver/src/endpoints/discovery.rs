@@ -2,7 +2,7 @@
 //! aggregated one (everything at once, KEP-3352).
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,6 +14,7 @@ use registry::{Definitions, errors};
 use scheme::Resource;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use telemetry::Counter;
 
 use super::groups::{self, Group};
 use super::plain::{page_not_found, restful};
@@ -273,6 +274,12 @@ struct Kept {
     made: Arc<Aggregated>,
 }
 
+/// Times that the document with everything was made.
+static AGGREGATIONS: LazyLock<Counter> = LazyLock::new(|| {
+    let help = "Times that the documents of all groups were put together into one.";
+    telemetry::counter("aggregator_discovery_aggregation_count_total", help, &[]).with(&[])
+});
+
 impl Discovery {
     fn get(&self, server: &Server) -> Arc<Aggregated> {
         // What changes while the document is made has it made again.
@@ -287,6 +294,7 @@ impl Discovery {
         let items: Vec<Value> =
             groups.iter().filter_map(|group| aggregated_group(server, &definitions, group)).collect();
         let made = Arc::new(Aggregated::new(&items));
+        AGGREGATIONS.inc();
         *self.kept.lock() = Some(Kept { of: definitions, at: generation, made: made.clone() });
         made
     }

@@ -10,6 +10,7 @@ mod health;
 mod openapi;
 mod options;
 mod plain;
+mod regeneration;
 mod resources;
 pub(crate) mod reviews;
 mod selectors;

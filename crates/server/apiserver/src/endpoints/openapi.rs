@@ -21,6 +21,7 @@ use sha2::{Digest, Sha512};
 
 use super::groups;
 use super::plain::{TEXT, page_not_found};
+use super::regeneration;
 use super::swagger::{Base, Part};
 use crate::answer::Answer;
 use crate::encode::gzip;
@@ -168,7 +169,9 @@ impl CustomDocuments {
             .cloned()
             .collect();
         if served.is_empty() {
-            self.by_path.lock().remove(path);
+            if let Some(gone) = self.by_path.lock().remove(path) {
+                regeneration::third(group, version, &gone.of, &[]);
+            }
             return None;
         }
         if let Some(kept) = self.by_path.lock().get(path).filter(|kept| kept.is_of(&served)) {
@@ -180,7 +183,8 @@ impl CustomDocuments {
             Arc::new(Packed::new(text(&document)))
         };
         let made = tokio::task::spawn_blocking(build).await.ok()?;
-        self.by_path.lock().insert(path.to_owned(), Kept { of, made: made.clone() });
+        let before = self.by_path.lock().insert(path.to_owned(), Kept { of: of.clone(), made: made.clone() });
+        regeneration::third(group, version, before.as_ref().map_or(&[], |kept| &kept.of), &of);
         Some(made)
     }
 
@@ -279,7 +283,9 @@ impl CustomDocuments {
         let (fresh, made) = tokio::task::spawn_blocking(build).await.ok()?;
         self.parts.lock().extend(fresh);
         let of = definitions_of(&served);
-        *self.swagger.lock() = Some(Merged { kept: Kept { of, made: made.clone() }, parts });
+        let merged = Merged { kept: Kept { of: of.clone(), made: made.clone() }, parts };
+        let before = self.swagger.lock().replace(merged);
+        regeneration::second(before.as_ref().map_or(&[], |merged| &merged.kept.of), &of);
         Some(made)
     }
 }

@@ -104,6 +104,8 @@ pub(crate) async fn listen<S: Service>(
     service: Arc<S>,
     mut stop: watch::Receiver<bool>,
 ) {
+    // Shown from the start, so that nothing and no count are told apart.
+    LazyLock::force(&HANDSHAKE_ERRORS);
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(permit) = permits.clone().acquire_owned().await else { return };

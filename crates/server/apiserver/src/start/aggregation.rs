@@ -127,6 +127,10 @@ fn see(server: &Arc<Server>, registrar: &Registrar, object: &Arc<dyn Object>, go
         UNAVAILABLE.remove(&[&api.metadata.name]);
         return;
     }
+    if api.spec.service.is_none() {
+        // What this server serves itself is there.
+        UNAVAILABLE.with(&[&api.metadata.name]).set(0.0);
+    }
     if let Some(remote) = server.aggregator.apply(&api) {
         let task = |work| drop(until_stopped(server, work));
         let (checked, read) = (server.clone(), server.clone());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::metrics::{Asked, Stock};
 use super::numbers::{Lease, Numbers};
 
 /// Largest number of addresses that are handed out of one range; wider IPv6 ranges use their first part.
@@ -35,6 +36,7 @@ pub struct Addresses {
     range: IpNet,
     base: u128,
     numbers: Arc<Numbers>,
+    asked: Asked,
 }
 
 impl Addresses {
@@ -52,7 +54,8 @@ impl Addresses {
         Addresses {
             base: to_number(range.addr()) + 1,
             range,
-            numbers: Numbers::new(size, band(size, 16, 256, 16)),
+            numbers: Numbers::new(size, band(size, 16, 256, 16), Stock::of_range(range)),
+            asked: Asked::of_range(range),
         }
     }
 
@@ -77,8 +80,10 @@ impl Addresses {
     /// Takes `ip`.
     pub fn take(&self, ip: IpAddr) -> Result<Lease, AddressError> {
         let outside = || AddressError::Outside { ip: ip.to_string(), range: self.range.to_string() };
-        let offset = self.offset(ip).ok_or_else(outside)?;
-        self.numbers.take(offset).ok_or(AddressError::Taken)
+        self.asked.count(false, || {
+            let offset = self.offset(ip).ok_or_else(outside)?;
+            self.numbers.take(offset).ok_or(AddressError::Taken)
+        })
     }
 
     /// Whether `ip` could be taken at all.
@@ -89,7 +94,7 @@ impl Addresses {
 
     /// Takes any address; `random` spreads the choice.
     pub fn take_any(&self, random: u64) -> Result<Lease, AddressError> {
-        self.numbers.take_any(random).ok_or(AddressError::Full)
+        self.asked.count(true, || self.numbers.take_any(random).ok_or(AddressError::Full))
     }
 
     /// Marks an address found in the store as taken.

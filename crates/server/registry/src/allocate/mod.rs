@@ -5,6 +5,7 @@
 //! its [`Lease`].
 
 mod addresses;
+mod metrics;
 mod numbers;
 mod ports;
 mod taking;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::metrics::Stock;
+
 /// Numbers `0..size`, some taken. Random picks come from the upper band first, so that the lower band stays free for
 /// those who ask for a certain number (KEP-3070, KEP-3668).
 #[derive(Debug)]
@@ -11,13 +13,16 @@ pub struct Numbers {
     words: Mutex<Vec<u64>>,
     size: u32,
     band: u32,
+    stock: Stock,
 }
 
 impl Numbers {
     /// Numbers below `size`, of which the lowest `band` are picked at random only when the others are used up.
-    pub fn new(size: u32, band: u32) -> Arc<Self> {
+    /// `stock` shows how many are taken.
+    pub fn new(size: u32, band: u32, stock: Stock) -> Arc<Self> {
         let words = vec![0; (size as usize).div_ceil(64)];
-        Arc::new(Numbers { words: Mutex::new(words), size, band: band.min(size) })
+        stock.begin(size);
+        Arc::new(Numbers { words: Mutex::new(words), size, band: band.min(size), stock })
     }
 
     /// How many numbers there are.
@@ -34,13 +39,22 @@ impl Numbers {
         let (word, bit) = ((number / 64) as usize, 1 << (number % 64));
         let free = words[word] & bit == 0;
         words[word] |= bit;
+        if free {
+            self.stock.take(1.0);
+        }
         free
     }
 
     /// Gives `number` back.
     pub fn release(&self, number: u32) {
-        if number < self.size {
-            self.words.lock()[(number / 64) as usize] &= !(1 << (number % 64));
+        if number >= self.size {
+            return;
+        }
+        let mut words = self.words.lock();
+        let (word, bit) = ((number / 64) as usize, 1 << (number % 64));
+        if words[word] & bit != 0 {
+            words[word] &= !bit;
+            self.stock.take(-1.0);
         }
     }
 
@@ -113,7 +127,7 @@ mod tests {
 
     #[test]
     fn bands_and_leases() {
-        let numbers = Numbers::new(10, 4);
+        let numbers = Numbers::new(10, 4, Stock::default());
         let mut leases: Vec<Lease> = (0..10).map(|start| numbers.take_any(start * 7).unwrap()).collect();
         let order: Vec<bool> = leases.iter().map(|l| l.number() < 4).collect();
         assert_eq!(order, [false, false, false, false, false, false, true, true, true, true]);

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::addresses::band;
+use super::metrics::{Asked, Stock};
 use super::numbers::{Lease, Numbers};
 
 /// Why no port was given.
@@ -26,6 +27,7 @@ pub struct Ports {
     first: u16,
     last: u16,
     numbers: Arc<Numbers>,
+    asked: Asked,
 }
 
 impl Ports {
@@ -33,7 +35,8 @@ impl Ports {
     pub fn new(range: RangeInclusive<u16>) -> Self {
         let (first, last) = (*range.start(), *range.end());
         let size = u32::from(last.saturating_sub(first)) + 1;
-        Ports { first, last, numbers: Numbers::new(size, band(size, 32, 128, 16)) }
+        let numbers = Numbers::new(size, band(size, 32, 128, 16), Stock::of_ports());
+        Ports { first, last, numbers, asked: Asked::of_ports() }
     }
 
     fn offset(&self, port: u16) -> Option<u32> {
@@ -48,7 +51,9 @@ impl Ports {
     /// Takes `port`.
     pub fn take(&self, port: u16) -> Result<Lease, PortError> {
         let outside = || PortError::Outside(format!("{}-{}", self.first, self.last));
-        self.numbers.take(self.offset(port).ok_or_else(outside)?).ok_or(PortError::Taken)
+        self.asked.count(false, || {
+            self.numbers.take(self.offset(port).ok_or_else(outside)?).ok_or(PortError::Taken)
+        })
     }
 
     /// Whether `port` is taken; what is outside the range is not.
@@ -58,7 +63,7 @@ impl Ports {
 
     /// Takes any port; `random` spreads the choice.
     pub fn take_any(&self, random: u64) -> Result<Lease, PortError> {
-        self.numbers.take_any(random).ok_or(PortError::Full)
+        self.asked.count(true, || self.numbers.take_any(random).ok_or(PortError::Full))
     }
 
     /// Marks a port found in the store as taken.
