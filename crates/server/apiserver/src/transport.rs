@@ -110,8 +110,9 @@ impl Transport for InProcess {
             return reply;
         }
         let measured = Inside::begin(&self.server.metrics, &call);
-        let mut warnings = Vec::new();
-        if let Some(review) = reviews::perform(&self.server, &authorized, &mut call, &mut warnings).await {
+        let (mut warnings, notes) = (Vec::new(), admission::Notes::default());
+        let review = reviews::perform(&self.server, &authorized, &mut call, &mut warnings, &notes).await;
+        if let Some(review) = review {
             let outcome = review.map(|object| Outcome::Made(object.into(), 201));
             measured.end(&self.server, outcome.as_ref().err());
             crate::audit::answered(record, outcome.as_ref());
@@ -121,7 +122,6 @@ impl Transport for InProcess {
                 _ => Reply::Done(Status::default()),
             });
         }
-        let notes = admission::Notes::default();
         let outcome = self.server.registry.perform_noting(&authorized, call, &mut warnings, &notes).await;
         measured.end(&self.server, outcome.as_ref().err());
         if let Some(record) = record {

@@ -248,19 +248,22 @@ impl Registry {
         mut object: Box<dyn meta::Object>,
         own: bool,
         warnings: &mut Vec<String>,
+        notes: &Notes,
     ) -> Result<Box<dyn meta::Object>, Status> {
         let (target, served, options) = asked;
+        if object.meta().namespace.is_empty() {
+            object.meta_mut().namespace = target.namespace.clone();
+        }
         if own {
             Endpoint { served, subresource: "", options, now_s: self.now_s() }.record(&mut *object, None);
         }
-        let notes = Notes::default();
         let review = Review {
             operation: Operation::Create,
             target,
             user: authorized.user(),
             old: None,
             dry_run: options.dry_run == DryRun::All,
-            notes: &notes,
+            notes,
             options: Options::Write(options),
             codec: served,
         };

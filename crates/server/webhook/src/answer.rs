@@ -155,7 +155,7 @@ fn json_of(body: &[u8]) -> Result<Vec<u8>, String> {
 /// The media type of a header, or Go's words for why there is none.
 fn media_type(header: &str) -> Result<&str, &'static str> {
     let token = |text: &str| {
-        let end = text.find(|c: char| !(c.is_ascii_graphic() && !"()<>@,;:\\\"/[]?=".contains(c)));
+        let end = text.find(|c: char| !c.is_ascii_graphic() || "()<>@,;:\\\"/[]?=".contains(c));
         end.unwrap_or(text.len())
     };
     let media = header.split(';').next().unwrap_or_default().trim();

@@ -42,6 +42,8 @@ impl Subject {
         let own = kind_of(review, object);
         let (kind, resource) = match matched {
             None => (own.clone(), None),
+            // What a subresource takes has one version, whatever the resource's is.
+            Some(other) if other.kind != own.kind => (own.clone(), Some(other)),
             Some(other) => {
                 let kind =
                     GroupVersionKind::new(other.group.clone(), other.version.clone(), other.kind.clone());
@@ -74,7 +76,7 @@ impl Subject {
             "" => object.map_or("", |object| object.meta().name.as_str()),
             name => name,
         };
-        for (field, value) in [("name", name), ("namespace", namespace_of(review))] {
+        for (field, value) in [("name", name), ("namespace", namespace_of(review, name))] {
             if !value.is_empty() {
                 request[field] = value.into();
             }
@@ -108,8 +110,8 @@ fn kind_of(review: &Review<'_>, object: Option<&dyn Object>) -> GroupVersionKind
 }
 
 /// A namespace is in the namespace that it is.
-fn namespace_of<'r>(review: &'r Review<'_>) -> &'r str {
-    if review.on("", "namespaces") { &review.target.name } else { &review.target.namespace }
+fn namespace_of<'r>(review: &'r Review<'_>, name: &'r str) -> &'r str {
+    if review.on("", "namespaces") { name } else { &review.target.namespace }
 }
 
 fn namespace(stage: &Stage<'_>) -> Json {

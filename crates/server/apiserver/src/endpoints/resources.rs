@@ -59,7 +59,7 @@ pub(super) async fn serve(
     }
     let notes = admission::Notes::default();
     let result = match called {
-        Ok(mut call) => match reviews::perform(server, authorized, &mut call, &mut warnings).await {
+        Ok(mut call) => match reviews::perform(server, authorized, &mut call, &mut warnings, &notes).await {
             Some(review) => review.map(|object| registry::Outcome::Made(object.into(), 201)),
             None => match components::perform(server, &served, &call).await {
                 Some(result) => result,

@@ -21,6 +21,7 @@ pub(crate) async fn perform(
     authorized: &Authorized,
     call: &mut Call,
     warnings: &mut Vec<String>,
+    notes: &admission::Notes,
 ) -> Option<Result<Box<dyn Object>, Status>> {
     if !matches!(call.target.group.as_str(), "authentication.k8s.io" | "authorization.k8s.io") {
         return None;
@@ -32,10 +33,12 @@ pub(crate) async fn perform(
     let about_self = matches!(&*target.resource, "selfsubjectrulesreviews" | "selfsubjectreviews");
     if let Some(served) = registry::Served::find(&target.group, &target.version, &target.resource) {
         let asked = (target, &served, &*options);
-        object = match server.registry.admit_review(authorized, asked, object, !about_self, warnings).await {
-            Ok(object) => object,
-            Err(status) => return Some(Err(status)),
-        };
+        object =
+            match server.registry.admit_review(authorized, asked, object, !about_self, warnings, notes).await
+            {
+                Ok(object) => object,
+                Err(status) => return Some(Err(status)),
+            };
     }
     let user = authorized.user();
     let any = object.as_any_mut();

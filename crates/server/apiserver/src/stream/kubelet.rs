@@ -40,7 +40,9 @@ pub(crate) async fn backend(server: &Server, name: &str) -> Result<Backend, Stat
         .iter()
         .find_map(|kind| node.status.addresses.iter().find(|a| a.type_ == *kind && !a.address.is_empty()))
         .ok_or_else(|| {
-            errors::internal(format!("no preferred addresses found; known addresses: [] of node {name}"))
+            let known: Vec<String> =
+                node.status.addresses.iter().map(|a| format!("{{{} {}}}", a.type_, a.address)).collect();
+            errors::bare(format!("no preferred addresses found; known addresses: [{}]", known.join(" ")))
         })?;
     let port = node.status.daemon_endpoints.kubelet_endpoint.port;
     let port = u16::try_from(port).ok().filter(|p| *p != 0).unwrap_or(KUBELET_PORT);
