@@ -96,9 +96,18 @@ impl Executor {
         }
     }
 
-    async fn write(&self, write: Write) -> Result<Answer, Status> {
+    async fn write(&self, mut write: Write) -> Result<Answer, Status> {
+        let measure = write.measure.take();
+        let result = self.make(write).await;
+        if let Some(measure) = measure {
+            measure(result.as_ref().err());
+        }
+        result
+    }
+
+    async fn make(&self, write: Write) -> Result<Answer, Status> {
         let resource = write.resource();
-        let Write { target, action, uid, ignored, on_success, on_failure } = write;
+        let Write { target, action, uid, ignored, on_success, on_failure, measure: _ } = write;
         let whole = target.subresource.is_empty() || target.subresource == "status";
         let key = Key { namespace: target.namespace.clone(), name: target.name.clone() };
         let writes = !matches!(action, Action::Get { .. } | Action::List(_) | Action::Watch(_));

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use telemetry::{Counter, CounterFamily, Gauge, GaugeFamily, Histogram, HistogramFamily};
 
 fn durations() -> Vec<f64> {
-    telemetry::exponential_buckets(10e-9, 10.0, 12)
+    telemetry::exponential_buckets(10e-9, 10.0, 10)
 }
 
 static ADDS: LazyLock<CounterFamily> = LazyLock::new(|| {

@@ -23,6 +23,7 @@ pub struct Plan {
 
 type Continuation = Box<dyn FnOnce(&Outcome, &mut Plan) -> Next + Send>;
 type OnSuccess = Box<dyn FnOnce(Option<&dyn Object>) -> Option<Note> + Send>;
+type Measure = Box<dyn FnOnce(Option<&Status>) + Send>;
 type OnFailure = Box<dyn FnOnce(&Status) -> Option<Note> + Send>;
 
 pub(crate) enum Step {
@@ -85,12 +86,21 @@ pub struct Write {
     pub(crate) ignored: Vec<i32>,
     pub(crate) on_success: Option<OnSuccess>,
     pub(crate) on_failure: Option<OnFailure>,
+    pub(crate) measure: Option<Measure>,
 }
 
 impl Write {
     /// Any call.
     pub fn call(target: Target, action: Action) -> Self {
-        Write { target, action, uid: Str::new(), ignored: Vec::new(), on_success: None, on_failure: None }
+        Write {
+            target,
+            action,
+            uid: Str::new(),
+            ignored: Vec::new(),
+            on_success: None,
+            on_failure: None,
+            measure: None,
+        }
     }
 
     /// Creates `object`. Without a name it gets one from its `generateName`.
@@ -201,6 +211,13 @@ impl Write {
     /// Records the event that `note` makes of a refusal.
     pub fn on_failure(mut self, note: impl FnOnce(&Status) -> Option<Note> + Send + 'static) -> Self {
         self.on_failure = Some(Box::new(note));
+        self
+    }
+
+    /// Hands over how the call went once it was made: nothing after a success, else the refusal. For what is counted, as
+    /// decisions must not count what may not come to pass.
+    pub fn measured(mut self, measure: impl FnOnce(Option<&Status>) + Send + 'static) -> Self {
+        self.measure = Some(Box::new(measure));
         self
     }
 

@@ -1,6 +1,6 @@
 //! Which controllers there are, and how all of them are started.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use call::Transport;
 use client::Client;
@@ -8,6 +8,7 @@ use env::Env;
 use informer::Informers;
 use ipnet::Ipv4Net;
 use reconcile::Context;
+use telemetry::GaugeFamily;
 
 use crate::certificates::{self, Authority};
 use crate::serviceaccount::SignLegacy;
@@ -308,7 +309,21 @@ pub static TABLE: &[Entry] = &[
 /// Running controllers. Dropping it ends them.
 pub struct Handle {
     informers: Arc<Informers>,
-    _running: Vec<Started>,
+    running: Vec<(&'static str, Started)>,
+}
+
+/// The manager that controllers run in, by upstream's name for it.
+const MANAGER: &str = "kube-controller-manager";
+
+static RUNNING: LazyLock<GaugeFamily> = LazyLock::new(|| {
+    let help = "Controllers that run here, each with a 1.";
+    telemetry::gauge("running_managed_controllers", help, &["manager", "name"])
+});
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.running.iter().for_each(|(name, _)| RUNNING.with(&[MANAGER, name]).set(0.0));
+    }
 }
 
 impl Handle {
@@ -343,10 +358,12 @@ pub fn run_on(config: &Config, informers: Arc<Informers>) -> Handle {
             informers: informers.clone(),
             env: config.env.clone(),
         };
-        (entry.start)(&context, config)
+        let started = (entry.start)(&context, config)?;
+        RUNNING.with(&[MANAGER, entry.name]).set(1.0);
+        Some((entry.name, started))
     };
     let running = TABLE.iter().filter(|entry| (config.enabled)(entry.name)).filter_map(start).collect();
-    Handle { informers, _running: running }
+    Handle { informers, running }
 }
 
 #[cfg(test)]

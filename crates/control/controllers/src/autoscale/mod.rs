@@ -8,6 +8,7 @@
 mod calculate;
 mod history;
 mod limits;
+mod measures;
 mod metrics;
 mod pass;
 mod propose;
@@ -45,8 +46,10 @@ pub(crate) fn start(context: &Context) -> Running {
     // A new autoscaler waits for its turn like an old one: what it measures needs time to settle anyway. A change of one
     // that waits already changes nothing, because the turn that comes first counts.
     let queue = Arc::downgrade(controller.queue());
+    measures::begin();
     context.informers.cache::<HorizontalPodAutoscaler>().subscribe(move |change| {
         if let Some(queue) = queue.upgrade() {
+            measures::follow(change);
             queue.add_after(Key::of(&**change.object()), PERIOD);
         }
     });

@@ -2,6 +2,7 @@
 //! one before.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use call::Action;
 use informer::Key;
@@ -14,6 +15,7 @@ use types::autoscaling::v2::{
 use types::core::v1::Pod;
 
 use super::calculate::Workload;
+use super::measures::{self, Fault};
 use super::propose::{Failure, Proposal, propose};
 use super::{Memories, PERIOD, history, limits, metrics, target};
 
@@ -24,6 +26,10 @@ pub(super) struct Pass {
     key: Key,
     world: World,
     memories: Memories,
+    begun: Instant,
+    /// Replicas before and after.
+    replicas: (i32, i32),
+    fault: Fault,
 }
 
 /// What the target says of itself.
@@ -61,7 +67,9 @@ impl Pass {
         memories: Memories,
     ) -> Self {
         let (autoscaler, before) = (autoscaler.clone(), autoscaler.status.clone());
-        Pass { autoscaler, before, key: key.clone(), world, memories }
+        let begun = Instant::now();
+        let (replicas, fault) = ((0, 0), Fault::None);
+        Pass { autoscaler, before, key: key.clone(), world, memories, begun, replicas, fault }
     }
 
     /// Asks for the scale of the target.
@@ -131,6 +139,7 @@ impl Pass {
             Err(unselected) => {
                 plan.event(Note::warning(&self.autoscaler, unselected.event, unselected.note.as_str()));
                 self.tell(("ScalingActive", "False"), unselected.reason, unselected.told);
+                self.fault = Fault::Spec;
                 return self.give_up(&current, Vec::new(), &unselected.note, plan);
             }
         };
@@ -143,7 +152,8 @@ impl Pass {
             .collect();
         let asked: Vec<bool> = questions.iter().map(Option::is_some).collect();
         plan.all(questions.into_iter().flatten().collect());
-        plan.then(move |outcome, plan| self.answered(current, &pods, &asked, outcome, plan));
+        let begun = Instant::now();
+        plan.then(move |outcome, plan| self.answered(current, &pods, (&asked, begun), outcome, plan));
         Next::After(PERIOD)
     }
 
@@ -187,7 +197,7 @@ impl Pass {
         mut self,
         current: Current,
         selector: &Selector,
-        asked: &[bool],
+        (asked, begun): (&[bool], Instant),
         outcome: &Outcome,
         plan: &mut Plan,
     ) -> Next {
@@ -206,7 +216,9 @@ impl Pass {
             .zip(asked)
             .map(|(spec, asked)| {
                 let answer = if *asked { answers.next() } else { None };
-                propose(spec, &self.key.namespace, &workload, answer)
+                let proposal = propose(spec, &self.key.namespace, &workload, answer);
+                measures::weighed(begun, &spec.type_, workload.replicas, &proposal);
+                proposal
             })
             .collect();
         let status = |proposal: &Result<Proposal, Failure>| {
@@ -230,6 +242,7 @@ impl Pass {
             let Some(first) = failures.first() else {
                 return self.finish(&current, None, statuses, plan);
             };
+            self.fault = Fault::of(first);
             let told = format!("the HPA was unable to compute the replica count: {}", first.cause);
             self.tell(("ScalingActive", "False"), first.reason, told);
             let event = format!(
@@ -283,6 +296,7 @@ impl Pass {
                 let why = &refused.message;
                 let event = format!("New size: {after}; reason: {}; error: {why}", verdict.reason);
                 plan.event(Note::warning(&self.autoscaler, "FailedRescale", event));
+                self.fault = Fault::Internal;
                 self.tell(
                     ("AbleToScale", "False"),
                     "FailedUpdateScale",
@@ -297,6 +311,7 @@ impl Pass {
                 "SucceededRescale",
                 format!("the HPA controller was able to update the target scale to {after}"),
             );
+            self.replicas = (before, after);
             let event = format!("New size: {after}; reason: {}", verdict.reason);
             plan.event(Note::normal(&self.autoscaler, "SuccessfulRescale", event));
             if self.autoscaler.spec.behavior.is_some() {
@@ -314,6 +329,7 @@ impl Pass {
     /// Tells that the scale could not be had.
     fn unable(mut self, why: &str, plan: &mut Plan) -> Next {
         plan.event(Note::warning(&self.autoscaler, "FailedGetScale", why));
+        self.fault = Fault::Internal;
         self.tell(
             ("AbleToScale", "False"),
             "FailedGetScale",
@@ -362,6 +378,7 @@ impl Pass {
 
     /// Writes the status when it changed.
     fn write(self, plan: &mut Plan) -> Next {
+        measures::looked(self.begun, self.replicas, self.fault);
         if self.autoscaler.status != self.before {
             let about = self.autoscaler.clone();
             let write = Write::update_status(self.autoscaler).on_failure(move |refused| {

@@ -1,11 +1,12 @@
 //! ResourceClaims: made from a pod's templates, and given back when the pod has ended.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use call::Target;
 use informer::Key;
 use meta::{OwnerReference, Str};
 use reconcile::{Answer, Context, Controller, Next, Note, Plan, Reconciler, Running, World, Write};
+use telemetry::CounterFamily;
 use types::core::v1::{Pod, PodResourceClaimStatus};
 use types::resource::v1::{ResourceClaim, ResourceClaimConsumerReference, ResourceClaimTemplate};
 
@@ -164,9 +165,24 @@ fn create(pod: &Arc<Pod>, name: &Str, template: &ResourceClaimTemplate) -> Write
     let owner = OwnerReference { block_owner_deletion: None, ..controller_ref(&**pod) };
     claim.metadata.owner_references.push(owner);
     let about = pod.clone();
-    Write::create(claim).on_failure(move |status| {
-        Some(Note::warning(&*about, "FailedResourceClaimCreation", status.message.clone()))
-    })
+    let admin = if wants_admin_access(&claim) { "true" } else { "false" };
+    Write::create(claim)
+        .on_failure(move |status| {
+            Some(Note::warning(&*about, "FailedResourceClaimCreation", status.message.clone()))
+        })
+        .measured(move |refusal| {
+            CREATES.with(&[admin, if refusal.is_none() { "success" } else { "failure" }]).inc();
+        })
+}
+
+static CREATES: LazyLock<CounterFamily> = LazyLock::new(|| {
+    let help = "Claims that were made for pods, or could not be.";
+    telemetry::counter("resourceclaim_controller_creates_total", help, &["admin_access", "status"])
+});
+
+fn wants_admin_access(claim: &ResourceClaim) -> bool {
+    let exactly = claim.spec.devices.requests.iter().filter_map(|request| request.exactly.as_ref());
+    exactly.into_iter().any(|exactly| exactly.admin_access == Some(true))
 }
 
 /// Ends the claims that were made for a pod that has ended.

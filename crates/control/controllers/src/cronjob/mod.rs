@@ -3,13 +3,14 @@
 mod schedule;
 mod zone;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use call::DeleteOptions;
 use informer::Key;
 use meta::{Str, Time};
 use reconcile::{Context, Controller, Next, Note, Plan, Reconciler, Running, World, Write};
+use telemetry::Histogram;
 use types::batch::v1::{CronJob, CronJobStatus, Job};
 use types::core::v1::ObjectReference;
 
@@ -18,6 +19,13 @@ use crate::replicas::namespace_ends;
 
 use schedule::Schedule;
 use zone::Zone;
+
+static SKEW: LazyLock<Histogram> = LazyLock::new(|| {
+    let limits = telemetry::exponential_buckets(1.0, 2.0, 10);
+    let help = "Seconds from the time at which a Job was due until it was made.";
+    let name = "cronjob_controller_job_creation_skew_duration_seconds";
+    telemetry::histogram(name, help, &[], &limits).with(&[])
+});
 
 const SCHEDULED: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
 /// More missed times than this mean a wrong clock or a wrong schedule; the oldest are given up.
@@ -294,6 +302,9 @@ fn create(
             && let Some(job) = meta::downcast::<Job>(object.clone())
         {
             status.active.push(reference(&job));
+            if let Some(created) = job.metadata.creation_timestamp {
+                SKEW.observe((created.seconds - at).max(0) as f64);
+            }
         }
         status.last_schedule_time = Some(Time::from_unix(at));
         tell(&cron, status, plan);

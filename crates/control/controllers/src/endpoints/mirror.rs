@@ -1,6 +1,7 @@
 //! EndpointSlices for Endpoints that people write by hand, for Services without a selector.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use informer::Key;
 use meta::{Map, ObjectMeta, Str};
@@ -9,6 +10,7 @@ use types::core::v1::{EndpointAddress, EndpointSubset, Endpoints, Service};
 use types::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 
 use super::has_ip;
+use super::metrics::{self, Measures};
 use super::slicing::{self, Changes, HEADLESS, MANAGED_BY, SLICES_OF, Wanted, port_key};
 use super::trigger::TRIGGER_TIME;
 use crate::common::owners::controller_ref;
@@ -27,7 +29,7 @@ pub(crate) fn start(context: &Context) -> Running {
         "endpoint_slice_mirroring",
         "endpoint-slice-mirroring-controller",
         context.clone(),
-        Mirror,
+        Mirror::default(),
     )
     .of::<Endpoints>()
     .of::<Service>()
@@ -42,10 +44,19 @@ fn endpoints_of(slice: &EndpointSlice) -> Option<Key> {
     Some(Key::new(&slice.metadata.namespace, name))
 }
 
-pub(crate) struct Mirror;
+pub(crate) struct Mirror {
+    measures: Measures,
+}
+
+impl Default for Mirror {
+    fn default() -> Self {
+        Mirror { measures: Measures::of_mirrors() }
+    }
+}
 
 impl Reconciler for Mirror {
     fn reconcile(&self, key: &Key, world: &World, plan: &mut Plan) -> Next {
+        let begun = Instant::now();
         let mut existing = world.list::<EndpointSlice>(&key.namespace);
         existing.retain(|slice| {
             endpoints_of(slice).as_ref() == Some(key) && slice.metadata.deletion_timestamp.is_none()
@@ -54,7 +65,8 @@ impl Reconciler for Mirror {
         let service = world.get_key::<Service>(key).filter(|service| service.spec.selector.is_empty());
         let endpoints = world.get_key::<Endpoints>(key).filter(|endpoints| is_mirrored(&endpoints.metadata));
         let (Some(service), Some(endpoints)) = (service, endpoints) else {
-            Changes { delete: existing, ..Changes::default() }.plan(plan);
+            self.measures.forget(key);
+            Changes { delete: existing, ..Changes::default() }.plan(plan, &self.measures);
             return Next::Done;
         };
         let mut changes = Changes::default();
@@ -67,14 +79,16 @@ impl Reconciler for Mirror {
                 || blank(&endpoints, &service, family),
                 |meta| bring_up(meta, &endpoints, &service),
             );
-            changes.create.extend(more.create);
-            changes.update.extend(more.update);
-            changes.delete.extend(more.delete);
+            changes.extend(more);
         }
-        changes.plan(plan);
-        plan.then(|outcome, _| match outcome.error() {
-            Some(status) if namespace_ends(status) => Next::Done,
-            _ => outcome.verdict(),
+        self.measures.look(key, existing.len(), &changes);
+        changes.plan(plan, &self.measures);
+        plan.then(move |outcome, _| {
+            metrics::mirrored(begun);
+            match outcome.error() {
+                Some(status) if namespace_ends(status) => Next::Done,
+                _ => outcome.verdict(),
+            }
         });
         Next::Done
     }

@@ -2,6 +2,7 @@
 
 mod address;
 mod legacy;
+mod metrics;
 mod mirror;
 mod slices;
 mod slicing;

@@ -10,6 +10,7 @@ use types::discovery::v1::{
     Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice, ForNode, ForZone,
 };
 
+use super::metrics::{self, Measures};
 use super::slicing::{self, Changes, HEADLESS, MANAGED_BY, SERVICE_NAME, Wanted, port_key};
 use super::trigger::{self, Triggers};
 use super::{address, has_ip, services_of};
@@ -51,9 +52,15 @@ fn service_of(slice: &EndpointSlice) -> Option<Key> {
     Some(Key::new(&slice.metadata.namespace, name))
 }
 
-#[derive(Default)]
 pub(crate) struct Slices {
     triggers: Triggers,
+    measures: Measures,
+}
+
+impl Default for Slices {
+    fn default() -> Self {
+        Slices { triggers: Triggers::default(), measures: Measures::of_services() }
+    }
 }
 
 impl Reconciler for Slices {
@@ -61,9 +68,11 @@ impl Reconciler for Slices {
         // Without its Service the garbage collector ends the slices.
         let Some(service) = world.get_key::<Service>(key) else {
             self.triggers.forget(key);
+            self.measures.forget(key);
             return Next::Done;
         };
         if service.spec.type_ == "ExternalName" || service.spec.selector.is_empty() {
+            self.measures.forget(key);
             return Next::Done;
         }
         let mut existing = world.list::<EndpointSlice>(&key.namespace);
@@ -100,10 +109,7 @@ impl Reconciler for Slices {
                 }
                 group.endpoints.extend(endpoint(&service, pod, node.as_deref(), family == "IPv6"));
             }
-            let more = one_family(&service, family, of_family, wanted);
-            changes.create.extend(more.create);
-            changes.update.extend(more.update);
-            changes.delete.extend(more.delete);
+            changes.extend(one_family(&service, family, of_family, wanted));
         }
         if service.metadata.deletion_timestamp.is_some() {
             changes.create.clear();
@@ -111,20 +117,25 @@ impl Reconciler for Slices {
         for slice in changes.create.iter_mut().chain(&mut changes.update) {
             trigger::annotate(&mut slice.metadata.annotations, changed);
         }
-        changes.plan(plan);
+        self.measures.look(key, existing.len(), &changes);
+        metrics::changed(service.spec.traffic_distribution.as_deref(), &changes);
+        changes.plan(plan, &self.measures);
         let about = service.clone();
-        plan.then(move |outcome, plan| match outcome.error() {
-            Some(status) if namespace_ends(status) => Next::Done,
-            Some(status) => {
-                let name = format!("{}/{}", about.metadata.namespace, about.metadata.name);
-                let message =
-                    format!("Error updating Endpoint Slices for Service {name}: {}", status.message);
-                plan.event(Note::warning(&*about, "FailedToUpdateEndpointSlices", message));
-                Next::Retry
+        plan.then(move |outcome, plan| {
+            metrics::synced(outcome.error().is_none());
+            match outcome.error() {
+                Some(status) if namespace_ends(status) => Next::Done,
+                Some(status) => {
+                    let name = format!("{}/{}", about.metadata.namespace, about.metadata.name);
+                    let message =
+                        format!("Error updating Endpoint Slices for Service {name}: {}", status.message);
+                    plan.event(Note::warning(&*about, "FailedToUpdateEndpointSlices", message));
+                    Next::Retry
+                }
+                // The node's arrival wakes the Service as well; this is for one that appears while this look is under way.
+                None if homeless => Next::Retry,
+                None => Next::Done,
             }
-            // The node's arrival wakes the Service as well; this is for one that appears while this look is under way.
-            None if homeless => Next::Retry,
-            None => Next::Done,
         });
         Next::Done
     }
@@ -149,7 +160,8 @@ fn one_family(
     if nothing {
         // A Service without endpoints keeps one empty slice, so that readers can tell "none" from "not yet".
         let placeholder = |slice: &EndpointSlice| slice.endpoints.is_empty() && slice.ports.is_empty();
-        let mut changes = Changes { delete: foreign, ..Changes::default() };
+        let removed = existing.iter().map(|slice| slice.endpoints.len()).sum();
+        let mut changes = Changes { delete: foreign, removed, ..Changes::default() };
         let kept =
             existing.iter().position(|slice| placeholder(slice) && slice.metadata.labels == labels(service));
         if let Some(kept) = kept {

@@ -9,6 +9,8 @@ use meta::{List, ObjectMeta, Str};
 use reconcile::{Plan, Write};
 use types::discovery::v1::{Endpoint, EndpointPort, EndpointSlice};
 
+use super::metrics::Measures;
+
 pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 pub(super) const SLICES_OF: &str = SERVICE_NAME;
 pub(super) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
@@ -39,6 +41,12 @@ pub(super) struct Changes {
     pub(super) create: Vec<EndpointSlice>,
     pub(super) update: Vec<EndpointSlice>,
     pub(super) delete: Vec<EndpointSlice>,
+    /// Endpoints that there should be, and how many of them come and go.
+    pub(super) endpoints: usize,
+    pub(super) added: usize,
+    pub(super) removed: usize,
+    /// Slices that there would be if all of them were full.
+    pub(super) slices_least: usize,
 }
 
 /// What an endpoint is: the same pod at the same addresses, whatever its state.
@@ -63,10 +71,14 @@ pub(super) fn arrange(
         by_ports.entry(port_key(&slice.ports)).or_default().push(slice);
     }
     for (key, group) in wanted {
+        changes.endpoints += group.endpoints.len();
+        changes.slices_least += group.endpoints.len().div_ceil(endpoints_max);
         let slices = by_ports.remove(&key).unwrap_or_default();
         arrange_group(slices, group, endpoints_max, &blank, &metadata, &mut changes);
     }
-    changes.delete.extend(by_ports.into_values().flatten());
+    let left: Vec<EndpointSlice> = by_ports.into_values().flatten().collect();
+    changes.removed += left.iter().map(|slice| slice.endpoints.len()).sum::<usize>();
+    changes.delete.extend(left);
     reuse(&mut changes);
     changes
 }
@@ -92,7 +104,10 @@ fn arrange_group(
                     changed |= now != *endpoint;
                     kept.push(now);
                 }
-                None => changed = true,
+                None => {
+                    changes.removed += 1;
+                    changed = true;
+                }
             }
         }
         changed |= metadata(&mut slice.metadata);
@@ -105,6 +120,7 @@ fn arrange_group(
             unchanged.push(slice);
         }
     }
+    changes.added += missing.len();
     let mut missing: std::collections::VecDeque<Endpoint> = missing.into_values().collect();
     // Slices that are written anyway take new endpoints first, the fullest before the others.
     updates.sort_by_key(|slice| std::cmp::Reverse(slice.endpoints.len()));
@@ -165,15 +181,23 @@ fn reuse(changes: &mut Changes) {
 }
 
 impl Changes {
-    /// Appends the writes.
-    pub(super) fn plan(self, plan: &mut Plan) {
-        let writes = self
-            .create
-            .into_iter()
-            .map(Write::create)
-            .chain(self.update.into_iter().map(Write::update))
-            .chain(self.delete.iter().map(Write::delete))
-            .collect();
+    /// Takes over what is to be done about more slices of the same Service.
+    pub(super) fn extend(&mut self, more: Changes) {
+        self.create.extend(more.create);
+        self.update.extend(more.update);
+        self.delete.extend(more.delete);
+        self.endpoints += more.endpoints;
+        self.added += more.added;
+        self.removed += more.removed;
+        self.slices_least += more.slices_least;
+    }
+
+    /// Appends the writes, which are counted.
+    pub(super) fn plan(self, plan: &mut Plan, measures: &Measures) {
+        let creates = self.create.into_iter().map(|slice| measures.counted(0, Write::create(slice)));
+        let updates = self.update.into_iter().map(|slice| measures.counted(1, Write::update(slice)));
+        let deletes = self.delete.iter().map(|slice| measures.counted(2, Write::delete(slice)));
+        let writes = creates.chain(updates).chain(deletes).collect();
         plan.all(writes);
     }
 }

@@ -181,6 +181,11 @@ pub(super) fn counts(job: &Job, pod: &Pod) -> bool {
     rule(job, pod).is_none_or(|(_, rule, _)| rule.action != "Ignore")
 }
 
+/// What the failure policy does about the failure of `pod`, if a rule is about it.
+pub(super) fn action<'a>(job: &'a Job, pod: &Pod) -> Option<&'a str> {
+    rule(job, pod).map(|(_, rule, _)| rule.action.as_str())
+}
+
 /// Whether the failure of `pod` is the end of its index, whatever the limit says.
 pub(super) fn fails_index(job: &Job, pod: &Pod) -> bool {
     rule(job, pod).is_some_and(|(_, rule, _)| rule.action == "FailIndex")

@@ -12,7 +12,7 @@ use super::backoff::{doubled, ended};
 use super::count::{self, Tally};
 use super::finish;
 use super::indexes::{FAILURES, IGNORED_FAILURES, INDEX, failures, index_of};
-use super::{TRACKING, is_indexed, is_suspended};
+use super::{TRACKING, is_indexed, is_suspended, metrics};
 use crate::common::owners::controller_ref;
 use crate::common::{pods, rank};
 
@@ -84,10 +84,13 @@ pub(super) fn decide(
     if missing == 0 {
         return changes;
     }
+    let create = |index, last: Option<&Pod>| {
+        create(job, index, last, metrics::creation(job, tally.failed, terminating))
+    };
     let free =
         (0..job.spec.completions.unwrap_or(0)).filter(|index| !taken.contains(index) && !is_over(*index));
     if tally.failed_indexes.is_some() {
-        retry_each(job, all, free, missing, now, &mut changes);
+        retry_each(job, all, free, missing, now, create, &mut changes);
         return changes;
     }
     if pause > 0 {
@@ -95,9 +98,9 @@ pub(super) fn decide(
         return changes;
     }
     changes.create = if is_indexed(job) {
-        free.take(missing).map(|index| create(job, Some(index), None)).collect()
+        free.take(missing).map(|index| create(Some(index), None)).collect()
     } else {
-        (0..missing).map(|_| create(job, None, None)).collect()
+        (0..missing).map(|_| create(None, None)).collect()
     };
     changes
 }
@@ -109,6 +112,7 @@ fn retry_each(
     free: impl Iterator<Item = i32>,
     missing: usize,
     now: Time,
+    create: impl Fn(Option<i32>, Option<&Pod>) -> Write,
     changes: &mut Changes,
 ) {
     for index in free {
@@ -123,13 +127,18 @@ fn retry_each(
         if pause > 0 {
             changes.wait_seconds = Some(changes.wait_seconds.map_or(pause, |have| have.min(pause)));
         } else {
-            changes.create.push(create(job, Some(index), last.map(|pod| &**pod)));
+            changes.create.push(create(Some(index), last.map(|pod| &**pod)));
         }
     }
 }
 
-/// A new pod; `last` is the failed pod of its index whose failures it inherits.
-fn create(job: &Job, index: Option<i32>, last: Option<&Pod>) -> Write {
+/// A new pod; `last` is the failed pod of its index whose failures it inherits. `count` is told whether it was made.
+fn create(
+    job: &Job,
+    index: Option<i32>,
+    last: Option<&Pod>,
+    count: impl FnOnce(bool) + Send + 'static,
+) -> Write {
     let mut pod = pods::from_template(&job.spec.template, &job.metadata, controller_ref(job));
     pod.metadata.finalizers.push(TRACKING.into());
     if let Some(index) = index {
@@ -162,6 +171,7 @@ fn create(job: &Job, index: Option<i32>, last: Option<&Pod>) -> Write {
         .on_failure(move |status| {
             Some(Note::warning(&refused, "FailedCreate", format!("Error creating: {}", status.message)))
         })
+        .measured(move |refusal| count(refusal.is_none()))
 }
 
 fn index_variable() -> EnvVar {

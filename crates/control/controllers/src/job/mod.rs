@@ -9,12 +9,13 @@ mod count;
 mod finish;
 mod indexes;
 mod manage;
+mod metrics;
 #[cfg(test)]
 mod tests;
 mod ttl;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use call::PatchKind;
 use informer::Key;
@@ -44,6 +45,10 @@ pub(crate) fn start(context: &Context) -> Running {
                 concerned(pod, world, |job: &Job, labels| selects(job.spec.selector.as_deref(), labels));
             keys.extend(is_orphan(pod).then(|| Key::of(pod)));
             keys
+        })
+        .on_change::<Pod>(|change, _| {
+            metrics::follow(change);
+            Vec::new()
         })
         .start()
 }
@@ -81,6 +86,16 @@ fn untracked(pod: &Pod) -> Write {
     Write::patch::<Pod>(namespace, name, "", PatchKind::Strategic, freed).ignore(404)
 }
 
+/// The same of a pod whose end `job` has counted.
+fn counted(job: &Job, pod: &Pod) -> Write {
+    let handled = metrics::handled(job, pod);
+    untracked(pod).measured(move |refusal| {
+        if let Some(handled) = handled.filter(|_| refusal.is_none()) {
+            handled.inc();
+        }
+    })
+}
+
 #[derive(Default)]
 pub(crate) struct Jobs {
     backoffs: backoff::Backoffs,
@@ -98,6 +113,7 @@ impl Reconciler for Jobs {
         if job.spec.managed_by.as_deref().is_some_and(|manager| manager != "kubernetes.io/job-controller") {
             return Next::Done;
         }
+        let begun = Instant::now();
         let job = &*job;
         let claimant = Claimant {
             owner: &job.metadata,
@@ -108,7 +124,7 @@ impl Reconciler for Jobs {
         let owned = claim(world.list::<Pod>(&key.namespace), &claimant, plan, |_| true);
         if is_finished(job) {
             self.backoffs.forget(key);
-            plan.all(owned.iter().filter(|pod| is_tracked(pod)).map(|pod| untracked(pod)).collect());
+            plan.all(owned.iter().filter(|pod| is_tracked(pod)).map(|pod| counted(job, pod)).collect());
             return Next::Done;
         }
         let now = world.now();
@@ -162,8 +178,10 @@ impl Reconciler for Jobs {
         }
         plan.all(wanted.delete.iter().map(|pod| manage::delete(job, pod)).collect());
         let (before, about, asked) = (job.status.clone(), job.clone(), wanted.create.len());
+        let look = metrics::Look::new(job, begun, asked, wanted.delete.len());
         plan.then(move |outcome, plan| {
             if let Some(failed) = outcome.error() {
+                look.end(false);
                 return after(failed);
             }
             plan.slow_start(wanted.create);
@@ -174,15 +192,23 @@ impl Reconciler for Jobs {
                 if let Some(note) = suspension {
                     plan.event(note);
                 }
+                let freed = uncounted.iter().map(|pod| counted(&about, pod)).collect();
                 if status != before {
                     let mut told = about;
                     told.status = status;
-                    plan.push(Write::update_status(told).ignore(404));
+                    let count = metrics::told(&told, &before);
+                    let write = Write::update_status(told).ignore(404);
+                    plan.push(write.measured(move |refusal| {
+                        if refusal.is_none() {
+                            count();
+                        }
+                    }));
                 }
-                plan.all(uncounted.iter().map(|pod| untracked(pod)).collect());
-                plan.then(move |outcome, _| match refused.as_ref().or(outcome.error()) {
-                    Some(failed) => after(failed),
-                    None => next,
+                plan.all(freed);
+                plan.then(move |outcome, _| {
+                    let failed = refused.as_ref().or(outcome.error());
+                    look.end(failed.is_none());
+                    failed.map_or(next, after)
                 });
                 next
             });

@@ -1,13 +1,13 @@
 //! Deletes Jobs that ended as long ago as they ask for.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use call::DeleteOptions;
 use informer::Key;
 use reconcile::{Context, Controller, Next, Plan, Reconciler, Running, World, Write};
 use types::batch::v1::Job;
 
-use super::condition;
+use super::{condition, metrics};
 
 /// Starts the controller.
 pub(crate) fn start(context: &Context) -> Running {
@@ -36,7 +36,13 @@ impl Reconciler for Ttl {
             return Next::After(Duration::from_secs(left as u64));
         }
         let options = DeleteOptions { propagation_policy: "Foreground".into(), ..DeleteOptions::default() };
-        plan.push(Write::delete_with(&*job, options));
+        // Whole seconds are past already, and what the deletion takes comes to that.
+        let (late, begun) = (-left, Instant::now());
+        plan.push(Write::delete_with(&*job, options).measured(move |refusal| {
+            if refusal.is_none() {
+                metrics::deleted(late as f64 + begun.elapsed().as_secs_f64());
+            }
+        }));
         Next::Done
     }
 }

@@ -1,7 +1,7 @@
 //! Evicts pods that do not tolerate a NoExecute taint of their node, or not for longer.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use call::DeleteOptions;
 use informer::Key;
@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use reconcile::{Context, Controller, Next, Note, Plan, Reconciler, Running, World, Write};
 use types::core::v1::{Node, Pod, Taint};
 
-use super::{BY_NODE, disruption, node_of, taints};
+use super::{BY_NODE, disruption, metrics, node_of, taints};
 use crate::common::pods;
 use crate::common::scheduling::tolerates;
 
@@ -54,6 +54,7 @@ impl Reconciler for Eviction {
             .flat_map(|node| node.spec.taints.iter())
             .filter(|taint| taint.effect == taints::NO_EXECUTE)
             .collect();
+        let begun = Instant::now();
         let left = match stay(&pod, &evicting) {
             Stay::Forever => {
                 if self.since.lock().remove(uid).is_some() {
@@ -84,7 +85,11 @@ impl Reconciler for Eviction {
         if pods::set_condition(&mut told, why, world.now()) {
             plan.push(Write::update_status(told).ignore(404));
         }
-        plan.push(Write::delete_with(&*pod, DeleteOptions::default()));
+        plan.push(Write::delete_with(&*pod, DeleteOptions::default()).measured(move |refusal| {
+            if refusal.is_none() {
+                metrics::evicted((-left) as f64 + begun.elapsed().as_secs_f64());
+            }
+        }));
         Next::Done
     }
 }

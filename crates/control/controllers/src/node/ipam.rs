@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use call::PatchKind;
@@ -10,12 +11,20 @@ use ipnet::Ipv4Net;
 use reconcile::{Context, Controller, Next, Note, Plan, Reconciler, Running, World, Write};
 use types::core::v1::Node;
 
+use super::metrics::Ranges;
+
 /// Prefix length of a node's range, upstream's default.
 const NODE_PREFIX: u8 = 24;
 
 /// Starts the controller that divides `cluster`.
 pub(crate) fn start(context: &Context, cluster: Ipv4Net) -> Running {
-    Controller::new("node_ipam", "node-ipam-controller", context.clone(), Ipam { cluster })
+    let ipam = Ipam::new(cluster);
+    let ranges = ipam.ranges.clone();
+    Controller::new("node_ipam", "node-ipam-controller", context.clone(), ipam)
+        .on_change::<Node>(move |change, _| {
+            ranges.follow(change);
+            Vec::new()
+        })
         .on::<Node>(|node, _| if node.spec.pod_cidr.is_empty() { vec![Key::of(node)] } else { Vec::new() })
         // One at a time: the cache shows each range given before the next one is chosen.
         .workers(1)
@@ -23,7 +32,16 @@ pub(crate) fn start(context: &Context, cluster: Ipv4Net) -> Running {
 }
 
 pub(crate) struct Ipam {
-    pub(crate) cluster: Ipv4Net,
+    cluster: Ipv4Net,
+    ranges: Arc<Ranges>,
+}
+
+impl Ipam {
+    /// Divides `cluster`.
+    pub(crate) fn new(cluster: Ipv4Net) -> Self {
+        let all = cluster.subnets(NODE_PREFIX).map_or(0, Iterator::count);
+        Ipam { cluster, ranges: Arc::new(Ranges::new(cluster, all)) }
+    }
 }
 
 impl Reconciler for Ipam {
@@ -43,8 +61,8 @@ impl Reconciler for Ipam {
             .cluster
             .subnets(NODE_PREFIX)
             .ok()
-            .and_then(|mut ranges| ranges.find(|range| !taken.contains(&range.network())));
-        let Some(range) = free else {
+            .and_then(|ranges| ranges.enumerate().find(|(_, range)| !taken.contains(&range.network())));
+        let Some((before, range)) = free else {
             let message = format!("Node {} status is now: CIDRNotAvailable", key.name);
             plan.event(Note::normal(&*node, "CIDRNotAvailable", message));
             return Next::Retry;
@@ -52,7 +70,13 @@ impl Reconciler for Ipam {
         let document =
             serde_json::json!({ "spec": { "podCIDR": range.to_string(), "podCIDRs": [range.to_string()] } });
         let document = Bytes::from(document.to_string());
-        plan.push(Write::patch::<Node>("", &key.name, "", PatchKind::Strategic, document).ignore(404));
+        let write = Write::patch::<Node>("", &key.name, "", PatchKind::Strategic, document).ignore(404);
+        let count = self.ranges.gives(before + 1);
+        plan.push(write.measured(move |refusal| {
+            if refusal.is_none() {
+                count();
+            }
+        }));
         Next::Done
     }
 }

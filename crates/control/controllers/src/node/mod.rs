@@ -3,6 +3,7 @@
 mod eviction;
 mod ipam;
 mod lifecycle;
+mod metrics;
 mod pod_gc;
 mod taints;
 mod ttl;

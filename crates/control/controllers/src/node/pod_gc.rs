@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use reconcile::{Context, Controller, Next, Plan, Reconciler, Running, World, Write};
 use types::core::v1::{Node, Pod};
 
-use super::{BY_NODE, disruption, node_of};
+use super::{BY_NODE, disruption, metrics, node_of};
 use crate::common::pods;
 
 /// How long a node must be missing before its pods go.
@@ -59,13 +59,16 @@ impl Reconciler for PodGc {
             if world.unix_seconds() < marked + UNBOUND_SECONDS {
                 return Next::After(Duration::from_secs(UNBOUND_SECONDS as u64));
             }
-            end(&pod, None, world, plan);
+            end(&pod, "unscheduled", None, world, plan);
             return Next::Done;
         }
         let all = world.list_all::<Pod>();
         let now = world.unix_seconds();
-        for pod in all.iter().filter(|pod| is_unbound(pod) || on_dead_node(pod, world)) {
-            end(pod, None, world, plan);
+        for pod in all.iter().filter(|pod| is_unbound(pod)) {
+            end(pod, "unscheduled", None, world, plan);
+        }
+        for pod in all.iter().filter(|pod| on_dead_node(pod, world)) {
+            end(pod, "out-of-service", None, world, plan);
         }
         ended(&all, world, plan);
 
@@ -89,7 +92,7 @@ impl Reconciler for PodGc {
             plan.then(move |outcome, plan| {
                 if outcome.error().is_some_and(|status| status.code == 404) {
                     for pod in &pods {
-                        end(pod, Some("PodGC: node no longer exists"), &world, plan);
+                        end(pod, "orphaned", Some("PodGC: node no longer exists"), &world, plan);
                     }
                 }
                 Next::After(PERIOD)
@@ -127,7 +130,14 @@ fn ended(all: &[Arc<Pod>], _world: &World, plan: &mut Plan) {
     let created = |pod: &Pod| pod.metadata.creation_timestamp.map(|time| time.seconds);
     finished.sort_by_key(|pod| (Reverse(evicted(pod)), created(pod), pod.metadata.name.clone()));
     let surplus = finished.len() - ENDED_MAX;
-    plan.all(finished.into_iter().take(surplus).map(|pod| Write::delete_with(&**pod, at_once())).collect());
+    plan.all(finished.into_iter().take(surplus).map(|pod| delete(pod, "terminated")).collect());
+}
+
+/// Deletes a pod at once, for a reason that is counted.
+fn delete(pod: &Pod, reason: &'static str) -> Write {
+    let namespace = pod.metadata.namespace.clone();
+    Write::delete_with(pod, at_once())
+        .measured(move |refusal| metrics::forced(&namespace, reason, refusal.is_none()))
 }
 
 fn at_once() -> DeleteOptions {
@@ -135,7 +145,7 @@ fn at_once() -> DeleteOptions {
 }
 
 /// Plans the end of a pod that no kubelet will report on: it failed, unless it had ended already.
-fn end(pod: &Arc<Pod>, disrupted: Option<&str>, world: &World, plan: &mut Plan) {
+fn end(pod: &Arc<Pod>, reason: &'static str, disrupted: Option<&str>, world: &World, plan: &mut Plan) {
     if !pods::is_finished(pod) {
         let mut told = (**pod).clone();
         told.status.phase = "Failed".into();
@@ -145,5 +155,5 @@ fn end(pod: &Arc<Pod>, disrupted: Option<&str>, world: &World, plan: &mut Plan) 
         }
         plan.push(Write::change(&**pod, &told, "status").ignore(404));
     }
-    plan.push(Write::delete_with(&**pod, at_once()));
+    plan.push(delete(pod, reason));
 }

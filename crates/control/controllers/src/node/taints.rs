@@ -38,6 +38,12 @@ pub(super) fn no_schedule(node: &Node, now: Time) -> List<Taint> {
     with(&node.spec.taints, managed, &wanted, NO_SCHEDULE, now)
 }
 
+/// Whether the node has one of the two that evict.
+pub(super) fn evicts(node: &Node) -> bool {
+    let ours = |taint: &Taint| taint.key == NOT_READY || taint.key == UNREACHABLE;
+    node.spec.taints.iter().any(|taint| taint.effect == NO_EXECUTE && ours(taint))
+}
+
 /// The node's taints with exactly `wanted` (or none) of the two that evict.
 pub(super) fn no_execute(taints: &List<Taint>, wanted: Option<&str>, now: Time) -> List<Taint> {
     let managed =

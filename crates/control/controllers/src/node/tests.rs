@@ -87,7 +87,7 @@ fn pods_leave_when_they_do_not_tolerate() {
 
 #[test]
 fn ranges_are_given_once() {
-    let ipam = Ipam { cluster: "10.244.0.0/16".parse().unwrap() };
+    let ipam = Ipam::new("10.244.0.0/16".parse().unwrap());
     let taken = node("a", "True", json!({"podCIDR": "10.244.0.0/24", "podCIDRs": ["10.244.0.0/24"]}));
     expect![[r#"
         patch /api/v1/nodes/b {"spec":{"podCIDR":"10.244.1.0/24","podCIDRs":["10.244.1.0/24"]}}

@@ -1,9 +1,10 @@
 //! Creating what is missing and deleting what is too much.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use meta::{Object, Status};
 use reconcile::{Next, Note, Plan, World, Write};
+use telemetry::Histogram;
 use types::core::v1::Pod;
 
 use super::set::{Replicated, Set};
@@ -32,7 +33,26 @@ pub(crate) fn plan<K: Replicated>(
             let related = related(object, active, world);
             rank::sort(&mut victims, &related, world.unix_seconds());
         }
+        age_ratios(&victims, surplus, world.unix_seconds());
         plan.all(victims.iter().take(surplus).map(|pod| delete(object, pod)).collect());
+    }
+}
+
+static AGE_RATIO: LazyLock<Histogram> = LazyLock::new(|| {
+    let limits = telemetry::exponential_buckets(0.25, 2.0, 6);
+    let help = "Age of pods that are chosen for deletion, as a multiple of that of the youngest ready pod.";
+    telemetry::histogram("replicaset_controller_sorting_deletion_age_ratio", help, &[], &limits).with(&[])
+});
+
+/// Measures how old the first `chosen` of the sorted pods are, compared with the youngest that is ready.
+fn age_ratios(sorted: &[Arc<Pod>], chosen: usize, now_s: i64) {
+    let age = |pod: &Arc<Pod>| pod.metadata.creation_timestamp.map(|time| now_s - time.seconds);
+    let ready = |pod: &&Arc<Pod>| pods::is_ready(pod);
+    let youngest = sorted.iter().filter(ready).filter_map(age).min();
+    let Some(youngest) = youngest.filter(|youngest| *youngest > 0) else { return };
+    for age in sorted.iter().take(chosen).filter(ready).filter_map(age) {
+        // Whole multiples, as upstream counts them.
+        AGE_RATIO.observe((age / youngest) as f64);
     }
 }
 

@@ -1,12 +1,24 @@
 //! The claims of ephemeral volumes: made for one pod, and gone with it.
 
+use std::sync::LazyLock;
+
 use informer::Key;
 use meta::Str;
 use reconcile::{Context, Controller, Next, Note, Plan, Reconciler, Running, World, Write};
+use telemetry::Counter;
 use types::core::v1::{PersistentVolumeClaim, Pod};
 
 use crate::common::owners::{controller_of, controller_ref, is_controlled_by};
 use crate::replicas::namespace_ends;
+
+static CREATES: LazyLock<Counter> = LazyLock::new(|| {
+    let help = "Claims that were to be made for ephemeral volumes.";
+    telemetry::counter("ephemeral_volume_controller_create_total", help, &[]).with(&[])
+});
+static FAILURES: LazyLock<Counter> = LazyLock::new(|| {
+    let help = "Claims for ephemeral volumes that could not be made.";
+    telemetry::counter("ephemeral_volume_controller_create_failures_total", help, &[]).with(&[])
+});
 
 /// Starts the controller.
 pub(crate) fn start(context: &Context) -> Running {
@@ -50,12 +62,15 @@ impl Reconciler for Ephemeral {
             claim.metadata.annotations = template.metadata.annotations.clone();
             claim.metadata.owner_references.push(controller_ref(&*pod));
             let about = pod.clone();
-            plan.push(Write::create(claim).on_failure(move |status| {
-                Some(Note::warning(
-                    &*about,
-                    "FailedBinding",
-                    format!("ephemeral volume: create PVC: {}", status.message),
-                ))
+            let write = Write::create(claim).on_failure(move |status| {
+                let message = format!("ephemeral volume: create PVC: {}", status.message);
+                Some(Note::warning(&*about, "FailedBinding", message))
+            });
+            plan.push(write.measured(|refusal| {
+                CREATES.inc();
+                if refusal.is_some() {
+                    FAILURES.inc();
+                }
             }));
         }
         plan.then(|outcome, _| match outcome.error() {

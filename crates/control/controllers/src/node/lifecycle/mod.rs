@@ -19,7 +19,7 @@ use reconcile::{Context, Controller, Next, Note, Plan, Reconciler, Running, Worl
 use types::coordination::v1::Lease;
 use types::core::v1::{Node, Pod};
 
-use super::{BY_NODE, condition, node_of, taints};
+use super::{BY_NODE, condition, metrics, node_of, taints};
 use crate::common::pods;
 
 use health::{GRACE, Health};
@@ -40,12 +40,9 @@ pub(crate) fn start(context: &Context) -> Running {
                 Change::Added(_) | Change::Deleted(_) => true,
             };
             if turned {
-                world
-                    .list_all::<Node>()
-                    .iter()
-                    .map(|node| Key::of(&**node))
-                    .chain([Key::of(&**node)])
-                    .collect()
+                let nodes = world.list_all::<Node>();
+                zones::measure(&nodes, node);
+                nodes.iter().map(|node| Key::of(&**node)).chain([Key::of(&**node)]).collect()
             } else {
                 vec![Key::of(&**node)]
             }
@@ -80,6 +77,7 @@ impl Reconciler for Lifecycle {
             }
             return Next::Done;
         };
+        let _judging = metrics::Judging::begin();
         let lease = world.get::<Lease>(LEASES, &key.name);
         let mut seen = self.seen.lock().get(&key.name).map(|(_, health)| health.clone());
         if seen.is_none() {
@@ -142,7 +140,13 @@ fn taint(node: &Node, world: &World, plan: &mut Plan) {
     if wanted != node.spec.taints {
         let mut changed = node.clone();
         changed.spec.taints = wanted;
-        plan.push(Write::update(changed).ignore(404));
+        let evicts = taints::evicts(&changed) && !taints::evicts(node);
+        let zone = evicts.then(|| zones::name(node));
+        plan.push(Write::update(changed).ignore(404).measured(move |refusal| {
+            if let Some(zone) = zone.filter(|_| refusal.is_none()) {
+                metrics::evicts(&zone);
+            }
+        }));
     }
 }
 

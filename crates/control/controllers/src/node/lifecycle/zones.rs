@@ -2,12 +2,13 @@
 //!
 //! When many nodes of a zone fall silent at once, the fault is often the network's and not the nodes'.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use reconcile::World;
 use types::core::v1::Node;
 
-use super::super::condition;
+use super::super::{condition, metrics};
 
 const ZONE: &str = "topology.kubernetes.io/zone";
 const REGION: &str = "topology.kubernetes.io/region";
@@ -19,6 +20,29 @@ const LARGE_ZONE: usize = 50;
 fn zone(node: &Node) -> (Option<&str>, Option<&str>) {
     let label = |key| node.metadata.labels.get(key).map(|value| value.as_str());
     (label(REGION), label(ZONE))
+}
+
+/// What metrics call the node's zone: region and zone, or nothing.
+pub(super) fn name(node: &Node) -> String {
+    match zone(node) {
+        (None, None) => String::new(),
+        (region, zone) => format!("{}:\0:{}", region.unwrap_or_default(), zone.unwrap_or_default()),
+    }
+}
+
+/// Measures the zones of all `nodes`, `turned` being the one that made it necessary.
+pub(super) fn measure(nodes: &[Arc<Node>], turned: &Node) {
+    let mut zones: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+    for node in nodes {
+        let (all, ready) = zones.entry(name(node)).or_default();
+        *all += 1;
+        *ready += usize::from(is_ready(node));
+    }
+    let own = name(turned);
+    if !zones.contains_key(&own) {
+        metrics::zone_gone(&own);
+    }
+    zones.iter().for_each(|(name, (all, ready))| metrics::zone(name, *all, *ready));
 }
 
 fn is_ready(node: &Node) -> bool {
