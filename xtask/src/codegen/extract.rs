@@ -104,10 +104,12 @@ fn package_id(path: &str) -> String {
 /// Spells the packages of a type expression as ids.
 fn resolve(ty: &str, imports: &HashMap<String, String>) -> String {
     let ty = ty.replace("map[string]", "map[]").replace("interface{}", "any");
-    // Map keys are strings of some name everywhere; the name does not matter to the codec.
+    // Map keys are strings of some name everywhere; only messages tell the name.
     let ty = match ty.strip_prefix("map[") {
         Some(rest) => match rest.split_once(']') {
-            Some((_, value)) => return format!("map[]{}", resolve(value, imports)),
+            Some((key, value)) => {
+                return format!("map[{}]{}", resolve(key, imports), resolve(value, imports));
+            }
             None => ty,
         },
         None => ty,

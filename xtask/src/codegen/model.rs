@@ -103,14 +103,15 @@ impl Model {
         if ty == "[]byte" {
             return Ok(Ty::Bytes);
         }
-        for (prefix, wrap) in [
-            ("[]", (|t| Ty::List(Box::new(t))) as fn(Ty) -> Ty),
-            ("map[]", |t| Ty::Map(Box::new(t))),
-            ("*", |t| Ty::Ptr(Box::new(t))),
-        ] {
+        for (prefix, wrap) in
+            [("[]", (|t| Ty::List(Box::new(t))) as fn(Ty) -> Ty), ("*", |t| Ty::Ptr(Box::new(t)))]
+        {
             if let Some(rest) = ty.strip_prefix(prefix) {
                 return Ok(wrap(self.resolve(package, rest)?));
             }
+        }
+        if let Some((_, value)) = map_of(ty) {
+            return Ok(Ty::Map(Box::new(self.resolve(package, value)?)));
         }
         let (p, name) = Self::split(package, ty);
         Ok(match (p, name) {
@@ -140,10 +141,14 @@ impl Model {
 
     /// What Go prints for a type expression.
     fn go_name(package: &str, ty: &str) -> String {
-        for (prefix, shown) in [("[]", "[]"), ("map[]", "map[string]"), ("*", "*")] {
+        for prefix in ["[]", "*"] {
             if let Some(rest) = ty.strip_prefix(prefix) {
-                return format!("{shown}{}", Self::go_name(package, rest));
+                return format!("{prefix}{}", Self::go_name(package, rest));
             }
+        }
+        if let Some((key, value)) = map_of(ty) {
+            let key = if key.is_empty() { "string".to_owned() } else { Self::go_name(package, key) };
+            return format!("map[{key}]{}", Self::go_name(package, value));
         }
         if ty == "any" {
             return "interface {}".to_owned();
@@ -172,7 +177,7 @@ impl Model {
             }
         }
         if inner.1 != "[]byte"
-            && let Some(element) = inner.1.strip_prefix("[]").or(inner.1.strip_prefix("map[]"))
+            && let Some(element) = inner.1.strip_prefix("[]").or(map_of(&inner.1).map(|map| map.1))
         {
             chain.push('>');
             chain.push_str(&self.go_chain(&inner.0, element));
@@ -335,4 +340,9 @@ pub fn snake(name: &str) -> String {
         out.push(c.to_ascii_lowercase());
     }
     out
+}
+
+/// The key's type, empty for strings, and the value's of a map's type expression.
+fn map_of(ty: &str) -> Option<(&str, &str)> {
+    ty.strip_prefix("map[")?.split_once(']')
 }

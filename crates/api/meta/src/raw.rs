@@ -102,8 +102,24 @@ impl Value for ByteString {
             self.0.clear();
             return Ok(());
         }
-        *self = Self::from_base64(&r.string()?)?;
-        Ok(())
+        if r.peek()? != b'[' {
+            *self = Self::from_base64(&r.string()?)?;
+            return Ok(());
+        }
+        // Go reads a list of numbers into bytes, too.
+        self.0.clear();
+        r.read_list(|r| {
+            let byte = if r.try_null()? {
+                0
+            } else if matches!(r.peek()?, b'-' | b'0'..=b'9') {
+                let text = r.number()?;
+                text.parse().map_err(|_| DecodeError::mismatch(format!("number {text}"), Some("uint8")))?
+            } else {
+                return Err(r.mismatch(Some("uint8")));
+            };
+            self.0.push(byte);
+            Ok(())
+        })
     }
     fn put_proto(&self, number: u32, w: &mut ProtoWriter) {
         if !self.0.is_empty() {

@@ -48,10 +48,7 @@ pub fn shown_list<T: Struct>(values: &List<T>) -> BadValue {
 /// Whether a list or map somewhere inside came empty instead of not at all. Go's `reflect.DeepEqual` tells the two apart,
 /// and a stored object has none that are empty.
 pub fn holds_empty<T: Struct>(value: &T) -> bool {
-    let mut w = JsonWriter { as_sent: true, empties: true, ..JsonWriter::default() };
-    value.write_json_value(&mut w);
-    let value = serde_json::from_slice(&w.out).unwrap_or(Value::Null);
-    holds_empty_value(Ty::Struct(T::INFO), &value)
+    holds_empty_value(Ty::Struct(T::INFO), &plain(value))
 }
 
 fn holds_empty_value(ty: Ty, value: &Value) -> bool {
@@ -82,7 +79,7 @@ fn pretty_without<T: Struct>(value: &T, outer: &[&str]) -> Vec<String> {
 }
 
 fn plain<T: Struct>(value: &T) -> Value {
-    let mut w = JsonWriter { as_sent: true, ..JsonWriter::default() };
+    let mut w = JsonWriter { as_sent: true, empties: true, ..JsonWriter::default() };
     value.write_json_value(&mut w);
     serde_json::from_slice(&w.out).unwrap_or(Value::Null)
 }
@@ -150,10 +147,10 @@ fn write_fields(
         // Metadata is embedded, so its fields stand among the others, under their public names.
         if field.name == "metadata" {
             let Ty::Struct(metadata) = field.ty else { continue };
-            for f in metadata.fields.iter().filter(|f| inner.get(f.name).is_some()) {
+            for f in metadata.fields.iter().filter(|f| is_written(f, inner)) {
                 item(out, i, indent);
                 name(out, f.name, indent);
-                public(out, &inner[f.name], indent.map(|n| n + 1));
+                public(out, f.ty, &inner[f.name], indent.map(|n| n + 1));
                 i += 1;
             }
             continue;
@@ -235,30 +232,50 @@ fn write(out: &mut String, ty: Ty, pointer: bool, value: &Value, indent: Option<
     }
 }
 
-/// A value as clients know it.
 /// A shared struct, whose fields stand in the order of their declaration.
 fn public_struct(out: &mut String, info: &'static TypeInfo, value: &Value, indent: Option<usize>) {
-    let there = |f: &&Field| value.get(f.name).is_some();
-    if !info.fields.iter().any(|f| there(&f)) {
-        return public(out, value, indent);
+    let fields: Vec<&Field> = info.fields.iter().filter(|f| is_written(f, value)).collect();
+    if fields.is_empty() {
+        return out.push_str("{}");
     }
     open(out, '{', indent);
-    for (i, field) in info.fields.iter().filter(there).enumerate() {
+    for (i, field) in fields.into_iter().enumerate() {
         item(out, i, indent);
         name(out, field.name, indent);
-        public(out, &value[field.name], indent.map(|n| n + 1));
+        public(out, field.ty, &value[field.name], indent.map(|n| n + 1));
     }
     close(out, '}', indent);
 }
 
-fn public(out: &mut String, value: &Value, indent: Option<usize>) {
+/// Whether a field is there in a struct as clients know it.
+fn is_written(field: &Field, value: &Value) -> bool {
+    match value.get(field.name) {
+        None => false,
+        Some(_) if !field.omitempty => true,
+        Some(Value::Null) => false,
+        Some(_) if field.pointer => true,
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(Value::Bool(set)) => *set,
+        Some(Value::Number(number)) => number.as_f64() != Some(0.0),
+        Some(Value::Array(items)) => !items.is_empty(),
+        Some(Value::Object(entries)) => !entries.is_empty() || !matches!(field.ty, Ty::Map(_)),
+    }
+}
+
+/// A value as clients know it.
+fn public(out: &mut String, ty: Ty, value: &Value, indent: Option<usize>) {
+    let inner = match ty {
+        Ty::Map(element) | Ty::List(element) => *element,
+        Ty::Struct(info) if value.is_object() => return public_struct(out, info, value, indent),
+        _ => Ty::Raw,
+    };
     match value {
         Value::Object(entries) if !entries.is_empty() => {
             open(out, '{', indent);
             for (i, (k, v)) in entries.iter().enumerate() {
                 item(out, i, indent);
                 name(out, k, indent);
-                public(out, v, indent.map(|n| n + 1));
+                public(out, inner, v, indent.map(|n| n + 1));
             }
             close(out, '}', indent);
         }
@@ -266,7 +283,7 @@ fn public(out: &mut String, value: &Value, indent: Option<usize>) {
             open(out, '[', indent);
             for (i, v) in items.iter().enumerate() {
                 item(out, i, indent);
-                public(out, v, indent.map(|n| n + 1));
+                public(out, inner, v, indent.map(|n| n + 1));
             }
             close(out, ']', indent);
         }

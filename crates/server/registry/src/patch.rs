@@ -1,9 +1,11 @@
 //! PATCH: from the current object and a patch document to the new object.
 
+pub(crate) mod converter;
+mod text;
+
 use bytes::Bytes;
 use call::{FieldValidation, PatchKind, WriteOptions};
 use meta::{DecodeContext, Object, Status, TypeInfo};
-use schema::apply::{Doc, Val};
 use schema::patch::PatchError;
 use serde_json::Value;
 
@@ -21,8 +23,9 @@ pub(crate) fn apply(
     warnings: &mut Vec<String>,
 ) -> Result<Box<dyn Object>, Status> {
     let mut value: Value = serde_json::from_slice(before.json).map_err(errors::internal)?;
-    change(&mut value, kind, body, served.resource().object.info())?;
-    let document = Patched { before: before.json, kind, body, value };
+    let info = served.resource().object.info();
+    change(&mut value, kind, body, info)?;
+    let document = Patched { before: before.json, kind, body, value, info };
     decode(served, &document, options, warnings)
 }
 
@@ -32,6 +35,7 @@ struct Patched<'a> {
     kind: PatchKind,
     body: &'a [u8],
     value: Value,
+    info: Option<&'static TypeInfo>,
 }
 
 impl Patched<'_> {
@@ -39,14 +43,14 @@ impl Patched<'_> {
     fn shown(&self) -> String {
         match self.kind {
             PatchKind::Strategic => meta::go_plain(&serde_json::from_slice(self.body).unwrap_or_default()),
-            _ => patched_text(&self.value, self.before),
+            kind => text::patched(&self.value, self.before, kind, self.body),
         }
     }
 
     /// What a decoder said, as whoever reads this kind of patch says it.
     fn in_words(&self, why: String) -> String {
         match self.kind {
-            PatchKind::Strategic => converter_text(&why).unwrap_or(why),
+            PatchKind::Strategic => converter::words(why, &self.value, self.info),
             _ => why,
         }
     }
@@ -63,8 +67,15 @@ impl Patched<'_> {
 }
 
 /// The refusal of a patched document that is no object of its kind.
-pub(crate) fn unreadable(value: Value, before: &[u8], kind: PatchKind, body: &[u8], why: String) -> Status {
-    let document = Patched { before, kind, body, value };
+pub(crate) fn unreadable(
+    value: Value,
+    before: &[u8],
+    kind: PatchKind,
+    body: &[u8],
+    info: Option<&'static TypeInfo>,
+    why: String,
+) -> Status {
+    let document = Patched { before, kind, body, value, info };
     document.refused(document.in_words(why))
 }
 
@@ -164,63 +175,4 @@ fn other_kind(served: &Served, api_version: &str, kind: &str, json: &[u8]) -> St
         Some(first) => first,
     };
     format!("converting ({}) to ({package}.{}): unknown conversion", found.info.go, resource.kind)
-}
-
-/// The patched document as upstream's library leaves it: objects that the patch went into have sorted keys, everything
-/// else is as it was.
-fn patched_text(value: &Value, before: &[u8]) -> String {
-    let Ok(doc) = Doc::parse(before) else { return value.to_string() };
-    let mut out = String::new();
-    write_patched(value, Some(doc.root()), &mut out);
-    out
-}
-
-fn write_patched(value: &Value, before: Option<Val<'_>>, out: &mut String) {
-    let text = value.to_string();
-    if let (Some(before), Ok(now)) = (before, Doc::parse(text.as_bytes()))
-        && before.same(&now.root())
-    {
-        out.push_str(&String::from_utf8_lossy(before.raw()));
-        return;
-    }
-    let Value::Object(map) = value else {
-        out.push_str(&text);
-        return;
-    };
-    out.push('{');
-    for (at, (key, item)) in map.iter().enumerate() {
-        if at > 0 {
-            out.push(',');
-        }
-        out.push_str(&Value::from(key.as_str()).to_string());
-        out.push(':');
-        write_patched(item, before.and_then(|before| before.get(key)), out);
-    }
-    out.push('}');
-}
-
-/// What upstream's converter of decoded documents says where the decoder of texts says that a value cannot be
-/// unmarshalled; strategic patches go through the former.
-fn converter_text(decoder: &str) -> Option<String> {
-    let rest = decoder.strip_prefix("json: cannot unmarshal ")?;
-    let (found, rest) = rest.split_once(" into Go ")?;
-    let wanted = rest.rsplit_once("of type ")?.1;
-    let found = match found.split(' ').next().unwrap_or_default() {
-        "number" if found.contains('.') => "float64",
-        "number" => "int64",
-        "object" => "map",
-        "array" => "slice",
-        other => other,
-    };
-    Some(if wanted.starts_with("[]") {
-        format!("cannot restore slice from {found}")
-    } else if wanted.starts_with("map[") {
-        format!("cannot restore map from {found}")
-    } else if wanted.contains('.') && found == "string" {
-        format!("cannot restore struct from: {found}")
-    } else if matches!(found, "int64" | "float64") {
-        format!("cannot convert {found} to {wanted}")
-    } else {
-        format!("unrecognized type: {}", wanted.rsplit('.').next().unwrap_or(wanted))
-    })
 }

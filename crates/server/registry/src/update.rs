@@ -58,6 +58,14 @@ impl Registry {
         part: Subresource<'_>,
     ) -> Result<Outcome, Status> {
         let (served, target) = (request.served, request.target);
+        // The first attempt takes the object itself: a copy does not tell an empty list from an absent one.
+        let (mut first, source) = match source {
+            Source::Replace(object) => {
+                let spare = object.clone_object();
+                (Some(object), Source::Replace(spare))
+            }
+            other => (None, other),
+        };
         for _ in 0..ATTEMPTS {
             let Some(current) = self.find_object(served, &target.namespace, &target.name).await? else {
                 match self.update_missing(request, &source, options, part).await {
@@ -73,7 +81,7 @@ impl Registry {
             let endpoint =
                 Endpoint { served, subresource: &target.subresource, options, now_s: self.now_s() };
             let new = match &source {
-                Source::Replace(object) => Some(object.clone_object()),
+                Source::Replace(spare) => Some(first.take().unwrap_or_else(|| spare.clone_object())),
                 Source::Patch(PatchKind::Apply, body) => {
                     Some(managed::apply(&endpoint, before, body, request.warnings)?)
                 }

@@ -52,6 +52,7 @@ impl Rules for CSIDriver {
     }
 
     fn check_update(&self, old: &Self, e: &mut Errs, _cx: &Context) {
+        driver_spec(e, &self.spec);
         let at = Path::root("spec");
         e.immutable(
             &at.child("attachedRequired"),
@@ -65,7 +66,6 @@ impl Rules for CSIDriver {
             &old.spec.volume_lifecycle_modes,
             || BadValue::of(&self.spec.volume_lifecycle_modes),
         );
-        driver_spec(e, &self.spec);
     }
 }
 

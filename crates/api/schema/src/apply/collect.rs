@@ -9,8 +9,8 @@ use super::path::PathElement;
 use super::place::{Kind, List, Map, Place, Relation};
 use super::set::Set;
 
-/// Every place below a value.
-pub(super) fn whole(value: &Val<'_>, place: Place<'_>) -> Set {
+/// Every place below a value. Sets `untyped` where an element of a list has no name.
+pub(super) fn whole(value: &Val<'_>, place: Place<'_>, untyped: &mut bool) -> Set {
     let (atom, narrowed) = place.atom_for(Some(value));
     let mut out = Set::default();
     match atom.kind(narrowed) {
@@ -20,16 +20,16 @@ pub(super) fn whole(value: &Val<'_>, place: Place<'_>) -> Set {
             for (key, value) in value.members() {
                 let name = key.string();
                 if let Some(below) = child(&map, &name, &mut hint) {
-                    out.push(PathElement::Field(name.as_ref().into()), true, whole(&value, below));
+                    out.push(PathElement::Field(name.as_ref().into()), true, whole(&value, below, untyped));
                 }
             }
         }
         Kind::List => {
             let Some(list) = atom.list.filter(|list| list.relation != Relation::Atomic) else { return out };
-            for group in groups(&list, value) {
+            for group in groups(&list, value, untyped) {
                 // Of several elements with one name nothing can be said but that they are there.
                 let below = match &group.values[..] {
-                    [one] => whole(one, list.element),
+                    [one] => whole(one, list.element, untyped),
                     _ => Set::default(),
                 };
                 out.push(group.element, true, below);
@@ -69,7 +69,7 @@ fn below(value: &Val<'_>, place: Place<'_>) -> (bool, Set) {
             let Some(list) = atom.list.filter(|list| list.relation != Relation::Atomic) else {
                 return (true, out);
             };
-            for group in groups(&list, value) {
+            for group in groups(&list, value, &mut false) {
                 let set = match &group.values[..] {
                     [one] => below(one, list.element).1,
                     _ => Set::default(),
@@ -93,12 +93,15 @@ pub(super) struct Group<'d> {
     pub values: Vec<Val<'d>>,
 }
 
-/// The elements of a list by their names, in name order; those that have none are left out.
-pub(super) fn groups<'d>(list: &List<'_>, value: &Val<'d>) -> Vec<Group<'d>> {
-    let mut out: Vec<Group<'d>> = value
-        .elements()
-        .filter_map(|item| Some(Group { element: keys::of(list, &item).ok()?, values: vec![item] }))
-        .collect();
+/// The elements of a list by their names, in name order; those that have none are left out and set `untyped`.
+pub(super) fn groups<'d>(list: &List<'_>, value: &Val<'d>, untyped: &mut bool) -> Vec<Group<'d>> {
+    let mut out: Vec<Group<'d>> = Vec::new();
+    for item in value.elements() {
+        match keys::of(list, &item) {
+            Ok(element) => out.push(Group { element, values: vec![item] }),
+            Err(_) => *untyped = true,
+        }
+    }
     out.sort_by(|a, b| a.element.cmp(&b.element));
     out.dedup_by(|later, kept| {
         let same = later.element == kept.element;

@@ -15,6 +15,8 @@ pub struct Comparison {
     pub modified: Set,
     /// Only in the new state.
     pub added: Set,
+    /// One of the states has elements of lists that lack what names them, so that nobody can own them.
+    pub untyped: bool,
 }
 
 /// Which of the sets a place itself is a member of.
@@ -45,6 +47,7 @@ impl Comparison {
             removed: filter(self.removed),
             modified: filter(self.modified),
             added: filter(self.added),
+            untyped: self.untyped,
         }
     }
 
@@ -57,6 +60,7 @@ impl Comparison {
     /// Adds what was found at and below one element.
     fn attach(&mut self, element: PathElement, marks: Marks, mut below: Comparison) {
         below.sort();
+        self.untyped |= below.untyped;
         self.removed.push(element.clone(), marks.removed, below.removed);
         self.modified.push(element.clone(), marks.modified, below.modified);
         self.added.push(element, marks.added, below.added);
@@ -68,11 +72,11 @@ fn walk(old: Option<&Val<'_>>, new: Option<&Val<'_>>, place: Place<'_>, out: &mu
     match (old, new) {
         (None, None) => Marks::default(),
         (None, Some(new)) => {
-            out.added.nodes.append(&mut whole(new, place).nodes);
+            out.added.nodes.append(&mut whole(new, place, &mut out.untyped).nodes);
             Marks { added: true, ..Marks::default() }
         }
         (Some(old), None) => {
-            out.removed.nodes.append(&mut whole(old, place).nodes);
+            out.removed.nodes.append(&mut whole(old, place, &mut out.untyped).nodes);
             Marks { removed: true, ..Marks::default() }
         }
         (Some(old), Some(new)) if old.raw() == new.raw() => Marks::default(),
@@ -156,8 +160,8 @@ fn one(
 }
 
 fn lists(list: &List<'_>, old: &Val<'_>, new: &Val<'_>, out: &mut Comparison) {
-    let mut was = groups(list, old).into_iter().peekable();
-    let mut is = groups(list, new).into_iter().peekable();
+    let mut was = groups(list, old, &mut out.untyped).into_iter().peekable();
+    let mut is = groups(list, new, &mut out.untyped).into_iter().peekable();
     loop {
         let order = match (was.peek(), is.peek()) {
             (None, None) => return,

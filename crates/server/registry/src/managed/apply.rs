@@ -46,8 +46,9 @@ pub(crate) fn apply(
     if let Some(problems) = updater.problems(text.as_bytes()).map_err(errors::internal)? {
         return Err(errors::bare(format!("failed to create typed patch object ({named}): {problems}")));
     }
-    let managers = Managers::decode(&live.object.meta().managed_fields)
+    let mut managers = Managers::decode(&live.object.meta().managed_fields)
         .map_err(|error| errors::bare(format!("failed to decode managed fields: {error}")))?;
+    managers.0.retain(|manager| super::is_of_group(&manager.id.api_version, &gvk.group));
     let mut empty = Vec::new();
     super::empty_object(served, live.object, &mut empty);
     let manager = endpoint.options.manager().as_str();
@@ -128,7 +129,11 @@ fn decode(endpoint: &Endpoint<'_>, json: &[u8], named: &Named) -> Result<Box<dyn
         scheme::decode_json(json, &mut DecodeContext::lenient())
     };
     decoded.map_err(|error| {
-        errors::bare(format!("failed to convert new object ({named}) to proper version: {error}"))
+        let error = crate::patch::converter::words(error.to_string(), &Value::Null, None);
+        let kind = named.kind_text();
+        errors::bare(format!(
+            "failed to convert new object ({named}) to proper version: unable to convert unstructured object to {kind}: {error}"
+        ))
     })
 }
 

@@ -50,7 +50,6 @@ pub(crate) struct Endpoint<'a> {
 impl Endpoint<'_> {
     /// Records which fields of `object` the write's manager now owns. `before` is `None` for a new object.
     ///
-    /// Whatever goes wrong, the entries of the state before are kept, as upstream keeps them.
     pub(crate) fn record(&self, object: &mut dyn Object, before: Option<Before<'_>>) {
         let given = std::mem::take(&mut object.meta_mut().managed_fields);
         let live = before.map(|b| b.object.meta().managed_fields.clone()).unwrap_or_default();
@@ -101,12 +100,19 @@ impl Endpoint<'_> {
             subresource: self.subresource,
         };
         let changes = updater.changes(old, &new).ok()?;
-        let managers = match source {
-            Source::Live if !Updater::matters(&changes) => return None,
+        if changes.untyped {
+            // Upstream gives up on an object that it cannot read by its schema, and on all entries with it.
+            return Some(List::new());
+        }
+        let own = |version: &str| is_of_group(version, &gvk.group);
+        let foreign = |entry: &ManagedFieldsEntry| !own(&entry.api_version);
+        let mut managers = match source {
+            Source::Live if !Updater::matters(&changes) && !live.iter().any(foreign) => return None,
             Source::Live => Managers::decode(live).unwrap_or_default(),
             Source::Reset => Managers::default(),
             Source::Given(managers) => managers,
         };
+        managers.0.retain(|manager| own(&manager.id.api_version));
         let now = Time::from_unix(self.now_s);
         let manager = self.options.manager().as_str();
         let managers = updater.update(old, &new, changes, managers, manager, now).ok()?;
@@ -183,6 +189,12 @@ fn empty_object(served: &Served, object: &dyn Object, out: &mut Vec<u8>) {
     } else {
         out.extend_from_slice(b"{}");
     }
+}
+
+/// Whether a version is one of this group: what was written through the other group of events counts no more once this
+/// one writes.
+fn is_of_group(api_version: &str, group: &str) -> bool {
+    api_version.split_once('/').map_or("", |(group, _)| group) == group
 }
 
 /// Puts back the times of entries where nothing but times changed, so that a write that changes nothing stays one.

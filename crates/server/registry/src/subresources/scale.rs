@@ -113,13 +113,14 @@ fn answer(served: &Served, object: &dyn Object) -> Result<Outcome, Status> {
 
 fn patched(before: &Scale, kind: PatchKind, body: &[u8]) -> Result<Scale, Status> {
     let mut value = meta::to_value(before);
-    crate::patch::change(&mut value, kind, body, Some(<Scale as meta::Struct>::INFO))?;
+    let info = Some(<Scale as meta::Struct>::INFO);
+    crate::patch::change(&mut value, kind, body, info)?;
     // The version that the client did not change is the one that was read.
     if value["metadata"]["resourceVersion"] == Value::Null {
         value["metadata"]["resourceVersion"] = Value::from(before.metadata.resource_version.as_str());
     }
     meta::from_value(value.clone()).map_err(|e| {
-        crate::patch::unreadable(value, &meta::Codec::to_json(before), kind, body, e.to_string())
+        crate::patch::unreadable(value, &meta::Codec::to_json(before), kind, body, info, e.to_string())
     })
 }
 

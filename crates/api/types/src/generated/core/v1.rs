@@ -1508,7 +1508,7 @@ Field { name: "accessModes", go_name: "AccessModes", go: "[]v1.PersistentVolumeA
 Field { name: "capacity", go_name: "Capacity", go: "v1.ResourceList>resource.Quantity", number: 3, ty: Ty::Map(&Ty::Quantity), omitempty: true, optional: true, ..Field::NONE },
 Field { name: "conditions", go_name: "Conditions", go: "[]v1.PersistentVolumeClaimCondition>v1.PersistentVolumeClaimCondition", number: 4, ty: Ty::List(&Ty::Struct(&PERSISTENT_VOLUME_CLAIM_CONDITION_INFO)), omitempty: true, optional: true, patch_strategy: "merge", patch_merge_key: "type", list_type: "map", list_map_keys: &["type"], ..Field::NONE },
 Field { name: "allocatedResources", go_name: "AllocatedResources", go: "v1.ResourceList>resource.Quantity", number: 5, ty: Ty::Map(&Ty::Quantity), omitempty: true, optional: true, ..Field::NONE },
-Field { name: "allocatedResourceStatuses", go_name: "AllocatedResourceStatuses", go: "map[string]v1.ClaimResourceStatus>v1.ClaimResourceStatus", number: 7, ty: Ty::Map(&Ty::Str), omitempty: true, optional: true, map_type: "granular", ..Field::NONE },
+Field { name: "allocatedResourceStatuses", go_name: "AllocatedResourceStatuses", go: "map[v1.ResourceName]v1.ClaimResourceStatus>v1.ClaimResourceStatus", number: 7, ty: Ty::Map(&Ty::Str), omitempty: true, optional: true, map_type: "granular", ..Field::NONE },
 Field { name: "currentVolumeAttributesClassName", go_name: "CurrentVolumeAttributesClassName", go: "string", number: 8, ty: Ty::Str, pointer: true, omitempty: true, optional: true, ..Field::NONE },
 Field { name: "modifyVolumeStatus", go_name: "ModifyVolumeStatus", go: "v1.ModifyVolumeStatus", number: 9, ty: Ty::Struct(&MODIFY_VOLUME_STATUS_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
 ] };
@@ -15050,7 +15050,7 @@ pub struct NodeAllocatableResourceClaimStatus {
 pub static NODE_ALLOCATABLE_RESOURCE_CLAIM_STATUS_INFO: TypeInfo = TypeInfo { name: "NodeAllocatableResourceClaimStatus", model: "io.k8s.api.core.v1.NodeAllocatableResourceClaimStatus", go: "v1.NodeAllocatableResourceClaimStatus", group: "", version: "v1", atomic: false, type_meta: None, proto: true, fields: &[
 Field { name: "resourceClaimName", go_name: "ResourceClaimName", go: "string", number: 1, ty: Ty::Str, required: true, ..Field::NONE },
 Field { name: "containers", go_name: "Containers", go: "[]string>string", number: 2, ty: Ty::List(&Ty::Str), omitempty: true, optional: true, list_type: "set", ..Field::NONE },
-Field { name: "resources", go_name: "Resources", go: "map[string]resource.Quantity>resource.Quantity", number: 3, ty: Ty::Map(&Ty::Quantity), required: true, ..Field::NONE },
+Field { name: "resources", go_name: "Resources", go: "map[v1.ResourceName]resource.Quantity>resource.Quantity", number: 3, ty: Ty::Map(&Ty::Quantity), required: true, ..Field::NONE },
 ] };
 impl Struct for NodeAllocatableResourceClaimStatus {
     const INFO: &'static TypeInfo = &NODE_ALLOCATABLE_RESOURCE_CLAIM_STATUS_INFO;

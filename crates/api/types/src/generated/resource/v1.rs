@@ -259,8 +259,8 @@ pub struct Device {
 #[rustfmt::skip]
 pub static DEVICE_INFO: TypeInfo = TypeInfo { name: "Device", model: "io.k8s.api.resource.v1.Device", go: "v1.Device", group: "resource.k8s.io", version: "v1", atomic: false, type_meta: None, proto: true, fields: &[
 Field { name: "name", go_name: "Name", go: "string", number: 1, ty: Ty::Str, required: true, ..Field::NONE },
-Field { name: "attributes", go_name: "Attributes", go: "map[string]v1.DeviceAttribute>v1.DeviceAttribute", number: 2, ty: Ty::Map(&Ty::Struct(&DEVICE_ATTRIBUTE_INFO)), omitempty: true, optional: true, ..Field::NONE },
-Field { name: "capacity", go_name: "Capacity", go: "map[string]v1.DeviceCapacity>v1.DeviceCapacity", number: 3, ty: Ty::Map(&Ty::Struct(&DEVICE_CAPACITY_INFO)), omitempty: true, optional: true, ..Field::NONE },
+Field { name: "attributes", go_name: "Attributes", go: "map[v1.QualifiedName]v1.DeviceAttribute>v1.DeviceAttribute", number: 2, ty: Ty::Map(&Ty::Struct(&DEVICE_ATTRIBUTE_INFO)), omitempty: true, optional: true, ..Field::NONE },
+Field { name: "capacity", go_name: "Capacity", go: "map[v1.QualifiedName]v1.DeviceCapacity>v1.DeviceCapacity", number: 3, ty: Ty::Map(&Ty::Struct(&DEVICE_CAPACITY_INFO)), omitempty: true, optional: true, ..Field::NONE },
 Field { name: "consumesCounters", go_name: "ConsumesCounters", go: "[]v1.DeviceCounterConsumption>v1.DeviceCounterConsumption", number: 4, ty: Ty::List(&Ty::Struct(&DEVICE_COUNTER_CONSUMPTION_INFO)), omitempty: true, optional: true, list_type: "atomic", ..Field::NONE },
 Field { name: "nodeName", go_name: "NodeName", go: "string", number: 5, ty: Ty::Str, pointer: true, omitempty: true, optional: true, ..Field::NONE },
 Field { name: "nodeSelector", go_name: "NodeSelector", go: "v1.NodeSelector", number: 6, ty: Ty::Struct(&crate::core::v1::NODE_SELECTOR_INFO), pointer: true, omitempty: true, optional: true, ..Field::NONE },
@@ -270,7 +270,7 @@ Field { name: "bindsToNode", go_name: "BindsToNode", go: "bool", number: 9, ty: 
 Field { name: "bindingConditions", go_name: "BindingConditions", go: "[]string>string", number: 10, ty: Ty::List(&Ty::Str), omitempty: true, optional: true, list_type: "atomic", ..Field::NONE },
 Field { name: "bindingFailureConditions", go_name: "BindingFailureConditions", go: "[]string>string", number: 11, ty: Ty::List(&Ty::Str), omitempty: true, optional: true, list_type: "atomic", ..Field::NONE },
 Field { name: "allowMultipleAllocations", go_name: "AllowMultipleAllocations", go: "bool", number: 12, ty: Ty::Bool, pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "nodeAllocatableResourceMappings", go_name: "NodeAllocatableResourceMappings", go: "map[string]v1.NodeAllocatableResourceMapping>v1.NodeAllocatableResourceMapping", number: 13, ty: Ty::Map(&Ty::Struct(&NODE_ALLOCATABLE_RESOURCE_MAPPING_INFO)), omitempty: true, optional: true, ..Field::NONE },
+Field { name: "nodeAllocatableResourceMappings", go_name: "NodeAllocatableResourceMappings", go: "map[v1.ResourceName]v1.NodeAllocatableResourceMapping>v1.NodeAllocatableResourceMapping", number: 13, ty: Ty::Map(&Ty::Struct(&NODE_ALLOCATABLE_RESOURCE_MAPPING_INFO)), omitempty: true, optional: true, ..Field::NONE },
 ] };
 impl Struct for Device {
     const INFO: &'static TypeInfo = &DEVICE_INFO;
@@ -1193,7 +1193,7 @@ pub struct CapacityRequirements {
 }
 #[rustfmt::skip]
 pub static CAPACITY_REQUIREMENTS_INFO: TypeInfo = TypeInfo { name: "CapacityRequirements", model: "io.k8s.api.resource.v1.CapacityRequirements", go: "v1.CapacityRequirements", group: "resource.k8s.io", version: "v1", atomic: false, type_meta: None, proto: true, fields: &[
-Field { name: "requests", go_name: "Requests", go: "map[string]resource.Quantity>resource.Quantity", number: 1, ty: Ty::Map(&Ty::Quantity), omitempty: true, optional: true, ..Field::NONE },
+Field { name: "requests", go_name: "Requests", go: "map[v1.QualifiedName]resource.Quantity>resource.Quantity", number: 1, ty: Ty::Map(&Ty::Quantity), omitempty: true, optional: true, ..Field::NONE },
 ] };
 impl Struct for CapacityRequirements {
     const INFO: &'static TypeInfo = &CAPACITY_REQUIREMENTS_INFO;
@@ -1780,7 +1780,7 @@ Field { name: "tolerations", go_name: "Tolerations", go: "[]v1.DeviceToleration>
 Field { name: "bindingConditions", go_name: "BindingConditions", go: "[]string>string", number: 7, ty: Ty::List(&Ty::Str), omitempty: true, optional: true, list_type: "atomic", ..Field::NONE },
 Field { name: "bindingFailureConditions", go_name: "BindingFailureConditions", go: "[]string>string", number: 8, ty: Ty::List(&Ty::Str), omitempty: true, optional: true, list_type: "atomic", ..Field::NONE },
 Field { name: "shareID", go_name: "ShareID", go: "types.UID", number: 9, ty: Ty::Str, pointer: true, omitempty: true, optional: true, ..Field::NONE },
-Field { name: "consumedCapacity", go_name: "ConsumedCapacity", go: "map[string]resource.Quantity>resource.Quantity", number: 10, ty: Ty::Map(&Ty::Quantity), omitempty: true, optional: true, ..Field::NONE },
+Field { name: "consumedCapacity", go_name: "ConsumedCapacity", go: "map[v1.QualifiedName]resource.Quantity>resource.Quantity", number: 10, ty: Ty::Map(&Ty::Quantity), omitempty: true, optional: true, ..Field::NONE },
 ] };
 impl Struct for DeviceRequestAllocationResult {
     const INFO: &'static TypeInfo = &DEVICE_REQUEST_ALLOCATION_RESULT_INFO;

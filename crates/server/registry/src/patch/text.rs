@@ -1,0 +1,127 @@
+//! The text of a patched document, as refusals of it show it.
+//!
+//! Upstream's library of patches reads a document only where a patch goes into it: objects on the way get sorted keys,
+//! everything else stays the text that it was, and so do values that a patch brings.
+
+use call::PatchKind;
+use schema::apply::{Doc, Val};
+use serde_json::Value;
+
+/// How far apart an element may stand in the lists before and after a patch to be found again.
+const SHIFT_MAX: usize = 16;
+
+/// The patched document as upstream's library leaves it.
+pub(super) fn patched(value: &Value, before: &[u8], kind: PatchKind, body: &[u8]) -> String {
+    let Ok(doc) = Doc::parse(before) else { return escaped(&value.to_string()) };
+    let operations = (kind == PatchKind::Json).then(|| Doc::parse(body).ok()).flatten();
+    let sent = operations.iter().flat_map(|list| list.root().elements().collect::<Vec<_>>());
+    let sent: Vec<Val<'_>> = sent.filter_map(|operation| operation.get("value")).collect();
+    let mut out = String::new();
+    write(value, Some(doc.root()), &sent, &mut out);
+    out
+}
+
+fn write(value: &Value, before: Option<Val<'_>>, sent: &[Val<'_>], out: &mut String) {
+    let text = value.to_string();
+    if matches!(value, Value::Object(_) | Value::Array(_))
+        && let Ok(now) = Doc::parse(text.as_bytes())
+        && let Some(known) = before.iter().chain(sent).find(|known| known.same(&now.root()))
+    {
+        out.push_str(&as_marshalled(known));
+        return;
+    }
+    match value {
+        Value::Object(map) => {
+            out.push('{');
+            for (at, (key, item)) in map.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                out.push_str(&escaped(&Value::from(key.as_str()).to_string()));
+                out.push(':');
+                write(item, before.and_then(|before| before.get(key)), sent, out);
+            }
+            out.push('}');
+        }
+        Value::Array(items) => {
+            let old: Vec<Val<'_>> = before.iter().flat_map(Val::elements).collect();
+            let mut from = 0;
+            out.push('[');
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                let text = item.to_string();
+                let now = Doc::parse(text.as_bytes()).ok();
+                let window = &old[from.min(old.len())..(from + SHIFT_MAX).min(old.len())];
+                let found =
+                    window.iter().position(|old| now.as_ref().is_some_and(|now| old.same(&now.root())));
+                let known = old.get(found.map_or(from, |found| from + found)).copied();
+                from += found.unwrap_or(0) + 1;
+                write(item, known, sent, out);
+            }
+            out.push(']');
+        }
+        _ => out.push_str(&escaped(&text)),
+    }
+}
+
+/// A value's own text as Go writes raw text into a document: without space around, with its escapes.
+fn as_marshalled(value: &Val<'_>) -> String {
+    let raw = String::from_utf8_lossy(value.raw());
+    let mut out = String::with_capacity(raw.len());
+    let (mut inside, mut escape) = (false, false);
+    for c in raw.chars() {
+        if inside || !c.is_ascii_whitespace() {
+            out.push(c);
+        }
+        match c {
+            '"' if !escape => inside = !inside,
+            _ => {}
+        }
+        escape = inside && c == '\\' && !escape;
+    }
+    escaped(&out)
+}
+
+/// Go's escapes of what a browser could take for markup, which occurs in strings only.
+fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '<' => out.push_str("\\u003c"),
+            '>' => out.push_str("\\u003e"),
+            '&' => out.push_str("\\u0026"),
+            '\u{2028}' => out.push_str("\\u2028"),
+            '\u{2029}' => out.push_str("\\u2029"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_a_patch_does_not_touch_stays_as_it_was() {
+        let before =
+            br#"{"kind":"K","b":{"z":1,"a":2},"list":[{"z":1,"a":"<"},{"z":2,"a":3},{"z":4,"a":5}]}"#;
+        let list = json!([{"z": 1, "a": "<"}, {"z": 2, "a": 7}, {"z": 4, "a": 5}]);
+        let table = [
+            (PatchKind::Json, json!({"kind": "K", "b": 1, "list": list}), "[]"),
+            (PatchKind::Json, json!({"b": {"y": [1], "x": 2}}), r#"[{"value": { "y": [ 1], "x":2 }}]"#),
+            (PatchKind::Merge, json!({"b": {"y": [1], "x": "a & b"}}), r#"{"b":{"y":[1],"x":2}}"#),
+        ];
+        let expected = [
+            r#"{"b":1,"kind":"K","list":[{"z":1,"a":"\u003c"},{"a":7,"z":2},{"z":4,"a":5}]}"#,
+            r#"{"b":{"y":[1],"x":2}}"#,
+            r#"{"b":{"x":"a \u0026 b","y":[1]}}"#,
+        ];
+        for ((kind, value, body), expected) in table.into_iter().zip(expected) {
+            assert_eq!(patched(&value, before, kind, body.as_bytes()), expected);
+        }
+    }
+}
