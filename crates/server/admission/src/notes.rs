@@ -50,6 +50,12 @@ impl Notes {
     }
 
     fn add(&self, annotation: Annotation) {
+        // Keys have a prefix and a name; what else webhooks choose is not told.
+        let well_formed =
+            annotation.key.contains('/') && meta::names::qualified_name(&annotation.key).is_empty();
+        if !well_formed {
+            return;
+        }
         let annotations = &mut self.said().annotations;
         if annotations.iter().all(|known| known.key != annotation.key) {
             annotations.push(annotation);
