@@ -39,7 +39,7 @@ fn wrong(path: &str, value: &Value, wanted: &'static str) -> ScaleError {
         Value::Array(_) => "[]interface {}",
         Value::Object(_) => "map[string]interface {}",
     };
-    let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let value = meta::go_plain(value);
     ScaleError::Type { path: format!(".{}", path.trim_start_matches('.')), value, found, wanted }
 }
 

@@ -171,6 +171,8 @@ pub struct DecodeContext {
     /// Findings such as `unknown field "spec.foo"` and `duplicate field "spec.x"`, in document order, each once, at
     /// most 100. Empty when the validation is `Ignore`.
     pub findings: Vec<String>,
+    /// Numbers that a field is too small for lose their high bits, as upstream's converter of decoded documents has it.
+    pub wraps: bool,
 }
 
 /// Upstream stops recording after this many.
@@ -179,7 +181,7 @@ const FINDINGS_MAX: usize = 100;
 impl DecodeContext {
     /// A context with nothing found yet.
     pub fn new(validation: FieldValidation) -> Self {
-        Self { validation, findings: Vec::new() }
+        Self { validation, findings: Vec::new(), wraps: false }
     }
 
     /// Unknown and duplicate fields pass silently.

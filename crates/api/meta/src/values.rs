@@ -64,8 +64,8 @@ macro_rules! integer {
             fn read_json(&mut self, r: &mut JsonReader<'_>) -> Result<(), DecodeError> {
                 if !r.try_null()? {
                     let text = r.number()?;
-                    *self =
-                        text.parse().map_err(|_| DecodeError::mismatch(format!("number {text}"), None))?;
+                    let fits = text.parse().ok().or_else(|| r.wrapped(text).map(|number| number as $t));
+                    *self = fits.ok_or_else(|| DecodeError::mismatch(format!("number {text}"), None))?;
                 }
                 Ok(())
             }

@@ -183,7 +183,7 @@ fn resource_rule(e: &mut Errs, at: &Path<'_>, r: &ResourcePolicyRule) {
             e.invalid(
                 &namespaces,
                 BadValue::of(&r.namespaces),
-                "\"*\" is present, must not specify other namespaces",
+                "if '*' is present, must not specify other namespaces",
             );
         }
     } else {

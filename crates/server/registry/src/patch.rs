@@ -43,6 +43,11 @@ impl Patched<'_> {
     fn shown(&self) -> String {
         match self.kind {
             PatchKind::Strategic => meta::go_plain(&serde_json::from_slice(self.body).unwrap_or_default()),
+            // Custom objects are read as maps, whose keys upstream writes in order.
+            kind if self.info.is_none() => {
+                let before: Value = serde_json::from_slice(self.before).unwrap_or_default();
+                text::patched(&self.value, before.to_string().as_bytes(), kind, self.body)
+            }
             kind => text::patched(&self.value, self.before, kind, self.body),
         }
     }
@@ -128,6 +133,7 @@ fn decode(
         FieldValidation::Strict => meta::FieldValidation::Strict,
     };
     let mut context = DecodeContext::new(validation);
+    context.wraps = document.kind == PatchKind::Strategic;
     if validation != meta::FieldValidation::Ignore {
         context.findings = schema::patch::findings(document.body, document.kind == PatchKind::Json);
     }

@@ -16,6 +16,8 @@ pub struct JsonReader<'a> {
     depth: u32,
     /// Where findings go; `None` when nobody asks for them.
     findings: Option<&'a mut DecodeContext>,
+    /// Numbers that are too large lose their high bits.
+    wraps: bool,
     path: Vec<Segment<'a>>,
 }
 
@@ -29,13 +31,21 @@ enum Segment<'a> {
 impl<'a> JsonReader<'a> {
     /// A reader that notes nothing.
     pub fn new(buf: &'a [u8]) -> Self {
-        Self { buf, pos: 0, depth: 0, findings: None, path: Vec::new() }
+        Self { buf, pos: 0, depth: 0, findings: None, wraps: false, path: Vec::new() }
     }
 
     /// A reader that records unknown and duplicate fields unless the context ignores them.
     pub fn with_context(buf: &'a [u8], context: &'a mut DecodeContext) -> Self {
+        let wraps = context.wraps;
         let findings = (context.validation != FieldValidation::Ignore).then_some(context);
-        Self { findings, ..Self::new(buf) }
+        Self { findings, wraps, ..Self::new(buf) }
+    }
+
+    /// What is left of a number that a field is too small for, where such numbers pass.
+    pub(crate) fn wrapped(&self, text: &str) -> Option<i64> {
+        let whole = || text.parse().ok().filter(|number: &f64| number.fract() == 0.0);
+        let wide = || text.parse::<i64>().ok().or_else(|| whole().map(beyond_int64));
+        self.wraps.then(wide).flatten()
     }
 
     /// Reads something without noting what is unknown or repeated in it.
@@ -432,4 +442,13 @@ fn hex4(bytes: &[u8], at: usize) -> u32 {
         .unwrap_or_default()
         .iter()
         .fold(0, |n, c| n * 16 + char::from(*c).to_digit(16).unwrap_or(0))
+}
+
+/// A float as a whole number: what does not fit is the least of them, as on Go's most usual processors.
+fn beyond_int64(number: f64) -> i64 {
+    if (-9.223_372_036_854_775_8e18..9.223_372_036_854_775_8e18).contains(&number) {
+        number as i64
+    } else {
+        i64::MIN
+    }
 }

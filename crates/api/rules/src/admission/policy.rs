@@ -137,6 +137,9 @@ impl Rules for MutatingAdmissionPolicy {
             param_kind(e, &at.child("paramKind"), kind);
         }
         constraints(e, &at.child("matchConstraints"), spec.match_constraints.as_deref());
+        if let Some(resources) = &spec.match_constraints {
+            mutated_operations(e, &at.child("matchConstraints"), resources);
+        }
         let base = environments::policy(spec.param_kind.is_some());
         let env = variables(e, &at.child("variables"), &base, &spec.variables).with_mutations();
         let list = at.child("mutations");
@@ -241,13 +244,19 @@ impl Rules for MutatingAdmissionPolicyBinding {
 
     fn check(&self, e: &mut Errs, _cx: &Context) {
         let spec = &self.spec;
-        binding(
-            e,
-            &Path::root("spec"),
-            &spec.policy_name,
-            spec.param_ref.as_deref(),
-            spec.match_resources.as_deref(),
-        );
+        let at = Path::root("spec");
+        binding(e, &at, &spec.policy_name, spec.param_ref.as_deref(), spec.match_resources.as_deref());
+        if let Some(resources) = &spec.match_resources {
+            mutated_operations(e, &at.child("matchResources"), resources);
+        }
+    }
+}
+
+/// Only what creates, updates or connects can be changed.
+fn mutated_operations(e: &mut Errs, at: &Path<'_>, resources: &MatchResources) {
+    let rules = at.child("resourceRules");
+    for operation in resources.resource_rules.iter().flat_map(|rule| &rule.operations) {
+        e.one_of(&rules.child("operations"), operation, &["*", "CONNECT", "CREATE", "UPDATE"]);
     }
 }
 

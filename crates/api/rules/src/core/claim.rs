@@ -212,9 +212,7 @@ fn update(new: &PersistentVolumeClaim, old: &PersistentVolumeClaim, e: &mut Errs
         {
             rest.resources.requests.insert("storage", *size);
         }
-        if rest.volume_attributes_class_name.is_some() {
-            rest.volume_attributes_class_name.clone_from(&old.spec.volume_attributes_class_name);
-        }
+        rest.volume_attributes_class_name.clone_from(&old.spec.volume_attributes_class_name);
     }
     if rest != before {
         let difference = diff::internal(&before, &rest);
@@ -236,12 +234,19 @@ fn update(new: &PersistentVolumeClaim, old: &PersistentVolumeClaim, e: &mut Errs
         BadValue::of(&new.spec.volume_mode)
     });
     let class_at = at.child("volumeAttributesClassName");
-    match (&old.spec.volume_attributes_class_name, &new.spec.volume_attributes_class_name) {
-        (Some(_), None) => e.forbidden(&class_at, "update from non-nil value to nil is forbidden"),
-        (Some(old), Some(new)) if new.is_empty() && !old.is_empty() => {
-            e.forbidden(&class_at, "update from non-nil value to an empty string is forbidden");
-        }
-        _ => {}
+    let class = &new.spec.volume_attributes_class_name;
+    let changed = old.spec.volume_attributes_class_name != *class;
+    // A class that the volume has once had is not taken away.
+    if changed && old.status.current_volume_attributes_class_name.is_some() {
+        let to = match class {
+            None => "nil",
+            Some(class) if class.is_empty() => "empty string",
+            Some(_) => return,
+        };
+        e.forbidden(
+            &class_at,
+            format!("update to {to} is forbidden when status.currentVolumeAttributesClassName is not nil"),
+        );
     }
 }
 

@@ -8,11 +8,13 @@ use super::keys;
 use super::path::PathElement;
 use super::place::{Kind, List, Map, Place, Relation};
 use super::set::Set;
+use super::validate::misfits;
 
-/// Every place below a value. Sets `untyped` where an element of a list has no name.
+/// Every place below a value. Sets `untyped` where an element of a list has no name, or a value has the wrong form.
 pub(super) fn whole(value: &Val<'_>, place: Place<'_>, untyped: &mut bool) -> Set {
     let (atom, narrowed) = place.atom_for(Some(value));
     let mut out = Set::default();
+    *untyped |= misfits(value, &atom, atom.kind(narrowed));
     match atom.kind(narrowed) {
         Kind::Map => {
             let Some(map) = atom.map.filter(|map| !map.atomic) else { return out };

@@ -5,6 +5,7 @@ use super::doc::{Form, Index, Val};
 use super::path::PathElement;
 use super::place::{Atom, Kind, List, Map, Place, Relation};
 use super::set::Set;
+use super::validate::misfits;
 
 /// The difference of two states. No field is in more than one of the sets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,7 +16,7 @@ pub struct Comparison {
     pub modified: Set,
     /// Only in the new state.
     pub added: Set,
-    /// One of the states has elements of lists that lack what names them, so that nobody can own them.
+    /// One of the states has elements of lists without what names them, or values of the wrong form: nobody can own them.
     pub untyped: bool,
 }
 
@@ -88,6 +89,7 @@ fn both(old: &Val<'_>, new: &Val<'_>, place: Place<'_>, out: &mut Comparison) ->
     let (atom, was) = place.atom_for(Some(old));
     let (_, is) = place.atom_for(Some(new));
     let mut marks = Marks::default();
+    out.untyped |= misfits(new, &atom, atom.kind(is));
     if was != is && !atom.is_simple() {
         // The value changed its form: what the old form held goes, what the new one holds comes.
         marks = as_kind(old, new, &atom, atom.kind(was), out);

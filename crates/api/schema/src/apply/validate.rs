@@ -9,7 +9,7 @@ use super::collect::child;
 use super::doc::{Form, Val};
 use super::keys;
 use super::path::PathElement;
-use super::place::{Kind, List, Map, Place, Relation, Scalar};
+use super::place::{Atom, Kind, List, Map, Place, Relation, Scalar};
 
 /// Bytes of text that problems may make together: names and values in them are the client's.
 const TEXT_MAX: usize = 1 << 20;
@@ -87,6 +87,17 @@ fn check(value: &Val<'_>, place: Place<'_>, at: &At<'_>, found: &mut Found) {
         }
         (Kind::Map, _, _, Some(map)) => check_map(&map, value, at, found),
         _ => {}
+    }
+}
+
+/// Whether a value has a form that its place, read as `kind`, has no room for.
+pub(super) fn misfits(value: &Val<'_>, atom: &Atom<'_>, kind: Kind) -> bool {
+    let form = value.form();
+    match kind {
+        _ if form == Form::Null => false,
+        Kind::Scalar => atom.scalar.is_some_and(|scalar| scalar_problem(scalar, value).is_some()),
+        Kind::List => atom.list.is_some() && form != Form::List,
+        Kind::Map => atom.map.is_some() && form != Form::Map,
     }
 }
 

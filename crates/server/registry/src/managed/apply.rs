@@ -123,13 +123,15 @@ impl std::fmt::Display for Named {
 fn decode(endpoint: &Endpoint<'_>, json: &[u8], named: &Named) -> Result<Box<dyn Object>, Status> {
     let gvk = (named.api_version.as_str(), named.kind.as_str());
     let resource = endpoint.served.resource();
+    let mut context = DecodeContext { wraps: true, ..DecodeContext::lenient() };
     let decoded = if gvk.1 == &*resource.kind {
-        resource.object.decode_json(json, &mut DecodeContext::lenient())
+        resource.object.decode_json(json, &mut context)
     } else {
-        scheme::decode_json(json, &mut DecodeContext::lenient())
+        scheme::decode_json(json, &mut context)
     };
     decoded.map_err(|error| {
-        let error = crate::patch::converter::words(error.to_string(), &Value::Null, None);
+        let document: Value = serde_json::from_slice(json).unwrap_or_default();
+        let error = crate::patch::converter::words(error.to_string(), &document, resource.object.info());
         let kind = named.kind_text();
         errors::bare(format!(
             "failed to convert new object ({named}) to proper version: unable to convert unstructured object to {kind}: {error}"

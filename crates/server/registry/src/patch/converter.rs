@@ -23,6 +23,7 @@ fn mismatch(decoder: &str, document: &Value, info: Option<&'static TypeInfo>) ->
         let keys: Vec<&str> = path.split('.').skip(1).collect();
         found.contains('.') || number_at(document, &keys).is_some_and(|number| number.fract() != 0.0)
     };
+    let told = found;
     let found = match found.split(' ').next().unwrap_or_default() {
         "number" if fraction() => "float64",
         "number" => "int64",
@@ -30,7 +31,15 @@ fn mismatch(decoder: &str, document: &Value, info: Option<&'static TypeInfo>) ->
         "array" => "slice",
         other => other,
     };
-    let ty = info.and_then(|info| find(info, wanted, &mut HashSet::new()));
+    let path = place.trim().strip_prefix("struct field ").unwrap_or_default();
+    let ty = info.and_then(|info| {
+        let keys: Vec<&str> = path.split('.').skip(1).collect();
+        type_at(info, &keys, wanted).or_else(|| find(info, wanted, &mut HashSet::new()))
+    });
+    if matches!(ty, Some(Ty::Time | Ty::MicroTime | Ty::Quantity | Ty::IntOrString | Ty::Duration)) {
+        // These read their JSON themselves.
+        return Some(format!("json: cannot unmarshal {} into Go value of type {wanted}", told));
+    }
     let number = matches!(found, "int64" | "float64");
     Some(match (ty, wanted) {
         (Some(Ty::Struct(_)), _) => format!("cannot restore struct from: {found}"),
@@ -61,6 +70,29 @@ fn number_at(value: &Value, keys: &[&str]) -> Option<f64> {
         },
         _ => None,
     }
+}
+
+/// What stands at a path of field names, at the depth of lists and maps whose Go type is `wanted`. A name that is no
+/// field is that of an embedded struct.
+fn type_at(info: &'static TypeInfo, keys: &[&str], wanted: &str) -> Option<Ty> {
+    let (first, rest) = keys.split_first()?;
+    let Some(field) = info.field(first) else { return type_at(info, rest, wanted) };
+    let mut ty = field.ty;
+    if rest.is_empty() {
+        for go in field.go.split('>') {
+            match ty {
+                _ if go.trim_start_matches('*') == wanted => return Some(ty),
+                Ty::List(inner) | Ty::Map(inner) => ty = *inner,
+                _ => return Some(ty),
+            }
+        }
+        return Some(ty);
+    }
+    while let Ty::List(inner) | Ty::Map(inner) = ty {
+        ty = *inner;
+    }
+    let Ty::Struct(inner) = ty else { return None };
+    type_at(inner, rest, wanted)
 }
 
 /// What a type of this Go name is, where one is used below `info`.

@@ -13,19 +13,31 @@ const SHIFT_MAX: usize = 16;
 /// The patched document as upstream's library leaves it.
 pub(super) fn patched(value: &Value, before: &[u8], kind: PatchKind, body: &[u8]) -> String {
     let Ok(doc) = Doc::parse(before) else { return escaped(&value.to_string()) };
-    let operations = (kind == PatchKind::Json).then(|| Doc::parse(body).ok()).flatten();
-    let sent = operations.iter().flat_map(|list| list.root().elements().collect::<Vec<_>>());
-    let sent: Vec<Val<'_>> = sent.filter_map(|operation| operation.get("value")).collect();
+    let patch = Doc::parse(body).ok();
+    let merged = patch.as_ref().filter(|_| kind == PatchKind::Merge).map(Doc::root);
+    let operations = patch.as_ref().filter(|_| kind == PatchKind::Json).map(Doc::root);
+    let sent: Vec<Val<'_>> =
+        operations.iter().flat_map(Val::elements).filter_map(|operation| operation.get("value")).collect();
     let mut out = String::new();
-    write(value, Some(doc.root()), &sent, &mut out);
+    write(value, Some(doc.root()), merged, &sent, &mut out);
     out
 }
 
-fn write(value: &Value, before: Option<Val<'_>>, sent: &[Val<'_>], out: &mut String) {
+/// `before` is what stood here, `merged` what a merge patch says of the place, `sent` what the operations of a JSON patch
+/// bring.
+fn write(
+    value: &Value,
+    before: Option<Val<'_>>,
+    merged: Option<Val<'_>>,
+    sent: &[Val<'_>],
+    out: &mut String,
+) {
     let text = value.to_string();
-    if matches!(value, Value::Object(_) | Value::Array(_))
-        && let Ok(now) = Doc::parse(text.as_bytes())
-        && let Some(known) = before.iter().chain(sent).find(|known| known.same(&now.root()))
+    let container = matches!(value, Value::Object(_) | Value::Array(_));
+    // Where a merge patch brings a list or an object, their keys are sorted; texts stay as they came.
+    let brought = merged.iter().filter(|_| !container);
+    if let Ok(now) = Doc::parse(text.as_bytes())
+        && let Some(known) = before.iter().chain(brought).chain(sent).find(|known| known.same(&now.root()))
     {
         out.push_str(&as_marshalled(known));
         return;
@@ -39,12 +51,18 @@ fn write(value: &Value, before: Option<Val<'_>>, sent: &[Val<'_>], out: &mut Str
                 }
                 out.push_str(&escaped(&Value::from(key.as_str()).to_string()));
                 out.push(':');
-                write(item, before.and_then(|before| before.get(key)), sent, out);
+                let (before, merged) = (before.and_then(|v| v.get(key)), merged.and_then(|v| v.get(key)));
+                write(item, before, merged, sent, out);
             }
             out.push('}');
         }
         Value::Array(items) => {
-            let old: Vec<Val<'_>> = before.iter().flat_map(Val::elements).collect();
+            let old: Vec<Val<'_>> = match merged {
+                // A list that is merged takes the place of the one before.
+                Some(_) => Vec::new(),
+                None => before.iter().flat_map(Val::elements).collect(),
+            };
+            let mut brought = merged.iter().flat_map(Val::elements);
             let mut from = 0;
             out.push('[');
             for (at, item) in items.iter().enumerate() {
@@ -58,7 +76,7 @@ fn write(value: &Value, before: Option<Val<'_>>, sent: &[Val<'_>], out: &mut Str
                     window.iter().position(|old| now.as_ref().is_some_and(|now| old.same(&now.root())));
                 let known = old.get(found.map_or(from, |found| from + found)).copied();
                 from += found.unwrap_or(0) + 1;
-                write(item, known, sent, out);
+                write(item, known, brought.next(), sent, out);
             }
             out.push(']');
         }
