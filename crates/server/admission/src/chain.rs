@@ -13,7 +13,8 @@ use meta::{Object, Status};
 use webhook::Users;
 
 use crate::configuration::{Configuration, ConfigurationError, versioned};
-use crate::dynamic::{Dynamic, Parts, Round, Stage};
+use crate::dynamic::{Dynamic, Parts, Round, Sources, Stage};
+use crate::meter::{self, Meter};
 use crate::metrics::{self, Step};
 use crate::plugins::{Entry, Make, PLUGINS, Plugin, Setup};
 use crate::quota::{Charge, Quota};
@@ -54,7 +55,8 @@ pub struct Choice {
 /// The plugins in order, and what users program.
 #[derive(Clone)]
 pub struct Chain {
-    plugins: Arc<[Link]>,
+    plugins: Arc<[Measured]>,
+    meters: Arc<Meters>,
     quota: Option<Arc<Quota>>,
     /// What of the programmed part runs.
     parts: Parts,
@@ -63,8 +65,35 @@ pub struct Chain {
     dynamic: Arc<Dynamic>,
 }
 
+/// A plugin with its measure.
+struct Measured {
+    plugin: Link,
+    meter: Option<Meter>,
+}
+
+/// The measures of what the chain does itself.
+pub(crate) struct Meters {
+    pub mutating_policies: Option<Meter>,
+    pub mutating_webhooks: Option<Meter>,
+    pub validating_policies: Option<Meter>,
+    pub validating_webhooks: Option<Meter>,
+    quota: Option<Meter>,
+}
+
+impl Meters {
+    fn of(parts: Parts, quota: bool) -> Self {
+        let of = |runs: bool, name| if runs { Meter::of(name) } else { None };
+        Meters {
+            mutating_policies: of(parts.mutating_policies, "MutatingAdmissionPolicy"),
+            mutating_webhooks: of(parts.mutating_webhooks, "MutatingAdmissionWebhook"),
+            validating_policies: of(parts.validating_policies, "ValidatingAdmissionPolicy"),
+            validating_webhooks: of(parts.validating_webhooks, "ValidatingAdmissionWebhook"),
+            quota: of(quota, "ResourceQuota"),
+        }
+    }
+}
+
 /// One plugin.
-#[derive(Clone)]
 enum Link {
     Plain(&'static dyn Plugin),
     Own(Arc<dyn Plugin>),
@@ -83,7 +112,7 @@ impl std::ops::Deref for Link {
 
 impl std::fmt::Debug for Chain {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.plugins.iter().map(|plugin| plugin.name())).finish()
+        f.debug_list().entries(self.plugins.iter().map(|measured| measured.plugin.name())).finish()
     }
 }
 
@@ -196,7 +225,11 @@ impl Chain {
             validating_webhooks: runs("ValidatingAdmissionWebhook"),
         };
         Ok(Chain {
-            plugins: plugins.into(),
+            plugins: plugins
+                .into_iter()
+                .map(|plugin: Link| Measured { meter: Meter::of(plugin.name()), plugin })
+                .collect(),
+            meters: Arc::new(Meters::of(parts, quota.is_some())),
             quota,
             parts,
             denies: runs("AlwaysDeny"),
@@ -236,18 +269,16 @@ impl Chain {
     ) -> Result<(), Status> {
         self.plugins_mutate(review, &mut **object, world, warnings).await?;
         let sources = self.dynamic.load_full();
-        if sources.mutates() {
-            let stage = Stage { sources: &sources, review, world, parts: self.parts };
-            let mut round = Round::default();
-            stage.mutate(object, &mut round, warnings).await?;
-            if round.next() {
-                let before = object.clone_object();
-                self.plugins_mutate(review, &mut **object, world, warnings).await?;
-                if !before.eq_object(&**object) {
-                    round.changed();
-                }
-                stage.mutate(object, &mut round, warnings).await?;
+        let stage = self.stage(&sources, review, world);
+        let mut round = Round::default();
+        stage.mutate(object, &mut round, warnings).await?;
+        if round.next() {
+            let before = object.clone_object();
+            self.plugins_mutate(review, &mut **object, world, warnings).await?;
+            if !before.eq_object(&**object) {
+                round.changed();
             }
+            stage.mutate(object, &mut round, warnings).await?;
         }
         self.deny(review, Some(&**object))
     }
@@ -259,11 +290,14 @@ impl Chain {
         world: &dyn World,
         warnings: &mut Vec<String>,
     ) -> Result<(), Status> {
-        for plugin in self.plugins.iter() {
-            if let Some(providing) = plugin.provide(review, object, world) {
-                providing.await?;
-            }
-            plugin.mutate(review, object, world, warnings)?;
+        for Measured { plugin, meter } in self.plugins.iter() {
+            let begun = meter.as_ref().and_then(|meter| meter.begin(Step::Admit, review.operation));
+            let provided = match plugin.provide(review, object, world) {
+                Some(providing) => providing.await,
+                None => Ok(()),
+            };
+            let mutated = provided.and_then(|()| plugin.mutate(review, object, world, warnings));
+            meter::end(begun, mutated)?;
         }
         Ok(())
     }
@@ -306,21 +340,25 @@ impl Chain {
         world: &dyn World,
         warnings: &mut Vec<String>,
     ) -> Result<Vec<Charge>, Status> {
-        for plugin in self.plugins.iter() {
-            plugin.validate(review, Some(object), world)?;
-            if let Some(consulting) = plugin.consult(review, object, world) {
-                consulting.await?;
-            }
+        for Measured { plugin, meter } in self.plugins.iter() {
+            let begun = meter.as_ref().and_then(|meter| meter.begin(Step::Validate, review.operation));
+            let validated = plugin.validate(review, Some(object), world);
+            let consulted = match validated.is_ok().then(|| plugin.consult(review, object, world)).flatten() {
+                Some(consulting) => consulting.await,
+                None => validated,
+            };
+            meter::end(begun, consulted)?;
         }
-        let sources = self.dynamic.load_full();
-        if sources.validates() {
-            let stage = Stage { sources: &sources, review, world, parts: self.parts };
-            stage.validate(Some(object), warnings).await?;
-        }
-        let charges = match &self.quota {
-            Some(quota) => quota.charges(review, object, world)?,
-            None => Vec::new(),
-        };
+        self.stage(&self.dynamic.load_full(), review, world).validate(Some(object), warnings).await?;
+        let begun =
+            self.meters.quota.as_ref().and_then(|meter| meter.begin(Step::Validate, review.operation));
+        let charges = meter::end(
+            begun,
+            match &self.quota {
+                Some(quota) => quota.charges(review, object, world),
+                None => Ok(Vec::new()),
+            },
+        )?;
         self.deny(review, Some(object))?;
         Ok(charges)
     }
@@ -345,14 +383,19 @@ impl Chain {
         world: &dyn World,
         warnings: &mut Vec<String>,
     ) -> Result<(), Status> {
-        self.plugins.iter().try_for_each(|plugin| plugin.validate(review, None, world))?;
-        let sources = self.dynamic.load_full();
-        if sources.validates() || sources.mutates() {
-            let stage = Stage { sources: &sources, review, world, parts: self.parts };
-            stage.allow_mutating(warnings).await?;
-            stage.validate(None, warnings).await?;
+        for Measured { plugin, meter } in self.plugins.iter() {
+            let begun = meter.as_ref().and_then(|meter| meter.begin_without_object(review.operation));
+            meter::end(begun, plugin.validate(review, None, world))?;
         }
+        let sources = self.dynamic.load_full();
+        let stage = self.stage(&sources, review, world);
+        stage.allow_mutating(warnings).await?;
+        stage.validate(None, warnings).await?;
         self.deny(review, None)
+    }
+
+    fn stage<'r>(&'r self, sources: &'r Sources, review: &'r Review<'r>, world: &'r dyn World) -> Stage<'r> {
+        Stage { sources, review, world, parts: self.parts, meters: Some(&self.meters) }
     }
 
     fn deny(&self, review: &Review<'_>, object: Option<&dyn Object>) -> Result<(), Status> {
@@ -395,7 +438,7 @@ mod tests {
 
     fn names(enable: &[&str], disable: &[&str]) -> Vec<&'static str> {
         let chain = chain(enable, disable).expect("known plugins");
-        chain.plugins.iter().map(|plugin| plugin.name()).collect()
+        chain.plugins.iter().map(|measured| measured.plugin.name()).collect()
     }
 
     #[test]

@@ -15,6 +15,7 @@
 mod chain;
 mod configuration;
 mod dynamic;
+mod meter;
 mod metrics;
 mod notes;
 mod plugins;

@@ -3,19 +3,22 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use telemetry::{CounterFamily, HistogramFamily};
+use telemetry::{CounterFamily, Histogram, HistogramFamily};
 
 use crate::review::Operation;
 
 /// Limits of the latency histograms, in seconds.
 const LATENCY_S: [f64; 6] = [0.005, 0.025, 0.1, 0.5, 1.0, 2.5];
 
+/// Those of webhooks, which may take longer.
+const WEBHOOK_LATENCY_S: [f64; 8] = [0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 10.0, 25.0];
+
 static DURATION: LazyLock<HistogramFamily> = LazyLock::new(|| {
     telemetry::histogram(
         "apiserver_admission_webhook_admission_duration_seconds",
         "Latency of admission webhooks, by name, operation, whether they refused, and type.",
         &["name", "operation", "rejected", "type"],
-        &LATENCY_S,
+        &WEBHOOK_LATENCY_S,
     )
 });
 
@@ -46,7 +49,7 @@ static FAIL_OPEN: LazyLock<CounterFamily> = LazyLock::new(|| {
 static POLICY_CHECKS: LazyLock<CounterFamily> = LazyLock::new(|| {
     telemetry::counter(
         "apiserver_validating_admission_policy_check_total",
-        "[BETA] Validation admission policy check total, labeled by policy and further identified by binding and enforcement action taken.",
+        "Checks of validating policies, by policy, binding, what was done and kind of error.",
         &["enforcement_action", "error_type", "policy", "policy_binding"],
     )
 });
@@ -57,7 +60,7 @@ const POLICY_LATENCY_S: [f64; 5] = [0.000_000_5, 0.001, 0.01, 0.1, 1.0];
 static POLICY_DURATION: LazyLock<HistogramFamily> = LazyLock::new(|| {
     telemetry::histogram(
         "apiserver_validating_admission_policy_check_duration_seconds",
-        "[BETA] Validation admission latency for individual validation expressions in seconds, labeled by policy and further including binding and enforcement action taken.",
+        "Seconds that checks of validating policies take, by policy, binding, what was done and kind of error.",
         &["enforcement_action", "error_type", "policy", "policy_binding"],
         &POLICY_LATENCY_S,
     )
@@ -66,7 +69,7 @@ static POLICY_DURATION: LazyLock<HistogramFamily> = LazyLock::new(|| {
 static MUTATIONS: LazyLock<CounterFamily> = LazyLock::new(|| {
     telemetry::counter(
         "apiserver_mutating_admission_policy_check_total",
-        "[ALPHA] Mutation admission policy check total, labeled by policy and further identified by binding.",
+        "Changes by mutating policies, by policy, binding and kind of error.",
         &["error_type", "policy", "policy_binding"],
     )
 });
@@ -74,7 +77,7 @@ static MUTATIONS: LazyLock<CounterFamily> = LazyLock::new(|| {
 static MUTATION_DURATION: LazyLock<HistogramFamily> = LazyLock::new(|| {
     telemetry::histogram(
         "apiserver_mutating_admission_policy_check_duration_seconds",
-        "[ALPHA] Mutation admission latency for individual mutation expressions in seconds, labeled by policy and binding.",
+        "Seconds that changes by mutating policies take, by policy, binding and kind of error.",
         &["error_type", "policy", "policy_binding"],
         &POLICY_LATENCY_S,
     )
@@ -85,6 +88,15 @@ static STEPS: LazyLock<HistogramFamily> = LazyLock::new(|| {
         "apiserver_admission_step_admission_duration_seconds",
         "Latency of the two halves of admission, by operation, whether they refused, and type.",
         &["operation", "rejected", "type"],
+        &LATENCY_S,
+    )
+});
+
+static CONTROLLERS: LazyLock<HistogramFamily> = LazyLock::new(|| {
+    telemetry::histogram(
+        "apiserver_admission_controller_admission_duration_seconds",
+        "Seconds that each admission plugin takes, by operation, whether it refused, and type.",
+        &["name", "operation", "rejected", "type"],
         &LATENCY_S,
     )
 });
@@ -120,14 +132,27 @@ pub(crate) enum Step {
     Validate,
 }
 
+impl Step {
+    fn name(self) -> &'static str {
+        match self {
+            Step::Admit => "admit",
+            Step::Validate => "validate",
+        }
+    }
+}
+
+fn truth(rejected: bool) -> &'static str {
+    if rejected { "true" } else { "false" }
+}
+
 /// A half of admission is through with a request.
 pub(crate) fn step(step: Step, operation: Operation, rejected: bool, took: Duration) {
-    let sort = match step {
-        Step::Admit => "admit",
-        Step::Validate => "validate",
-    };
-    let rejected = if rejected { "true" } else { "false" };
-    STEPS.with(&[operation.name(), rejected, sort]).observe(took.as_secs_f64());
+    STEPS.with(&[operation.name(), truth(rejected), step.name()]).observe(took.as_secs_f64());
+}
+
+/// Where the times of one plugin are kept.
+pub(crate) fn controller(name: &str, operation: Operation, rejected: bool, step: Step) -> Histogram {
+    CONTROLLERS.with(&[name, operation.name(), truth(rejected), step.name()])
 }
 
 /// PodSecurity judged.

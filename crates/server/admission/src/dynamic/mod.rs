@@ -21,6 +21,9 @@ pub use webhook::Endpoint as WebhookEndpoint;
 
 use meta::{Object, Status};
 
+use crate::chain::Meters;
+use crate::meter::{self, Begun, Meter};
+use crate::metrics::Step;
 use crate::review::Review;
 use crate::world::World;
 
@@ -30,6 +33,7 @@ pub(crate) struct Stage<'r> {
     pub review: &'r Review<'r>,
     pub world: &'r dyn World,
     pub parts: Parts,
+    pub meters: Option<&'r Meters>,
 }
 
 /// What of the programmed part runs; an administrator can switch each off.
@@ -88,20 +92,23 @@ impl Stage<'_> {
         warnings: &mut Vec<String>,
     ) -> Result<(), Status> {
         if self.parts.mutating_policies {
-            mutating::run(self, object, round)?;
+            let begun = self.begin(Step::Admit, |meters| &meters.mutating_policies);
+            meter::end(begun, mutating::run(self, object, round))?;
         }
-        match self.parts.mutating_webhooks {
-            true => webhook::mutate(self, object, round, warnings).await,
-            false => Ok(()),
+        if self.parts.mutating_webhooks {
+            let begun = self.begin(Step::Admit, |meters| &meters.mutating_webhooks);
+            meter::end(begun, webhook::mutate(self, object, round, warnings).await)?;
         }
+        Ok(())
     }
 
     /// Asks those that mutate about a request without an object that they could change: they may still refuse it.
     pub(crate) async fn allow_mutating(&self, warnings: &mut Vec<String>) -> Result<(), Status> {
-        match self.parts.mutating_webhooks {
-            true => webhook::allow(self, warnings).await,
-            false => Ok(()),
+        if self.parts.mutating_webhooks {
+            let begun = self.begin(Step::Admit, |meters| &meters.mutating_webhooks);
+            meter::end(begun, webhook::allow(self, warnings).await)?;
         }
+        Ok(())
     }
 
     /// Runs what validates; `object` is `None` when it is deleted or connected to.
@@ -111,12 +118,18 @@ impl Stage<'_> {
         warnings: &mut Vec<String>,
     ) -> Result<(), Status> {
         if self.parts.validating_policies {
-            validating::run(self, object, warnings)?;
+            let begun = self.begin(Step::Validate, |meters| &meters.validating_policies);
+            meter::end(begun, validating::run(self, object, warnings))?;
         }
-        match self.parts.validating_webhooks {
-            true => webhook::validate(self, object, warnings).await,
-            false => Ok(()),
+        if self.parts.validating_webhooks {
+            let begun = self.begin(Step::Validate, |meters| &meters.validating_webhooks);
+            meter::end(begun, webhook::validate(self, object, warnings).await)?;
         }
+        Ok(())
+    }
+
+    fn begin(&self, step: Step, part: impl FnOnce(&Meters) -> &Option<Meter>) -> Option<Begun<'_>> {
+        part(self.meters?).as_ref()?.begin(step, self.review.operation)
     }
 }
 

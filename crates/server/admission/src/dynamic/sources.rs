@@ -27,16 +27,6 @@ pub struct Sources {
     pub(super) validating_webhooks: BTreeMap<String, Arc<[Hook]>>,
 }
 
-impl Sources {
-    pub(crate) fn mutates(&self) -> bool {
-        !self.mutating_bindings.is_empty() || !self.mutating_webhooks.is_empty()
-    }
-
-    pub(crate) fn validates(&self) -> bool {
-        !self.validating_bindings.is_empty() || !self.validating_webhooks.is_empty()
-    }
-}
-
 /// The sources as they are now, replaced whole whenever one of their objects changes.
 #[derive(Default)]
 pub struct Dynamic {

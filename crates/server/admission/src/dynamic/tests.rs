@@ -63,7 +63,7 @@ pub(super) async fn admit(dynamic: &Dynamic, cluster: &Cluster, object: Json, dr
         validating_policies: true,
         validating_webhooks: true,
     };
-    let stage = Stage { sources: &sources, review: &review, world: cluster, parts };
+    let stage = Stage { sources: &sources, review: &review, world: cluster, parts, meters: None };
     let mut object = ConfigMaps.decode(&object).unwrap();
     let mut warnings = Vec::new();
     let mut round = Round::default();
