@@ -1,11 +1,15 @@
 //! Conditions under which a policy or a webhook is asked at all.
 
-use cel::{Activation, Budget, Env, Program, Type, Value};
+use cel::{Activation, Budget, Env, EvalError, Program, Type, Value};
 use rules::environments;
 use types::admissionregistration::v1::MatchCondition;
 
 /// What the conditions of one policy or webhook may cost.
 const CONDITIONS_COST_MAX: u64 = 2_500_000;
+
+/// What is said when expressions together cost more than they may.
+pub(super) const OUT_OF_BUDGET: &str =
+    "validation failed due to running out of cost budget, no further validation rules will be run";
 
 /// Compiled conditions. What does not compile fails whenever it is asked.
 #[derive(Debug)]
@@ -48,9 +52,13 @@ impl Conditions {
         let mut failures = Vec::new();
         for Condition { name, program } in &self.0 {
             let result = match program {
-                Ok(program) => program.evaluate(activation, &mut budget).map_err(|error| error.to_string()),
+                Ok(program) => match program.evaluate(activation, &mut budget) {
+                    Err(EvalError::Budget) => return Verdict::Failed(OUT_OF_BUDGET.to_owned()),
+                    result => result.map_err(|error| error.to_string()),
+                },
                 Err(why) => Err(why.clone()),
             };
+
             match result {
                 Ok(Value::Bool(true)) => {}
                 Ok(Value::Bool(false)) => return Verdict::Skipped,

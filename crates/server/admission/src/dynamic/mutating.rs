@@ -9,7 +9,7 @@ use schema::apply::{Place, overlay};
 use schema::patch::{PatchError, json_patch};
 use serde_json::{Value as Json, json};
 
-use super::conditions::Verdict;
+use super::conditions::{OUT_OF_BUDGET, Verdict};
 use super::configuration::{Action, Binding, Mutation, Policy};
 use super::matching::{Matched, Matcher};
 use super::subject::Subject;
@@ -239,7 +239,7 @@ fn one(
     let evaluate = |program: &Program| {
         let mut own = Budget::new(u64::MAX);
         let result = program.evaluate(&activation, &mut own);
-        budget.lock().take(u64::MAX - own.remaining()).map_err(|error| error.to_string())?;
+        budget.lock().take(u64::MAX - own.remaining()).map_err(|_| OUT_OF_BUDGET.to_owned())?;
         result.map_err(|error| format!("expression '{}' resulted in error: {error}", program.source()))
     };
     match mutation {

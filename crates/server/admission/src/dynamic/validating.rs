@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use cel::{Activation, Budget, EvalError, Value};
+use cel::{Activation, Budget, EvalError, Program, Value};
 use meta::{Object, Status, StatusCause, Str};
 use parking_lot::Mutex;
 use serde_json::{Value as Json, json};
 
-use super::conditions::Verdict;
+use super::conditions::{OUT_OF_BUDGET, Verdict};
 use super::configuration::{Action, Binding, Policy, Validation};
 use super::subject::Subject;
 use super::variables::Variables;
@@ -22,6 +22,9 @@ const FAILURES: &str = "validation.policy.admission.k8s.io/validation_failure";
 /// Longest message that an expression may make, in bytes.
 const MESSAGE_BYTES_MAX: usize = 5 * 1024;
 
+/// Longest annotation of the audit event that an expression may make, in bytes.
+const NOTE_BYTES_MAX: usize = 10 * 1024;
+
 /// Why a request is refused.
 struct Refusal {
     message: String,
@@ -31,6 +34,24 @@ struct Refusal {
     took: Duration,
 }
 
+/// What one policy says of a request, with one set of parameters.
+#[derive(Default)]
+struct Checked {
+    /// Refusals, each with the place of its validation.
+    refusals: Vec<(usize, Refusal)>,
+    /// What the audit log is told, by key.
+    notes: Vec<(String, String)>,
+    /// What of that could not be found out.
+    misnoted: Vec<Refusal>,
+}
+
+impl Checked {
+    /// The policy as a whole fails.
+    fn failed(refusal: Refusal) -> Self {
+        Checked { refusals: vec![(0, refusal)], ..Checked::default() }
+    }
+}
+
 /// Runs every policy that is bound to the request. All are run, so that each may warn.
 pub(super) fn run(
     stage: &Stage<'_>,
@@ -38,7 +59,6 @@ pub(super) fn run(
     warnings: &mut Vec<String>,
 ) -> Result<(), Status> {
     let mut denied = None;
-    let mut failures = Vec::new();
     for policy in stage.sources.validating.values() {
         let mut bindings = stage
             .sources
@@ -60,38 +80,55 @@ pub(super) fn run(
             continue;
         }
         let subject = Subject::new(stage, object, &matched);
+        let mut notes: Vec<(String, Vec<String>)> = Vec::new();
         for binding in bindings {
             let bound = |m: &super::matching::Matcher| m.matches(stage.review, object, stage.world).is_some();
             if !binding.matcher.as_ref().is_none_or(bound) {
                 continue;
             }
-            let refusals = match params::of(stage, policy, binding) {
-                Ok(all) => {
-                    let each = all.iter().flat_map(|params| check(stage, policy, &subject, params.as_ref()));
-                    each.collect::<Vec<_>>()
-                }
+            let about = format!(" with binding '{}'", binding.name);
+            let all = match params::of(stage, policy, binding) {
+                Ok(all) => all,
                 Err(why) => {
-                    let about = format!(" with binding '{}'", binding.name);
                     denied = denied.or_else(|| misfit(&about, &why));
                     continue;
                 }
             };
-            for refusal in refusals {
-                if refusal.error != PolicyError::None && !policy.fails {
-                    let (name, took) = (&policy.name, refusal.took);
-                    metrics::policy_checked("allow", refusal.error, name, &binding.name, took);
-                    continue;
+            for checked in all.iter().map(|params| check(stage, policy, &subject, params.as_ref())) {
+                for (index, refusal) in checked.refusals {
+                    if refusal.error != PolicyError::None && !policy.fails {
+                        let (name, took) = (&policy.name, refusal.took);
+                        metrics::policy_checked("allow", refusal.error, name, &binding.name, took);
+                        continue;
+                    }
+                    act(stage, (binding, policy, index), refusal, &mut denied, warnings);
                 }
-                act(binding, policy, refusal, &mut denied, warnings, &mut failures);
+                for (key, value) in checked.notes {
+                    note(&mut notes, key, value);
+                }
+                // The audit log must be told whatever the binding does with refusals.
+                for missing in checked.misnoted.into_iter().filter(|_| policy.fails) {
+                    metrics::policy_checked("deny", missing.error, &policy.name, &binding.name, missing.took);
+                    denied = denied.or_else(|| misfit(&about, &missing.message));
+                }
             }
         }
-    }
-    if !failures.is_empty() {
-        stage.review.notes.annotate(FAILURES, Json::Array(failures).to_string());
+        for (key, values) in notes {
+            stage.review.notes.annotate(format!("{}/{key}", policy.name), values.join(", "));
+        }
     }
     match denied {
         None => Ok(()),
         Some(refusal) => Err(refused(stage, object, refusal)),
+    }
+}
+
+/// Several bindings and parameters may have different things to say under one key.
+fn note(notes: &mut Vec<(String, Vec<String>)>, key: String, value: String) {
+    match notes.iter_mut().find(|(known, _)| *known == key) {
+        Some((_, values)) if values.contains(&value) => {}
+        Some((_, values)) => values.push(value),
+        None => notes.push((key, vec![value])),
     }
 }
 
@@ -100,19 +137,13 @@ fn failure(message: String, error: PolicyError) -> Refusal {
     Refusal { message, reason: "Invalid".into(), error, took: Duration::ZERO }
 }
 
-/// What sort of failure an evaluation is.
-fn sort_of(error: &EvalError) -> PolicyError {
-    if matches!(error, EvalError::Budget) { PolicyError::Budget } else { PolicyError::Invalid }
-}
-
 /// Does with a refusal what the binding says.
 fn act(
-    binding: &Binding,
-    policy: &Policy,
+    stage: &Stage<'_>,
+    (binding, policy, index): (&Binding, &Policy, usize),
     refusal: Refusal,
     denied: &mut Option<Refusal>,
     warnings: &mut Vec<String>,
-    failures: &mut Vec<Json>,
 ) {
     let about = format!("ValidatingAdmissionPolicy '{}' with binding '{}'", policy.name, binding.name);
     for action in &binding.actions {
@@ -124,12 +155,17 @@ fn act(
                 *denied = Some(Refusal { message, reason: refusal.reason.clone(), ..refusal });
             }
             "Warn" => warnings.push(format!("Validation failed for {about}: {}", refusal.message)),
-            "Audit" => failures.push(json!({
-                "message": refusal.message,
-                "policy": policy.name.as_str(),
-                "binding": binding.name.as_str(),
-                "validationActions": binding.actions.iter().map(|action| action.as_str()).collect::<Vec<_>>(),
-            })),
+            // The first failure is told.
+            "Audit" => {
+                let failures = json!([{
+                    "message": refusal.message,
+                    "policy": policy.name.as_str(),
+                    "binding": binding.name.as_str(),
+                    "expressionIndex": index,
+                    "validationActions": binding.actions.iter().map(|action| action.as_str()).collect::<Vec<_>>(),
+                }]);
+                stage.review.notes.annotate(FAILURES, failures.to_string());
+            }
             _ => {}
         }
     }
@@ -151,88 +187,121 @@ fn refused(stage: &Stage<'_>, object: Option<&dyn Object>, refusal: Refusal) -> 
     status
 }
 
-/// What a policy refuses of a request, with one set of parameters.
-fn check(stage: &Stage<'_>, policy: &Policy, subject: &Subject, params: Option<&Json>) -> Vec<Refusal> {
-    let Action::Validate { validations, audit } = &policy.action else { return Vec::new() };
+/// What a policy says of a request, with one set of parameters. Validations and their messages share a budget; the audit log
+/// has one of its own.
+fn check(stage: &Stage<'_>, policy: &Policy, subject: &Subject, params: Option<&Json>) -> Checked {
+    let Action::Validate { validations, audit } = &policy.action else { return Checked::default() };
+    let base = || input::with_params(input::admission(stage, subject), params);
     let budget = Mutex::new(Budget::new(POLICY_COST_MAX));
-    let base = input::with_params(input::admission(stage, subject), params);
-    let variables = Variables::new(&policy.variables, base, &budget);
+    let variables = Variables::new(&policy.variables, base(), &budget);
     let activation = variables.activation();
     if !policy.conditions.is_empty() {
         match policy.conditions.check(&activation) {
             Verdict::Applies => {}
-            Verdict::Skipped => return Vec::new(),
-            Verdict::Failed(why) => return vec![failure(why, PolicyError::Invalid)],
+            Verdict::Skipped => return Checked::default(),
+            Verdict::Failed(why) => return Checked::failed(failure(why, PolicyError::Invalid)),
         }
     }
-    let mut refusals: Vec<Refusal> =
-        validations.iter().filter_map(|validation| one(validation, &activation, &budget)).collect();
-    for (key, program) in audit {
-        let result = match program {
-            Ok(program) => {
-                let result = evaluate(program, &activation, &budget);
-                result.map_err(|error| (error.to_string(), sort_of(&error)))
+    let mut outcomes = Vec::with_capacity(validations.len());
+    for validation in validations {
+        let begun = Instant::now();
+        match holds(validation, &activation, &budget) {
+            Err(OutOfBudget) => {
+                return Checked::failed(failure(OutOfBudget.to_string(), PolicyError::Budget));
             }
-            Err(why) => Err((why.clone(), PolicyError::Compile)),
+            Ok(outcome) => outcomes.push((outcome, begun.elapsed())),
+        }
+    }
+    // Messages are made for all validations, so that they can use up the budget of those that hold, too.
+    let variables = Variables::new(&policy.variables, base(), &budget);
+    let activation = variables.activation();
+    let messages: Result<Vec<String>, OutOfBudget> =
+        validations.iter().map(|validation| message(validation, &activation, &budget)).collect();
+    let mut checked = Checked::default();
+    for (index, (validation, (outcome, took))) in validations.iter().zip(outcomes).enumerate() {
+        let refusal = match (outcome, &messages) {
+            (Err((why, error)), _) => failure(why, error),
+            (Ok(_), Err(OutOfBudget)) => {
+                failure(format!("failed messageExpression: {OutOfBudget}"), PolicyError::Budget)
+            }
+            (Ok(true), Ok(_)) => continue,
+            (Ok(false), Ok(messages)) => Refusal {
+                message: messages.get(index).cloned().unwrap_or_default(),
+                reason: validation.reason.clone(),
+                error: PolicyError::None,
+                took,
+            },
         };
-        match result {
-            Ok(Value::String(text)) if !text.trim().is_empty() => {
-                stage.review.notes.annotate(format!("{}/{key}", policy.name), text.to_string());
+        checked.refusals.push((index, Refusal { took, ..refusal }));
+    }
+    let budget = Mutex::new(Budget::new(POLICY_COST_MAX));
+    let variables = Variables::new(&policy.variables, base(), &budget);
+    let activation = variables.activation();
+    for (key, program) in audit {
+        match value(program, &activation, &budget) {
+            Err(OutOfBudget) => {
+                return Checked::failed(failure(OutOfBudget.to_string(), PolicyError::Budget));
             }
-            Ok(_) => {}
-            Err((why, error)) => {
-                let text = format!("valueExpression for key {key:?} resulted in error: {why}");
-                refusals.push(failure(text, error));
+            Ok(Err((why, error))) => checked.misnoted.push(failure(why, error)),
+            Ok(Ok(Value::String(text))) if !text.trim().is_empty() => {
+                let text = text.trim();
+                let end = text.floor_char_boundary(NOTE_BYTES_MAX);
+                checked.notes.push((key.to_string(), text[..end].to_owned()));
             }
+            Ok(Ok(_)) => {}
         }
     }
-    refusals
+    checked
 }
 
+/// All expressions together cost more than they may.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", OUT_OF_BUDGET)]
+struct OutOfBudget;
+
+/// What an expression gives, or what is wrong with it.
+type Evaluated<T> = Result<Result<T, (String, PolicyError)>, OutOfBudget>;
+
 /// Evaluates, and takes the cost from a budget that variables share.
-fn evaluate<'a>(
-    program: &cel::Program,
+fn value<'a>(
+    program: &Result<Program, String>,
     activation: &Activation<'a>,
     budget: &Mutex<Budget>,
-) -> Result<Value<'a>, EvalError> {
+) -> Evaluated<Value<'a>> {
+    let program = match program {
+        Ok(program) => program,
+        Err(why) => return Ok(Err((format!("compilation error: {why}"), PolicyError::Compile))),
+    };
     // The variables take their cost while the expression runs, so its own is taken when it is done.
     let mut own = Budget::new(u64::MAX);
     let result = program.evaluate(activation, &mut own);
-    budget.lock().take(u64::MAX - own.remaining())?;
-    result
+    budget.lock().take(u64::MAX - own.remaining()).map_err(|_| OutOfBudget)?;
+    let failed = |error: EvalError| {
+        (format!("expression '{}' resulted in error: {error}", program.source()), PolicyError::Invalid)
+    };
+    Ok(result.map_err(failed))
 }
 
-fn one(validation: &Validation, activation: &Activation<'_>, budget: &Mutex<Budget>) -> Option<Refusal> {
-    let begun = Instant::now();
-    let failed = |why: &dyn std::fmt::Display, error| {
-        failure(format!("expression '{}' resulted in error: {why}", validation.expression), error)
-    };
-    let refusal = match validation.program.as_ref().map(|program| evaluate(program, activation, budget)) {
-        Ok(Ok(Value::Bool(true))) => return None,
-        Ok(Ok(_)) => Refusal {
-            message: message(validation, activation, budget),
-            reason: validation.reason.clone(),
-            error: PolicyError::None,
-            took: Duration::ZERO,
-        },
-        Ok(Err(error)) => failed(&error, sort_of(&error)),
-        Err(why) => failed(why, PolicyError::Compile),
-    };
-    Some(Refusal { took: begun.elapsed(), ..refusal })
+fn holds(validation: &Validation, activation: &Activation<'_>, budget: &Mutex<Budget>) -> Evaluated<bool> {
+    Ok(value(&validation.program, activation, budget)?.map(|value| matches!(value, Value::Bool(true))))
 }
 
 /// The text for a validation that does not hold: made by its expression, or written, or the expression itself.
-fn message(validation: &Validation, activation: &Activation<'_>, budget: &Mutex<Budget>) -> String {
-    if let Some(Ok(program)) = &validation.message_program
-        && let Ok(Value::String(text)) = evaluate(program, activation, budget)
+fn message(
+    validation: &Validation,
+    activation: &Activation<'_>,
+    budget: &Mutex<Budget>,
+) -> Result<String, OutOfBudget> {
+    if let Some(program) = &validation.message_program
+        && let Ok(Value::String(text)) = value(program, activation, budget)?
     {
         let text = text.trim();
         if !text.is_empty() && !text.contains('\n') && text.len() <= MESSAGE_BYTES_MAX {
-            return text.to_owned();
+            return Ok(text.to_owned());
         }
     }
-    match validation.message.trim() {
+    Ok(match validation.message.trim() {
         "" => format!("failed expression: {}", validation.expression.trim()),
         written => written.to_owned(),
-    }
+    })
 }
