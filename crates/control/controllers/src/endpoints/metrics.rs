@@ -36,6 +36,26 @@ pub(super) fn synced(good: bool) {
     SYNCS.with(&[if good { "success" } else { "error" }]).inc();
 }
 
+static MIRROR_UPDATED: LazyLock<Histogram> = LazyLock::new(|| {
+    let limits = telemetry::exponential_buckets(2.0, 2.0, 15);
+    let help = "Endpoints that changed in one look.";
+    telemetry::histogram("endpoint_slice_mirroring_controller_endpoints_updated_per_sync", help, &[], &limits)
+        .with(&[])
+});
+
+static MIRROR_SKIPPED: LazyLock<Histogram> = LazyLock::new(|| {
+    let limits = telemetry::exponential_buckets(2.0, 2.0, 15);
+    let help = "Addresses that were left out in one look, as there are too many in a subset.";
+    telemetry::histogram("endpoint_slice_mirroring_controller_addresses_skipped_per_sync", help, &[], &limits)
+        .with(&[])
+});
+
+/// A look at Endpoints comes to `changes`, and leaves out so many addresses.
+pub(super) fn mirrors(changes: &Changes, skipped: usize) {
+    MIRROR_UPDATED.observe(changes.updated as f64);
+    MIRROR_SKIPPED.observe(skipped as f64);
+}
+
 /// A look at Endpoints is over that began at `begun`.
 pub(super) fn mirrored(begun: Instant) {
     MIRROR_SECONDS.observe_since(begun);

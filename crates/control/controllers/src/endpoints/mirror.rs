@@ -82,6 +82,9 @@ impl Reconciler for Mirror {
             changes.extend(more);
         }
         self.measures.look(key, existing.len(), &changes);
+        let all =
+            endpoints.subsets.iter().map(|subset| subset.addresses.len() + subset.not_ready_addresses.len());
+        metrics::mirrors(&changes, all.sum::<usize>().saturating_sub(changes.endpoints));
         changes.plan(plan, &self.measures);
         plan.then(move |outcome, _| {
             metrics::mirrored(begun);

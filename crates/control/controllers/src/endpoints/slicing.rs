@@ -45,6 +45,8 @@ pub(super) struct Changes {
     pub(super) endpoints: usize,
     pub(super) added: usize,
     pub(super) removed: usize,
+    /// How many of those that stay look different.
+    pub(super) updated: usize,
     /// Slices that there would be if all of them were full.
     pub(super) slices_least: usize,
 }
@@ -101,6 +103,7 @@ fn arrange_group(
             match missing.remove(&identity(endpoint)) {
                 Some(mut now) => {
                     now.hints = now.hints.or_else(|| endpoint.hints.clone());
+                    changes.updated += usize::from(now != *endpoint);
                     changed |= now != *endpoint;
                     kept.push(now);
                 }
@@ -189,6 +192,7 @@ impl Changes {
         self.endpoints += more.endpoints;
         self.added += more.added;
         self.removed += more.removed;
+        self.updated += more.updated;
         self.slices_least += more.slices_least;
     }
 

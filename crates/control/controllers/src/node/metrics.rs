@@ -78,6 +78,8 @@ pub(super) fn zone(name: &str, nodes: usize, ready: usize) {
     ZONE_SIZE.with(&labels).set(nodes as f64);
     ZONE_UNHEALTHY.with(&labels).set((nodes - ready) as f64);
     ZONE_HEALTH.with(&labels).set(100.0 * ready as f64 / nodes.max(1) as f64);
+    // Shown from the start, so that no eviction and no zone are told apart.
+    EVICTIONS.with(&labels);
 }
 
 /// A zone has no node any more.

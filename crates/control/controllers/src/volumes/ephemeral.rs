@@ -22,6 +22,7 @@ static FAILURES: LazyLock<Counter> = LazyLock::new(|| {
 
 /// Starts the controller.
 pub(crate) fn start(context: &Context) -> Running {
+    LazyLock::force(&FAILURES);
     Controller::new("ephemeral_volume", "ephemeral_volume", context.clone(), Ephemeral)
         .on::<Pod>(|pod, _| {
             let any = pod.spec.volumes.iter().any(|volume| volume.ephemeral.is_some());
