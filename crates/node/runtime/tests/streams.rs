@@ -160,6 +160,33 @@ async fn attach_reaches_the_container_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_attachment_ends_with_its_input_and_the_container_waits_for_the_next() {
+    if !possible() {
+        return;
+    }
+    let mut node = Node::new().await;
+    let pod = node.pod(|_| {}).await;
+    let mut config = node.container(&["cat"]);
+    config.stdin = true;
+    let id = node.start(&pod, config).await;
+    for said in ["one\n", "two\n"] {
+        let request = AttachRequest { stdin: true, stdout: true, stderr: true, size: None };
+        let mut session = node.runtime.attach(&id, request).await.unwrap();
+        let mut stdin = session.stdin.take().unwrap();
+        stdin.write_all(said.as_bytes()).await.unwrap();
+        until(&mut session.stdout, said).await;
+        drop(stdin);
+        assert_eq!(timeout(SOON, session.wait).await.unwrap().unwrap(), 0);
+        assert_eq!(text(&mut session.stdout).await, "", "its output ends, too");
+        node.reopen();
+    }
+    assert_eq!(node.output(&id), "one\ntwo\n");
+    assert!(node.runtime.container_status(&id).unwrap().state.name() == "running");
+    node.runtime.stop_container(&id, Duration::ZERO).await.unwrap();
+    node.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ports_are_reached_inside_the_pod() {
     if !possible() {
         return;

@@ -57,35 +57,72 @@ pub async fn payload(
                     "ClusterTrustBundle projection by signer name is not supported".into(),
                 ));
             }
-            match objects.trust_bundle(name).await? {
-                Some(pem) => {
-                    out.insert(s.path.to_string(), File::new(pem.into_bytes(), mode_or(None, mode)));
-                }
-                None if s.optional.unwrap_or(false) => {
-                    out.insert(s.path.to_string(), File::new(vec![], mode_or(None, mode)));
-                }
+            let pem = match objects.trust_bundle(name).await? {
+                Some(pem) => pem.into_bytes(),
+                None if s.optional.unwrap_or(false) => Vec::new(),
                 None => return Err(Error::Object(format!("clustertrustbundle \"{name}\" not found"))),
-            }
+            };
+            let mut file = File::new(pem, mode_or(None, mode));
+            restrict(pod, &mut file);
+            out.insert(s.path.to_string(), file);
         }
     }
     Ok((out, refresh_at))
 }
 
-/// A token is for the container's user alone: with `fsGroup` the group may read it; if all containers run as one user
-/// it belongs to that user; else it stays readable for all, as the volume's mode says.
+/// What proves who a pod is, is for its user alone: where all containers run as one, the file belongs to that one, and
+/// with `fsGroup` the group may read it too; else it stays as the volume's mode says.
 fn restrict(pod: &Pod, file: &mut File) {
-    if pod.spec.security_context.as_deref().and_then(|s| s.fs_group).is_some() {
+    let of_pod = pod.spec.security_context.as_deref();
+    file.uid = only_user(pod);
+    if file.uid.is_some() || of_pod.and_then(|security| security.fs_group).is_some() {
         file.mode = 0o600;
-        return;
     }
-    let of_pod = pod.spec.security_context.as_deref().and_then(|s| s.run_as_user);
-    let all = pod.spec.init_containers.iter().chain(pod.spec.containers.iter());
-    let mut users = all.map(|c| c.security_context.as_deref().and_then(|s| s.run_as_user).or(of_pod));
-    let Some(Some(first)) = users.next() else { return };
-    if users.all(|user| user == Some(first))
-        && let Ok(uid) = u32::try_from(first)
-    {
-        file.mode = 0o600;
-        file.uid = Some(uid);
+}
+
+/// The user that all of the pod's containers run as, if the pod says so.
+fn only_user(pod: &Pod) -> Option<u32> {
+    let of_pod = pod.spec.security_context.as_deref().and_then(|security| security.run_as_user);
+    let spec = &pod.spec;
+    let contexts = spec.init_containers.iter().chain(spec.containers.iter()).map(|c| &c.security_context);
+    let contexts = contexts.chain(spec.ephemeral_containers.iter().map(|c| &c.security_context));
+    let mut users = contexts.map(|own| own.as_deref().and_then(|own| own.run_as_user).or(of_pod));
+    let first = users.next()??;
+    users.all(|user| user == Some(first)).then(|| u32::try_from(first).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use types::core::v1::{Container, PodSecurityContext, SecurityContext};
+
+    use super::*;
+
+    #[test]
+    fn tokens_belong_to_the_pods_user_and_group() {
+        let pod = |of_pod: Option<i64>, group: Option<i64>, own: &[Option<i64>]| {
+            let mut pod = Pod::default();
+            let security = PodSecurityContext { run_as_user: of_pod, fs_group: group, ..Default::default() };
+            pod.spec.security_context = Some(Box::new(security));
+            let container = |user: &Option<i64>| Container {
+                security_context: user
+                    .map(|user| Box::new(SecurityContext { run_as_user: Some(user), ..Default::default() })),
+                ..Default::default()
+            };
+            pod.spec.containers = own.iter().map(container).collect();
+            pod
+        };
+        for (pod, uid, mode) in [
+            (pod(Some(1000), None, &[None, None]), Some(1000), 0o600),
+            (pod(None, Some(10_000), &[None]), None, 0o600),
+            (pod(Some(1000), Some(10_000), &[None]), Some(1000), 0o600),
+            (pod(Some(1000), None, &[None, Some(1)]), None, 0o644),
+            (pod(None, None, &[Some(1), Some(1)]), Some(1), 0o600),
+            (pod(None, None, &[None]), None, 0o644),
+            (pod(Some(-1), None, &[None]), None, 0o644),
+        ] {
+            let mut file = File::new(Vec::new(), 0o644);
+            restrict(&pod, &mut file);
+            assert_eq!((file.uid, file.mode), (uid, mode));
+        }
     }
 }

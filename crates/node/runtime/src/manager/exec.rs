@@ -18,7 +18,7 @@ use crate::config::{AttachRequest, ExecOutput, ExecRequest};
 use crate::error::{Error, Result};
 use crate::helper::EXEC;
 use crate::session::{Output, Session};
-use crate::shim::protocol::{ExecOrder, ExecReply, Reply, Request};
+use crate::shim::protocol::{ExecOrder, ExecReply, Reply, Request, stdin_ends_with_client};
 use crate::spec::environment;
 use crate::user::Database;
 
@@ -132,6 +132,7 @@ impl Runtime {
             stderr: request.stderr && !tty,
             ..request
         };
+        let detaches = wanted.stdin && !stdin_ends_with_client(entry.record.config.stdin_once, tty);
         let run = self.inner.run_dir(id);
         let mut control = Connection::open(&run).await?;
         let (mut stdin, mut stdout, mut stderr, mut given) = (None, None, None, Vec::new());
@@ -164,6 +165,8 @@ impl Runtime {
                 match control.next().await? {
                     Some(Reply::Exited(exit)) => return Ok(exit.exit_code),
                     Some(_) => {}
+                    // The client's input has ended, and the container goes on without it.
+                    None if detaches => return Ok(0),
                     None => return entry.ended().await.map(|exit| exit.exit_code),
                 }
             }

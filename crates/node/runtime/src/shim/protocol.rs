@@ -36,6 +36,19 @@ pub(crate) struct ShimConfig {
     pub procs_files: Vec<PathBuf>,
 }
 
+impl ShimConfig {
+    /// Whether the container's standard input ends with that of the first client; else it waits for the next client, and
+    /// only the attachment ends.
+    pub(crate) fn stdin_ends_with_client(&self) -> bool {
+        stdin_ends_with_client(self.stdin_once, self.tty)
+    }
+}
+
+/// See [`ShimConfig::stdin_ends_with_client`].
+pub(crate) fn stdin_ends_with_client(stdin_once: bool, tty: bool) -> bool {
+    stdin_once && !tty
+}
+
 /// A request to the shim.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -330,7 +330,12 @@ impl Shim {
         match read(fd, &mut buffer) {
             Ok(0) => {
                 client.stdin = None;
-                self.end_of_client_stdin();
+                if self.config.stdin_ends_with_client() {
+                    self.end_of_client_stdin();
+                } else {
+                    // The container goes on and waits for the next one: this attachment is over, and `sweep` lets go of it.
+                    client.id = 0;
+                }
             }
             Ok(n) => {
                 self.stdin_pending.extend_from_slice(&buffer[..n]);
@@ -341,9 +346,9 @@ impl Shim {
         }
     }
 
-    /// With `stdinOnce` the container's input ends with the first client's; otherwise it waits for the next client.
+    /// With `stdinOnce` the container's input ends with the first client's.
     fn end_of_client_stdin(&mut self) {
-        if self.config.stdin_once && !self.config.tty {
+        if self.config.stdin_ends_with_client() {
             self.stdin_closing = true;
             self.flush_stdin();
         }
