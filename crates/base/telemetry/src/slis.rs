@@ -14,12 +14,12 @@ impl Default for Slis {
         let registry = Registry::new();
         let last = registry.gauge(
             "kubernetes_healthcheck",
-            "[STABLE] This metric records the result of a single healthcheck.",
+            "How a health check went last: 1 is well, 0 not.",
             &["name", "type"],
         );
         let all = registry.counter(
             "kubernetes_healthchecks_total",
-            "[STABLE] This metric records the results of all healthcheck.",
+            "How health checks went.",
             &["name", "status", "type"],
         );
         Slis { registry, last, all }

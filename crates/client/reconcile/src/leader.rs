@@ -18,7 +18,7 @@ use crate::events::{Note, Recorder};
 static MASTER: LazyLock<GaugeFamily> = LazyLock::new(|| {
     telemetry::gauge(
         "leader_election_master_status",
-        "[ALPHA] Gauge of if the reporting system is master of the relevant lease, 0 indicates backup, 1 indicates master. 'name' is the string used to identify the lease. Please make sure to group by name.",
+        "Whether this process leads by the lease of that name: 1 leads, 0 stands by.",
         &["name"],
     )
 });

@@ -12,12 +12,12 @@ type Kind = (&'static str, &'static str, fn(&Pod) -> Resources);
 
 const REQUEST: Kind = (
     "kube_pod_resource_request",
-    "[STABLE] Resources requested by workloads on the cluster, broken down by pod. This shows the resource usage the scheduler and kubelet expect per pod for resources along with the unit for the resource if any.",
+    "What pods ask for, by resource and unit, as scheduler and kubelet count it.",
     pod_requests_of_spec,
 );
 const LIMIT: Kind = (
     "kube_pod_resource_limit",
-    "[STABLE] Resources limit for workloads on the cluster, broken down by pod. This shows the resource usage the scheduler and kubelet expect per pod for resources along with the unit for the resource if any.",
+    "What pods are limited to, by resource and unit, as scheduler and kubelet count it.",
     pod_limits_of_spec,
 );
 

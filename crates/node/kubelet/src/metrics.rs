@@ -12,35 +12,29 @@ use crate::probe::Kind;
 pub static PROBES: LazyLock<CounterFamily> = LazyLock::new(|| {
     telemetry::counter(
         "prober_probe_total",
-        "Cumulative number of a liveness, readiness or startup probe for a container by result.",
+        "Results of probes.",
         &["probe_type", "result", "container", "pod", "namespace", "pod_uid"],
     )
 });
 
 /// Pods that have a sandbox that is up; measured when asked.
-pub static RUNNING_PODS: LazyLock<GaugeFamily> = LazyLock::new(|| {
-    telemetry::gauge("kubelet_running_pods", "Number of pods that have a running pod sandbox", &[])
-});
+pub static RUNNING_PODS: LazyLock<GaugeFamily> =
+    LazyLock::new(|| telemetry::gauge("kubelet_running_pods", "Pods whose sandbox is up.", &[]));
 
 /// Containers by state; measured when asked.
 pub static RUNNING_CONTAINERS: LazyLock<GaugeFamily> = LazyLock::new(|| {
-    telemetry::gauge(
-        "kubelet_running_containers",
-        "Number of containers currently running",
-        &["container_state"],
-    )
+    telemetry::gauge("kubelet_running_containers", "Containers by state.", &["container_state"])
 });
 
 /// Name of the node.
-pub static NODE_NAME: LazyLock<GaugeFamily> = LazyLock::new(|| {
-    telemetry::gauge("kubelet_node_name", "The node's name. The count is always 1.", &["node"])
-});
+pub static NODE_NAME: LazyLock<GaugeFamily> =
+    LazyLock::new(|| telemetry::gauge("kubelet_node_name", "The node by name.", &["node"]));
 
 /// From first sight of a pod to its first Running.
 pub static POD_START: LazyLock<HistogramFamily> = LazyLock::new(|| {
     telemetry::histogram(
         "kubelet_pod_start_duration_seconds",
-        "Duration in seconds from kubelet seeing a pod for the first time to the pod starting to run",
+        "Seconds from a pod's first sight until it runs.",
         &[],
         &[0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0],
     )
@@ -50,18 +44,14 @@ pub static POD_START: LazyLock<HistogramFamily> = LazyLock::new(|| {
 pub static HTTP_REQUESTS: LazyLock<CounterFamily> = LazyLock::new(|| {
     telemetry::counter(
         "kubelet_http_requests_total",
-        "Number of the http requests received since the server started",
+        "Requests to the kubelet's own API.",
         &["method", "path", "server_type"],
     )
 });
 
 /// Pods ended for want of resources.
 pub static EVICTIONS: LazyLock<CounterFamily> = LazyLock::new(|| {
-    telemetry::counter(
-        "kubelet_evictions",
-        "Cumulative number of pod evictions by eviction signal",
-        &["eviction_signal"],
-    )
+    telemetry::counter("kubelet_evictions", "Pods evicted, by signal.", &["eviction_signal"])
 });
 
 /// Prometheus' own limits of times, in seconds.

@@ -10,23 +10,20 @@ fn uses(name: &'static str, help: &'static str) -> Counter {
 
 /// Tokens of ServiceAccounts that are not to be replaced yet.
 pub(crate) static VALID: LazyLock<Counter> = LazyLock::new(|| {
-    uses(
-        "serviceaccount_valid_tokens_total",
-        "[ALPHA] Cumulative valid projected service account tokens used",
-    )
+    uses("serviceaccount_valid_tokens_total", "Valid bound tokens of ServiceAccounts that were used.")
 });
 
 /// Tokens that should have been replaced: their holders do not read the file again.
 pub(crate) static STALE: LazyLock<Counter> = LazyLock::new(|| {
     uses(
         "serviceaccount_stale_tokens_total",
-        "[ALPHA] Cumulative stale projected service account tokens used",
+        "Bound tokens of ServiceAccounts that were used beyond their time.",
     )
 });
 
 /// Tokens that live in secrets.
 pub(crate) static LEGACY: LazyLock<Counter> = LazyLock::new(|| {
-    uses("serviceaccount_legacy_tokens_total", "[ALPHA] Cumulative legacy service account tokens used")
+    uses("serviceaccount_legacy_tokens_total", "Tokens of ServiceAccounts from secrets that were used.")
 });
 
 /// Few names, however many users there are; the last two stand for all others.
@@ -41,11 +38,8 @@ const LABELS: [&str; 7] = [
 ];
 
 static USERS: LazyLock<[Counter; LABELS.len()]> = LazyLock::new(|| {
-    let family = telemetry::counter(
-        "authenticated_user_requests",
-        "[ALPHA] Counter of authenticated requests broken out by username.",
-        &["username"],
-    );
+    let family =
+        telemetry::counter("authenticated_user_requests", "Authenticated requests by user.", &["username"]);
     LABELS.map(|label| family.with(&[label]))
 });
 

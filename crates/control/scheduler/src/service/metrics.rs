@@ -31,92 +31,92 @@ struct Metrics {
 static METRICS: LazyLock<Metrics> = LazyLock::new(|| Metrics {
     attempts: telemetry::counter(
         "scheduler_schedule_attempts_total",
-        "[STABLE] Number of attempts to schedule pods, by the result. 'unschedulable' means a pod could not be scheduled, while 'error' means an internal scheduler problem.",
+        "Tries to place a pod, by how they ended: scheduled, unschedulable or error.",
         &["profile", "result"],
     ),
     attempt_seconds: telemetry::histogram(
         "scheduler_scheduling_attempt_duration_seconds",
-        "[STABLE] Scheduling attempt latency in seconds (scheduling algorithm + binding)",
+        "Seconds that a try to place a pod takes, its binding included.",
         &["profile", "result"],
         &exponential_buckets(0.001, 2.0, 15),
     ),
     algorithm_seconds: telemetry::histogram(
         "scheduler_scheduling_algorithm_duration_seconds",
-        "[ALPHA] Scheduling algorithm latency in seconds",
+        "Seconds that it takes to choose a node.",
         &[],
         &exponential_buckets(0.001, 2.0, 15),
     ),
     attempts_per_pod: telemetry::histogram(
         "scheduler_pod_scheduling_attempts",
-        "[STABLE] Number of attempts to successfully schedule a pod.",
+        "Tries that pods needed until they were placed.",
         &[],
         &exponential_buckets(1.0, 2.0, 5),
     ),
     sli_seconds: telemetry::histogram(
         "scheduler_pod_scheduling_sli_duration_seconds",
-        "[BETA] E2e latency for a pod being scheduled, from the time the pod enters the scheduling queue and might involve multiple scheduling attempts.",
+        "Seconds from a pod's first entry into the queue until it was placed, over all its tries.",
         &["attempts"],
         &exponential_buckets(0.01, 2.0, 20),
     ),
     preemptions: telemetry::counter(
         "scheduler_preemption_attempts_total",
-        "[STABLE] Total preemption attempts in the cluster till now",
+        "Tries to make room for a pod by evicting others.",
         &[],
     ),
     victims: telemetry::histogram(
         "scheduler_preemption_victims",
-        "[STABLE] Number of selected preemption victims",
+        "Pods that were chosen to make room, by try.",
         &[],
         &exponential_buckets(1.0, 2.0, 7),
     ),
     evictions: telemetry::counter(
         "scheduler_preemption_goroutines_execution_total",
-        "[ALPHA] Number of preemption goroutines executed.",
+        "Tasks that evicted pods, by how they ended.",
         &["result"],
     ),
     eviction_seconds: telemetry::histogram(
         "scheduler_preemption_goroutines_duration_seconds",
-        "[ALPHA] Duration in seconds for running goroutines for the preemption.",
+        "Seconds that tasks which evict pods take, by how they ended.",
         &["result"],
         &exponential_buckets(0.01, 2.0, 20),
     ),
     plugins: telemetry::histogram(
         "scheduler_plugin_execution_duration_seconds",
-        "[ALPHA] Duration for running a plugin at a specific extension point.",
+        "Seconds that a plugin takes at an extension point.",
         &["plugin", "extension_point", "status"],
         &exponential_buckets(0.00001, 1.5, 20),
     ),
     hints: telemetry::histogram(
         "scheduler_queueing_hint_execution_duration_seconds",
-        "[ALPHA] Duration for running a queueing hint function of a plugin.",
+        "Seconds that a plugin takes to say whether an event may help.",
         &["plugin", "event", "hint"],
         &exponential_buckets(0.00001, 1.5, 20),
     ),
     points: telemetry::histogram(
         "scheduler_framework_extension_point_duration_seconds",
-        "[STABLE] Latency for running all plugins of a specific extension point.",
+        "Seconds that all plugins of an extension point take.",
         &["extension_point", "status", "profile"],
         &exponential_buckets(0.0001, 2.0, 12),
     ),
     handling: telemetry::histogram(
         "scheduler_event_handling_duration_seconds",
-        "[ALPHA] Event handling latency in seconds.",
+        "Seconds that the queue takes to handle an event.",
         &["event"],
         &exponential_buckets(0.0001, 2.0, 15),
     ),
     flushed: telemetry::counter(
         "scheduler_pod_scheduled_after_flush_total",
-        "[ALPHA] Number of pods that were successfully scheduled after being flushed from unschedulablePods due to timeout. This metric helps detect potential queueing hint misconfigurations or event handling issues.",
+        "Pods that were placed only because they had waited too long: no event was taken to help them.",
         &[],
     ),
     claims: telemetry::counter(
         "scheduler_resourceclaim_creates_total",
-        "[ALPHA] Number of ResourceClaims creation requests within scheduler",
+        "ResourceClaims that the scheduler asked for, by the answer's status.",
         &["status"],
     ),
     permits: telemetry::histogram(
         "scheduler_permit_wait_duration_seconds",
-        "[ALPHA] Duration of waiting on permit.",
+        "Seconds that pods waited to be permitted.",
         &["result"],
         &exponential_buckets(0.001, 2.0, 15),
     ),
@@ -234,7 +234,7 @@ pub(super) fn watch_queue(scheduler: &Arc<Scheduler>) {
         };
         out.header(
             "scheduler_pending_pods",
-            "[STABLE] Number of pending pods, by the queue type. 'active' means number of pods in activeQ; 'backoff' means number of pods in backoffQ; 'unschedulable' means number of pods in unschedulablePods that the scheduler attempted to schedule and failed; 'gated' is the number of unschedulable pods that the scheduler never attempted to schedule because they are gated.",
+            "Pods that wait: active ones for their turn, those in backoff for their pause, unschedulable ones for a change, gated ones for their gates.",
             "gauge",
         );
         for (queue, count) in [
@@ -247,21 +247,17 @@ pub(super) fn watch_queue(scheduler: &Arc<Scheduler>) {
         }
         out.header(
             "scheduler_cache_size",
-            "[ALPHA] Number of nodes, pods, and assumed (bound) pods in the scheduler cache.",
+            "Nodes, pods, and pods that are being bound, as the scheduler knows them.",
             "gauge",
         );
         for (what, count) in [("assumed_pods", assumed), ("nodes", nodes), ("pods", pods)] {
             out.sample("scheduler_cache_size", &[("type", what.into())], count as f64);
         }
-        out.header(
-            "scheduler_goroutines",
-            "[BETA] Number of running goroutines split by the work they do such as binding.",
-            "gauge",
-        );
+        out.header("scheduler_goroutines", "Tasks under way, by what they do.", "gauge");
         out.sample("scheduler_goroutines", &[("operation", "binding".into())], assumed as f64);
         out.header(
             "scheduler_unschedulable_pods",
-            "[BETA] The number of unschedulable pods broken down by plugin name. A pod will increment the gauge for all plugins that caused it to not schedule and so this metric have meaning only when broken down by plugin.",
+            "Pods that fit nowhere, by the plugins that say so; a pod counts for each of them.",
             "gauge",
         );
         for ((profile, plugin), count) in refused {
@@ -285,24 +281,20 @@ fn show_counts(scheduler: &Scheduler, out: &mut Exposition) {
     };
     out.header(
         "scheduler_queue_incoming_pods_total",
-        "[STABLE] Number of pods added to scheduling queues by event and queue type.",
+        "Pods that came into a queue, by what brought them and by queue.",
         "counter",
     );
     for (event, queue, pods) in incoming {
         let labels = [("event", event.into()), ("queue", queue.into())];
         out.sample("scheduler_queue_incoming_pods_total", &labels, pods as f64);
     }
-    out.header(
-        "scheduler_inflight_events",
-        "[ALPHA] Number of events currently tracked in the scheduling queue.",
-        "gauge",
-    );
+    out.header("scheduler_inflight_events", "Events that pods under way may have missed.", "gauge");
     for (event, count) in events {
         out.sample("scheduler_inflight_events", &[("event", event.into())], count as f64);
     }
     out.header(
         "scheduler_plugin_evaluation_total",
-        "[BETA] Number of attempts to schedule pods by each plugin and the extension point (available only in PreFilter, Filter, PreScore, and Score).",
+        "Answers of plugins by extension point and result.",
         "counter",
     );
     for (plugin, point, profile, count) in evaluations {

@@ -155,7 +155,7 @@ pub async fn resource(server: &Server) -> Response<Body> {
         &mut out,
         &all,
         "container_cpu_usage_seconds_total",
-        "[STABLE] Cumulative cpu time consumed by the container in core-seconds",
+        "Seconds of CPU that the container took.",
         "counter",
         cpu,
     );
@@ -163,15 +163,11 @@ pub async fn resource(server: &Server) -> Response<Body> {
         &mut out,
         &all,
         "container_memory_working_set_bytes",
-        "[STABLE] Current working set of the container in bytes",
+        "Bytes of the container's working set.",
         "gauge",
         working,
     );
-    out.header(
-        "container_start_time_seconds",
-        "[STABLE] Start time of the container since unix epoch in seconds",
-        "gauge",
-    );
+    out.header("container_start_time_seconds", "When the container started, in seconds since 1970.", "gauge");
     for measured in &all {
         for (_, name, started) in &measured.containers {
             out.sample("container_start_time_seconds", &labels(measured, name), *started as f64 / NS);
@@ -179,20 +175,16 @@ pub async fn resource(server: &Server) -> Response<Body> {
     }
     let (total, available) = memory();
     if let Some(nanos) = node_cpu_ns() {
-        out.header(
-            "node_cpu_usage_seconds_total",
-            "[STABLE] Cumulative cpu time consumed by the node in core-seconds",
-            "counter",
-        );
+        out.header("node_cpu_usage_seconds_total", "Seconds of CPU that the node took.", "counter");
         out.sample("node_cpu_usage_seconds_total", &[], nanos as f64 / NS);
     }
-    out.header("node_memory_working_set_bytes", "[STABLE] Current working set of the node in bytes", "gauge");
+    out.header("node_memory_working_set_bytes", "Bytes of the node's working set.", "gauge");
     out.sample("node_memory_working_set_bytes", &[], (total - available) as f64);
     of_pods(
         &mut out,
         &all,
         "pod_cpu_usage_seconds_total",
-        "[STABLE] Cumulative cpu time consumed by the pod in core-seconds",
+        "Seconds of CPU that the pod took.",
         "counter",
         cpu,
     );
@@ -200,15 +192,11 @@ pub async fn resource(server: &Server) -> Response<Body> {
         &mut out,
         &all,
         "pod_memory_working_set_bytes",
-        "[STABLE] Current working set of the pod in bytes",
+        "Bytes of the pod's working set.",
         "gauge",
         working,
     );
-    out.header(
-        "resource_scrape_error",
-        "[STABLE] 1 if there was an error while getting container metrics, 0 otherwise",
-        "gauge",
-    );
+    out.header("resource_scrape_error", "1 if something could not be measured, else 0.", "gauge");
     out.sample("resource_scrape_error", &[], 0.0);
     serve(out)
 }
@@ -218,44 +206,29 @@ pub async fn cadvisor(server: &Server) -> Response<Body> {
     let all = measure(server).await;
     let mut out = Exposition::default();
     let series: [(&str, &str, &str, OfContainer); 9] = [
-        ("container_cpu_usage_seconds_total", "Cumulative cpu time consumed in seconds.", "counter", |c| {
-            c.cpu_usage_ns as f64 / NS
-        }),
-        (
-            "container_cpu_cfs_periods_total",
-            "Number of elapsed enforcement period intervals.",
-            "counter",
-            |c| c.cpu_periods as f64,
-        ),
+        ("container_cpu_usage_seconds_total", "Seconds of CPU.", "counter", |c| c.cpu_usage_ns as f64 / NS),
+        ("container_cpu_cfs_periods_total", "Periods of the CPU limit.", "counter", |c| c.cpu_periods as f64),
         (
             "container_cpu_cfs_throttled_periods_total",
-            "Number of throttled period intervals.",
+            "Periods in which the CPU limit was reached.",
             "counter",
             |c| c.cpu_throttled_periods as f64,
         ),
         (
             "container_cpu_cfs_throttled_seconds_total",
-            "Total time duration the container has been throttled.",
+            "Seconds that the CPU limit held back.",
             "counter",
             |c| c.cpu_throttled_ns as f64 / NS,
         ),
-        (
-            "container_memory_usage_bytes",
-            "Current memory usage in bytes, including all memory regardless of when it was accessed",
-            "gauge",
-            |c| c.memory_usage_bytes as f64,
-        ),
-        ("container_memory_working_set_bytes", "Current working set in bytes.", "gauge", |c| {
+        ("container_memory_usage_bytes", "Bytes of memory in use, caches included.", "gauge", |c| {
+            c.memory_usage_bytes as f64
+        }),
+        ("container_memory_working_set_bytes", "Bytes of the working set.", "gauge", |c| {
             c.memory_working_set_bytes as f64
         }),
         ("container_memory_rss", "Size of RSS in bytes.", "gauge", |c| c.memory_rss_bytes as f64),
-        (
-            "container_oom_events_total",
-            "Count of out of memory events observed for the container",
-            "counter",
-            |c| c.oom_kills as f64,
-        ),
-        ("container_threads", "Number of threads running inside the container", "gauge", |c| c.pids as f64),
+        ("container_oom_events_total", "Kills for want of memory.", "counter", |c| c.oom_kills as f64),
+        ("container_threads", "Threads.", "gauge", |c| c.pids as f64),
     ];
     for (name, help, kind, value) in series {
         containers(&mut out, &all, name, help, kind, value);

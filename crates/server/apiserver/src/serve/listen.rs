@@ -30,7 +30,7 @@ const CONNECTIONS_MAX: usize = 16 << 10;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 static HANDSHAKE_ERRORS: LazyLock<telemetry::Counter> = LazyLock::new(|| {
-    let help = "[ALPHA] Number of requests dropped with 'TLS handshake error from' error";
+    let help = "Connections that were dropped since their TLS handshake failed.";
     telemetry::counter("apiserver_tls_handshake_errors_total", help, &[]).with(&[])
 });
 
