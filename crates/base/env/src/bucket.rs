@@ -37,6 +37,11 @@ impl Bucket {
         Duration::try_from_secs_f64(lacking).unwrap_or(Duration::MAX)
     }
 
+    /// Gives a promised token back: whoever waited for it does not any more.
+    pub fn give_back(&mut self) {
+        self.tokens = (self.tokens + 1.0).min(self.burst);
+    }
+
     fn fill(&mut self, now: Duration) {
         let passed = now.saturating_sub(self.filled).as_secs_f64();
         self.tokens = (self.tokens + passed * self.per_second).min(self.burst);
@@ -63,9 +68,10 @@ mod tests {
     #[test]
     fn promised_tokens_come_one_after_the_other() {
         let mut bucket = Bucket::full(10.0, 1, S);
-        let mut wait = |now| bucket.reserve(now).as_millis();
-        assert_eq!([wait(S), wait(S), wait(S)], [0, 100, 200]);
-        assert_eq!(wait(2 * S), 0);
+        let waits = [S, S, S, 2 * S].map(|now| bucket.reserve(now).as_millis());
+        assert_eq!(waits, [0, 100, 200, 0]);
+        bucket.give_back();
+        assert_eq!(bucket.reserve(2 * S).as_millis(), 0);
         assert_eq!(Bucket::full(1e-300, 0, S).reserve(S), Duration::MAX);
     }
 }

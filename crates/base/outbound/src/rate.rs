@@ -31,9 +31,28 @@ impl Limiter {
     pub(crate) async fn wait(&self) -> Duration {
         let pause = self.bucket.lock().reserve(self.since.elapsed());
         if !pause.is_zero() {
+            let promised = Promised(Some(&self.bucket));
             tokio::time::sleep(pause).await;
+            promised.taken();
         }
         pause
+    }
+}
+
+/// A token that somebody waits for. Who gives up leaves it to others.
+struct Promised<'a>(Option<&'a Mutex<Bucket>>);
+
+impl Promised<'_> {
+    fn taken(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Promised<'_> {
+    fn drop(&mut self) {
+        if let Some(bucket) = self.0 {
+            bucket.lock().give_back();
+        }
     }
 }
 
@@ -50,5 +69,18 @@ mod tests {
         }
         let took = began.elapsed().as_millis();
         assert!((300..310).contains(&took), "{took} ms");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_up_holds_nobody_back() {
+        let limiter = Limiter::new(Rate { per_second: 1.0, burst: 1 });
+        limiter.wait().await;
+        for _ in 0..100 {
+            let late = tokio::time::timeout(Duration::from_millis(1), limiter.wait()).await;
+            assert!(late.is_err());
+        }
+        let began = Instant::now();
+        limiter.wait().await;
+        assert!(began.elapsed() <= Duration::from_secs(1));
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 const SHARDS: usize = 8;
 
 static UNEXPECTED: LazyLock<CounterFamily> = LazyLock::new(|| {
-    let help = "Label values that were shown as \"unexpected\", since the user bounds what a label may be.";
+    let help = "Series that were put together as \"unexpected\", since the user bounds what a label may be.";
     crate::counter("cardinality_enforcement_unexpected_categorizations_total", help, &[])
 });
 

@@ -120,13 +120,18 @@ impl Registry {
         move |label| own.get(label).cloned()
     }
 
+    /// A page for more metrics, which leaves out what is disabled.
+    pub fn page(&self) -> Exposition {
+        Exposition::without(self.disabled.read().clone())
+    }
+
     /// Every metric in Prometheus' text format, ordered by name.
     pub fn render(&self) -> String {
         // Copied out first, so that nothing is registered or recorded under a lock while the page is written.
         let families: Vec<_> =
             self.families.read().iter().map(|(name, entry)| (*name, entry.clone())).collect();
         let collectors = self.collectors.read().clone();
-        let mut page = Exposition::without(self.disabled.read().clone());
+        let mut page = self.page();
         for (name, (help, family)) in families {
             match family {
                 Family::Counter(family) => {

@@ -287,7 +287,16 @@ mod tests {
         // A second time changes nothing.
         publish(&admin, &joining, &pki.ca.certificate_pem).await.unwrap();
         let node = plane.client(User::node("n1"));
-        let map = node.namespaced::<ConfigMap>(SYSTEM).get(KUBELET_CONFIG).await.unwrap();
+        // Rights that have just been given are in force a moment later.
+        let map = soon(async {
+            loop {
+                match node.namespaced::<ConfigMap>(SYSTEM).get(KUBELET_CONFIG).await {
+                    Err(status) if status.code == 403 => {}
+                    map => return map,
+                }
+            }
+        });
+        let map = map.await.unwrap();
         assert!(map.data.get("kubelet").unwrap().contains("rotateCertificates: true"));
         node.all::<types::core::v1::Namespace>().list(&ListOptions::default()).await.unwrap();
         let info = admin.namespaced::<ConfigMap>(PUBLIC).get(INFO).await.unwrap();

@@ -99,8 +99,8 @@ mod tests {
             samples,
             [
                 format!("kube_pod_resource_request{} 0.3", labels("cpu", "cores")),
-                format!("kube_pod_resource_request{} 1048576", labels("memory", "bytes")),
-                format!("kube_pod_resource_request{} 4194304", labels("hugepages-2Mi", "bytes")),
+                format!("kube_pod_resource_request{} 1.048576e+06", labels("memory", "bytes")),
+                format!("kube_pod_resource_request{} 4.194304e+06", labels("hugepages-2Mi", "bytes")),
                 format!("kube_pod_resource_limit{} 1.05", labels("cpu", "cores")),
                 format!("kube_pod_resource_limit{} 2", labels("example.com/gpu", "")),
             ]

@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use meta::Str;
 use parking_lot::Mutex;
+use tokio::task::JoinHandle;
 use types::core::v1::{Pod, Volume};
 use volumes::Mounted;
 
@@ -60,7 +63,7 @@ impl MountedVolume {
     }
 
     /// Measures it: reads directories where it is no file system of its own.
-    pub fn measure(&self) -> Option<Usage> {
+    fn measure(&self) -> Option<Usage> {
         let [capacity_bytes, available_bytes, inodes, inodes_free] = file_system(&self.path)?;
         let (used_bytes, inodes_used) = match self.extent {
             Extent::FileSystem => {
@@ -72,27 +75,67 @@ impl MountedVolume {
     }
 }
 
+/// What volumes take, by UID of their pods.
+type Usages = HashMap<String, Vec<(MountedVolume, Usage)>>;
+
+/// How long what was measured is told again (upstream's `volumeStatsAggPeriod`): it takes a walk over all files.
+const FRESH: Duration = Duration::from_secs(60);
+/// How long whoever asks waits for a new measurement; after that, what was measured before is told.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The measurement that is told, and the one that is under way: there is one at most, however many ask, and however long
+/// a file system that does not answer takes.
+#[derive(Debug, Default)]
+struct Measurement {
+    at: Option<Duration>,
+    told: Arc<Usages>,
+    under_way: Option<JoinHandle<Usages>>,
+}
+
 /// The volumes by UID of their pods.
 #[derive(Debug, Default)]
-pub struct MountedVolumes(Mutex<HashMap<String, Vec<MountedVolume>>>);
+pub struct MountedVolumes {
+    volumes: Mutex<HashMap<String, Vec<MountedVolume>>>,
+    measurement: tokio::sync::Mutex<Measurement>,
+}
 
 impl MountedVolumes {
     /// All volumes of a pod are mounted, by their names.
     pub fn set(&self, pod: &Pod, mounted: &HashMap<String, Mounted>) {
         let of = |volume: &Volume| MountedVolume::of(volume, mounted.get(volume.name.as_str())?);
         let volumes = pod.spec.volumes.iter().filter_map(of).collect();
-        self.0.lock().insert(pod.metadata.uid.to_string(), volumes);
+        self.volumes.lock().insert(pod.metadata.uid.to_string(), volumes);
     }
 
-    /// Those of a pod, in the pod's order.
-    pub fn of(&self, uid: &str) -> Vec<MountedVolume> {
-        self.0.lock().get(uid).cloned().unwrap_or_default()
+    /// What they take, by UID of their pods and in the order of these; `now` is a clock's monotonic time.
+    pub async fn usages(&self, now: Duration) -> Arc<Usages> {
+        let mut measurement = self.measurement.lock().await;
+        if measurement.at.is_some_and(|at| now.saturating_sub(at) < FRESH) {
+            return measurement.told.clone();
+        }
+        let mut under_way = measurement.under_way.take().unwrap_or_else(|| {
+            let all = self.volumes.lock().clone();
+            tokio::task::spawn_blocking(move || all.into_iter().map(measure).collect())
+        });
+        match tokio::time::timeout(PATIENCE, &mut under_way).await {
+            Ok(measured) => {
+                measurement.told = Arc::new(measured.unwrap_or_default());
+                measurement.at = Some(now);
+            }
+            Err(_) => measurement.under_way = Some(under_way),
+        }
+        measurement.told.clone()
     }
 
     /// The pod is gone.
     pub fn release(&self, uid: &str) {
-        self.0.lock().remove(uid);
+        self.volumes.lock().remove(uid);
     }
+}
+
+fn measure((uid, volumes): (String, Vec<MountedVolume>)) -> (String, Vec<(MountedVolume, Usage)>) {
+    let measured = volumes.into_iter().filter_map(|volume| volume.measure().map(|usage| (volume, usage)));
+    (uid, measured.collect())
 }
 
 #[cfg(test)]
@@ -101,8 +144,8 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn claims_are_file_systems_and_others_files() {
+    #[tokio::test]
+    async fn claims_are_file_systems_and_others_files() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("file"), vec![b'x'; 40_000]).unwrap();
         let volume = |name: &str| Volume { name: name.into(), ..Default::default() };
@@ -122,13 +165,14 @@ mod tests {
         let mounted = ["claim", "empty", "host"].map(|name| (name.to_owned(), at.clone())).into();
         let volumes = MountedVolumes::default();
         volumes.set(&pod, &mounted);
-        let known = volumes.of("1");
-        let [claim, empty] = &known[..] else { panic!("{known:?}") };
+        let known = volumes.usages(Duration::ZERO).await;
+        let [(claim, of_claim), (empty, of_empty)] = &known["1"][..] else { panic!("{known:?}") };
         assert_eq!((claim.claim.as_deref(), empty.claim.as_deref()), (Some("data"), None));
-        let (claim, empty) = (claim.measure().unwrap(), empty.measure().unwrap());
+        let (claim, empty) = (of_claim, of_empty);
         assert!((40_000..100_000).contains(&empty.used_bytes), "{empty:?}");
         assert_eq!(claim.used_bytes, claim.capacity_bytes - claim.available_bytes);
         volumes.release("1");
-        assert!(volumes.of("1").is_empty());
+        assert!(!volumes.usages(FRESH / 2).await.is_empty(), "what was measured is told again for a while");
+        assert!(volumes.usages(FRESH).await.is_empty());
     }
 }

@@ -180,7 +180,7 @@ pub(crate) fn exempted(operation: &str, resource: &str, subresource: &str) {
     SECURITY_EXEMPTIONS.with(&[operation, resource, subresource]).inc();
 }
 
-/// Codes that are told apart in the labels of rejections.
+/// Codes that are told apart in labels: webhooks choose them.
 const CODE_MAX: i32 = 600;
 
 /// One call of a webhook.
@@ -197,7 +197,8 @@ impl Webhook<'_> {
         let rejected = if rejected { "true" } else { "false" };
         let labels = [self.name, self.operation, rejected, self.sort];
         DURATION.with(&labels).observe(took.as_secs_f64());
-        REQUESTS.with(&[&code.to_string(), self.name, self.operation, rejected, self.sort]).inc();
+        let code = code.min(CODE_MAX).to_string();
+        REQUESTS.with(&[&code, self.name, self.operation, rejected, self.sort]).inc();
     }
 
     /// It refused, or could not be asked.

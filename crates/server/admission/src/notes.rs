@@ -15,7 +15,10 @@ pub struct Notes {
 struct Said {
     warnings: Vec<String>,
     annotations: Vec<Annotation>,
-    waited: Duration,
+    /// By mutating webhooks, which are asked one after the other.
+    waited_in_turn: Duration,
+    /// By the slowest of the validating ones, which are asked at once.
+    waited_at_once: Duration,
 }
 
 /// An annotation of the audit event.
@@ -62,14 +65,19 @@ impl Notes {
         }
     }
 
-    /// So much more of the request's time was a webhook's.
-    pub fn wait(&self, time: Duration) {
-        self.said().waited += time;
+    /// So much of the request's time was a webhook's; `in_turn` if no other was asked meanwhile.
+    pub fn wait(&self, time: Duration, in_turn: bool) {
+        let mut said = self.said();
+        match in_turn {
+            true => said.waited_in_turn += time,
+            false => said.waited_at_once = said.waited_at_once.max(time),
+        }
     }
 
     /// The time that webhooks took.
     pub fn waited(&self) -> Duration {
-        self.said().waited
+        let said = self.said();
+        said.waited_in_turn + said.waited_at_once
     }
 
     /// The warnings, which are then forgotten.

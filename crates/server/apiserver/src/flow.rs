@@ -37,8 +37,13 @@ impl Server {
             namespace: &info.namespace,
         };
         let seat = self.flow.enter(&digest, 1).await.map_err(|rejection| {
-            if info.is_resource && self.registry.served(&info.group, &info.version, &info.resource).is_some()
-            {
+            // Whoever is refused here has proved no right yet: words of a path that nothing serves must not stay in memory.
+            let served =
+                info.is_resource.then(|| self.registry.served(&info.group, &info.version, &info.resource));
+            let known = served.flatten().is_some_and(|served| {
+                info.subresource.is_empty() || served.subresource(&info.subresource).is_some()
+            });
+            if known {
                 request.routed.get_or_init(|| Routed::Resource);
             }
             self.metrics.terminated(request, StatusCode::TOO_MANY_REQUESTS);

@@ -114,7 +114,10 @@ impl Transport for InProcess {
         let review = reviews::perform(&self.server, &authorized, &mut call, &mut warnings, &notes).await;
         if let Some(review) = review {
             let outcome = review.map(|object| Outcome::Made(object.into(), 201));
-            measured.end(&self.server, outcome.as_ref().err());
+            measured.end(&self.server, outcome.as_ref().err(), notes.waited());
+            if let Some(record) = record {
+                crate::audit::notes(record, &notes);
+            }
             crate::audit::answered(record, outcome.as_ref());
             crate::audit::end_inside(record).await;
             return outcome.map(|outcome| match outcome {
@@ -123,7 +126,7 @@ impl Transport for InProcess {
             });
         }
         let outcome = self.server.registry.perform_noting(&authorized, call, &mut warnings, &notes).await;
-        measured.end(&self.server, outcome.as_ref().err());
+        measured.end(&self.server, outcome.as_ref().err(), notes.waited());
         if let Some(record) = record {
             crate::audit::notes(record, &notes);
         }

@@ -14,7 +14,7 @@ use parking_lot::RwLock;
 use types::core::v1::{Service, ServiceSpec};
 use types::networking::v1::ServiceCIDR;
 
-use crate::allocate::{AddressError, Addresses, Lease, Ports, Taking};
+use crate::allocate::{AddressError, Addresses, Lease, Ports, Taking, forget_range};
 use crate::errors;
 use crate::registry::Registry;
 use crate::served::Served;
@@ -141,9 +141,15 @@ impl Services {
 
     fn remove(&self, name: &str) -> bool {
         let mut further = self.further.write();
-        let before = further.len();
-        further.retain(|one| one.name != name);
-        further.len() != before
+        let gone: Vec<_> =
+            further.extract_if(.., |one| one.name == name).map(|one| one.addresses.range()).collect();
+        for range in &gone {
+            let own = self.ranges.iter().any(|one| one.range() == *range);
+            if !own && further.iter().all(|one| one.addresses.range() != *range) {
+                forget_range(*range);
+            }
+        }
+        !gone.is_empty()
     }
 
     /// Where an address that is asked for is to be taken: where it first belongs.

@@ -116,9 +116,11 @@ pub async fn run(options: SchedulerOptions) -> Result<()> {
     let at_work = Arc::new(AtomicBool::new(false));
     let _endpoint = match options.serving.secure_port {
         0 => None,
-        _ => Some(serve(&options, &config, &client, &informers, at_work.clone(), env.clone()).await?),
+        _ => Some(serve(&options, &config, &informers, at_work.clone(), env.clone()).await?),
     };
     let election = config.leader_election.clone();
+    // With a limit of its own: much work must not cost the lease.
+    let elector = connect(&options, &config)?;
     let work = service::Config {
         client: client.clone(),
         informers,
@@ -148,7 +150,7 @@ pub async fn run(options: SchedulerOptions) -> Result<()> {
     wanted.recorder = Some(Recorder::start(client.clone(), "default-scheduler", env.clone()));
     let (leading, led) = tokio::sync::watch::channel(false);
     let (stop, stopped) = oneshot::channel::<()>();
-    let candidate = env::spawn("scheduler-election", elect(client, wanted, env, leading, stopped));
+    let candidate = env::spawn("scheduler-election", elect(elector, wanted, env, leading, stopped));
     let working = async {
         let mut led = led;
         led.wait_for(|leads| *leads).await.context("the election ended")?;
@@ -248,13 +250,13 @@ impl SchedulerOptions {
 async fn serve(
     options: &SchedulerOptions,
     config: &SchedulerConfig,
-    client: &Client,
     informers: &Arc<Informers>,
     at_work: Arc<AtomicBool>,
     env: Env,
 ) -> Result<env::Task> {
     let own = |path: &Option<PathBuf>| match path {
-        None => Ok(client.clone()),
+        // With a limit of its own: whoever asks this endpoint must not hold back scheduling.
+        None => connect(options, config),
         Some(path) => remote(
             remote::Config::from_kubeconfig(path, None)
                 .with_context(|| format!("cannot use {}", path.display()))?,

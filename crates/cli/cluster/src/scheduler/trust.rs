@@ -1,12 +1,12 @@
 //! Whose certificates the scheduler's endpoint believes: those of clients, and those of proxies in front that name the user
 //! in headers.
 //!
-//! What no flag says is looked up where the cluster publishes it for all its extensions
-//! (`kube-system/extension-apiserver-authentication`).
+//! What no flag says is looked up, once at the start, where the cluster publishes it for all its extensions
+//! (`kube-system/extension-apiserver-authentication`); files that flags name are followed.
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use apiserver::RequestHeaderNames;
 use authn::RequestHeader;
 use client::Client;
@@ -90,7 +90,7 @@ impl Trust {
         }
         let maps = cluster.namespaced::<ConfigMap>("kube-system");
         match maps.get("extension-apiserver-authentication").await {
-            Ok(published) => trust.complete(&published, clients.is_none(), proxies.is_none()),
+            Ok(published) => trust.complete(&published, clients.is_none(), proxies.is_none())?,
             Err(status) if flags.authentication_tolerate_lookup_failure => {
                 tracing::info!(reason = %status.message, "the cluster's authorities of certificates are not known");
             }
@@ -102,25 +102,29 @@ impl Trust {
     }
 
     /// Takes from the cluster what the flags leave open.
-    fn complete(&mut self, published: &ConfigMap, clients: bool, proxies: bool) {
+    fn complete(&mut self, published: &ConfigMap, clients: bool, proxies: bool) -> Result<()> {
         let text = |key: &str| published.data.get(key).map(meta::Str::as_str).filter(|text| !text.is_empty());
         let pem = |key: &str| text(key).map(|pem| Pem::from(pem.as_bytes().to_vec()));
         if clients {
             self.clients = pem("client-ca-file").unwrap_or_default();
         }
         if proxies && let Some(authority) = pem("requestheader-client-ca-file") {
-            let names = |key: &str| -> Vec<String> {
-                text(key).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+            // A list that cannot be read is no empty one, which would let every proxy in.
+            let names = |key: &str| -> Result<Vec<String>> {
+                let Some(json) = text(key) else { return Ok(Vec::new()) };
+                serde_json::from_str(json)
+                    .with_context(|| format!("kube-system/extension-apiserver-authentication: {key}"))
+            };
+            self.names = RequestHeaderNames {
+                allowed: names("requestheader-allowed-names")?,
+                username: names("requestheader-username-headers")?,
+                uid: names("requestheader-uid-headers")?,
+                group: names("requestheader-group-headers")?,
+                extra_prefix: names("requestheader-extra-headers-prefix")?,
             };
             self.proxies = authority;
-            self.names = RequestHeaderNames {
-                allowed: names("requestheader-allowed-names"),
-                username: names("requestheader-username-headers"),
-                uid: names("requestheader-uid-headers"),
-                group: names("requestheader-group-headers"),
-                extra_prefix: names("requestheader-extra-headers-prefix"),
-            };
         }
+        Ok(())
     }
 
     /// The authorities, as [`Live`] takes them.
@@ -179,20 +183,24 @@ mod tests {
             ("client-ca-file", "clients"),
             ("requestheader-client-ca-file", "proxies"),
             ("requestheader-username-headers", "[\"X-A\",\"X-B\"]"),
-            ("requestheader-group-headers", "no JSON"),
+            ("requestheader-group-headers", "[]"),
         ] {
             published.data.insert(key, value.into());
         }
         let mut open = trust();
-        open.complete(&published, true, true);
+        open.complete(&published, true, true).unwrap();
         assert_eq!(open.names.username, ["X-A", "X-B"]);
         assert!(open.names.group.is_empty() && open.names.allowed.is_empty());
         let read = |pem: &Pem| String::from_utf8(pem.read().unwrap()).unwrap();
         assert_eq!((read(&open.clients), read(&open.proxies)), ("clients".into(), "proxies".into()));
         let mut given = trust();
-        given.complete(&published, false, false);
+        given.complete(&published, false, false).unwrap();
         assert_eq!(read(&given.clients), "");
         assert!(given.names.username.is_empty());
+        published.data.insert("requestheader-allowed-names", "no JSON".into());
+        let mut wrong = trust();
+        assert!(wrong.complete(&published, true, true).is_err());
+        assert_eq!(read(&wrong.proxies), "");
     }
 
     #[test]

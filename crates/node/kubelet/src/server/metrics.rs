@@ -62,19 +62,15 @@ fn count_pods(all: &[Arc<Pod>], active: &[Arc<Pod>]) {
 
 /// What claims of pods take (`kubelet_volume_stats_*`); a claim of several pods is told once.
 async fn claims(server: &Server) -> String {
-    let mut mounted = BTreeMap::new();
+    let usages = server.shared.mounted.usages(server.shared.env.clock.monotonic()).await;
+    let mut measured = BTreeMap::new();
     for pod in server.pods.list() {
-        for volume in server.shared.mounted.of(&pod.metadata.uid) {
+        for (volume, usage) in usages.get(pod.metadata.uid.as_str()).into_iter().flatten() {
             if let Some(claim) = volume.claim.clone() {
-                mounted.insert((pod.metadata.namespace.clone(), claim), volume);
+                measured.insert((pod.metadata.namespace.clone(), claim), *usage);
             }
         }
     }
-    let measured = tokio::task::spawn_blocking(move || {
-        let all = mounted.into_iter().filter_map(|(of, volume)| Some((of, volume.measure()?)));
-        all.collect::<Vec<_>>()
-    });
-    let measured = measured.await.unwrap_or_default();
     let series: [(&str, &str, OfVolume); 6] = [
         ("capacity_bytes", "Bytes of the volume", |usage| usage.capacity_bytes),
         ("available_bytes", "Bytes that are left", |usage| usage.available_bytes),
@@ -83,7 +79,7 @@ async fn claims(server: &Server) -> String {
         ("inodes_free", "Inodes that are left", |usage| usage.inodes_free),
         ("inodes_used", "Inodes in use", |usage| usage.inodes_used),
     ];
-    let mut page = Exposition::default();
+    let mut page = telemetry::registry().page();
     for (name, help, value) in series.iter().filter(|_| !measured.is_empty()) {
         let name = format!("kubelet_volume_stats_{name}");
         page.header(&name, help, "gauge");

@@ -84,12 +84,12 @@ pub async fn summary(server: &Server) -> Value {
     let root = file_system(&shared.root_dir).unwrap_or_default();
     let images = file_system(&shared.runtime.image_root()).unwrap_or_default();
     let image_usage = shared.runtime.image_usage().await.ok();
+    let usages = shared.mounted.usages(shared.env.clock.monotonic()).await;
     let mut pods = Vec::new();
     for measured in measure(server).await {
         let mut told = pod(&measured, &now, root);
-        let volumes = volumes(server, &measured.pod, &now).await;
-        if !volumes.is_empty() {
-            told["volume"] = volumes.into();
+        if let Some(usages) = usages.get(measured.pod.metadata.uid.as_str()) {
+            told["volume"] = volumes(usages, &measured.pod, &now).into();
         }
         pods.push(told);
     }
@@ -145,25 +145,20 @@ fn pod(measured: &Measured, now: &str, root: [u64; 4]) -> Value {
 }
 
 /// What the pod's volumes take.
-async fn volumes(server: &Server, pod: &Pod, now: &str) -> Vec<Value> {
-    let mounted = server.shared.mounted.of(&pod.metadata.uid);
-    let measured = tokio::task::spawn_blocking(move || {
-        let all = mounted.into_iter().filter_map(|volume| volume.measure().map(|usage| (volume, usage)));
-        all.collect::<Vec<_>>()
-    });
-    let told = |(volume, usage): (MountedVolume, Usage)| {
+fn volumes(usages: &[(MountedVolume, Usage)], pod: &Pod, now: &str) -> Vec<Value> {
+    let told = |(volume, usage): &(MountedVolume, Usage)| {
         let mut out = json!({
             "time": now, "availableBytes": usage.available_bytes, "capacityBytes": usage.capacity_bytes,
             "usedBytes": usage.used_bytes, "inodesFree": usage.inodes_free, "inodes": usage.inodes,
             "inodesUsed": usage.inodes_used, "name": volume.name.as_str(),
         });
-        if let Some(claim) = volume.claim {
+        if let Some(claim) = &volume.claim {
             let namespace = pod.metadata.namespace.as_str();
             out["pvcRef"] = json!({ "name": claim.as_str(), "namespace": namespace });
         }
         out
     };
-    measured.await.unwrap_or_default().into_iter().map(told).collect()
+    usages.iter().map(told).collect()
 }
 
 fn container(measured: &Measured, stats: &ContainerStats, now: &str, root: [u64; 4]) -> Option<Value> {

@@ -251,6 +251,7 @@ impl Worker {
             WORKER_ROUNDS.with(&[operation]).observe_duration(began.elapsed());
             operation = if matches!(self.life, Life::Running) { "sync" } else { "kill" };
             if self.finished {
+                self.watched.clear();
                 forget_probes(&self.pod);
                 return;
             }

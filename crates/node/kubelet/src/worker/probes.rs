@@ -124,7 +124,7 @@ impl Worker {
             self.pod.metadata.name.clone(),
             self.pod.metadata.uid.clone(),
         ];
-        let counted = spec.name.clone();
+        let (counted, timed, of) = (spec.name.clone(), spec.name.clone(), labels.clone());
         let prober = Prober {
             kind,
             probe,
@@ -140,7 +140,10 @@ impl Worker {
             event: Box::new(move |reason, text| {
                 shared.container_event(&pod, role, &name, Warning, reason, text)
             }),
-            took: PROBES_TOOK.with(&[kind.title(), &spec.name, &labels[1], &labels[0]]),
+            took: Box::new(move |took| {
+                // Looked for each time: the end of an earlier pod of this name takes the counts away.
+                PROBES_TOOK.with(&[kind.title(), &timed, &of[1], &of[0]]).observe_duration(took);
+            }),
             count: Arc::new(move |result| {
                 PROBES.with(&[kind.title(), result, &counted, &labels[1], &labels[0], &labels[2]]).inc();
             }),

@@ -298,6 +298,9 @@ impl Worker {
         }
         let Some(sandbox) = self.view.ready_sandbox().map(|s| s.id.clone()) else { return };
         self.resize.running = true;
+        if self.resize.under_way.is_none() {
+            self.resize.under_way = Some((Instant::now(), RESIZES_RUNNING.with(&[]).track()));
+        }
         let pids = self.shared.settings.pod_pids_limit;
         let cgroup_before = resources::pod_cgroup(&before, pids);
         let cgroup_after = resources::pod_cgroup(&after, pids);
@@ -383,7 +386,6 @@ impl Worker {
                 let generation = self.pod.metadata.generation;
                 if self.resize.begun != Some(generation) {
                     self.resize.begun = Some(generation);
-                    self.resize.under_way = Some((Instant::now(), RESIZES_RUNNING.with(&[]).track()));
                     self.tell(Normal, "ResizeStarted", "Pod resize started", "");
                 }
                 true

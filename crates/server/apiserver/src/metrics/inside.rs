@@ -51,8 +51,9 @@ impl Inside {
         Inside { target: target.clone(), verb, scope, dry_run, begun: Instant::now(), _running: running }
     }
 
-    /// It has been answered, with this status or well. What is not served is not counted.
-    pub(crate) fn end(self, server: &Server, refusal: Option<&Status>) {
+    /// It has been answered, with this status or well, after so much time `elsewhere` (webhooks). What is not served is not
+    /// counted.
+    pub(crate) fn end(self, server: &Server, refusal: Option<&Status>, elsewhere: Duration) {
         let Target { group, version, resource, .. } = &self.target;
         if refusal.is_some() && server.registry.served(group, version, resource).is_none() {
             return;
@@ -73,6 +74,6 @@ impl Inside {
             self.verb,
             &target.version,
         ]);
-        row.over(code.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), self.begun.elapsed(), Duration::ZERO);
+        row.over(code.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), self.begun.elapsed(), elsewhere);
     }
 }

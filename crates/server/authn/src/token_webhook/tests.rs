@@ -107,7 +107,7 @@ async fn garbage_is_refused_and_never_remembered() {
         (200, "nonsense".to_owned(), "couldn't get version/kind; json parse error: expected ident at line 1 column 2".to_owned()),
         (200, big, "the answer is longer than 3145728 bytes".to_owned()),
         (401, String::new(), "the server has asked for the client to provide credentials".to_owned()),
-        (418, "I have t0ps3cret".to_owned(), "the server rejected our request for an unknown reason".to_owned()),
+        (418, "I have t0ps3cret".to_owned(), "the server responded with the status code 418 but did not return more information".to_owned()),
         (403, "no t0ps3cret here".to_owned(), "no <token> here".to_owned()),
     ];
     for (code, text, expected) in table {

@@ -136,7 +136,8 @@ async fn answers_decide() {
 #[tokio::test]
 async fn a_failing_webhook_means_what_the_policy_says() {
     let (url, _) = serve(|_| (418, "teapot".into())).await;
-    let why = Some("the server rejected our request for an unknown reason".to_owned());
+    let why =
+        Some("the server responded with the status code 418 but did not return more information".to_owned());
     let (user, request) = question();
     let table = [
         (FailurePolicy::NoOpinion, Decision::NoOpinion(String::new())),

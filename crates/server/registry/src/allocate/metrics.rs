@@ -1,6 +1,7 @@
 //! What is taken of addresses and ports, under upstream's names.
 
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 
 use ipnet::IpNet;
@@ -42,9 +43,11 @@ static PORTS_REFUSED: LazyLock<CounterFamily> = LazyLock::new(|| {
     telemetry::counter("kube_apiserver_nodeport_allocator_allocation_errors_total", help, &["scope"])
 });
 
-/// How many numbers of a set are taken and free.
+/// How many numbers of a set are taken and free. Sets of the same range, which hold the same, show the same.
 #[derive(Debug, Default)]
 pub struct Stock {
+    count: AtomicI64,
+    size: AtomicI64,
     taken: Gauge,
     free: Gauge,
 }
@@ -53,7 +56,7 @@ impl Stock {
     /// Of the addresses of a range.
     pub(super) fn of_range(range: IpNet) -> Stock {
         let label = range.to_string();
-        Stock { taken: IPS_TAKEN.with(&[&label]), free: IPS_FREE.with(&[&label]) }
+        Stock { taken: IPS_TAKEN.with(&[&label]), free: IPS_FREE.with(&[&label]), ..Stock::default() }
     }
 
     /// Of the node ports.
@@ -65,20 +68,29 @@ impl Stock {
                 "Node ports that Services have.",
             ),
             free: gauge("kube_apiserver_nodeport_allocator_available_ports", "Node ports that are free."),
+            ..Stock::default()
         }
     }
 
     /// The set as it begins.
     pub(super) fn begin(&self, size: u32) {
-        self.taken.set(0.0);
-        self.free.set(f64::from(size));
+        self.size.store(i64::from(size), Ordering::Relaxed);
+        self.take(0);
     }
 
     /// So many more are taken.
-    pub(super) fn take(&self, more: f64) {
-        self.taken.add(more);
-        self.free.add(-more);
+    pub(super) fn take(&self, more: i64) {
+        let taken = self.count.fetch_add(more, Ordering::Relaxed) + more;
+        self.taken.set(taken as f64);
+        self.free.set((self.size.load(Ordering::Relaxed) - taken) as f64);
     }
+}
+
+/// A range is no more: nothing is shown of it.
+pub(crate) fn forget_range(range: IpNet) {
+    let label = range.to_string();
+    IPS_TAKEN.remove(&[&label]);
+    IPS_FREE.remove(&[&label]);
 }
 
 /// What was asked of a set.

@@ -11,6 +11,7 @@ mod ports;
 mod taking;
 
 pub use addresses::{AddressError, Addresses};
+pub(crate) use metrics::forget_range;
 pub use numbers::Lease;
 pub use ports::Ports;
 pub use taking::Taking;

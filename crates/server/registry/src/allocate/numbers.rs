@@ -40,7 +40,7 @@ impl Numbers {
         let free = words[word] & bit == 0;
         words[word] |= bit;
         if free {
-            self.stock.take(1.0);
+            self.stock.take(1);
         }
         free
     }
@@ -54,7 +54,7 @@ impl Numbers {
         let (word, bit) = ((number / 64) as usize, 1 << (number % 64));
         if words[word] & bit != 0 {
             words[word] &= !bit;
-            self.stock.take(-1.0);
+            self.stock.take(-1);
         }
     }
 

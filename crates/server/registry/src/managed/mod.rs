@@ -49,7 +49,7 @@ pub(crate) struct Endpoint<'a> {
 
 impl Endpoint<'_> {
     /// Records which fields of `object` the write's manager now owns. `before` is `None` for a new object.
-    ///
+    /// All entries go when those of the state before cannot be told from its fields.
     pub(crate) fn record(&self, object: &mut dyn Object, before: Option<Before<'_>>) {
         let given = std::mem::take(&mut object.meta_mut().managed_fields);
         let live = before.map(|b| b.object.meta().managed_fields.clone()).unwrap_or_default();

@@ -36,7 +36,12 @@ pub(crate) fn start(context: &Context) -> Running {
             let node = change.object();
             // The readiness of one node decides about evictions from others.
             let turned = match change {
-                Change::Updated { old, new } => condition(old, "Ready") != condition(new, "Ready"),
+                Change::Updated { old, new } => {
+                    if zones::name(old) != zones::name(new) {
+                        zones::measure(&world.list_all::<Node>(), old);
+                    }
+                    condition(old, "Ready") != condition(new, "Ready")
+                }
                 Change::Added(_) | Change::Deleted(_) => true,
             };
             if turned {

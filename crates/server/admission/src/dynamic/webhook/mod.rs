@@ -169,7 +169,7 @@ impl Hook {
             Err(fault) => Err(fault),
         };
         let took = started.elapsed();
-        stage.review.notes.wait(took);
+        stage.review.notes.wait(took, self.mutating);
         let fault = match result {
             Ok(made) => {
                 about.called(took, 200, false);
