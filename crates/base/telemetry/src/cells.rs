@@ -85,7 +85,10 @@ impl Histogram {
     pub fn observe(&self, value: f64) {
         let bucket = self.0.limits.partition_point(|limit| *limit < value);
         self.0.counts[bucket].fetch_add(1, Ordering::Relaxed);
-        add_float(&self.0.sum, value);
+        // Much of what is waited for is there already: what takes no time needs no addition.
+        if value != 0.0 {
+            add_float(&self.0.sum, value);
+        }
     }
 
     /// Records a duration in seconds.

@@ -56,7 +56,6 @@ const NOT_HERE: &[(&str, &str)] = &[
     ("informer_*", "caches take events in without a queue before them"),
     ("node_collector_update_all_nodes_health_duration_seconds", "each node is judged by itself"),
     ("replicaset_controller_stale_sync_skips_total", "decisions see their own writes, so none is skipped"),
-    ("retroactive_storageclass_*", "no class is given to claims afterwards"),
     ("watch_cache_capacity_*crease_total", "a watch cache keeps as many events all the time"),
 ];
 

@@ -126,7 +126,11 @@ impl Transport for InProcess {
             });
         }
         let outcome = self.server.registry.perform_noting(&authorized, call, &mut warnings, &notes).await;
-        measured.end(&self.server, outcome.as_ref().err(), notes.waited());
+        let mut open = None;
+        match &outcome {
+            Ok(Outcome::Watch(_)) => open = Some(measured.watches(&self.server.metrics)),
+            _ => measured.end(&self.server, outcome.as_ref().err(), notes.waited()),
+        }
         if let Some(record) = record {
             crate::audit::notes(record, &notes);
         }
@@ -145,9 +149,9 @@ impl Transport for InProcess {
             },
             Outcome::Watch(watching) => {
                 let served = watching.served;
-                let batches = stream::unfold(watching.changes, |mut changes| async move {
+                let batches = stream::unfold((watching.changes, open), |(mut changes, open)| async move {
                     let next = changes.next().await?;
-                    Some((next, changes))
+                    Some((next, (changes, open)))
                 });
                 let events = batches.flat_map(move |batch| {
                     let items: Vec<Result<WatchEvent, Status>> = match batch {

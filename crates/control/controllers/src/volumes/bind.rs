@@ -14,6 +14,7 @@ use reconcile::{Context, Controller, Next, Note, Plan, Reconciler, Running, Worl
 use types::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim};
 use types::storage::v1::StorageClass;
 
+use super::{counts, default_class};
 use crate::common::selector::selects;
 
 const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
@@ -21,40 +22,45 @@ const BOUND_BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
 const PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
 const PROVISIONER_BETA: &str = "volume.beta.kubernetes.io/storage-provisioner";
 const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
-const CLASS_BETA: &str = "volume.beta.kubernetes.io/storage-class";
+pub(super) const CLASS_BETA: &str = "volume.beta.kubernetes.io/storage-class";
 /// For so long the same is not told again of a claim, as upstream looks at each that often.
 const QUIET_SECONDS: i64 = 15;
 /// Marks the key of a volume; claims have a namespace.
 const VOLUME: &str = "";
 
 /// Starts the controller.
-pub(crate) fn start(context: &Context) -> Running {
-    Controller::new("claims", "persistentvolume-controller", context.clone(), Binder::default())
-        .of::<PersistentVolume>()
-        .of::<PersistentVolumeClaim>()
-        .on::<PersistentVolume>(|volume, world| match &volume.spec.claim_ref {
-            Some(claim) => vec![Key::new(&claim.namespace, &claim.name)],
-            // A free volume may be what some claim waits for.
-            None => {
+pub(crate) fn start(context: &Context) -> (Running, Arc<counts::Caches>) {
+    default_class::show();
+    let running =
+        Controller::new("claims", "persistentvolume-controller", context.clone(), Binder::default())
+            .of::<PersistentVolume>()
+            .of::<PersistentVolumeClaim>()
+            .on::<PersistentVolume>(|volume, world| match &volume.spec.claim_ref {
+                Some(claim) => vec![Key::new(&claim.namespace, &claim.name)],
+                // A free volume may be what some claim waits for.
+                None => {
+                    let mut waiting = world.list_all::<PersistentVolumeClaim>();
+                    waiting.retain(|claim| claim.spec.volume_name.is_empty());
+                    waiting.iter().map(|claim| Key::of(&**claim)).collect()
+                }
+            })
+            .on::<PersistentVolumeClaim>(|claim, _| {
+                let name = &claim.spec.volume_name;
+                if name.is_empty() { Vec::new() } else { vec![Key::new(VOLUME, name)] }
+            })
+            .on::<StorageClass>(|class, world| {
                 let mut waiting = world.list_all::<PersistentVolumeClaim>();
-                waiting.retain(|claim| claim.spec.volume_name.is_empty());
+                waiting.retain(|claim| {
+                    let gets_it = default_class::is_default(class) && default_class::is_open(claim);
+                    claim.spec.volume_name.is_empty()
+                        && (gets_it || class_of(claim) == class.metadata.name.as_str())
+                });
                 waiting.iter().map(|claim| Key::of(&**claim)).collect()
-            }
-        })
-        .on::<PersistentVolumeClaim>(|claim, _| {
-            let name = &claim.spec.volume_name;
-            if name.is_empty() { Vec::new() } else { vec![Key::new(VOLUME, name)] }
-        })
-        .on::<StorageClass>(|class, world| {
-            let mut waiting = world.list_all::<PersistentVolumeClaim>();
-            waiting.retain(|claim| {
-                claim.spec.volume_name.is_empty() && class_of(claim) == class.metadata.name.as_str()
-            });
-            waiting.iter().map(|claim| Key::of(&**claim)).collect()
-        })
-        // One at a time, so that two claims never choose one volume.
-        .workers(1)
-        .start()
+            })
+            // One at a time, so that two claims never choose one volume.
+            .workers(1)
+            .start();
+    (running, counts::show(&context.informers))
 }
 
 #[derive(Default)]
@@ -94,7 +100,7 @@ impl Binder {
     }
 }
 
-fn class_of(claim: &PersistentVolumeClaim) -> &str {
+pub(super) fn class_of(claim: &PersistentVolumeClaim) -> &str {
     match claim.metadata.annotations.get(CLASS_BETA) {
         Some(class) => class,
         None => claim.spec.storage_class_name.as_deref().unwrap_or_default(),
@@ -145,6 +151,11 @@ fn sync_claim(claim: &Arc<PersistentVolumeClaim>, world: &World, plan: &mut Plan
             Some(_) => bind(&volume, claim, world, plan),
             None => reserve(&volume, claim, true, world, plan),
         }
+        return None;
+    }
+    if let Some(write) = default_class::assign(claim, world) {
+        // The claim's change brings it here again.
+        plan.push(write);
         return None;
     }
     phase(claim, "Pending", plan);
@@ -249,7 +260,7 @@ fn satisfies(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> Result
     check(has_its_access(volume, claim), "incompatible accessMode")
 }
 
-fn class_of_volume(volume: &PersistentVolume) -> &str {
+pub(super) fn class_of_volume(volume: &PersistentVolume) -> &str {
     match volume.metadata.annotations.get(CLASS_BETA) {
         Some(class) => class,
         None => &volume.spec.storage_class_name,
@@ -466,6 +477,38 @@ mod tests {
         let objects = [claim(json!({"volumeName": "v"})), volume("v", json!({}))];
         let done = look(&Binder::default(), ("default", "c"), &objects);
         assert!(done.starts_with("update /api/v1/persistentvolumes/v "), "{done}");
+    }
+
+    #[test]
+    fn a_claim_without_a_class_gets_the_default_one_unless_a_volume_suits_it() {
+        let class = |name: &str, made: &str, default: &str| {
+            json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "provisioner": "p", "metadata": {
+                "name": name, "creationTimestamp": made,
+                "annotations": {"storageclass.kubernetes.io/is-default-class": default}}})
+        };
+        let open = |mut claim: Value| {
+            claim["spec"].as_object_mut().unwrap().remove("storageClassName");
+            claim
+        };
+        let classes = [
+            class("old", "2020-01-01T00:00:00Z", "true"),
+            class("new", "2021-01-01T00:00:00Z", "true"),
+            class("other", "2022-01-01T00:00:00Z", "false"),
+        ];
+        let with = |more: Vec<Value>| classes.iter().cloned().chain(more).collect::<Vec<_>>();
+        let done = look(&Binder::default(), ("default", "c"), &with(vec![open(claim(json!({})))]));
+        assert!(
+            done.starts_with("update /api/v1/namespaces/default/persistentvolumeclaims/c ")
+                && done.contains("\"storageClassName\":\"new\""),
+            "{done}"
+        );
+        let suits = volume("v", json!({"storageClassName": ""}));
+        let done = look(&Binder::default(), ("default", "c"), &with(vec![open(claim(json!({}))), suits]));
+        assert!(done.starts_with("update /api/v1/persistentvolumes/v "), "{done}");
+        // Who wants no class gets none.
+        let none = claim(json!({"storageClassName": ""}));
+        let done = look(&Binder::default(), ("default", "c"), &with(vec![none]));
+        assert!(done.contains("no storage class is set") && !done.contains("update"), "{done}");
     }
 
     #[test]

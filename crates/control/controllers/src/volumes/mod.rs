@@ -1,6 +1,8 @@
 //! Claims and volumes: protection while in use, claims of ephemeral volumes, and binding.
 
 mod bind;
+mod counts;
+mod default_class;
 mod ephemeral;
 mod expand;
 mod protect;

@@ -1,5 +1,6 @@
 //! Calls of components in this process: they meet all that requests meet but the socket, so they count as requests.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use call::{Action, Call, DryRun, Target};
@@ -7,7 +8,8 @@ use http::StatusCode;
 use meta::Status;
 use telemetry::InFlight;
 
-use super::{COMPONENT, Metrics};
+use super::rows::Row;
+use super::{COMPONENT, Finish, Metrics};
 use crate::server::Server;
 
 /// A call under way.
@@ -17,7 +19,8 @@ pub(crate) struct Inside {
     scope: &'static str,
     dry_run: &'static str,
     begun: Instant,
-    _running: InFlight,
+    /// Watches are in flight only while they begin.
+    running: InFlight,
 }
 
 impl Inside {
@@ -48,10 +51,19 @@ impl Inside {
             _ => "",
         };
         let running = metrics.begin(asked);
-        Inside { target: target.clone(), verb, scope, dry_run, begun: Instant::now(), _running: running }
+        Inside { target: target.clone(), verb, scope, dry_run, begun: Instant::now(), running }
     }
 
-    /// It has been answered, with this status or well, after so much time `elsewhere` (webhooks). What is not served is not
+    /// It has been answered with a watch, which is over when what this returns is dropped.
+    pub(crate) fn watches(self, metrics: &Metrics) -> impl Send + use<> {
+        let open = metrics.open_inside(&self.target, self.scope);
+        let row = self.row(metrics);
+        let finish = Finish { row, status: StatusCode::OK, begun: self.begun, elsewhere: Duration::ZERO };
+        drop(self.running);
+        (open, finish)
+    }
+
+    /// It has been answered, with this status or well, of which time webhooks took `elsewhere`. What is not served is not
     /// counted.
     pub(crate) fn end(self, server: &Server, refusal: Option<&Status>, elsewhere: Duration) {
         let Target { group, version, resource, .. } = &self.target;
@@ -63,8 +75,13 @@ impl Inside {
             None if self.verb == "POST" => Some(StatusCode::CREATED),
             None => Some(StatusCode::OK),
         };
+        let row = self.row(&server.metrics);
+        row.over(code.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), self.begun.elapsed(), elsewhere);
+    }
+
+    fn row(&self, metrics: &Metrics) -> Arc<Row> {
         let target = &self.target;
-        let row = server.metrics.rows.with(&[
+        metrics.rows.with(&[
             COMPONENT,
             self.dry_run,
             &target.group,
@@ -73,7 +90,6 @@ impl Inside {
             &target.subresource,
             self.verb,
             &target.version,
-        ]);
-        row.over(code.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), self.begun.elapsed(), elsewhere);
+        ])
     }
 }

@@ -12,6 +12,7 @@ mod watches;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use call::Target;
 use http::StatusCode;
 use telemetry::{Bundles, Counter, CounterFamily, Gauge, GaugeFamily, Histogram, InFlight};
 
@@ -151,6 +152,12 @@ impl Metrics {
             labels::values(request, routed);
         let labels = [component, group, resource, scope, subresource, verb, version];
         Some(self.long_running.with(&labels).track())
+    }
+
+    /// The same of a watch of a component in this process.
+    fn open_inside(&self, target: &Target, scope: &str) -> InFlight {
+        let Target { group, version, resource, .. } = target;
+        self.long_running.with(&[COMPONENT, group, resource, scope, "", "WATCH", version]).track()
     }
 
     /// A stage is over that began at `begun`; returns now, when the next one begins.

@@ -5,6 +5,7 @@
 //! that was taken away; the plugin is looked at every minute, and every ten seconds while it is not well.
 
 mod envelope;
+mod metrics;
 mod plugin;
 mod proto;
 

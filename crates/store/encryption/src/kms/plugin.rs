@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
 use tokio::net::UnixStream;
 
+use super::metrics;
 use super::proto::{self, Field, Writer};
 
 /// What the plugin says of itself.
@@ -92,10 +93,13 @@ impl Plugin {
     }
 
     async fn call(&self, method: &str, message: Vec<u8>) -> Result<Bytes, String> {
-        match tokio::time::timeout(self.timeout, self.exchange(method, message)).await {
+        metrics::started(method);
+        let answer = match tokio::time::timeout(self.timeout, self.exchange(method, message)).await {
             Ok(answer) => answer,
             Err(_) => Err(failure("DeadlineExceeded", "context deadline exceeded")),
-        }
+        };
+        metrics::handled(method, answer.as_ref().map_or_else(|why| code_of(why), |_| "OK"));
+        answer
     }
 
     async fn exchange(&self, method: &str, message: Vec<u8>) -> Result<Bytes, String> {
@@ -111,6 +115,7 @@ impl Plugin {
         let mut sender = self.connected().await?;
         let lost =
             |error: hyper::Error| failure("Unavailable", &format!("error reading from server: {error}"));
+        metrics::sent(method);
         let response = sender.send_request(request).await.map_err(lost)?;
         let headers = response.headers().clone();
         if !response.status().is_success() {
@@ -143,6 +148,7 @@ impl Plugin {
         if compressed != 0 || u32::from_be_bytes([a, b, c, d]) as usize != message.len() {
             return Err(malformed());
         }
+        metrics::received(method);
         Ok(answer.slice(5..))
     }
 
@@ -195,6 +201,12 @@ async fn dial(socket: &Path) -> std::io::Result<UnixStream> {
 
 fn failure(code: &str, description: &str) -> String {
     format!("rpc error: code = {code} desc = {description}")
+}
+
+/// The code of a failure.
+fn code_of(failure: &str) -> &str {
+    let rest = failure.strip_prefix("rpc error: code = ").unwrap_or_default();
+    rest.split_once(' ').map_or("Unknown", |(code, _)| code)
 }
 
 fn malformed() -> String {
