@@ -372,3 +372,41 @@ fn names_types_and_labels_are_upstreams() {
         }
     }
 }
+
+#[test]
+fn requests_are_told_apart_and_what_is_made_up_is_not_remembered() {
+    let machine = Machine::new("labels");
+    let tokens = machine.token_file();
+    let _server = machine.start(&["--no-node", "--bind-address", "127.0.0.1", &tokens]);
+    traffic(&machine);
+    machine.request("/api/v1/namespaces/default/configmaps", &["--request", "DELETE"]);
+    for path in [
+        "/api/v1/namespaces/default/madeup",
+        "/api/vmadeup/pods",
+        "/apis/madeup.com/v1/things?watch=1&timeoutSeconds=1",
+        "/api/v1/configmaps?dryRun=madeup&fieldValidation=madeup",
+        "/api/v1/namespaces/default/pods/gone/madeup",
+        "/healthz/madeup",
+        "/openapi/v3/madeup",
+    ] {
+        machine.request(path, &[]);
+    }
+    machine.request("/api/v1/pods", &["--request", "MADEUP"]);
+    let page = machine.request("/metrics", &[]).1;
+    let remembered: Vec<&str> = page.lines().filter(|line| line.contains("madeup")).collect();
+    assert!(remembered.is_empty(), "{remembered:#?}");
+    for labels in [
+        r#"code="201",component="apiserver",dry_run="",group="",resource="configmaps",scope="resource",subresource="",verb="APPLY",version="v1""#,
+        r#"code="201",component="apiserver",dry_run="",group="",resource="configmaps",scope="resource",subresource="",verb="POST",version="v1""#,
+        r#"code="200",component="apiserver",dry_run="",group="",resource="configmaps",scope="namespace",subresource="",verb="DELETE",version="v1""#,
+        r#"code="200",component="apiserver",dry_run="",group="",resource="configmaps",scope="namespace",subresource="",verb="LIST",version="v1""#,
+        r#"code="200",component="apiserver",dry_run="",group="",resource="configmaps",scope="namespace",subresource="",verb="WATCH",version="v1""#,
+        r#"code="200",component="apiserver",dry_run="invalid",group="",resource="configmaps",scope="cluster",subresource="",verb="LIST",version="v1""#,
+        r#"code="201",component="apiserver",dry_run="",group="example.com",resource="things",scope="resource",subresource="",verb="POST",version="v1""#,
+        r#"component="",dry_run="",group="",resource="",scope="",subresource="/readyz",verb="GET",version="""#,
+        r#"subresource="log",verb="CONNECT",version="v1""#,
+    ] {
+        let counted = |line: &str| line.starts_with("apiserver_request_total{") && line.contains(labels);
+        assert!(page.lines().any(counted), "{labels} in {page}");
+    }
+}
