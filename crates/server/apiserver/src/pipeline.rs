@@ -221,7 +221,8 @@ impl Server {
             }
             // A stream is over when it ends, or when its client goes away.
             None => {
-                let open = self.metrics.open(decoded);
+                let long_running = decoded.info.long_running(&decoded.path);
+                let open = long_running.then(|| self.metrics.open(decoded));
                 response.map(|body| body.keeping((finish, open)))
             }
         }
