@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 use types::core::v1::ConfigMap;
 
 use super::{Dynamic, Parts, Round, Stage};
-use crate::notes::Notes;
+use crate::notes::{Annotation, Notes};
 use crate::review::{ObjectCodec, Operation, Options, Review};
 pub(super) use crate::testing::Cluster;
 
@@ -31,12 +31,19 @@ pub(super) struct Outcome {
     pub object: Json,
     pub result: Result<(), Status>,
     pub warnings: Vec<String>,
+    /// What the audit log is told.
+    pub notes: Vec<Annotation>,
 }
 
 impl Outcome {
     /// The message of the refusal, empty for none.
     pub(super) fn message(&self) -> String {
         self.result.as_ref().err().map(|status| status.message.to_string()).unwrap_or_default()
+    }
+
+    /// What the audit log is told under a key.
+    pub(super) fn note(&self, key: &str) -> Option<&str> {
+        self.notes.iter().find(|note| note.key == key).map(|note| note.value.as_str())
     }
 }
 
@@ -74,7 +81,7 @@ pub(super) async fn admit(dynamic: &Dynamic, cluster: &Cluster, object: Json, dr
     if result.is_ok() {
         result = stage.validate(Some(&*object), &mut warnings).await;
     }
-    Outcome { object: super::subject::json_of(&*object), result, warnings }
+    Outcome { object: super::subject::json_of(&*object), result, warnings, notes: notes.take_annotations() }
 }
 
 /// Tells of an object as its kind.

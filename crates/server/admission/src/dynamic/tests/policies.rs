@@ -259,3 +259,43 @@ async fn all_mutations_tell_what_is_wrong_with_them() {
     assert!(causes[2].ends_with(".nope: field not declared in schema"), "{causes:?}");
     assert_eq!(outcome.object["metadata"]["labels"], json!({ "m": "ok" }));
 }
+
+#[tokio::test]
+async fn the_audit_log_is_told_what_policies_say_of_requests() {
+    let ask = async |spec: Json, actions: Json| {
+        let dynamic = validating(spec, json!({ "validationActions": actions }));
+        admit(&dynamic, &cluster(), config_map("x", json!({ "a": "1" })), false).await
+    };
+    let told = json!([{ "key": "k", "valueExpression": "'  ' + object.metadata.name + ' '" }]);
+    let outcome = ask(
+        json!({ "validations": [{ "expression": "true" }, { "expression": "false", "message": "no" }], "auditAnnotations": told }),
+        json!(["Warn", "Audit"]),
+    )
+    .await;
+    assert_eq!(outcome.message(), "");
+    assert_eq!(outcome.note("p/k"), Some("x"));
+    let failures: Json =
+        serde_json::from_str(outcome.note("validation.policy.admission.k8s.io/validation_failure").unwrap())
+            .unwrap();
+    assert_eq!(
+        failures,
+        json!([{ "message": "no", "policy": "p", "binding": "b", "expressionIndex": 1, "validationActions": ["Warn", "Audit"] }])
+    );
+    // What cannot be told refuses, whatever the binding does with refusals, unless the policy is to be passed over.
+    let broken = json!([{ "key": "k", "valueExpression": "string(object.data.nope)" }]);
+    let why = "expression 'string(object.data.nope)' resulted in error: no such key: nope";
+    for (policy, message) in [
+        (
+            "Fail",
+            format!(
+                "configmaps \"x\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: {why}"
+            ),
+        ),
+        ("Ignore", String::new()),
+    ] {
+        let spec = json!({ "failurePolicy": policy, "validations": [{ "expression": "true" }], "auditAnnotations": broken });
+        let outcome = ask(spec, json!(["Warn"])).await;
+        assert_eq!(outcome.message(), message);
+        assert_eq!(outcome.note("p/k"), None);
+    }
+}

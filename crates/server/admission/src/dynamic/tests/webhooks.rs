@@ -192,3 +192,78 @@ async fn patches_that_do_not_apply_refuse() {
     let outcome = ask(&mutating(json!([hook("h.io", &bad, json!({}))]))).await;
     assert!(outcome.message().contains("webhook returned response.patch but not response.patchType"));
 }
+
+#[tokio::test]
+async fn the_audit_log_is_told_what_webhooks_did() {
+    let patching = start(|_: &Json| {
+        let mut response = patch(json!([{ "op": "add", "path": "/data/first", "value": "1" }]));
+        response["auditAnnotations"] = json!({ "why": "because", "no/good/key": "x" });
+        Reply::Response(response)
+    })
+    .await;
+    let broken = start(|_: &Json| Reply::Raw(500, String::new())).await;
+    let dynamic = mutating(json!([
+        hook("a.io", &patching, json!({})),
+        hook("b.io", &broken, json!({ "failurePolicy": "Ignore" })),
+    ]));
+    let outcome = ask(&dynamic).await;
+    assert_eq!(outcome.message(), "");
+    let keys: Vec<(&str, bool)> =
+        outcome.notes.iter().map(|note| (note.key.as_str(), note.with_request)).collect();
+    let prefix = "webhook.admission.k8s.io/round_0_index";
+    assert_eq!(
+        keys,
+        [
+            ("a.io/why", false),
+            (&*format!("patch.{prefix}_0"), true),
+            (&*format!("mutation.{prefix}_0"), false),
+            (&*format!("failed-open.mutation.{prefix}_1"), false),
+            (&*format!("mutation.{prefix}_1"), false),
+        ]
+    );
+    assert_eq!(
+        outcome.note(&format!("mutation.{prefix}_0")),
+        Some(r#"{"configuration":"c","webhook":"a.io","mutated":true}"#)
+    );
+    assert_eq!(outcome.note(&format!("failed-open.mutation.{prefix}_1")), Some("b.io"));
+}
+
+#[tokio::test]
+async fn refusals_are_the_webhooks_own_and_unusable_patches_follow_the_failure_policy() {
+    let refusing = start(|_: &Json| {
+        let status = json!({ "message": "m", "code": 409, "reason": "Conflict", "status": "Success",
+            "details": { "name": "n", "causes": [{ "field": "f", "message": "c" }] } });
+        Reply::Response(json!({ "allowed": false, "status": status }))
+    })
+    .await;
+    let outcome = ask(&validating(json!([hook("h.io", &refusing, json!({}))]))).await;
+    let status = outcome.result.unwrap_err();
+    assert_eq!((status.code, status.reason.as_str(), status.status.as_str()), (409, "Conflict", "Failure"));
+    assert_eq!(status.details.unwrap().causes[0].field, "f");
+
+    let encoded = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    for (sort, text, why) in [
+        (
+            "JSONPatch",
+            "{}",
+            "received undecodable patch in webhook response: json: cannot unmarshal object into Go value of type jsonpatch.Patch",
+        ),
+        (
+            "JSONPatch",
+            "[1]",
+            "received undecodable patch in webhook response: json: cannot unmarshal number into Go value of type jsonpatch.Operation",
+        ),
+        ("MergePatch", "[{}]", "unsupported patch type \"MergePatch\""),
+    ] {
+        let response = json!({ "allowed": true, "patchType": sort, "patch": encoded(text) });
+        let server = start(move |_: &Json| Reply::Response(response.clone())).await;
+        let outcome = ask(&mutating(json!([hook("h.io", &server, json!({}))]))).await;
+        assert_eq!(
+            outcome.message(),
+            format!("Internal error occurred: failed calling webhook \"h.io\": {why}")
+        );
+        let passed =
+            ask(&mutating(json!([hook("h.io", &server, json!({ "failurePolicy": "Ignore" }))]))).await;
+        assert_eq!(passed.message(), "");
+    }
+}
