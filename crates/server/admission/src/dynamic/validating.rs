@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use cel::{Activation, Budget, EvalError, Program, Value};
 use meta::{Object, Status, StatusCause, Str};
 use parking_lot::Mutex;
-use serde_json::{Value as Json, json};
+use serde::Serialize;
+use serde_json::Value as Json;
 
 use super::conditions::{OUT_OF_BUDGET, Verdict};
 use super::configuration::{Action, Binding, Policy, Validation};
@@ -137,6 +138,17 @@ fn failure(message: String, error: PolicyError) -> Refusal {
     Refusal { message, reason: "Invalid".into(), error, took: Duration::ZERO }
 }
 
+/// What the audit log is told of a refusal.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Failure<'a> {
+    message: &'a str,
+    policy: &'a str,
+    binding: &'a str,
+    expression_index: usize,
+    validation_actions: Vec<&'a str>,
+}
+
 /// Does with a refusal what the binding says.
 fn act(
     stage: &Stage<'_>,
@@ -157,14 +169,16 @@ fn act(
             "Warn" => warnings.push(format!("Validation failed for {about}: {}", refusal.message)),
             // The first failure is told.
             "Audit" => {
-                let failures = json!([{
-                    "message": refusal.message,
-                    "policy": policy.name.as_str(),
-                    "binding": binding.name.as_str(),
-                    "expressionIndex": index,
-                    "validationActions": binding.actions.iter().map(|action| action.as_str()).collect::<Vec<_>>(),
-                }]);
-                stage.review.notes.annotate(FAILURES, failures.to_string());
+                let failure = Failure {
+                    message: &refusal.message,
+                    policy: &policy.name,
+                    binding: &binding.name,
+                    expression_index: index,
+                    validation_actions: binding.actions.iter().map(|action| action.as_str()).collect(),
+                };
+                if let Ok(failures) = serde_json::to_string(&[failure]) {
+                    stage.review.notes.annotate(FAILURES, failures);
+                }
             }
             _ => {}
         }
