@@ -259,7 +259,8 @@ fn check(stage: &Stage<'_>, policy: &Policy, subject: &Subject, params: Option<&
             Ok(Err((why, error))) => checked.misnoted.push(failure(why, error)),
             Ok(Ok(Value::String(text))) if !text.trim().is_empty() => {
                 let text = text.trim();
-                let end = text.floor_char_boundary(NOTE_BYTES_MAX);
+                let longest = NOTE_BYTES_MAX.min(text.len());
+                let end = (0..=longest).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
                 checked.notes.push((key.to_string(), text[..end].to_owned()));
             }
             Ok(Ok(_)) => {}
