@@ -1,13 +1,15 @@
 //! The group `policy`: PodDisruptionBudget.
 
 use crate::apps::{at_most_all, count_or_percent};
-use crate::check::{Errs, conditions, labels};
+use crate::check::{Errs, NameCheck, conditions, labels, path_segment};
 use crate::rule::spec_and_status;
 use crate::{Context, Path, Rules};
 use types::policy::v1::PodDisruptionBudget;
 
 impl Rules for PodDisruptionBudget {
     const UNCONDITIONAL_UPDATE: bool = false;
+    // Budgets are judged by what every object is judged by.
+    const NAME: NameCheck = path_segment;
     const RECHECKS_UPDATED_METADATA: bool = false;
     const KNOWN_FINALIZERS: bool = false;
     const CHECKS_GENERATE_NAME: bool = false;

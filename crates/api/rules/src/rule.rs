@@ -168,6 +168,11 @@ pub trait Rules: Kind + Object + Sized {
         Vec::new()
     }
 
+    /// Why upstream's unversioned type cannot take the object, although it is one of its kind.
+    fn unreadable(&self) -> Option<String> {
+        None
+    }
+
     /// For kinds that end gracefully: how many seconds a deletion gives, zero for at once.
     fn graceful_delete(&self, _requested_seconds: Option<i64>) -> Option<i64> {
         None
@@ -268,6 +273,10 @@ pub trait KindRules: Send + Sync {
     fn status_warnings(&self, _new: &dyn Object) -> Vec<String> {
         Vec::new()
     }
+    /// Why an object of the kind cannot be read as one; told as errors of decoding are.
+    fn unreadable(&self, _object: &dyn Object) -> Option<String> {
+        None
+    }
     /// Texts that are told even if the object is refused: about a new object that is not made ready yet, or a changed one.
     fn early_warnings(&self, _new: &dyn Object, _old: Option<&dyn Object>) -> Vec<String> {
         Vec::new()
@@ -363,6 +372,9 @@ impl<K: Rules> KindRules for Row<K> {
     }
     fn warnings(&self, new: &dyn Object, old: Option<&dyn Object>) -> Vec<String> {
         typed::<K>(new).map_or_else(Vec::new, |k| k.warnings(old.and_then(typed::<K>)))
+    }
+    fn unreadable(&self, object: &dyn Object) -> Option<String> {
+        typed::<K>(object)?.unreadable()
     }
     fn early_warnings(&self, new: &dyn Object, old: Option<&dyn Object>) -> Vec<String> {
         typed::<K>(new).filter(|_| old.is_none()).map_or_else(Vec::new, Rules::early_warnings)

@@ -155,6 +155,9 @@ fn decode(
     if let Some(error) = context.strict_error() {
         return Err(document.refused(error.to_string()));
     }
+    if let Some(why) = served.rules().unreadable(&*object) {
+        return Err(document.refused(why));
+    }
     for finding in context.findings {
         if !warnings.contains(&finding) {
             warnings.push(finding);

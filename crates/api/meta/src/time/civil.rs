@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use crate::go::go_quote;
-
 const DAY: i64 = 86_400;
 
 /// Days since the epoch of a proleptic Gregorian date. Years are counted from March, so that the leap day is last.
@@ -39,19 +37,33 @@ pub(super) fn format(seconds: i64, micros: Option<u32>, f: &mut fmt::Formatter<'
     f.write_str("Z")
 }
 
+/// A text in quotes as Go's package of times quotes it: bytes that are no plain ASCII in hexadecimal.
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            ' '..='\u{7f}' => out.push(c),
+            c => c.encode_utf8(&mut [0; 4]).bytes().for_each(|b| out.push_str(&format!("\\x{b:02x}"))),
+        }
+    }
+    out.push('"');
+    out
+}
+
 /// Reads RFC 3339 into microseconds since the epoch. `micro` asks for exactly six decimals.
 pub(super) fn parse(text: &str, micro: bool) -> Result<i64, String> {
     let layout = if micro { "2006-01-02T15:04:05.000000Z07:00" } else { "2006-01-02T15:04:05Z07:00" };
     let fail = |rest: &str, element: &str| {
         format!(
             "parsing time {} as {}: cannot parse {} as {}",
-            go_quote(text),
-            go_quote(layout),
-            go_quote(rest),
-            go_quote(element)
+            quoted(text),
+            quoted(layout),
+            quoted(rest),
+            quoted(element)
         )
     };
-    let range = |what: &str| format!("parsing time {}: {what} out of range", go_quote(text));
+    let range = |what: &str| format!("parsing time {}: {what} out of range", quoted(text));
     let mut rest = text;
     let mut number = |width: usize, element: &str, before: &str| -> Result<i64, String> {
         rest = rest.strip_prefix(before).ok_or_else(|| fail(rest, before))?;
@@ -114,7 +126,7 @@ pub(super) fn parse(text: &str, micro: bool) -> Result<i64, String> {
         rest = &rest[6..];
     }
     if !rest.is_empty() {
-        return Err(format!("parsing time {}: extra text: {}", go_quote(text), go_quote(rest)));
+        return Err(format!("parsing time {}: extra text: {}", quoted(text), quoted(rest)));
     }
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let month_days = match month {

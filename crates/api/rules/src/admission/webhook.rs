@@ -196,11 +196,16 @@ fn client(e: &mut Errs, at: &Path<'_>, client: &WebhookClientConfig) {
 /// The address of a webhook outside the cluster.
 pub(crate) fn url(e: &mut Errs, at: &Path<'_>, text: &str) {
     const FORM: &str = "; desired format: https://host[/path]";
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return e.invalid(at, text, format!("'https' is the only allowed URL scheme{FORM}"));
+    let named = |scheme: &str| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
     };
+    let (scheme, rest) = text.split_once(':').filter(|(scheme, _)| named(scheme)).unwrap_or(("", text));
+    let scheme = scheme.to_ascii_lowercase();
+    // Without two slashes everything is a path.
+    let rest = rest.strip_prefix("//").unwrap_or_default();
     if scheme != "https" {
-        e.invalid(at, scheme, format!("'https' is the only allowed URL scheme{FORM}"));
+        e.invalid(at, &scheme, format!("'https' is the only allowed URL scheme{FORM}"));
     }
     let (rest, fragment) = rest.split_once('#').map_or((rest, ""), |(r, f)| (r, f));
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -232,10 +237,11 @@ pub(crate) fn service(
     path: Option<&str>,
     port: i32,
 ) {
-    if name.is_empty() {
+    // Upstream takes each for the other.
+    if namespace.is_empty() {
         e.required(&at.child("name"), "");
     }
-    if namespace.is_empty() {
+    if name.is_empty() {
         e.required(&at.child("namespace"), "");
     }
     let wrong = port_number(port.into());

@@ -7,6 +7,7 @@ use crate::fill::{set, text};
 use crate::rule::spec_and_status;
 use crate::{Context, Path, Rules, diff};
 use meta::{BadValue, IntOrString};
+use std::num::IntErrorKind;
 use types::apps::v1::{DaemonSet, DaemonSetSpec};
 
 /// Annotation that counts the templates of a DaemonSet, which older versions had a field for.
@@ -36,6 +37,16 @@ impl Rules for DaemonSet {
         set(&mut spec.revision_history_limit, 10);
         // Upstream's unversioned type always has a count, which every version shows.
         self.metadata.annotations.get_or_insert_with(TEMPLATE_GENERATION, || "0".into());
+    }
+
+    fn unreadable(&self) -> Option<String> {
+        let count = self.metadata.annotations.get(TEMPLATE_GENERATION)?;
+        let why = match count.parse::<i64>().map_err(|error| *error.kind()) {
+            Ok(_) => return None,
+            Err(IntErrorKind::PosOverflow | IntErrorKind::NegOverflow) => "value out of range",
+            Err(_) => "invalid syntax",
+        };
+        Some(format!("strconv.ParseInt: parsing {}: {why}", meta::go_quote(count)))
     }
 
     fn prepare_create(&mut self, _cx: &Context) {

@@ -10,6 +10,8 @@ use x509_parser::pem::Pem;
 use x509_parser::prelude::{FromDer, X509Certificate, X509CertificationRequest};
 use x509_parser::public_key::PublicKey;
 
+/// Most bytes of a domain name.
+const NAME_BYTES_MAX: usize = 253;
 const USAGES: [&str; 23] = [
     "any",
     "cert sign",
@@ -87,7 +89,7 @@ impl Rules for CertificateSigningRequest {
         let spec = &self.spec;
         if let Some(problem) = request_problem(&spec.request.0) {
             let shown = match spec.request.0.is_empty() {
-                true => BadValue::Plain("\"\"".into()),
+                true => BadValue::Plain("null".into()),
                 false => BadValue::of(&spec.request),
             };
             e.invalid(&at.child("request"), shown, problem);
@@ -271,19 +273,27 @@ fn signer_name(e: &mut Errs, at: &Path<'_>, name: &str) {
             "must be a fully qualified domain and path of the form 'example.com/signer-name'",
         );
     }
-    for message in dns_subdomain(domain) {
-        e.invalid(at, name, format!("validating label \"{domain}\": {message}"));
+    if domain.len() > NAME_BYTES_MAX {
+        e.too_long(at, NAME_BYTES_MAX);
     }
-    for label in domain.split('.') {
-        for message in dns_label(label) {
-            e.invalid(at, name, format!("validating label \"{label}\": {message}"));
+    // Of each part the first segment that is wrong is told.
+    let segments = |e: &mut Errs, part: &str, check: &dyn Fn(&str) -> meta::names::Messages| {
+        let wrong =
+            part.split('.').map(|label| (label, check(label))).find(|(_, messages)| !messages.is_empty());
+        for (label, message) in
+            wrong.iter().flat_map(|(label, messages)| messages.iter().map(move |m| (label, m)))
+        {
+            e.invalid(at, part, format!("validating label {}: {message}", meta::go_quote(label)));
         }
+    };
+    segments(e, domain, &dns_label);
+    if !domain.contains('.') {
+        e.invalid(at, domain, "should be a domain with at least two segments separated by dots");
     }
-    if domain.split('.').count() < 2 {
-        e.invalid(at, name, "should be a domain with at least two segments separated by dots");
-    }
-    for message in dns_subdomain(path) {
-        e.invalid(at, name, format!("validating label \"{path}\": {message}"));
+    segments(e, path, &dns_subdomain);
+    const MAX: usize = 2 * NAME_BYTES_MAX + 63 + 2;
+    if name.len() > MAX {
+        e.too_long(at, MAX);
     }
 }
 

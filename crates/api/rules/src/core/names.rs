@@ -114,7 +114,11 @@ pub fn amount(e: &mut Errs, at: &Path<'_>, name: &str, value: &Quantity) {
 
 /// Whether an amount has no fraction.
 pub fn is_whole(value: &Quantity) -> bool {
-    value.milli_value() % 1000 == 0
+    match value.milli_value() {
+        // Upstream finds nothing of a fraction where thousandths overflow.
+        i64::MAX | i64::MIN => value.is_integer(),
+        thousandths => thousandths % 1000 == 0,
+    }
 }
 
 /// An amount above zero.

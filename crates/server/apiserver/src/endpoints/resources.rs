@@ -436,6 +436,11 @@ async fn read_object(
             "{kind} in version \"{version}\" cannot be handled as a {kind}: {error}"
         )));
     }
+    if let Some(why) = served.rules().unreadable(&*decoded) {
+        return Err(errors::bad_request(format!(
+            "{kind} in version \"{version}\" cannot be handled as a {kind}: {why}"
+        )));
+    }
     warnings.extend(context.findings);
     Ok(decoded)
 }

@@ -64,6 +64,8 @@ fn number_at(value: &Value, keys: &[&str]) -> Option<f64> {
     match (value, keys) {
         (Value::Array(items), _) => items.iter().find_map(|item| number_at(item, keys)),
         (Value::Number(number), []) => number.as_f64(),
+        // The keys of maps are not told.
+        (Value::Object(map), []) => map.values().find_map(|item| number_at(item, keys)),
         (Value::Object(map), [first, rest @ ..]) => match map.get(*first) {
             Some(inner) => number_at(inner, rest),
             None => number_at(value, rest),
