@@ -40,7 +40,9 @@ impl CustomObjects for Codec {
             let (mut unknown, mut of_metadata) = (Vec::new(), Vec::new());
             with_fields(&mut object, |fields| {
                 self.schema.prune(fields, true, noted.then_some(&mut unknown));
-                self.schema.prune_nulls(fields);
+                if !context.converted {
+                    self.schema.prune_nulls(fields);
+                }
                 let mut found = noted.then_some(&mut of_metadata);
                 rules::embedded::coerce_and_note(&FieldPath::root(), fields, &self.schema, false, &mut found)
             })
@@ -70,6 +72,14 @@ impl Kind {
         with_fields(object, |fields| {
             self.schema.prune(fields, true, None);
             self.schema.prune_nulls(fields);
+            self.schema.default(fields);
+        });
+    }
+
+    /// Fills in defaults. Nulls stay: what decoded them has dropped those that mean nothing, and an apply's are checked.
+    pub(crate) fn complete(&self, object: &mut Unstructured) {
+        with_fields(object, |fields| {
+            self.schema.prune(fields, true, None);
             self.schema.default(fields);
         });
     }

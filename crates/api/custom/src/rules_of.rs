@@ -87,7 +87,7 @@ impl KindRules for Kind {
 
     fn default(&self, object: &mut dyn Object) {
         if let Some(object) = object.as_any_mut().downcast_mut::<Unstructured>() {
-            self.settle(object);
+            self.complete(object);
         }
     }
 

@@ -171,8 +171,9 @@ pub struct DecodeContext {
     /// Findings such as `unknown field "spec.foo"` and `duplicate field "spec.x"`, in document order, each once, at
     /// most 100. Empty when the validation is `Ignore`.
     pub findings: Vec<String>,
-    /// Numbers that a field is too small for lose their high bits, as upstream's converter of decoded documents has it.
-    pub wraps: bool,
+    /// The document was read before and is only made a typed object now, as an apply or a strategic patch makes one.
+    /// Upstream's converter then cuts off the high bits of numbers that a field is too small for, and keeps nulls.
+    pub converted: bool,
 }
 
 /// Upstream stops recording after this many.
@@ -181,7 +182,7 @@ const FINDINGS_MAX: usize = 100;
 impl DecodeContext {
     /// A context with nothing found yet.
     pub fn new(validation: FieldValidation) -> Self {
-        Self { validation, findings: Vec::new(), wraps: false }
+        Self { validation, findings: Vec::new(), converted: false }
     }
 
     /// Unknown and duplicate fields pass silently.

@@ -491,6 +491,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn some_kinds_are_never_updated_unconditionally() {
+        let unconditional = |group: &str, kind: &str| {
+            crate::of(group, "v1", kind).unwrap_or_else(|| panic!("{group} {kind}")).unconditional_update()
+        };
+        for (group, kind, expected) in [
+            ("", "Pod", true),
+            ("apps", "Deployment", true),
+            ("networking.k8s.io", "NetworkPolicy", true),
+            ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration", false),
+            ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding", false),
+            ("coordination.k8s.io", "Lease", false),
+            ("node.k8s.io", "RuntimeClass", false),
+            ("policy", "PodDisruptionBudget", false),
+            ("storage.k8s.io", "CSINode", false),
+            ("storage.k8s.io", "StorageClass", true),
+            ("storage.k8s.io", "VolumeAttachment", false),
+        ] {
+            assert_eq!(unconditional(group, kind), expected, "{kind}");
+        }
+    }
+
+    #[test]
     fn objects_keep_the_addresses_that_they_have() {
         let policy = |cidr: &str, label: &str| {
             let text = format!(

@@ -133,7 +133,7 @@ fn decode(
         FieldValidation::Strict => meta::FieldValidation::Strict,
     };
     let mut context = DecodeContext::new(validation);
-    context.wraps = document.kind == PatchKind::Strategic;
+    context.converted = document.kind == PatchKind::Strategic;
     if validation != meta::FieldValidation::Ignore {
         context.findings = schema::patch::findings(document.body, document.kind == PatchKind::Json);
     }

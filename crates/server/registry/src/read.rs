@@ -36,10 +36,12 @@ impl Version {
     pub(crate) fn parse(text: &str) -> Result<Self, Status> {
         match text {
             "" => Ok(Version::Unset),
-            "0" => Ok(Version::Any),
             text => match text.parse::<u64>() {
-                Ok(n) => Ok(Version::At(Revision::try_from(n).unwrap_or(Revision::MAX))),
-                Err(_) => {
+                Ok(0) => Ok(Version::Any),
+                Ok(n) if !text.starts_with('+') => {
+                    Ok(Version::At(Revision::try_from(n).unwrap_or(Revision::MAX)))
+                }
+                _ => {
                     let digits = text.bytes().all(|b| b.is_ascii_digit());
                     let why = if digits { "value out of range" } else { "invalid syntax" };
                     Err(errors::bare(format!(
@@ -123,6 +125,15 @@ impl Registry {
         let namespace = &request.target.namespace;
         let prefix = served.prefix(namespace);
         let mut range = KeyRange::prefix(prefix.clone());
+        let page = match options.continue_token.as_str() {
+            "" => None,
+            token => Some(Page::decode(token)?),
+        };
+        if page.is_some() && !matches!(options.resource_version.as_str(), "" | "0") {
+            return Err(errors::bad_request(
+                "specifying resource version is not allowed when using continue",
+            ));
+        }
         let version = Version::parse(&options.resource_version).map_err(|refused| {
             errors::bad_request(format!("invalid resource version: {}", refused.message))
         })?;
@@ -133,13 +144,7 @@ impl Registry {
             (Version::At(n), None) if limit > 0 => Some(n),
             _ => None,
         };
-        if !options.continue_token.is_empty() {
-            let page = Page::decode(&options.continue_token)?;
-            if matches!(version, Version::At(_)) {
-                return Err(errors::bad_request(
-                    "specifying resource version is not allowed when using continue",
-                ));
-            }
+        if let Some(page) = page {
             exact = (page.revision > 0).then_some(page.revision);
             range.start = [&prefix[..], page.start.as_bytes()].concat().into();
         } else if let Some(name) = selection.name()

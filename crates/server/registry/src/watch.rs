@@ -67,10 +67,10 @@ impl Registry {
         let start = match (version, options.send_initial_events) {
             (Version::At(revision), None | Some(false)) => Start::After(revision),
             (_, Some(false)) => Start::After(self.newest(served).await?.revision),
-            (version, send) => Start::State {
-                at: version.read_at(),
-                end_bookmark: send == Some(true) && options.allow_watch_bookmarks,
-            },
+            // A watch that names no moment gets the bookmark after the state as one that asks for the state does.
+            (version, _) => {
+                Start::State { at: version.read_at(), end_bookmark: options.allow_watch_bookmarks }
+            }
         };
         let scope = scope(served, request, &selection);
         let before_end = lifetime.saturating_sub(BOOKMARK_BEFORE_END).max(Duration::from_secs(1));

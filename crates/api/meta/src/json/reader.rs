@@ -36,7 +36,7 @@ impl<'a> JsonReader<'a> {
 
     /// A reader that records unknown and duplicate fields unless the context ignores them.
     pub fn with_context(buf: &'a [u8], context: &'a mut DecodeContext) -> Self {
-        let wraps = context.wraps;
+        let wraps = context.converted;
         let findings = (context.validation != FieldValidation::Ignore).then_some(context);
         Self { findings, wraps, ..Self::new(buf) }
     }

@@ -155,3 +155,29 @@ fn strategy(e: &mut Errs, at: &Path<'_>, spec: &DaemonSetSpec) {
         _ => e.unsupported(at, diff::shown(strategy), &["RollingUpdate", "OnDelete"]),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_count_of_templates_must_be_one() {
+        let unreadable = |count: &str| {
+            let mut set = <DaemonSet as Default>::default();
+            set.metadata.annotations.insert(TEMPLATE_GENERATION, count.into());
+            set.unreadable()
+        };
+        assert_eq!(unreadable("12"), None);
+        assert_eq!(<DaemonSet as Default>::default().unreadable(), None);
+        for (count, why) in [
+            ("", r#"strconv.ParseInt: parsing "": invalid syntax"#),
+            ("1x", r#"strconv.ParseInt: parsing "1x": invalid syntax"#),
+            (
+                "99999999999999999999",
+                r#"strconv.ParseInt: parsing "99999999999999999999": value out of range"#,
+            ),
+        ] {
+            assert_eq!(unreadable(count).as_deref(), Some(why));
+        }
+    }
+}

@@ -241,3 +241,51 @@ fn strict(e: &mut Errs, v: &View<'_>, event: &new::Event) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meta::Codec as _;
+
+    #[test]
+    fn newer_events_keep_what_they_say() {
+        let event = |changes: &str| {
+            let json = format!(
+                r#"{{"metadata":{{"name":"e","namespace":"default"}},"regarding":{{"kind":"Pod"}},"reason":"R","note":"n"{changes}}}"#
+            );
+            new::Event::from_json(json.as_bytes()).expect("JSON")
+        };
+        let table = [
+            ("", vec![]),
+            (r#","deprecatedCount":3"#, vec!["count: Invalid value: 3: field is immutable"]),
+            (
+                r#","reason":"Other","action":"a""#,
+                // Upstream looks at the reason twice.
+                vec![
+                    r#"reason: Invalid value: "Other": field is immutable"#,
+                    r#"reason: Invalid value: "Other": field is immutable"#,
+                    r#"action: Invalid value: "a": field is immutable"#,
+                ],
+            ),
+            (
+                r#","regarding":{"kind":"Node"}"#,
+                vec![
+                    r#"involvedObject: Invalid value: {"Kind":"Node","Namespace":"","Name":"","UID":"","APIVersion":"","ResourceVersion":"","FieldPath":""}: field is immutable"#,
+                ],
+            ),
+            (
+                r#","series":{"count":1}"#,
+                vec![
+                    r#"series.count: Invalid value: "": should be at least 2"#,
+                    "series.lastObservedTime: Required value",
+                ],
+            ),
+        ];
+        for (changes, expected) in table {
+            let mut e = Errs::new();
+            event(changes).check_update(&event(""), &mut e, &Context::default());
+            let found: Vec<String> = e.into_vec().iter().map(ToString::to_string).collect();
+            assert_eq!(found, expected, "{changes}");
+        }
+    }
+}

@@ -283,3 +283,23 @@ fn updaters_of_replicas_move_through_the_scale() {
         ]
     );
 }
+
+#[test]
+fn elements_without_names_are_told() {
+    let typed = json!({"secrets": [{"name": "a"}]});
+    for (kind, old, new, untyped) in [
+        ("ServiceAccount", json!({}), typed.clone(), false),
+        ("ServiceAccount", typed.clone(), typed.clone(), false),
+        ("ServiceAccount", typed.clone(), json!({"secrets": [{"name": "b"}, {"kind": "k"}]}), true),
+        ("ServiceAccount", json!({}), json!({"secrets": [{}]}), true),
+        // The name of a container has a default.
+        ("Pod", json!({}), json!({"spec": {"containers": [{"image": "i"}]}}), false),
+        ("ConfigMap", json!({"data": {"a": "1"}}), json!({"data": {"a": null}}), false),
+        ("ConfigMap", json!({"data": {"a": "1"}}), json!({"data": {"a": []}}), true),
+    ] {
+        let (before, after) = (old.to_string(), new.to_string());
+        let (before, after) = (Doc::parse(before.as_bytes()).unwrap(), Doc::parse(after.as_bytes()).unwrap());
+        let found = Comparison::of(&before.root(), &after.root(), place(kind));
+        assert_eq!(found.untyped, untyped, "{old} {new}");
+    }
+}

@@ -24,7 +24,12 @@ pub fn apply(target: &mut Value, patch: &[u8]) -> Result<(), PatchError> {
 
 fn merge(target: &mut Value, patch: Value) {
     let Value::Object(patch) = patch else {
+        // What takes the place of an object stays as it came; what takes that of anything else has no nulls in objects.
+        let keeps = target.is_object();
         *target = patch;
+        if !keeps {
+            drop_nulls(target);
+        }
         return;
     };
     if !target.is_object() {
@@ -37,6 +42,18 @@ fn merge(target: &mut Value, patch: Value) {
         } else {
             merge(target.entry(key).or_insert(Value::Null), value);
         }
+    }
+}
+
+/// Drops the nulls of all objects inside, as upstream's library does in lists too.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, inner| !inner.is_null());
+            map.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
     }
 }
 
@@ -57,6 +74,13 @@ mod tests {
             (json!({"a":{"b":"c"}}), json!({"a":{"b":"d","c":null}}), json!({"a":{"b":"d"}})),
             (json!({"a":[{"b":"c"}]}), json!({"a":[1]}), json!({"a":[1]})),
             (json!({"e":null}), json!({"a":1}), json!({"e":null,"a":1})),
+            // Upstream's library departs from the RFC here.
+            (
+                json!({"a":[1]}),
+                json!({"a":[{"b":null,"c":[{"d":null}]},null]}),
+                json!({"a":[{"c":[{}]},null]}),
+            ),
+            (json!({"a":{}}), json!({"a":[{"b":null}]}), json!({"a":[{"b":null}]})),
             (json!([1, 2]), json!({"a":"b","c":null}), json!({"a":"b"})),
             (json!({}), json!({"a":{"bb":{"ccc":null}}}), json!({"a":{"bb":{}}})),
         ] {

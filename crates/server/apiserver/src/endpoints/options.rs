@@ -200,6 +200,8 @@ fn list_problems(query: &Query) -> Vec<FieldError> {
 pub(super) fn list(query: &Query) -> Result<ListOptions, Status> {
     let text = |key: &str| Str::from(query.get(key).unwrap_or_default());
     let integer = |key: &str| query.integer(key).map_err(errors::bad_request);
+    // What cannot be read is told before what does not go together.
+    let (limit, timeout_seconds) = (integer("limit")?, integer("timeoutSeconds")?);
     let problems = list_problems(query);
     if !problems.is_empty() {
         return Err(refuse("ListOptions", problems));
@@ -214,9 +216,9 @@ pub(super) fn list(query: &Query) -> Result<ListOptions, Status> {
         field_selector: text("fieldSelector"),
         resource_version: text("resourceVersion"),
         resource_version_match,
-        limit: integer("limit")?.unwrap_or_default(),
+        limit: limit.unwrap_or_default(),
         continue_token: text("continue"),
-        timeout_seconds: integer("timeoutSeconds")?,
+        timeout_seconds,
         allow_watch_bookmarks: query.flag("allowWatchBookmarks"),
         send_initial_events: query.has("sendInitialEvents").then(|| query.flag("sendInitialEvents")),
     })

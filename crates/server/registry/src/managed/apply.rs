@@ -123,7 +123,7 @@ impl std::fmt::Display for Named {
 fn decode(endpoint: &Endpoint<'_>, json: &[u8], named: &Named) -> Result<Box<dyn Object>, Status> {
     let gvk = (named.api_version.as_str(), named.kind.as_str());
     let resource = endpoint.served.resource();
-    let mut context = DecodeContext { wraps: true, ..DecodeContext::lenient() };
+    let mut context = DecodeContext { converted: true, ..DecodeContext::lenient() };
     let decoded = if gvk.1 == &*resource.kind {
         resource.object.decode_json(json, &mut context)
     } else {
