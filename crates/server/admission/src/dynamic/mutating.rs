@@ -183,7 +183,7 @@ fn mutate(
 ) -> Result<bool, Fault> {
     let subject = Subject::new(stage, Some(&**object), matched);
     // A policy may mean another version of the kind: then it reads and writes in that version.
-    let other = match matched {
+    let other = match &subject.other {
         None => None,
         Some(other) => Some((other, stage.world.read(&subject.object, other)?)),
     };

@@ -25,6 +25,8 @@ pub(crate) struct Subject {
     pub namespace: Json,
     /// The kind of the objects.
     pub kind: GroupVersionKind,
+    /// The version that the objects were brought into, where it is not the request's.
+    pub other: Matched,
 }
 
 /// An object as JSON.
@@ -40,17 +42,13 @@ impl Subject {
     pub(crate) fn new(stage: &Stage<'_>, object: Option<&dyn Object>, matched: &Matched) -> Self {
         let review = stage.review;
         let own = kind_of(review, object);
-        let (kind, resource) = match matched {
-            None => (own.clone(), None),
-            // What a subresource takes has one version, whatever the resource's is.
-            Some(other) if other.kind != own.kind => (own.clone(), Some(other)),
-            Some(other) => {
-                let kind =
-                    GroupVersionKind::new(other.group.clone(), other.version.clone(), other.kind.clone());
-                (kind, Some(other))
-            }
-        };
-        let convert = |object: &dyn Object| match matched {
+        // What a subresource takes has one version, whatever the resource's is.
+        let other = matched.as_ref().filter(|other| other.kind == own.kind);
+        let kind = other.map_or_else(
+            || own.clone(),
+            |other| GroupVersionKind::new(other.group.clone(), other.version.clone(), other.kind.clone()),
+        );
+        let convert = |object: &dyn Object| match other {
             None => json_of(object),
             Some(other) => {
                 stage.world.convert(object, other).map_or_else(|| json_of(object), |o| json_of(&*o))
@@ -58,7 +56,7 @@ impl Subject {
         };
         let target = review.target;
         let own_resource = json!({ "group": target.group.as_str(), "version": target.version.as_str(), "resource": target.resource.as_str() });
-        let resource = resource.map_or_else(
+        let resource = matched.as_ref().map_or_else(
             || own_resource.clone(),
             |other| json!({ "group": other.group.as_str(), "version": other.version.as_str(), "resource": other.resource.as_str() }),
         );
@@ -90,7 +88,7 @@ impl Subject {
             (_, object) => object.map_or(Json::Null, convert),
         };
         let old = review.old.map_or(Json::Null, convert);
-        Self { object, old, request, namespace: namespace(stage), kind }
+        Self { object, old, request, namespace: namespace(stage), kind, other: other.cloned() }
     }
 }
 

@@ -18,7 +18,7 @@ use types::admissionregistration::v1::{
 };
 
 use super::conditions::{Conditions, Verdict};
-use super::matching::{Matched, Matcher};
+use super::matching::Matcher;
 use super::subject::Subject;
 use super::{Round, Stage, input};
 use crate::metrics;
@@ -121,12 +121,8 @@ impl Hook {
         }
     }
 
-    /// Whether the request is the webhook's, and in which version.
-    fn matches(
-        &self,
-        stage: &Stage<'_>,
-        object: Option<&dyn Object>,
-    ) -> Result<Option<(Matched, Subject)>, Status> {
+    /// The request as the webhook sees it, if it is the webhook's.
+    fn matches(&self, stage: &Stage<'_>, object: Option<&dyn Object>) -> Result<Option<Subject>, Status> {
         let Some(matched) = self.matcher.matches(stage.review, object, stage.world) else { return Ok(None) };
         let subject = Subject::new(stage, object, &matched);
         if !self.conditions.is_empty() {
@@ -145,7 +141,7 @@ impl Hook {
                 }
             }
         }
-        Ok(Some((matched, subject)))
+        Ok(Some(subject))
     }
 
     /// Asks, and makes something of the answer. A webhook that cannot be asked refuses the request, or is passed over, as
@@ -279,12 +275,12 @@ pub(super) async fn mutate(
 ) -> Result<(), Status> {
     for (index, hook) in stage.sources.mutating_webhooks.values().flat_map(|hooks| hooks.iter()).enumerate() {
         let key = format!("webhook/{}/{index}", hook.configuration);
-        let Some((matched, subject)) = hook.matches(stage, Some(&**object))? else { continue };
+        let Some(subject) = hook.matches(stage, Some(&**object))? else { continue };
         if !round.runs(&key) {
             continue;
         }
         let place = Place { round: usize::from(round.again), index };
-        let make = |response| patched(stage, hook, place, (&**object, &matched, &subject.object), &response);
+        let make = |response| patched(stage, hook, place, (&**object, &subject), &response);
         let asked = hook.ask(stage, &subject, place, warnings, make).await;
         let next = asked.as_ref().ok().and_then(|made| made.as_ref().and_then(Option::as_ref));
         let changed = next.is_some_and(|next| !next.eq_object(&**object));
@@ -313,7 +309,7 @@ fn patched(
     stage: &Stage<'_>,
     hook: &Hook,
     place: Place,
-    (object, matched, seen): (&dyn Object, &Matched, &Json),
+    (object, subject): (&dyn Object, &Subject),
     response: &AdmissionResponse,
 ) -> Result<Option<Box<dyn Object>>, Fault> {
     let operations = review::operations(response)?;
@@ -329,9 +325,9 @@ fn patched(
         }));
     }
     let internal = |why: String| Fault::Server(Status::internal_error(why));
-    let mut next = seen.clone();
+    let mut next = subject.object.clone();
     schema::patch::json_patch(&mut next, &response.patch).map_err(|error| internal(error.to_string()))?;
-    let next = match matched {
+    let next = match &subject.other {
         None => stage.review.codec.decode(&next).map_err(internal)?,
         Some(other) => {
             let own = object.group_version_kind();
@@ -360,7 +356,7 @@ fn patched(
 /// Asks those that mutate about a request that has no object.
 pub(super) async fn allow(stage: &Stage<'_>, warnings: &mut Vec<String>) -> Result<(), Status> {
     for (index, hook) in stage.sources.mutating_webhooks.values().flat_map(|hooks| hooks.iter()).enumerate() {
-        let Some((_, subject)) = hook.matches(stage, None)? else { continue };
+        let Some(subject) = hook.matches(stage, None)? else { continue };
         let place = Place { round: 0, index };
         let make = |response: AdmissionResponse| match review::operations(&response)?.is_empty() {
             true => Ok(()),
@@ -384,7 +380,7 @@ pub(super) async fn validate(
 ) -> Result<(), Status> {
     let mut asked = Vec::new();
     for hook in stage.sources.validating_webhooks.values().flat_map(|hooks| hooks.iter()) {
-        if let Some((_, subject)) = hook.matches(stage, object)? {
+        if let Some(subject) = hook.matches(stage, object)? {
             asked.push((hook, subject));
         }
     }
