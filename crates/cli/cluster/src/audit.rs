@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use apiserver::auditing::{
     Auditor, BatchOptions, Format, Log, LogOptions, Policy, Sink, SinkOptions, Throttle, Truncate, Webhook,
 };
@@ -268,7 +268,7 @@ pub(crate) fn auditor(options: &AuditOptions, env: &Env) -> Result<Option<Arc<Au
     let text =
         std::fs::read_to_string(policy).with_context(|| format!("cannot read {}", policy.display()))?;
     let policy = Policy::parse(&text)
-        .with_context(|| format!("the audit policy in {} is unusable", policy.display()))?;
+        .map_err(|why| anyhow!("loading audit policy file: {why}: from file {}", policy.display()))?;
     for (backend, version) in
         [("log", &options.audit_log_version), ("webhook", &options.audit_webhook_version)]
     {

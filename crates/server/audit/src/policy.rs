@@ -37,9 +37,19 @@ pub enum PolicyError {
     /// No YAML or JSON, or with fields of the wrong type.
     #[error("failed decoding: {0}")]
     Syntax(#[from] serde_norway::Error),
-    /// Another kind of document.
-    #[error("unknown group version field {0} in policy")]
-    Version(String),
+    /// Another kind of document, or another version of it.
+    #[error(
+        "failed decoding: no kind {kind:?} is registered for version {version:?} in scheme \"k8s.io/apiserver/pkg/audit/scheme.go:30\""
+    )]
+    Version {
+        /// What it says that it is.
+        kind: String,
+        /// And in which version.
+        version: String,
+    },
+    /// It does not say what it is.
+    #[error("unknown group version field audit.k8s.io/__internal, Kind=Policy in policy")]
+    Unversioned,
     /// Nothing would ever be told.
     #[error("loaded illegal policy with 0 rules")]
     Empty,
@@ -114,7 +124,10 @@ impl Policy {
         }
         let policy: Policy = serde_norway::from_str(text)?;
         if policy.api_version != "audit.k8s.io/v1" || policy.kind != "Policy" {
-            return Err(PolicyError::Version(format!("{}, Kind={}", policy.api_version, policy.kind)));
+            return Err(match (policy.kind, policy.api_version) {
+                (kind, version) if kind.is_empty() && version.is_empty() => PolicyError::Unversioned,
+                (kind, version) => PolicyError::Version { kind, version },
+            });
         }
         if policy.rules.is_empty() {
             return Err(PolicyError::Empty);
@@ -239,7 +252,11 @@ rules:
     fn unusable_policies_are_refused() {
         let head = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n";
         for (text, says) in [
-            ("apiVersion: v1\nkind: Policy\nrules: [{level: None}]".to_owned(), "unknown group version"),
+            (
+                "apiVersion: v1\nkind: Policy\nrules: [{level: None}]".to_owned(),
+                "no kind \"Policy\" is registered for version \"v1\" in scheme",
+            ),
+            ("rules: [{level: None}]".to_owned(), "unknown group version field audit.k8s.io/__internal"),
             (format!("{head}- {{}}"), "level"),
             (format!("{head}- level: Everything"), "Everything"),
             ("apiVersion: audit.k8s.io/v1\nkind: Policy".to_owned(), "0 rules"),
