@@ -29,6 +29,8 @@ impl ByteString {
         let plain: Vec<u8> = text.bytes().filter(|b| !matches!(b, b'\r' | b'\n')).collect();
         BASE64.decode(&plain).map(Self).map_err(|e| {
             let at = match e {
+                // Padding that is complete is what comes after it that is too much.
+                base64::DecodeError::InvalidByte(at, b'=') if at % 4 == 3 && at + 1 < plain.len() => at + 1,
                 base64::DecodeError::InvalidByte(at, _) => at,
                 base64::DecodeError::InvalidLastSymbol { .. } => plain.len().saturating_sub(1),
                 // Go points at the end of a padding that is too short, else at the group of four that is.

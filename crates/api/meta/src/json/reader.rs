@@ -446,9 +446,6 @@ fn hex4(bytes: &[u8], at: usize) -> u32 {
 
 /// A float as a whole number: what does not fit is the least of them, as on Go's most usual processors.
 fn beyond_int64(number: f64) -> i64 {
-    if (-9.223_372_036_854_775_8e18..9.223_372_036_854_775_8e18).contains(&number) {
-        number as i64
-    } else {
-        i64::MIN
-    }
+    const BEYOND: f64 = 9_223_372_036_854_775_808.0;
+    if (-BEYOND..BEYOND).contains(&number) { number as i64 } else { i64::MIN }
 }

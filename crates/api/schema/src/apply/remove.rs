@@ -7,8 +7,8 @@ use super::path::PathElement;
 use super::place::{Kind, List, Map, Place, Relation};
 use super::set::Set;
 
-/// The value without the members of `gone` and everything below them. An object or list that loses all it had becomes
-/// null.
+/// The value without the members of `gone` and everything below them. An object that loses all it had stays as an empty
+/// one, a list goes with its field.
 pub(super) fn remove(value: &Val<'_>, gone: &Set, place: Place<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(value.raw().len());
     write(value, gone, place, &mut out);
@@ -25,15 +25,6 @@ fn write(value: &Val<'_>, gone: &Set, place: Place<'_>, out: &mut Vec<u8>) {
         (Kind::Map, _, Some(map)) if value.form() == Form::Map && !map.atomic => maps(&map, value, gone, out),
         // Something below an atomic value was to go: then the whole of it goes.
         _ => out.extend_from_slice(b"null"),
-    }
-}
-
-fn close(out: &mut Vec<u8>, start: usize, bracket: u8) {
-    if out.len() == start + 1 {
-        out.truncate(start);
-        out.extend_from_slice(b"null");
-    } else {
-        out.push(bracket);
     }
 }
 
@@ -57,7 +48,12 @@ fn lists(list: &List<'_>, value: &Val<'_>, gone: &Set, out: &mut Vec<u8>) {
             None => out.extend_from_slice(item.raw()),
         }
     }
-    close(out, start, b']');
+    if out.len() == start + 1 {
+        out.truncate(start);
+        out.extend_from_slice(b"null");
+    } else {
+        out.push(b']');
+    }
 }
 
 fn maps(map: &Map<'_>, value: &Val<'_>, gone: &Set, out: &mut Vec<u8>) {
@@ -70,13 +66,20 @@ fn maps(map: &Map<'_>, value: &Val<'_>, gone: &Set, out: &mut Vec<u8>) {
         if gone.has_member(&element) {
             continue;
         }
+        let before = out.len();
         comma(out, start);
         out.extend_from_slice(key.raw());
         out.push(b':');
         match (gone.below(&element), child(map, &name, &mut hint)) {
-            (Some(below), Some(place)) => write(&item, below, place, out),
+            (Some(below), Some(place)) => {
+                let at = out.len();
+                write(&item, below, place, out);
+                if item.form() == Form::List && &out[at..] == b"null" {
+                    out.truncate(before);
+                }
+            }
             _ => out.extend_from_slice(item.raw()),
         }
     }
-    close(out, start, b'}');
+    out.push(b'}');
 }
