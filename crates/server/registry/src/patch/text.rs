@@ -9,6 +9,8 @@ use serde_json::Value;
 
 /// How far apart an element may stand in the lists before and after a patch to be found again.
 const SHIFT_MAX: usize = 16;
+/// Of so many operations the values are looked for: each is compared with every place.
+const SENT_MAX: usize = 32;
 
 /// The patched document as upstream's library leaves it.
 pub(super) fn patched(value: &Value, before: &[u8], kind: PatchKind, body: &[u8]) -> String {
@@ -16,8 +18,12 @@ pub(super) fn patched(value: &Value, before: &[u8], kind: PatchKind, body: &[u8]
     let patch = Doc::parse(body).ok();
     let merged = patch.as_ref().filter(|_| kind == PatchKind::Merge).map(Doc::root);
     let operations = patch.as_ref().filter(|_| kind == PatchKind::Json).map(Doc::root);
-    let sent: Vec<Val<'_>> =
-        operations.iter().flat_map(Val::elements).filter_map(|operation| operation.get("value")).collect();
+    let sent: Vec<Val<'_>> = operations
+        .iter()
+        .flat_map(Val::elements)
+        .filter_map(|operation| operation.get("value"))
+        .take(SENT_MAX)
+        .collect();
     let mut out = String::new();
     write(value, Some(doc.root()), merged, &sent, &mut out);
     out
