@@ -250,7 +250,7 @@ fn outcome_response(outcome: Outcome, writer: &Writer, shared: &Shared) -> Resul
             let offer = Offer { stream: true, ..Offer::OBJECT };
             let accepted = writer.accepted(offer)?;
             let measured = WatchMetrics::new(&watching.served, writer.scope, writer.begun);
-            Ok(crate::watching::respond(watching, accepted, writer.include(accepted)?, measured, shared))
+            Ok(crate::watching::respond(*watching, accepted, writer.include(accepted)?, measured, shared))
         }
     }
 }

@@ -9,7 +9,7 @@ use call::{Action, Call, Reply, Transport, WatchEvent};
 use futures::StreamExt;
 use futures::stream;
 use meta::{Object, Status};
-use registry::{Change, Outcome, Served};
+use registry::{Change, Outcome, Served, Watching};
 
 use crate::endpoints::reviews;
 use crate::metrics::Inside;
@@ -148,8 +148,8 @@ impl Transport for InProcess {
                 remaining: listing.remaining,
             },
             Outcome::Watch(watching) => {
-                let served = watching.served;
-                let batches = stream::unfold((watching.changes, open), |(mut changes, open)| async move {
+                let Watching { served, changes } = *watching;
+                let batches = stream::unfold((changes, open), |(mut changes, open)| async move {
                     let next = changes.next().await?;
                     Some((next, (changes, open)))
                 });

@@ -38,9 +38,10 @@ fn rule_matches(rule: &PolicyRulesWithSubjects, request: &Digest<'_>) -> bool {
 fn subject_matches(subject: &Subject, user: &User) -> bool {
     match subject.kind.as_str() {
         "User" => subject.user.as_ref().is_some_and(|wanted| wanted.name == "*" || wanted.name == user.name),
-        "Group" => subject.group.as_ref().is_some_and(|wanted| {
-            wanted.name == "*" || user.groups.iter().any(|group| *group == wanted.name)
-        }),
+        "Group" => subject
+            .group
+            .as_ref()
+            .is_some_and(|wanted| wanted.name == "*" || user.groups.contains(&wanted.name)),
         "ServiceAccount" => subject.service_account.as_ref().is_some_and(|wanted| {
             let name = user.name.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));
             name.is_some_and(|(namespace, name)| {

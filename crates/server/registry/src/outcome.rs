@@ -41,7 +41,7 @@ pub enum Outcome {
     /// A collection.
     List(Listing),
     /// A watch.
-    Watch(Watching),
+    Watch(Box<Watching>),
     /// A plain success, with its HTTP status.
     Done(Status, u16),
 }

@@ -219,7 +219,7 @@ impl Registry {
                 self.get(&request, &resource_version).await.map(Outcome::Stored)
             }
             Action::List(options) => self.list(&request, &options).await.map(Outcome::List),
-            Action::Watch(options) => self.watch(&request, &options).await.map(Outcome::Watch),
+            Action::Watch(options) => self.watch(&request, &options).await.map(Box::new).map(Outcome::Watch),
             Action::Create(object, options) if served.resource().plural == "bindings" => {
                 Box::pin(self.create_binding(&mut request, object, &options)).await
             }

@@ -229,11 +229,10 @@ fn overlaps(names: &[String], at: &str, problems: &mut Vec<String>) {
             let ((group, resource), (other_group, other_resource)) = (split(one), split(other));
             if one == other {
                 duplicate = true;
-            } else if one == "*.*" || other == "*.*" {
-                overlap = true;
-            } else if group == other_group && (resource == "*" || other_resource == "*") {
-                overlap = true;
+                continue;
             }
+            let whole_group = group == other_group && (resource == "*" || other_resource == "*");
+            overlap |= one == "*.*" || other == "*.*" || whole_group;
         }
     }
     let value = || format!("[{}]", names.iter().map(|n| format!("{n:?}")).collect::<Vec<_>>().join(","));
