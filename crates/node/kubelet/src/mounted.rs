@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use env::Clock;
 use meta::Str;
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
@@ -89,7 +90,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 struct Measurement {
     at: Option<Duration>,
     told: Arc<Usages>,
-    under_way: Option<JoinHandle<Usages>>,
+    /// With the time at which it began. It stays here while somebody waits for it, who may go away at any moment.
+    under_way: Option<(Duration, JoinHandle<Usages>)>,
 }
 
 /// The volumes by UID of their pods.
@@ -107,22 +109,27 @@ impl MountedVolumes {
         self.volumes.lock().insert(pod.metadata.uid.to_string(), volumes);
     }
 
-    /// What they take, by UID of their pods and in the order of these; `now` is a clock's monotonic time.
-    pub async fn usages(&self, now: Duration) -> Arc<Usages> {
+    /// What they take, by UID of their pods and in the order of these.
+    pub async fn usages(&self, clock: &dyn Clock) -> Arc<Usages> {
         let mut measurement = self.measurement.lock().await;
+        let now = clock.monotonic();
         if measurement.at.is_some_and(|at| now.saturating_sub(at) < FRESH) {
             return measurement.told.clone();
         }
-        let mut under_way = measurement.under_way.take().unwrap_or_else(|| {
+        let measurement = &mut *measurement;
+        let (began, under_way) = measurement.under_way.get_or_insert_with(|| {
             let all = self.volumes.lock().clone();
-            tokio::task::spawn_blocking(move || all.into_iter().map(measure).collect())
+            (now, tokio::task::spawn_blocking(move || all.into_iter().map(measure).collect()))
         });
-        match tokio::time::timeout(PATIENCE, &mut under_way).await {
-            Ok(measured) => {
-                measurement.told = Arc::new(measured.unwrap_or_default());
-                measurement.at = Some(now);
+        let began = *began;
+        // One that others have waited for already is only looked at.
+        let patience = PATIENCE.saturating_sub(now.saturating_sub(began));
+        if let Ok(measured) = tokio::time::timeout(patience, under_way).await {
+            measurement.under_way = None;
+            if let Ok(measured) = measured {
+                measurement.told = Arc::new(measured);
+                measurement.at = Some(began);
             }
-            Err(_) => measurement.under_way = Some(under_way),
         }
         measurement.told.clone()
     }
@@ -164,15 +171,17 @@ mod tests {
         let at = Mounted { path: directory.path().to_owned(), read_only: false, refresh_at: None };
         let mounted = ["claim", "empty", "host"].map(|name| (name.to_owned(), at.clone())).into();
         let volumes = MountedVolumes::default();
+        let (_, clock) = env::Env::simulated(1);
         volumes.set(&pod, &mounted);
-        let known = volumes.usages(Duration::ZERO).await;
+        let known = volumes.usages(&*clock).await;
         let [(claim, of_claim), (empty, of_empty)] = &known["1"][..] else { panic!("{known:?}") };
         assert_eq!((claim.claim.as_deref(), empty.claim.as_deref()), (Some("data"), None));
         let (claim, empty) = (of_claim, of_empty);
         assert!((40_000..100_000).contains(&empty.used_bytes), "{empty:?}");
         assert_eq!(claim.used_bytes, claim.capacity_bytes - claim.available_bytes);
         volumes.release("1");
-        assert!(!volumes.usages(FRESH / 2).await.is_empty(), "what was measured is told again for a while");
-        assert!(volumes.usages(FRESH).await.is_empty());
+        assert!(!volumes.usages(&*clock).await.is_empty(), "what was measured is told again for a while");
+        clock.advance(FRESH);
+        assert!(volumes.usages(&*clock).await.is_empty());
     }
 }

@@ -62,7 +62,7 @@ fn count_pods(all: &[Arc<Pod>], active: &[Arc<Pod>]) {
 
 /// What claims of pods take (`kubelet_volume_stats_*`); a claim of several pods is told once.
 async fn claims(server: &Server) -> String {
-    let usages = server.shared.mounted.usages(server.shared.env.clock.monotonic()).await;
+    let usages = server.shared.mounted.usages(&*server.shared.env.clock).await;
     let mut measured = BTreeMap::new();
     for pod in server.pods.list() {
         for (volume, usage) in usages.get(pod.metadata.uid.as_str()).into_iter().flatten() {

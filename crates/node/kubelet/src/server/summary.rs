@@ -84,7 +84,7 @@ pub async fn summary(server: &Server) -> Value {
     let root = file_system(&shared.root_dir).unwrap_or_default();
     let images = file_system(&shared.runtime.image_root()).unwrap_or_default();
     let image_usage = shared.runtime.image_usage().await.ok();
-    let usages = shared.mounted.usages(shared.env.clock.monotonic()).await;
+    let usages = shared.mounted.usages(&*shared.env.clock).await;
     let mut pods = Vec::new();
     for measured in measure(server).await {
         let mut told = pod(&measured, &now, root);

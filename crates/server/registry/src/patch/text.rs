@@ -3,6 +3,9 @@
 //! Upstream's library of patches reads a document only where a patch goes into it: objects on the way get sorted keys,
 //! everything else stays the text that it was, and so do values that a patch brings.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 use call::PatchKind;
 use schema::apply::{Doc, Val};
 use serde_json::Value;
@@ -50,6 +53,7 @@ fn write(
     }
     match value {
         Value::Object(map) => {
+            let (before, merged) = (members(before), members(merged));
             out.push('{');
             for (at, (key, item)) in map.iter().enumerate() {
                 if at > 0 {
@@ -57,8 +61,8 @@ fn write(
                 }
                 out.push_str(&escaped(&Value::from(key.as_str()).to_string()));
                 out.push(':');
-                let (before, merged) = (before.and_then(|v| v.get(key)), merged.and_then(|v| v.get(key)));
-                write(item, before, merged, sent, out);
+                let (before, merged) = (before.get(key.as_str()), merged.get(key.as_str()));
+                write(item, before.copied(), merged.copied(), sent, out);
             }
             out.push('}');
         }
@@ -88,6 +92,15 @@ fn write(
         }
         _ => out.push_str(&escaped(&text)),
     }
+}
+
+/// The members of an object by their keys, the first of each: objects are as large as clients like.
+fn members(of: Option<Val<'_>>) -> HashMap<Cow<'_, str>, Val<'_>> {
+    let mut members = HashMap::new();
+    for (key, value) in of.iter().flat_map(Val::members) {
+        members.entry(key.string()).or_insert(value);
+    }
+    members
 }
 
 /// A value's own text as Go writes raw text into a document: without space around, with its escapes.
