@@ -81,17 +81,38 @@ pub(crate) fn open(options: &FrontProxyOptions, pki: &Pki) -> Result<FrontProxy>
     };
     let given = options.requestheader_client_ca_file.as_ref();
     let authority = given.map_or_else(|| pki.files("front-proxy-ca").certificate, file);
-    let names = RequestHeaderNames {
-        allowed: list("requestheader-allowed-names", &options.requestheader_allowed_names)?,
-        username: list("requestheader-username-headers", &options.requestheader_username_headers)?,
-        uid: list("requestheader-uid-headers", &options.requestheader_uid_headers)?,
-        group: list("requestheader-group-headers", &options.requestheader_group_headers)?,
-        extra_prefix: list(
-            "requestheader-extra-headers-prefix",
-            &options.requestheader_extra_headers_prefix,
-        )?,
-    };
+    let names = names(|flag| {
+        let values = match flag {
+            ALLOWED => &options.requestheader_allowed_names,
+            USERNAME => &options.requestheader_username_headers,
+            UID => &options.requestheader_uid_headers,
+            GROUP => &options.requestheader_group_headers,
+            _ => &options.requestheader_extra_headers_prefix,
+        };
+        list(flag, values)
+    })?;
     Ok(FrontProxy { authority, names, client })
+}
+
+/// What tells about proxies, as flags and as keys of what the cluster publishes.
+pub(crate) const ALLOWED: &str = "requestheader-allowed-names";
+pub(crate) const USERNAME: &str = "requestheader-username-headers";
+pub(crate) const UID: &str = "requestheader-uid-headers";
+pub(crate) const GROUP: &str = "requestheader-group-headers";
+pub(crate) const EXTRA: &str = "requestheader-extra-headers-prefix";
+
+/// The names that these lists come to.
+///
+/// # Errors
+/// One of them cannot be had.
+pub(crate) fn names(mut list: impl FnMut(&'static str) -> Result<Vec<String>>) -> Result<RequestHeaderNames> {
+    Ok(RequestHeaderNames {
+        allowed: list(ALLOWED)?,
+        username: list(USERNAME)?,
+        uid: list(UID)?,
+        group: list(GROUP)?,
+        extra_prefix: list(EXTRA)?,
+    })
 }
 
 /// The values of a flag. `--flag=` alone means none.

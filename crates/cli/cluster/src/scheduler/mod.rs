@@ -14,6 +14,7 @@ use std::time::Duration;
 use ::scheduler::config::{LeaderElection, SchedulerConfig, parse};
 use ::scheduler::service;
 use anyhow::{Context, Result};
+use authn::RequestHeader;
 use client::{Client, remote};
 use delegated::{Access, Freshness};
 use env::Env;
@@ -327,8 +328,8 @@ impl InProcess {
                     streams_max: None,
                 };
                 let front = front_proxy::open(&options.front_proxy, pki)?;
-                let (proxies, names) = (front.authority, front.names);
-                let trust = Trust { clients: client_ca(settings, pki), proxies, names };
+                let headers = RequestHeader::new(None, front.names);
+                let trust = Trust { clients: client_ca(settings, pki), proxies: front.authority, headers };
                 let material = options.tls.material(serve::self_signed()?)?;
                 Some(Endpoint::new(access, questions, state, trust).listen(listener, material)?)
             }

@@ -17,7 +17,7 @@ use serving::{Live, Pem};
 use types::core::v1::ConfigMap;
 
 use super::flags::AccessFlags;
-use crate::front_proxy::list;
+use crate::front_proxy::{self, ALLOWED, GROUP, UID, USERNAME, list};
 
 /// Index of the authorities in [`Live`].
 const CLIENTS: usize = 0;
@@ -48,15 +48,15 @@ pub struct RequestHeaderFlags {
 
 impl RequestHeaderFlags {
     fn names(&self) -> Result<RequestHeaderNames> {
-        Ok(RequestHeaderNames {
-            allowed: list("requestheader-allowed-names", &self.requestheader_allowed_names)?,
-            username: list("requestheader-username-headers", &self.requestheader_username_headers)?,
-            uid: list("requestheader-uid-headers", &self.requestheader_uid_headers)?,
-            group: list("requestheader-group-headers", &self.requestheader_group_headers)?,
-            extra_prefix: list(
-                "requestheader-extra-headers-prefix",
-                &self.requestheader_extra_headers_prefix,
-            )?,
+        front_proxy::names(|flag| {
+            let values = match flag {
+                ALLOWED => &self.requestheader_allowed_names,
+                USERNAME => &self.requestheader_username_headers,
+                UID => &self.requestheader_uid_headers,
+                GROUP => &self.requestheader_group_headers,
+                _ => &self.requestheader_extra_headers_prefix,
+            };
+            list(flag, values)
         })
     }
 }
@@ -67,8 +67,8 @@ pub(super) struct Trust {
     pub(super) clients: Pem,
     /// The authority of proxies; empty for none.
     pub(super) proxies: Pem,
-    /// The headers by which proxies name users.
-    pub(super) names: RequestHeaderNames,
+    /// The headers by which proxies name users; TLS judges the proxies.
+    pub(super) headers: RequestHeader,
 }
 
 impl Trust {
@@ -83,7 +83,7 @@ impl Trust {
         let mut trust = Trust {
             clients: clients.clone().unwrap_or_default(),
             proxies: proxies.clone().unwrap_or_default(),
-            names: headers.names()?,
+            headers: RequestHeader::new(None, headers.names()?),
         };
         if flags.authentication_skip_lookup || (clients.is_some() && proxies.is_some()) {
             return Ok(trust);
@@ -110,18 +110,12 @@ impl Trust {
         }
         if proxies && let Some(authority) = pem("requestheader-client-ca-file") {
             // A list that cannot be read is no empty one, which would let every proxy in.
-            let names = |key: &str| -> Result<Vec<String>> {
+            let names = front_proxy::names(|key| {
                 let Some(json) = text(key) else { return Ok(Vec::new()) };
                 serde_json::from_str(json)
                     .with_context(|| format!("kube-system/extension-apiserver-authentication: {key}"))
-            };
-            self.names = RequestHeaderNames {
-                allowed: names("requestheader-allowed-names")?,
-                username: names("requestheader-username-headers")?,
-                uid: names("requestheader-uid-headers")?,
-                group: names("requestheader-group-headers")?,
-                extra_prefix: names("requestheader-extra-headers-prefix")?,
-            };
+            })?;
+            self.headers = RequestHeader::new(None, names);
             self.proxies = authority;
         }
         Ok(())
@@ -137,7 +131,7 @@ impl Trust {
         let now_s = u64::try_from(now_s).unwrap_or_default();
         let chain = chain.unwrap_or_default();
         let named = User::of_certificate(Some(&chain));
-        let allowed = &self.names.allowed;
+        let allowed = &self.headers.names().allowed;
         let listed = allowed.is_empty()
             || named.as_ref().is_some_and(|user| allowed.iter().any(|name| *name == user.name.as_str()));
         Peer {
@@ -150,7 +144,7 @@ impl Trust {
     pub(super) fn named(&self, headers: &HeaderMap) -> Option<User> {
         let readable: Vec<(&str, &str)> =
             headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
-        let user = RequestHeader::new(None, self.names.clone()).user(&readable)?;
+        let user = self.headers.user(&readable)?;
         Some(User {
             name: user.name.clone(),
             uid: user.uid.clone(),
@@ -173,7 +167,7 @@ mod tests {
     use super::*;
 
     fn trust() -> Trust {
-        Trust { clients: Pem::default(), proxies: Pem::default(), names: RequestHeaderNames::default() }
+        Trust { clients: Pem::default(), proxies: Pem::default(), headers: RequestHeader::default() }
     }
 
     #[test]
@@ -189,14 +183,15 @@ mod tests {
         }
         let mut open = trust();
         open.complete(&published, true, true).unwrap();
-        assert_eq!(open.names.username, ["X-A", "X-B"]);
-        assert!(open.names.group.is_empty() && open.names.allowed.is_empty());
+        let names = open.headers.names();
+        assert_eq!(names.username, ["X-A", "X-B"]);
+        assert!(names.group.is_empty() && names.allowed.is_empty());
         let read = |pem: &Pem| String::from_utf8(pem.read().unwrap()).unwrap();
         assert_eq!((read(&open.clients), read(&open.proxies)), ("clients".into(), "proxies".into()));
         let mut given = trust();
         given.complete(&published, false, false).unwrap();
         assert_eq!(read(&given.clients), "");
-        assert!(given.names.username.is_empty());
+        assert!(given.headers.names().username.is_empty());
         published.data.insert("requestheader-allowed-names", "no JSON".into());
         let mut wrong = trust();
         assert!(wrong.complete(&published, true, true).is_err());
@@ -206,7 +201,8 @@ mod tests {
     #[test]
     fn proxies_name_users_by_headers() {
         let mut trust = trust();
-        trust.names.username = vec!["X-Remote-User".into()];
+        let names = RequestHeaderNames { username: vec!["X-Remote-User".into()], ..Default::default() };
+        trust.headers = RequestHeader::new(None, names);
         let mut headers = HeaderMap::new();
         assert_eq!(trust.named(&headers), None);
         headers.insert("x-remote-user", http::HeaderValue::from_static("jane"));

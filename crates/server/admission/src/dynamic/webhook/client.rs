@@ -96,14 +96,16 @@ impl Endpoint {
         let failed = |why: &str| CallError::unavailable(format!("Post \"{}{target}\": {why}", self.origin));
         let (host, port) = address.map_err(|why| failed(&why))?;
         let header = self.authorization.header();
-        for tries_left in (0..TRIES_MAX).rev() {
+        let mut tries = 0;
+        loop {
             let exchange = self.client.post(&host, port, &target, header.as_deref(), body.clone(), deadline);
             let answer = exchange.await.map_err(|error| match &error {
                 ExchangeError::Unanswered(why) => failed(why),
                 ExchangeError::CutShort(_) => CallError::unavailable(error.to_string()),
             })?;
+            tries += 1;
             // What it says the last time counts, whatever it is.
-            let Some(pause_s) = answer.again_in_s().filter(|_| tries_left > 0) else { return Ok(answer) };
+            let Some(pause_s) = answer.again_in_s().filter(|_| tries < TRIES_MAX) else { return Ok(answer) };
             let next = Instant::now().checked_add(Duration::from_secs(pause_s));
             let next = next.filter(|next| *next < deadline);
             tokio::time::sleep_until(next.unwrap_or(deadline)).await;
@@ -111,6 +113,5 @@ impl Endpoint {
                 return Err(failed("context deadline exceeded"));
             }
         }
-        Err(failed("context deadline exceeded"))
     }
 }
