@@ -1,6 +1,8 @@
 //! What administrators look at: RBAC, leases, priorities, budgets, autoscalers, certificates, policies, API services.
 
-use meta::{IntOrString, Time};
+use std::cmp::Ordering;
+
+use meta::{IntOrString, Object, Time};
 use serde_json::{Value, json};
 use types::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingAdmissionPolicy, ValidatingWebhookConfiguration,
@@ -52,7 +54,7 @@ pub const TABLE: &[Printer] = &[
     printer!(PodDisruptionBudget, BUDGET, budget),
     printer!(CertificateSigningRequest, REQUEST, request),
     printer!(APIService, &[named("Name"), text("Service"), text("Available"), text("Age")], api_service),
-    printer!(FlowSchema, FLOW, flow),
+    printer!(FlowSchema, FLOW, flow).in_order(flow_order),
     printer!(PriorityLevelConfiguration, LEVEL, level),
     printer!(
         ValidatingWebhookConfiguration,
@@ -183,6 +185,15 @@ fn api_service(service: &APIService, now: Time) -> Vec<Value> {
         Some(condition) => format!("{} ({})", condition.status, condition.reason),
     };
     vec![name(service), json!(backend), json!(available), age_cell(service, now)]
+}
+
+/// In the order in which requests are held against them.
+fn flow_order(one: &dyn Object, other: &dyn Object) -> Ordering {
+    let place = |object: &dyn Object| {
+        let schema = meta::downcast_ref::<FlowSchema>(object)?;
+        Some((schema.spec.matching_precedence, schema.metadata.name.clone()))
+    };
+    place(one).cmp(&place(other))
 }
 
 fn flow(schema: &FlowSchema, now: Time) -> Vec<Value> {

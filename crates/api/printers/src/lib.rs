@@ -13,6 +13,8 @@ mod policies;
 mod storage;
 mod workloads;
 
+use std::cmp::Ordering;
+
 use meta::{Object, Time, TypeInfo};
 use serde_json::{Value, json};
 
@@ -57,6 +59,8 @@ pub struct Printer {
     /// Its columns.
     pub columns: &'static [Column],
     cells: fn(&dyn Object, Time) -> Vec<Value>,
+    conditions: fn(&dyn Object) -> Option<Value>,
+    order: fn(&dyn Object, &dyn Object) -> Ordering,
 }
 
 /// Makes the entry of a kind from a function over its type.
@@ -65,6 +69,8 @@ macro_rules! printer {
         crate::Printer {
             info: Some(<$kind as meta::Struct>::INFO),
             columns: $columns,
+            conditions: |_| None,
+            order: |_, _| std::cmp::Ordering::Equal,
             cells: |object, now| {
                 let cells: fn(&$kind, meta::Time) -> Vec<serde_json::Value> = $cells;
                 meta::downcast_ref::<$kind>(object).map(|object| cells(object, now)).unwrap_or_default()
@@ -77,6 +83,8 @@ pub(crate) use printer;
 const DEFAULT: Printer = Printer {
     info: None,
     columns: &[named("Name"), Column { name: "Created At", type_: "date", format: "", priority: 0 }],
+    conditions: |_| None,
+    order: |_, _| Ordering::Equal,
     cells: |object, _| {
         let created = object.meta().creation_timestamp.map(|created| created.to_string());
         vec![json!(object.meta().name.as_str()), json!(created.unwrap_or_default())]
@@ -100,6 +108,26 @@ impl Printer {
     /// What a column of this table shows; empty where nothing is known.
     pub fn describe(&self, column: &Column) -> &'static str {
         about::column(self.info.map_or("", |info| info.name), column)
+    }
+
+    /// The same printer, whose rows carry conditions (`TableRow.conditions`).
+    const fn with_conditions(self, conditions: fn(&dyn Object) -> Option<Value>) -> Self {
+        Printer { conditions, ..self }
+    }
+
+    /// The same printer, whose rows have an order of their own.
+    const fn in_order(self, order: fn(&dyn Object, &dyn Object) -> Ordering) -> Self {
+        Printer { order, ..self }
+    }
+
+    /// What the row of an object says of it as a whole, such as that it has ended: a list of `TableRowCondition`.
+    pub fn conditions(&self, object: &dyn Object) -> Option<Value> {
+        (self.conditions)(object)
+    }
+
+    /// Which of two objects has the earlier row; equal where a table keeps the order of the list.
+    pub fn order(&self, one: &dyn Object, other: &dyn Object) -> Ordering {
+        (self.order)(one, other)
     }
 
     /// The cells of one object, one for each column; ages are counted to `now`.

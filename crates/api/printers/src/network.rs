@@ -1,12 +1,14 @@
 //! Services, endpoints, ingresses and network policies.
 
+use std::collections::BTreeSet;
+
 use meta::Time;
 use serde_json::{Value, json};
 use types::core::v1::{Endpoints, Service, ServicePort};
 use types::discovery::v1::EndpointSlice;
-use types::networking::v1::{IPAddress, Ingress, IngressClass, NetworkPolicy, ServiceCIDR};
+use types::networking::v1::{IPAddress, Ingress, IngressClass, IngressRule, NetworkPolicy, ServiceCIDR};
 
-use crate::human::{age_cell, labels, name, or_none, selector, some};
+use crate::human::{age_cell, labels, marked, name, or_none, selector, some};
 use crate::{Column, Printer, named, printer, text, wide};
 
 pub const TABLE: &[Printer] = &[
@@ -76,13 +78,8 @@ fn service(service: &Service, now: Time) -> Vec<Value> {
 
 fn external_ip(service: &Service) -> String {
     let listed: Vec<&str> = service.spec.external_ips.iter().map(|ip| ip.as_str()).collect();
-    let given: Vec<&str> = service
-        .status
-        .load_balancer
-        .ingress
-        .iter()
-        .map(|ingress| if ingress.ip.is_empty() { ingress.hostname.as_str() } else { ingress.ip.as_str() })
-        .collect();
+    let given = &service.status.load_balancer.ingress;
+    let given = addresses(given.iter().map(|ingress| (ingress.ip.as_str(), ingress.hostname.as_str())));
     match service.spec.type_.as_str() {
         "ExternalName" => service.spec.external_name.to_string(),
         "LoadBalancer" => match (given.is_empty(), listed.is_empty()) {
@@ -92,6 +89,11 @@ fn external_ip(service: &Service) -> String {
         _ if listed.is_empty() => "<none>".to_owned(),
         _ => listed.join(","),
     }
+}
+
+/// The addresses of a load balancer, each given by its number or else by its name: every one once, in their texts' order.
+fn addresses<'a>(given: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeSet<&'a str> {
+    given.map(|(ip, name)| if ip.is_empty() { name } else { ip }).filter(|one| !one.is_empty()).collect()
 }
 
 fn ports(ports: &[ServicePort]) -> String {
@@ -150,22 +152,28 @@ fn endpoint_slice(slice: &EndpointSlice, now: Time) -> Vec<Value> {
     ]
 }
 
+/// The first three hosts; the rules that follow the third, whether they name a host or not, make it more.
+fn hosts(rules: &[IngressRule]) -> String {
+    const SHOWN: usize = 3;
+    let named = rules.iter().enumerate().filter(|(_, rule)| !rule.host.is_empty());
+    let shown: Vec<(usize, &str)> =
+        named.map(|(place, rule)| (place, rule.host.as_str())).take(SHOWN).collect();
+    let Some((last, _)) = shown.last() else { return "*".to_owned() };
+    let joined = shown.iter().map(|(_, host)| *host).collect::<Vec<_>>().join(",");
+    match shown.len() == SHOWN && last + 1 < rules.len() {
+        true => format!("{joined} + {} more...", rules.len() - SHOWN),
+        false => joined,
+    }
+}
+
 fn ingress(ingress: &Ingress, now: Time) -> Vec<Value> {
-    let hosts: Vec<String> =
-        ingress.spec.rules.iter().map(|rule| rule.host.to_string()).filter(|host| !host.is_empty()).collect();
-    let hosts = if hosts.is_empty() { "*".to_owned() } else { some(&hosts, 3) };
-    let addresses: Vec<&str> = ingress
-        .status
-        .load_balancer
-        .ingress
-        .iter()
-        .map(|one| if one.ip.is_empty() { one.hostname.as_str() } else { one.ip.as_str() })
-        .collect();
+    let given = &ingress.status.load_balancer.ingress;
+    let addresses = addresses(given.iter().map(|one| (one.ip.as_str(), one.hostname.as_str())));
     vec![
         name(ingress),
         or_none(ingress.spec.ingress_class_name.as_deref().unwrap_or_default()),
-        json!(hosts),
-        json!(addresses.join(",")),
+        json!(hosts(&ingress.spec.rules)),
+        json!(addresses.into_iter().collect::<Vec<_>>().join(",")),
         json!(if ingress.spec.tls.is_empty() { "80" } else { "80, 443" }),
         age_cell(ingress, now),
     ]
@@ -179,8 +187,6 @@ fn ingress_class(class: &IngressClass, now: Time) -> Vec<Value> {
             _ => format!("{}/{}", parameters.kind, parameters.name),
         },
     );
-    const DEFAULT: &str = "ingressclass.kubernetes.io/is-default-class";
-    let is_default = class.metadata.annotations.get(DEFAULT).is_some_and(|value| value == "true");
-    let shown = if is_default { json!(format!("{} (default)", class.metadata.name)) } else { name(class) };
+    let shown = marked(class, &["ingressclass.kubernetes.io/is-default-class"]);
     vec![shown, json!(class.spec.controller.as_str()), json!(parameters), age_cell(class, now)]
 }

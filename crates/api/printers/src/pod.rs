@@ -1,13 +1,13 @@
 //! Pods: the status column sums up phase, conditions and container states.
 
-use meta::Time;
+use meta::{Object, Time};
 use serde_json::{Value, json};
 use types::core::v1::{Container, ContainerStatus, Pod};
 
 use crate::human::{age_cell, name, or_none, since};
 use crate::{Column, Printer, named, printer, text, wide};
 
-pub const TABLE: &[Printer] = &[printer!(Pod, COLUMNS, cells)];
+pub const TABLE: &[Printer] = &[printer!(Pod, COLUMNS, cells).with_conditions(ended)];
 
 const COLUMNS: &[Column] = &[
     named("Name"),
@@ -32,6 +32,18 @@ struct Summary {
 
 fn is_sidecar(container: &Container) -> bool {
     container.restart_policy.as_deref() == Some("Always")
+}
+
+/// What the row of a pod that has come to its end says.
+fn ended(object: &dyn Object) -> Option<Value> {
+    let pod = meta::downcast_ref::<Pod>(object)?;
+    let message = match pod.status.phase.as_str() {
+        "Succeeded" => "The pod has completed successfully.",
+        "Failed" => "The pod failed.",
+        _ => return None,
+    };
+    let reason = pod.status.phase.as_str();
+    Some(json!([{ "type": "Completed", "status": "True", "reason": reason, "message": message }]))
 }
 
 /// When a container last ended before its present run.

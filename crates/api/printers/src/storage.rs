@@ -1,11 +1,11 @@
 //! Volumes, claims and storage classes.
 
-use meta::{Str, Time};
+use meta::{Object, Str, Time};
 use serde_json::{Value, json};
 use types::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use types::storage::v1::{CSIDriver, CSINode, StorageClass, VolumeAttachment, VolumeAttributesClass};
 
-use crate::human::{age_cell, name};
+use crate::human::{age_cell, marked, name};
 use crate::{Column, Printer, flag, named, number, printer, text, wide};
 
 pub const TABLE: &[Printer] = &[
@@ -13,7 +13,7 @@ pub const TABLE: &[Printer] = &[
     printer!(PersistentVolumeClaim, CLAIM, claim),
     printer!(StorageClass, CLASS, class),
     printer!(VolumeAttributesClass, &[named("Name"), text("DriverName"), text("Age")], |class, now| vec![
-        name(class),
+        marked(class, &["volumeattributesclass.alpha.kubernetes.io/is-default-class"]),
         json!(class.driver_name.as_str()),
         age_cell(class, now)
     ]),
@@ -105,6 +105,12 @@ fn attributes_class(class: Option<&Str>) -> Value {
     json!(class.map_or("<unset>", |class| class.as_str()))
 }
 
+/// The class of a volume or claim: the annotation of old times wins over the field.
+fn class_of(object: &dyn Object, field: &str) -> Value {
+    let annotated = object.meta().annotations.get("volume.beta.kubernetes.io/storage-class");
+    json!(annotated.map_or(field, |class| class.as_str()))
+}
+
 fn volume(volume: &PersistentVolume, now: Time) -> Vec<Value> {
     let spec = &volume.spec;
     let claim = spec.claim_ref.as_ref().map(|claim| format!("{}/{}", claim.namespace, claim.name));
@@ -115,7 +121,7 @@ fn volume(volume: &PersistentVolume, now: Time) -> Vec<Value> {
         json!(spec.persistent_volume_reclaim_policy.as_str()),
         terminating(volume.metadata.deletion_timestamp.is_some(), &volume.status.phase),
         json!(claim.unwrap_or_default()),
-        json!(spec.storage_class_name.as_str()),
+        class_of(volume, spec.storage_class_name.as_str()),
         attributes_class(spec.volume_attributes_class_name.as_ref()),
         json!(volume.status.reason.as_str()),
         age_cell(volume, now),
@@ -126,14 +132,16 @@ fn volume(volume: &PersistentVolume, now: Time) -> Vec<Value> {
 fn claim(claim: &PersistentVolumeClaim, now: Time) -> Vec<Value> {
     let spec = &claim.spec;
     let bound = !spec.volume_name.is_empty();
-    let capacity = claim.status.capacity.get("storage").filter(|_| bound).map(ToString::to_string);
+    // That of a claim whose volume is named and not there yet is none, and not unknown.
+    let capacity =
+        || claim.status.capacity.get("storage").map_or_else(|| "0".to_owned(), ToString::to_string);
     vec![
         name(claim),
         terminating(claim.metadata.deletion_timestamp.is_some(), &claim.status.phase),
         json!(spec.volume_name.as_str()),
-        json!(capacity.unwrap_or_default()),
+        json!(if bound { capacity() } else { String::new() }),
         json!(if bound { access_modes(&claim.status.access_modes) } else { String::new() }),
-        json!(spec.storage_class_name.as_deref().unwrap_or_default()),
+        class_of(claim, spec.storage_class_name.as_deref().unwrap_or_default()),
         attributes_class(spec.volume_attributes_class_name.as_ref()),
         age_cell(claim, now),
         mode(spec.volume_mode.as_ref()),
@@ -141,14 +149,10 @@ fn claim(claim: &PersistentVolumeClaim, now: Time) -> Vec<Value> {
 }
 
 fn class(class: &StorageClass, now: Time) -> Vec<Value> {
-    let default =
-        ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"]
-            .iter()
-            .any(|key| class.metadata.annotations.get(key).is_some_and(|value| value == "true"));
-    let shown =
-        if default { format!("{} (default)", class.metadata.name) } else { class.metadata.name.to_string() };
+    let keys =
+        ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
     vec![
-        json!(shown),
+        marked(class, &keys),
         json!(class.provisioner.as_str()),
         json!(class.reclaim_policy.as_deref().unwrap_or("Delete")),
         json!(class.volume_binding_mode.as_deref().unwrap_or("Immediate")),

@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use meta::Codec;
-use types::core::v1::{Node, Pod, Service};
+use types::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod, Service};
+use types::flowcontrol::v1::FlowSchema;
+use types::networking::v1::Ingress;
+use types::storage::v1::VolumeAttributesClass;
 
 use super::*;
 
@@ -122,4 +125,66 @@ fn columns_equal_the_recorded_ones() {
         }
     }
     assert!(different.is_empty(), "{} kinds differ:\n{}", different.len(), different.join("\n"));
+}
+
+#[test]
+fn pods_that_ended_say_so_in_their_row() {
+    for (phase, said) in [("Running", None), ("Succeeded", Some("Succeeded")), ("Failed", Some("Failed"))] {
+        let pod = Pod::from_json(format!(r#"{{"status":{{"phase":"{phase}"}}}}"#).as_bytes()).unwrap();
+        let conditions = of("", "v1", "Pod").conditions(&pod);
+        let reason = conditions.as_ref().map(|conditions| conditions[0]["reason"].as_str().unwrap());
+        assert_eq!(reason, said, "{conditions:?}");
+        assert!(conditions.is_none_or(|conditions| conditions[0]["type"] == "Completed"));
+    }
+}
+
+#[test]
+fn flow_schemas_stand_as_they_are_asked() {
+    let schema = |name: &str, precedence: i32| {
+        let json =
+            format!(r#"{{"metadata":{{"name":"{name}"}},"spec":{{"matchingPrecedence":{precedence}}}}}"#);
+        FlowSchema::from_json(json.as_bytes()).unwrap()
+    };
+    let mut all = [schema("b", 7), schema("a", 10_000), schema("a", 7), schema("z", 1)];
+    all.sort_by(|one, other| of("flowcontrol.apiserver.k8s.io", "v1", "FlowSchema").order(one, other));
+    let names: Vec<_> = all.iter().map(|schema| schema.metadata.name.to_string()).collect();
+    assert_eq!(names, ["z", "a", "b", "a"]);
+}
+
+#[test]
+fn load_balancers_tell_each_address_once() {
+    let given = r#"{"loadBalancer":{"ingress":[{"ip":"9.1.1.1"},{"hostname":"x"},{"ip":"10.0.0.1"},{"ip":"10.0.0.1"}]}}"#;
+    let service = format!(
+        r#"{{"spec":{{"type":"LoadBalancer","externalIPs":["5.5.5.5","1.1.1.1"]}},"status":{given}}}"#
+    );
+    let service = shown::<Service>(&service);
+    assert!(service.contains("|10.0.0.1,9.1.1.1,x,5.5.5.5,1.1.1.1|"), "{service}");
+    let ingress = shown::<Ingress>(&format!(r#"{{"status":{given}}}"#));
+    assert!(ingress.contains("|*|10.0.0.1,9.1.1.1,x|"), "{ingress}");
+}
+
+#[test]
+fn hosts_beyond_the_third_are_counted_by_rule() {
+    for (hosts, want) in [
+        (&["a", "b", "c"][..], "a,b,c"),
+        (&["a", "b", "c", ""], "a,b,c + 1 more..."),
+        (&["a", "", "b", "c", "d"], "a,b,c + 2 more..."),
+        (&["", ""], "*"),
+    ] {
+        let rules: Vec<_> = hosts.iter().map(|host| json!({ "host": host })).collect();
+        let ingress = shown::<Ingress>(&json!({ "spec": { "rules": rules } }).to_string());
+        assert_eq!(ingress.split('|').nth(2), Some(want), "{ingress}");
+    }
+}
+
+#[test]
+fn claims_and_classes() {
+    let annotated = r#""metadata":{"annotations":{"volume.beta.kubernetes.io/storage-class":"gold"}}"#;
+    let waiting = format!(r#"{{{annotated},"spec":{{"volumeName":"v","storageClassName":"tin"}}}}"#);
+    let waiting = shown::<PersistentVolumeClaim>(&waiting);
+    assert!(waiting.contains("|v|0||gold|"), "{waiting}");
+    let volume = shown::<PersistentVolume>(&format!("{{{annotated}}}"));
+    assert!(volume.contains("|gold|"), "{volume}");
+    let default = r#"{"metadata":{"name":"c","annotations":{"volumeattributesclass.alpha.kubernetes.io/is-default-class":"true"}}}"#;
+    assert!(shown::<VolumeAttributesClass>(default).starts_with("c (default)|"));
 }

@@ -1,5 +1,7 @@
 //! Tables: objects as rows for people (`as=Table;g=meta.k8s.io;v=v1`). Columns and cells come from crate `printers`.
 
+use std::cmp::Ordering;
+
 use meta::{Object, Time};
 use printers::{Column, Printer};
 use registry::{Listing, Served};
@@ -68,6 +70,23 @@ impl<'a> Columns<'a> {
         }
     }
 
+    fn order(&self, one: &dyn Object, other: &dyn Object) -> Ordering {
+        match self {
+            Columns::BuiltIn(printer) => printer.order(one, other),
+            Columns::Custom(_) => Ordering::Equal,
+        }
+    }
+
+    fn row(&self, object: &dyn Object, include: Include, now: Time) -> Value {
+        let mut row = json!({ "cells": self.cells(object, now), "object": carried(object, include) });
+        if let Columns::BuiltIn(printer) = self
+            && let Some(conditions) = printer.conditions(object)
+        {
+            row["conditions"] = conditions;
+        }
+        row
+    }
+
     fn cells(&self, object: &dyn Object, now: Time) -> Vec<Value> {
         match self {
             Columns::BuiltIn(printer) => match registry::in_stored_version(object) {
@@ -103,10 +122,9 @@ fn table(
     remaining: Option<i64>,
 ) -> Value {
     let now = Time::from_unix(crate::clock::now_s());
-    let rows: Vec<Value> = objects
-        .iter()
-        .map(|object| json!({ "cells": columns.cells(*object, now), "object": carried(*object, include) }))
-        .collect();
+    let mut objects = objects.to_vec();
+    objects.sort_by(|one, other| columns.order(*one, *other));
+    let rows: Vec<Value> = objects.into_iter().map(|object| columns.row(object, include, now)).collect();
     let mut list_meta = json!({ "resourceVersion": version });
     if !continue_token.is_empty() {
         list_meta["continue"] = json!(continue_token);

@@ -30,13 +30,13 @@ use crate::table::{self, Include};
 const LINE_IDS: [(EventType, u64); 3] =
     [(EventType::Added, 0x6c_01), (EventType::Modified, 0x6c_02), (EventType::Deleted, 0x6c_03)];
 
-/// Rest after a write to one of many streams with the same events, for each of them: about twice the CPU time that waking
-/// and writing to a stream takes.
-const REST_PER_LISTENER: Duration = Duration::from_micros(20);
+/// Rest after a write to one of many streams with the same events, for each of them: about four times the CPU time that
+/// waking and writing to a stream takes.
+const REST_PER_LISTENER: Duration = Duration::from_micros(40);
 /// Shortest rest: below it a timer costs more than it saves, so fifty watchers are told at once.
-const REST_MIN: Duration = Duration::from_millis(1);
+const REST_MIN: Duration = Duration::from_millis(2);
 /// Longest rest.
-const REST_MAX: Duration = Duration::from_millis(10);
+const REST_MAX: Duration = Duration::from_millis(20);
 
 /// Answers a watch with its stream.
 pub(crate) fn respond(
@@ -292,10 +292,10 @@ mod tests {
         };
         assert_eq!(rest_among(1), None);
         assert_eq!(rest_among(49), None);
-        waits(50, 1);
-        waits(250, 5);
-        waits(500, 10);
-        waits(100_000, 10);
-        waits(usize::MAX, 10);
+        waits(50, 2);
+        waits(250, 10);
+        waits(500, 20);
+        waits(100_000, 20);
+        waits(usize::MAX, 20);
     }
 }

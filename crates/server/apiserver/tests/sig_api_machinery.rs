@@ -249,6 +249,18 @@ async fn a_crowd_of_watchers_misses_nothing() {
     }
 }
 
+/// A watch of the state as of a version that does not come is let in, and told so by its only event.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_that_does_not_come_is_an_event() {
+    let machine = Machine::start().await;
+    let query = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=99999999";
+    let path = format!("{CONFIG_MAPS}?{query}&timeoutSeconds=20");
+    let (status, event) = machine.with_token("admin", "GET", &path, &Json::Null).await;
+    assert_eq!((status, &event["type"]), (200, &json!("ERROR")), "{event}");
+    assert_eq!(event["object"]["code"], 504, "{event}");
+    assert_eq!(event["object"]["details"]["causes"][0]["reason"], "ResourceVersionTooLarge", "{event}");
+}
+
 /// A watch from a version sees what entered and left its selector since; pages tell how much is left.
 #[tokio::test(flavor = "multi_thread")]
 async fn watches_and_pages_start_where_they_are_told() {

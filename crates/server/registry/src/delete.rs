@@ -68,7 +68,7 @@ impl Registry {
             let current = self.find_object(served, &target.namespace, &target.name).await?;
             let current = current.ok_or_else(|| request.not_found())?;
             let old = current.object().clone();
-            self.check_precondition(request, &options, &*old)?;
+            check_precondition(request, &options, &*old)?;
             if let Some(asked) = asked {
                 let review = Review {
                     operation: Operation::Delete,
@@ -116,33 +116,6 @@ impl Registry {
             }
         }
         Err(errors::conflict(&target.group, &target.resource, &target.name, errors::MODIFIED))
-    }
-
-    fn check_precondition(
-        &self,
-        request: &Request<'_>,
-        options: &DeleteOptions,
-        old: &dyn Object,
-    ) -> Result<(), Status> {
-        let kind = request.served.resource();
-        let checks = [
-            (&options.precondition.uid, &old.meta().uid, "UID"),
-            (&options.precondition.resource_version, &old.meta().resource_version, "ResourceVersion"),
-        ];
-        for (wanted, found, what) in checks {
-            if let Some(wanted) = wanted.as_ref().filter(|w| *w != found) {
-                let why = format!(
-                    "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). {}",
-                    if what == "UID" {
-                        "The object might have been deleted and then recreated"
-                    } else {
-                        "The object might have been modified"
-                    }
-                );
-                return Err(errors::conflict(&kind.group, &kind.kind, &request.target.name, &why));
-            }
-        }
-        Ok(())
     }
 
     /// Jobs leave their pods behind unless asked otherwise, which few expect.
@@ -238,6 +211,33 @@ fn answers_with_object(group: &str, plural: &str) -> bool {
     }
 }
 
+/// Whether an object is the one that a deletion is about.
+pub(crate) fn check_precondition(
+    request: &Request<'_>,
+    options: &DeleteOptions,
+    old: &dyn Object,
+) -> Result<(), Status> {
+    let kind = request.served.resource();
+    let checks = [
+        (&options.precondition.uid, &old.meta().uid, "UID"),
+        (&options.precondition.resource_version, &old.meta().resource_version, "ResourceVersion"),
+    ];
+    for (wanted, found, what) in checks {
+        if let Some(wanted) = wanted.as_ref().filter(|w| *w != found) {
+            let why = format!(
+                "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). {}",
+                if what == "UID" {
+                    "The object might have been deleted and then recreated"
+                } else {
+                    "The object might have been modified"
+                }
+            );
+            return Err(errors::conflict(&kind.group, &kind.kind, &request.target.name, &why));
+        }
+    }
+    Ok(())
+}
+
 /// The answer for an object that is gone.
 fn gone(request: &Request<'_>, last: Stored) -> Outcome {
     let kind = request.served.resource();
@@ -269,7 +269,9 @@ fn plan(served: &crate::Served, old: &dyn Object, options: &DeleteOptions, now_s
     }
     let finalizers = collector_finalizers(served, old, options);
     let finalizers_change = finalizers.as_slice() != old.meta().finalizers.as_slice();
-    let wait = served.rules().graceful_delete(old, options.grace_period_seconds);
+    // Less than nothing is a second, as upstream has it.
+    let asked_s = options.grace_period_seconds.map(|period| if period < 0 { 1 } else { period });
+    let wait = served.rules().graceful_delete(old, asked_s);
     let metadata = object.meta_mut();
     if finalizers_change {
         metadata.finalizers = finalizers.into_iter().collect();
@@ -279,10 +281,10 @@ fn plan(served: &crate::Served, old: &dyn Object, options: &DeleteOptions, now_s
         match (metadata.deletion_timestamp, metadata.deletion_grace_period_seconds) {
             (Some(deadline), Some(before)) => {
                 // A running deletion can only be made shorter.
-                match options.grace_period_seconds.filter(|period| *period < before) {
+                match asked_s.filter(|period| *period < before) {
                     Some(period) => {
-                        let period = period.max(0);
-                        metadata.deletion_timestamp = Some(deadline.plus_seconds(period - before));
+                        let (deadline, period) = sooner(deadline, before, period, now_s);
+                        metadata.deletion_timestamp = Some(deadline);
                         metadata.deletion_grace_period_seconds = Some(period);
                     }
                     // A kubelet that is done deletes with grace 0 what already waits with 0.
@@ -313,6 +315,16 @@ fn plan(served: &crate::Served, old: &dyn Object, options: &DeleteOptions, now_s
     }
     mark(&mut *object, now_s);
     Plan::Mark(object)
+}
+
+/// The end and the grace period, in seconds, of a deletion whose period becomes shorter. The end is never in the past: where
+/// more time has gone by than is left, it is now, and a period that was to be is the shortest.
+fn sooner(deadline: Time, before: i64, period: i64, now_s: i64) -> (Time, i64) {
+    let now = Time::from_unix(now_s);
+    match deadline.plus_seconds(period - before) {
+        past if past < now => (now, period.min(1)),
+        sooner => (sooner, period),
+    }
 }
 
 /// Marks an object as being deleted without grace.

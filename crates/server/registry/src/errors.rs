@@ -61,6 +61,21 @@ pub fn already_exists(group: &str, resource: &str, name: &str, prefix: &str) -> 
     about(failure(409, "AlreadyExists", text), group, resource, name)
 }
 
+/// Why a precondition fails that names this uid, if it names one and the object has another.
+pub(crate) fn other_uid(wanted: &str, found: &str) -> Option<String> {
+    let differs = !wanted.is_empty() && wanted != found;
+    differs
+        .then(|| format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"))
+}
+
+/// Why a precondition fails that names this resource version, if it names one and the object has another.
+pub(crate) fn other_version(wanted: &str, found: &str) -> Option<String> {
+    let differs = !wanted.is_empty() && wanted != found;
+    let versions =
+        || format!("ResourceVersion in precondition: {wanted}, ResourceVersion in object meta: {found}");
+    differs.then(|| format!("Precondition failed: {}", versions()))
+}
+
 /// 409 for a precondition that does not hold. `kind` is a resource, or a kind where upstream names the kind.
 pub fn conflict(group: &str, kind: &str, name: &str, why: &str) -> Status {
     let text = format!("Operation cannot be fulfilled on {} {name:?}: {why}", qualified(group, kind));

@@ -19,6 +19,7 @@ mod convert;
 mod create;
 mod definitions;
 mod delete;
+pub mod delete_options;
 pub mod errors;
 mod escalation;
 mod feeds;

@@ -104,6 +104,7 @@ impl Registry {
             let (mut mutated, pinned) = match (new, &source) {
                 (None, Source::Scale(change)) => {
                     let (old_scale, scale) = scale::changed(&*old, change, &endpoint, request.warnings)?;
+                    self.check_scaled(request, change, &scale.metadata.uid, &*old, dry_run)?;
                     scale_before = old_scale;
                     review.old = Some(&scale_before);
                     review.codec = &Body::<Scale>::CODEC;
@@ -322,7 +323,7 @@ impl Registry {
     }
 
     /// The refusal of upstream's store, which sees keys with their prefix and in a dry run without it.
-    fn storage_conflict(&self, request: &Request<'_>, dry_run: bool, why: &str) -> Status {
+    pub(crate) fn storage_conflict(&self, request: &Request<'_>, dry_run: bool, why: &str) -> Status {
         let key = request.served.key(&request.target.namespace, &request.target.name);
         let key = key.strip_prefix(b"/registry").filter(|_| dry_run).unwrap_or(&key);
         let text = format!(
@@ -330,6 +331,27 @@ impl Registry {
             String::from_utf8_lossy(key)
         );
         errors::conflict(&request.target.group, &request.target.resource, &request.target.name, &text)
+    }
+
+    /// Whether a scale names the object that it is of. Custom resources are asked about whole scales only.
+    fn check_scaled(
+        &self,
+        request: &Request<'_>,
+        change: &scale::Change,
+        uid: &Str,
+        old: &dyn Object,
+        dry_run: bool,
+    ) -> Result<(), Status> {
+        let Some(why) = errors::other_uid(uid, &old.meta().uid) else { return Ok(()) };
+        let target = request.target;
+        match change {
+            scale::Change::Replace(_) => Err(self.storage_conflict(request, dry_run, &why)),
+            scale::Change::Patch(..) if request.served.custom().is_some() => Ok(()),
+            scale::Change::Patch(..) => {
+                let of = format!("{}/scale", target.resource);
+                Err(errors::conflict(&target.group, &of, &target.name, &why))
+            }
+        }
     }
 
     /// Name, namespace, uid and version of the new state against the request and the current state. Answers whether
@@ -345,12 +367,8 @@ impl Registry {
         let target = request.target;
         check_name(new, target)?;
         same_namespace(request, new)?;
-        let old_uid = current.object().meta().uid.clone();
-        if replaces && !new.meta().uid.is_empty() && new.meta().uid != old_uid {
-            let why = format!(
-                "Precondition failed: UID in precondition: {}, UID in object meta: {old_uid}",
-                new.meta().uid
-            );
+        let old_uid = &current.object().meta().uid;
+        if let Some(why) = errors::other_uid(&new.meta().uid, old_uid).filter(|_| replaces) {
             return Err(self.storage_conflict(request, dry_run, &why));
         }
         let wanted = match new.meta().resource_version.as_str() {

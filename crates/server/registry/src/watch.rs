@@ -83,6 +83,7 @@ impl Registry {
             Ok(Ok(watcher)) => Ok(watcher),
             // Once a watch was let in, what is wrong with its revision is an event.
             Ok(Err(error @ FeedError::Gone { .. })) => Err(Some(errors::expired(error.to_string()))),
+            Ok(Err(error @ FeedError::TooLarge { .. })) => Err(Some(from_feed(error))),
             Ok(Err(error)) => return Err(from_feed(error)),
             Err(_) => Err(None),
         };

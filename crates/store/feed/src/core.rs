@@ -151,6 +151,11 @@ impl<T: ?Sized + Send + Sync + 'static> Core<T> {
         }
     }
 
+    /// Up to where everything has been applied. Asking keeps no snapshot alive, so a write copies nothing for it.
+    pub(crate) fn revision(&self) -> Revision {
+        self.state.read().revision
+    }
+
     pub(crate) fn snapshot(&self) -> Snapshot<T> {
         let state = self.state.read();
         state.snapshot(state.revision, &self.prefix)

@@ -148,7 +148,7 @@ impl<T: ?Sized + Send + Sync + 'static> Feed<T> {
             ReadAt::AtLeast(revision) => revision,
             ReadAt::Latest => self.store.revision().await?,
         };
-        if self.core.snapshot().revision >= requested || self.core.refresh() >= requested {
+        if self.core.revision() >= requested || self.core.refresh() >= requested {
             self.core.measured.waited(0.0);
             return Ok(());
         }
@@ -159,7 +159,7 @@ impl<T: ?Sized + Send + Sync + 'static> Feed<T> {
                 arrived.map(drop).map_err(|_| FeedError::Interrupted)
             }
             () = self.env.sleep(WAIT) => {
-                Err(FeedError::TooLarge { requested, current: self.core.snapshot().revision })
+                Err(FeedError::TooLarge { requested, current: self.core.revision() })
             }
         };
         let waited = self.env.clock.monotonic().saturating_sub(begun);

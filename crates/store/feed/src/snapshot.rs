@@ -16,9 +16,28 @@ const CHUNK_JOINED: usize = 64;
 
 type Chunk<T> = Arc<Vec<Arc<Entry<T>>>>;
 
+/// A chunk behind its first key, so that a search among chunks looks into none of them.
+struct Shelf<T: ?Sized> {
+    first: Bytes,
+    chunk: Chunk<T>,
+}
+
+impl<T: ?Sized> Clone for Shelf<T> {
+    fn clone(&self) -> Shelf<T> {
+        Shelf { first: self.first.clone(), chunk: self.chunk.clone() }
+    }
+}
+
+impl<T: ?Sized + Send + Sync + 'static> Shelf<T> {
+    /// Of entries in the order of their keys, of which there is at least one.
+    fn new(entries: Vec<Arc<Entry<T>>>) -> Shelf<T> {
+        Shelf { first: entries[0].key().clone(), chunk: Arc::new(entries) }
+    }
+}
+
 /// Entries by key. No chunk is empty.
 pub(crate) struct Entries<T: ?Sized> {
-    chunks: Arc<Vec<Chunk<T>>>,
+    shelves: Arc<Vec<Shelf<T>>>,
     len: usize,
     /// What all of them take in the store.
     stored_bytes: u64,
@@ -26,13 +45,13 @@ pub(crate) struct Entries<T: ?Sized> {
 
 impl<T: ?Sized> Clone for Entries<T> {
     fn clone(&self) -> Entries<T> {
-        Entries { chunks: self.chunks.clone(), len: self.len, stored_bytes: self.stored_bytes }
+        Entries { shelves: self.shelves.clone(), len: self.len, stored_bytes: self.stored_bytes }
     }
 }
 
 impl<T: ?Sized> Default for Entries<T> {
     fn default() -> Entries<T> {
-        Entries { chunks: Arc::default(), len: 0, stored_bytes: 0 }
+        Entries { shelves: Arc::default(), len: 0, stored_bytes: 0 }
     }
 }
 
@@ -41,13 +60,13 @@ impl<T: ?Sized + Send + Sync + 'static> Entries<T> {
     pub(crate) fn from_sorted(entries: Vec<Arc<Entry<T>>>) -> Entries<T> {
         let len = entries.len();
         let stored_bytes = entries.iter().map(|entry| entry.stored_bytes()).sum();
-        let chunks = entries.chunks(CHUNK_JOINED).map(|chunk| Arc::new(chunk.to_vec())).collect();
-        Entries { chunks: Arc::new(chunks), len, stored_bytes }
+        let shelves = entries.chunks(CHUNK_JOINED).map(|chunk| Shelf::new(chunk.to_vec())).collect();
+        Entries { shelves: Arc::new(shelves), len, stored_bytes }
     }
 
     /// The chunk in which a key is or would be.
     fn chunk_of(&self, key: &[u8]) -> usize {
-        self.chunks.partition_point(|chunk| **chunk[0].key() <= *key).saturating_sub(1)
+        self.shelves.partition_point(|shelf| *shelf.first <= *key).saturating_sub(1)
     }
 
     fn search(chunk: &Chunk<T>, key: &[u8]) -> Result<usize, usize> {
@@ -55,7 +74,7 @@ impl<T: ?Sized + Send + Sync + 'static> Entries<T> {
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Option<&Arc<Entry<T>>> {
-        let chunk = self.chunks.get(self.chunk_of(key))?;
+        let chunk = &self.shelves.get(self.chunk_of(key))?.chunk;
         Self::search(chunk, key).ok().map(|index| &chunk[index])
     }
 
@@ -63,14 +82,14 @@ impl<T: ?Sized + Send + Sync + 'static> Entries<T> {
     pub(crate) fn insert(&mut self, entry: Arc<Entry<T>>) -> Option<Arc<Entry<T>>> {
         let at = self.chunk_of(entry.key());
         self.stored_bytes += entry.stored_bytes();
-        let chunks = Arc::make_mut(&mut self.chunks);
-        let Some(chunk) = chunks.get_mut(at) else {
-            chunks.push(Arc::new(vec![entry]));
+        let shelves = Arc::make_mut(&mut self.shelves);
+        let Some(shelf) = shelves.get_mut(at) else {
+            shelves.push(Shelf::new(vec![entry]));
             self.len += 1;
             return None;
         };
-        let found = Self::search(chunk, entry.key());
-        let chunk = Arc::make_mut(chunk);
+        let found = Self::search(&shelf.chunk, entry.key());
+        let chunk = Arc::make_mut(&mut shelf.chunk);
         match found {
             Ok(index) => {
                 let before = std::mem::replace(&mut chunk[index], entry);
@@ -78,11 +97,14 @@ impl<T: ?Sized + Send + Sync + 'static> Entries<T> {
                 Some(before)
             }
             Err(index) => {
+                if index == 0 {
+                    shelf.first = entry.key().clone();
+                }
                 chunk.insert(index, entry);
                 self.len += 1;
                 if chunk.len() > CHUNK_MAX {
                     let upper = chunk.split_off(CHUNK_MAX / 2);
-                    chunks.insert(at + 1, Arc::new(upper));
+                    shelves.insert(at + 1, Shelf::new(upper));
                 }
                 None
             }
@@ -91,16 +113,21 @@ impl<T: ?Sized + Send + Sync + 'static> Entries<T> {
 
     pub(crate) fn remove(&mut self, key: &[u8]) -> Option<Arc<Entry<T>>> {
         let at = self.chunk_of(key);
-        let index = Self::search(self.chunks.get(at)?, key).ok()?;
-        let chunks = Arc::make_mut(&mut self.chunks);
-        let removed = Arc::make_mut(&mut chunks[at]).remove(index);
+        let index = Self::search(&self.shelves.get(at)?.chunk, key).ok()?;
+        let shelves = Arc::make_mut(&mut self.shelves);
+        let chunk = Arc::make_mut(&mut shelves[at].chunk);
+        let removed = chunk.remove(index);
         self.len -= 1;
         self.stored_bytes -= removed.stored_bytes();
-        if chunks[at].is_empty() {
-            chunks.remove(at);
-        } else if chunks.get(at + 1).is_some_and(|next| chunks[at].len() + next.len() <= CHUNK_JOINED) {
-            let next = chunks.remove(at + 1);
-            Arc::make_mut(&mut chunks[at]).extend(next.iter().cloned());
+        let (left, first) = (chunk.len(), chunk.first().map(|entry| entry.key().clone()));
+        let Some(first) = first else {
+            shelves.remove(at);
+            return Some(removed);
+        };
+        shelves[at].first = first;
+        if shelves.get(at + 1).is_some_and(|next| left + next.chunk.len() <= CHUNK_JOINED) {
+            let next = shelves.remove(at + 1);
+            Arc::make_mut(&mut shelves[at].chunk).extend(next.chunk.iter().cloned());
         }
         Some(removed)
     }
@@ -109,10 +136,10 @@ impl<T: ?Sized + Send + Sync + 'static> Entries<T> {
     pub(crate) fn range<'a>(&'a self, range: &'a KeyRange) -> impl Iterator<Item = &'a Arc<Entry<T>>> + 'a {
         let first = self.chunk_of(&range.start);
         let within = move |entry: &&Arc<Entry<T>>| range.end.as_ref().is_none_or(|end| entry.key() < end);
-        let chunks = self.chunks.get(first..).unwrap_or_default();
-        chunks
+        let shelves = self.shelves.get(first..).unwrap_or_default();
+        shelves
             .iter()
-            .flat_map(|chunk| chunk.iter())
+            .flat_map(|shelf| shelf.chunk.iter())
             .skip_while(|entry| *entry.key() < range.start)
             .take_while(within)
     }
@@ -202,7 +229,7 @@ impl<T: ?Sized + Send + Sync + 'static> Snapshot<T> {
 
     /// Every object, in the order of keys.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Entry<T>>> {
-        self.entries.chunks.iter().flat_map(|chunk| chunk.iter())
+        self.entries.shelves.iter().flat_map(|shelf| shelf.chunk.iter())
     }
 
     /// The objects whose keys are in the range.

@@ -7,7 +7,8 @@ use crate::types::{Event, EventKind, KeyValue, Revision};
 use crate::watch::Signal;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::ops::Bound;
 use std::sync::{Arc, Weak};
 
@@ -63,10 +64,10 @@ fn version_of(event: &Event) -> Version {
 
 impl State {
     fn push(&mut self, key: &Bytes, version: Version) {
-        match self.keys.get_mut(key) {
-            Some(history) => history.push(version),
-            None => {
-                self.keys.insert(key.clone(), History::new(version));
+        match self.keys.entry(key.clone()) {
+            Entry::Occupied(mut history) => history.get_mut().push(version),
+            Entry::Vacant(place) => {
+                place.insert(History::new(version));
             }
         }
     }

@@ -7,10 +7,10 @@ use call::{Action, DeleteOptions, Target, WriteOptions};
 use informer::Key;
 use meta::{Object, OwnerReference, Status, Str};
 use parking_lot::Mutex;
-use reconcile::{Answer, Next, Outcome, Plan, Reconciler, World, Write};
+use reconcile::{Answer, Next, Note, Outcome, Plan, Reconciler, World, Write};
 
 use super::graph::{FOREGROUND, Graph, Node, ORPHAN, Task, Tasks};
-use super::kinds::Kinds;
+use super::kinds::{Kinds, Place};
 
 #[derive(Clone)]
 pub(super) struct Collector {
@@ -102,14 +102,21 @@ impl Collector {
         if owners.is_empty() {
             return Next::Done;
         }
-        let places: Vec<Option<Target>> = {
+        self.tell_of_misplaced(&node, &*object, plan);
+        let mut places: Vec<Option<Target>> = Vec::with_capacity(owners.len());
+        {
             let kinds = self.kinds.lock();
-            let place = |owner: &OwnerReference| {
-                let (resource, namespace) = kinds.locate(owner, &node.namespace)?;
-                Some(resource.target(&namespace).named(&owner.name))
-            };
-            owners.iter().map(place).collect()
-        };
+            for owner in &owners {
+                match kinds.place(owner, &node.namespace) {
+                    Place::At(resource, namespace) => {
+                        places.push(Some(resource.target(&namespace).named(&owner.name)));
+                    }
+                    Place::UnknownKind => places.push(None),
+                    // An owner that cannot be asked for may well be there: nothing is collected, and nothing changed.
+                    Place::Nowhere => return Next::Done,
+                }
+            }
+        }
         let this = self.clone();
         let mut reads = Vec::new();
         for place in places.iter().flatten() {
@@ -149,6 +156,29 @@ impl Collector {
             this.act(&node, &*object, (solid, dangling, waiting), plan)
         });
         Next::Done
+    }
+
+    /// Tells of owners that were seen in another namespace than the one in which they are looked for (upstream's
+    /// `reportInvalidNamespaceOwnerRef`).
+    fn tell_of_misplaced(&self, node: &Node, object: &dyn Object, plan: &mut Plan) {
+        let graph = self.graph.lock();
+        for owner in object.meta().owner_references.iter() {
+            let elsewhere = graph.get(&owner.uid).is_some_and(|found| {
+                found.seen && !found.namespace.is_empty() && found.namespace != node.namespace
+            });
+            if elsewhere {
+                let OwnerReference { api_version, kind, name, uid, .. } = owner;
+                let namespace = &node.namespace;
+                plan.event(Note::warning(
+                    object,
+                    "OwnerRefInvalidNamespace",
+                    format!(
+                        "ownerRef [{api_version}/{kind}, namespace: {namespace}, name: {name}, uid: {uid}] does not exist in namespace {:?}",
+                        namespace.as_str()
+                    ),
+                ));
+            }
+        }
     }
 
     fn act(

@@ -4,11 +4,10 @@
 //! upstream keeps for options.
 
 use bytes::Bytes;
-use call::{DeleteOptions, Precondition};
-use meta::{BadValue, Codec as _, FieldErrorKind, Status, Str};
+use call::DeleteOptions;
+use meta::{Codec as _, Status, Str};
 use registry::errors;
 
-use super::options::{dry_run, not_supported, parse_dry_run, refuse};
 use crate::http::query::Query;
 
 /// The group and version of a body that says none.
@@ -56,55 +55,20 @@ pub(super) fn check_kind(api_version: &str, kind: &str) -> Result<(), Status> {
 
 /// The options of a deletion. What the query says does not count beside a body, not even a dry run.
 pub(super) fn options(query: &Query, json: &Bytes) -> Result<DeleteOptions, Status> {
-    let mut options = DeleteOptions::default();
-    let policy: Option<Str>;
-    let dry;
-    if json.is_empty() {
-        options.grace_period_seconds = query.integer("gracePeriodSeconds").map_err(errors::bad_request)?;
-        policy = query.get("propagationPolicy").map(Str::from);
-        options.orphan_dependents = query.has("orphanDependents").then(|| query.flag("orphanDependents"));
-        dry = dry_run(query);
+    let wanted = if json.is_empty() {
+        meta::DeleteOptions {
+            grace_period_seconds: query.integer("gracePeriodSeconds").map_err(errors::bad_request)?,
+            propagation_policy: query.get("propagationPolicy").map(Str::from),
+            orphan_dependents: query.has("orphanDependents").then(|| query.flag("orphanDependents")),
+            dry_run: query.all("dryRun").map(Str::from).collect(),
+            ..meta::DeleteOptions::default()
+        }
     } else {
         let header = meta::read_type_meta(json).map_err(|e| errors::bad_request(e.to_string()))?;
         check_kind(&header.api_version, &header.kind)?;
-        let body = meta::DeleteOptions::from_json(json).map_err(|e| errors::bad_request(e.to_string()))?;
-        options.grace_period_seconds = body.grace_period_seconds;
-        options.orphan_dependents = body.orphan_dependents;
-        options.ignore_store_read_error =
-            body.ignore_store_read_error_with_cluster_breaking_potential.unwrap_or_default();
-        if let Some(wanted) = &body.preconditions {
-            options.precondition =
-                Precondition { uid: wanted.uid.clone(), resource_version: wanted.resource_version.clone() };
-        }
-        let values: Vec<&str> = body.dry_run.iter().map(Str::as_str).collect();
-        dry = parse_dry_run(&values);
-        policy = body.propagation_policy;
-    }
-    let mut problems = Vec::new();
-    if let Some(policy) = &policy {
-        let value = || BadValue::from(policy.as_str());
-        if options.orphan_dependents.is_some() {
-            problems.push(meta::FieldError {
-                kind: FieldErrorKind::Invalid,
-                field: "propagationPolicy".into(),
-                value: value(),
-                detail: "orphanDependents and deletionPropagation cannot be both set".into(),
-            });
-        }
-        if !matches!(policy.as_str(), "Orphan" | "Background" | "Foreground") {
-            let known = "supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"";
-            problems.push(not_supported("propagationPolicy", value(), known));
-        }
-    }
-    match dry {
-        Ok(dry) => options.dry_run = dry,
-        Err(problem) => problems.push(problem),
-    }
-    if !problems.is_empty() {
-        return Err(refuse("DeleteOptions", problems));
-    }
-    options.propagation_policy = policy.unwrap_or_default();
-    Ok(options)
+        meta::DeleteOptions::from_json(json).map_err(|e| errors::bad_request(e.to_string()))?
+    };
+    registry::delete_options::checked(&wanted)
 }
 
 #[cfg(test)]

@@ -4,33 +4,21 @@ use call::{DryRun, FieldValidation, ListOptions, PatchKind, VersionMatch, WriteO
 use http::header;
 use meta::{BadValue, FieldError, FieldErrorKind, Status, Str};
 use registry::errors;
-use serde_json::json;
 
 use crate::http::query::Query;
 use crate::pipeline::Decoded;
 
-pub(super) fn not_supported(field: &str, value: BadValue, detail: &str) -> FieldError {
+fn not_supported(field: &str, value: BadValue, detail: &str) -> FieldError {
     FieldError { kind: FieldErrorKind::NotSupported, field: field.into(), value, detail: detail.into() }
 }
 
-pub(super) fn refuse(kind: &str, problems: Vec<FieldError>) -> Status {
+fn refuse(kind: &str, problems: Vec<FieldError>) -> Status {
     errors::invalid("meta.k8s.io", kind, "", problems)
 }
 
-pub(super) fn dry_run(query: &Query) -> Result<DryRun, FieldError> {
+fn dry_run(query: &Query) -> Result<DryRun, FieldError> {
     let values: Vec<&str> = query.all("dryRun").collect();
-    parse_dry_run(&values)
-}
-
-pub(super) fn parse_dry_run(values: &[&str]) -> Result<DryRun, FieldError> {
-    match values {
-        [] => Ok(DryRun::No),
-        values if values.iter().all(|v| *v == "All") => Ok(DryRun::All),
-        values => {
-            let shown = BadValue::Plain(json!(values).to_string());
-            Err(not_supported("dryRun", shown, "supported values: \"All\""))
-        }
-    }
+    registry::delete_options::dry_run(&values)
 }
 
 fn field_validation(query: &Query) -> Result<Option<FieldValidation>, FieldError> {

@@ -26,11 +26,18 @@ impl Registry {
         };
         let binding = self.admit_body(request, reviewed, binding, options, check).await?;
         let now = Time::from_unix(self.now_s());
-        let assign = |object: &mut dyn Object| match object.as_any_mut().downcast_mut::<Pod>() {
-            Some(pod) => assign(pod, &binding, now),
-            None => Ok(()),
+        let dry_run = options.dry_run == DryRun::All;
+        let meant = &binding.metadata;
+        let assign = |object: &mut dyn Object| {
+            let Some(pod) = object.as_any_mut().downcast_mut::<Pod>() else { return Ok(()) };
+            let other = errors::other_uid(&meant.uid, &pod.metadata.uid)
+                .or_else(|| errors::other_version(&meant.resource_version, &pod.metadata.resource_version));
+            match other {
+                Some(why) => Err(self.storage_conflict(request, dry_run, &why)),
+                None => assign(pod, &binding, now),
+            }
         };
-        if options.dry_run == DryRun::All {
+        if dry_run {
             let current = self.find_object(request.served, &target.namespace, &target.name).await?;
             let current = current.ok_or_else(|| request.not_found())?;
             assign(&mut *current.object().clone_object())?;
@@ -63,12 +70,6 @@ fn validate(binding: &Binding) -> Result<(), Status> {
 fn assign(pod: &mut Pod, binding: &Binding, now: Time) -> Result<(), Status> {
     let name = pod.metadata.name.clone();
     let refuse = |why: String| Err(errors::conflict("", "pods/binding", &name, &why));
-    if !binding.metadata.uid.is_empty() && binding.metadata.uid != pod.metadata.uid {
-        return refuse(format!(
-            "Precondition failed: UID in precondition: {}, UID in object meta: {}",
-            binding.metadata.uid, pod.metadata.uid
-        ));
-    }
     if pod.metadata.deletion_timestamp.is_some() {
         return refuse(format!("pod {name} is being deleted, cannot be assigned to a host"));
     }

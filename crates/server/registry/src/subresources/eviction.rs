@@ -1,15 +1,18 @@
 //! `pods/eviction`: a deletion that asks the pod's disruption budget first.
 
-use call::{DeleteOptions, DryRun, Precondition, WriteOptions};
+use call::{DeleteOptions, DryRun, WriteOptions};
 use meta::{Condition, Object, Selector, Status, StatusCause, Time};
 use types::core::v1::{Pod, PodCondition};
 use types::policy::v1::{Eviction, PodDisruptionBudget};
 
 use super::binding::created;
+use crate::delete::check_precondition;
+use crate::delete_options;
 use crate::errors;
 use crate::outcome::Outcome;
 use crate::registry::{Registry, Request};
 use crate::served::Served;
+use crate::stored::Stored;
 
 /// Pods noted in a budget at once; more means that its controller is behind.
 const DISRUPTED_PODS_MAX: usize = 2000;
@@ -30,44 +33,28 @@ impl Registry {
         let current = self.find_object(request.served, &target.namespace, &target.name).await?;
         let current = current.ok_or_else(|| request.not_found())?;
         let pod = meta::downcast_ref::<Pod>(&**current.object()).ok_or_else(|| request.not_found())?;
-        // Either the request or what it brings can ask for a trial.
-        let asks = |list: &[meta::Str]| if list.is_empty() { options.dry_run } else { DryRun::All };
-        let dry_run = eviction.delete_options.as_ref().map_or(options.dry_run, |o| asks(&o.dry_run));
-        let (trial, dry_run) = (dry_run, dry_run == DryRun::All);
-        let mut precondition = Precondition::default();
-        if let Some(wanted) = eviction.delete_options.as_ref().and_then(|o| o.preconditions.as_deref()) {
-            precondition =
-                Precondition { uid: wanted.uid.clone(), resource_version: wanted.resource_version.clone() };
-        }
+        let mut delete = deletion(&eviction, options.dry_run)?;
+        let trial = delete.dry_run == DryRun::All;
         let ended = matches!(pod.status.phase.as_str(), "Succeeded" | "Failed" | "Pending");
         if !ended && pod.metadata.deletion_timestamp.is_none() {
-            self.ask_budget(pod, dry_run).await?;
+            self.ask_budget(pod, trial).await?;
         }
-        if !dry_run && pod.metadata.deletion_timestamp.is_none() && !pod.spec.node_name.is_empty() {
-            self.mark_disrupted(request, current.object()).await?;
-            precondition.resource_version = None;
+        if !trial {
+            let marked = self.mark_disrupted(request, &delete).await?;
+            // The change just made is the one that the deletion builds on.
+            let version = marked.object().meta().resource_version.clone();
+            delete.precondition.resource_version = delete.precondition.resource_version.map(|_| version);
         }
-        let wanted = eviction.delete_options.as_deref();
-        let delete = DeleteOptions {
-            dry_run: trial,
-            grace_period_seconds: wanted.and_then(|o| o.grace_period_seconds),
-            propagation_policy: wanted.and_then(|o| o.propagation_policy.clone()).unwrap_or_default(),
-            precondition,
-            ..DeleteOptions::default()
-        };
         // Who may evict the pod was asked above; the deletion that follows is the server's own.
         self.delete_admitted(request, delete).await?;
         Ok(Outcome::Done(created(), 201))
     }
 
-    async fn mark_disrupted(
-        &self,
-        request: &Request<'_>,
-        pod: &std::sync::Arc<dyn Object>,
-    ) -> Result<(), Status> {
+    /// Says on the pod why it goes, if it is still the one that is meant.
+    async fn mark_disrupted(&self, request: &Request<'_>, delete: &DeleteOptions) -> Result<Stored, Status> {
         let now = Time::from_unix(self.now_s());
-        let name = &pod.meta().name;
         let mark = |object: &mut dyn Object| {
+            check_precondition(request, delete, object)?;
             let Some(pod) = object.as_any_mut().downcast_mut::<Pod>() else { return Ok(()) };
             let condition = PodCondition {
                 type_: "DisruptionTarget".into(),
@@ -84,7 +71,7 @@ impl Registry {
             }
             Ok(())
         };
-        self.change(request.served, &request.target.namespace, name, mark).await.map(drop)
+        self.change(request.served, &request.target.namespace, &request.target.name, mark).await
     }
 
     /// Takes one disruption out of the pod's budget.
@@ -133,6 +120,25 @@ impl Registry {
         }
         self.change_own_status(&served, &pod.metadata.namespace, &name, take).await
     }
+}
+
+/// The deletion that an eviction is. Either the request or what it brings can ask for a trial; both may if they agree.
+fn deletion(eviction: &Eviction, asked: DryRun) -> Result<DeleteOptions, Status> {
+    let Some(wanted) = eviction.delete_options.as_deref() else {
+        return Ok(DeleteOptions { dry_run: asked, ..DeleteOptions::default() });
+    };
+    let brought: Vec<&str> = wanted.dry_run.iter().map(|value| value.as_str()).collect();
+    if asked == DryRun::All && !matches!(brought[..], [] | ["All"]) {
+        return Err(errors::bare(format!(
+            "Non-matching dry-run options in request and content: [All] and [{}]",
+            brought.join(" ")
+        )));
+    }
+    let mut delete = delete_options::checked(wanted)?;
+    if brought.is_empty() {
+        delete.dry_run = asked;
+    }
+    Ok(delete)
 }
 
 fn refused(name: &str, cause: String, retry_after_s: i32) -> Status {
