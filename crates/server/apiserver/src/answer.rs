@@ -12,7 +12,7 @@ use meta::{Codec as _, Envelope, Object, Status};
 use registry::{Listing, Outcome, Stored, errors};
 
 use crate::encode;
-use crate::endpoints::internal_type;
+use crate::endpoints::{groups, internal_type};
 use crate::http::body::Body;
 use crate::http::media::{Accepted, Format, OBJECTS, Offer, STREAMS, Shape, accept};
 use crate::metrics::WatchMetrics;
@@ -68,6 +68,8 @@ pub(crate) struct Document {
 pub(crate) struct Writer {
     accept: String,
     pretty: bool,
+    /// The request is about custom resources, which have no protobuf form of their own.
+    custom: bool,
     gzip: bool,
     include_object: Result<Include, String>,
     audit_id: String,
@@ -88,6 +90,7 @@ impl Writer {
         Writer {
             accept: decoded.header(header::ACCEPT).to_owned(),
             pretty,
+            custom: is_custom(decoded),
             gzip: encodings.split(',').any(|e| e.trim().split(';').next() == Some("gzip")),
             include_object: Include::parse(decoded.query.get("includeObject")),
             audit_id,
@@ -97,6 +100,7 @@ impl Writer {
     }
 
     fn accepted(&self, offer: Offer) -> Result<Accepted, Status> {
+        let offer = Offer { protobuf: offer.protobuf && !self.custom, ..offer };
         accept(&self.accept, offer, self.pretty).ok_or_else(|| not_acceptable(offer))
     }
 
@@ -110,6 +114,12 @@ impl Writer {
             ))),
         }
     }
+}
+
+/// Whether a request is about resources of a group that is not built in.
+fn is_custom(decoded: &Decoded) -> bool {
+    let info = &decoded.info;
+    info.is_resource && !info.group.is_empty() && !groups::is_built_in(&info.group, None)
 }
 
 /// The refusal of a request that accepts no form there is.
