@@ -1,5 +1,6 @@
 //! Reading and printing quantities in their canonical form.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -87,6 +88,15 @@ impl Text<'_> {
     /// bits, and has a suffix that it would have had anyway.
     fn kept(&self) -> Option<Quantity> {
         const DIGITS_MAX: i32 = 18;
+        // Digits of the largest amount in billionths, less one.
+        const PLACES_MAX: i64 = 28;
+        let is_decorated =
+            self.plus || self.zeros > 0 || self.point || self.format == Format::DecimalExponent;
+        let is_large = self.format != Format::BinarySI
+            && self.number.len() as i64 + i64::from(self.exponent) > PLACES_MAX;
+        if !is_decorated && !is_large {
+            return None;
+        }
         let digits = i32::try_from(self.number.len() + self.fraction.len()).ok()?;
         let places = i32::try_from(self.fraction.len()).ok()?;
         // Without digits in front of the point there is a zero.
@@ -159,7 +169,10 @@ fn suffix_of(suffix: &str) -> Option<(bool, i32, Format)> {
 /// `whole.fraction * 10^exponent`, rounded up to billionths, and to 38 digits.
 fn decimal(negative: bool, whole: &str, fraction: &str, exponent: i32) -> Decimal {
     const DIGITS_MAX: i64 = 38;
-    let digits: String = [whole, fraction].concat();
+    let digits = match fraction {
+        "" => Cow::Borrowed(whole),
+        fraction => Cow::Owned([whole, fraction].concat()),
+    };
     let digits = digits.trim_start_matches('0');
     let significant = digits.trim_end_matches('0');
     let length = significant.len() as i64;
