@@ -128,6 +128,12 @@ fn large_amounts_are_amounts() {
     assert_eq!((q("1e30") - q("1e30")).to_string(), "0");
     assert_eq!((q("1e30") - q("1e27")).to_string(), "999e27");
     assert_eq!((q("1e100") + q("1")).to_string(), "10e99");
+    assert_eq!((q("49228162514264337593543950335") + q("5e20")).to_string(), "49228163014264337593543950335");
+    assert_eq!(
+        (q("5e20") - q("49228162514264337593543950335")).to_string(),
+        "-49228162014264337593543950335"
+    );
+    assert_eq!((q("0") + q("49228162514264337593543950335")).to_string(), "49228162514264337593543950335");
     assert_eq!((-q("1e30")).to_string(), "-1e30");
     assert_eq!((q("1e100").value(), q("-1e100").value()), (i64::MAX, i64::MIN));
     assert!((q("1e100").as_f64() - 1e100).abs() < 1e85 && q("1e1000").as_f64().is_infinite());

@@ -75,6 +75,11 @@ impl Decimal {
         if large.magnitude() < small.magnitude() {
             (large, small) = (small, large);
         }
+        // What is smaller has room for the digits of what is larger.
+        while small.exponent > large.exponent && small.mantissa > 0 {
+            small.mantissa *= 10;
+            small.exponent -= 1;
+        }
         // A sum of two numbers of 37 digits fits.
         const DIGITS_MAX: u128 = 10u128.pow(36);
         while large.exponent > small.exponent && large.mantissa < DIGITS_MAX {
