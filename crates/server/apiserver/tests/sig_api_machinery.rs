@@ -239,6 +239,24 @@ async fn custom_resources_are_not_written_in_protobuf() {
     }
 }
 
+/// A quantity that is written otherwise is the same amount, and a change all the same; one that is not is none.
+#[tokio::test(flavor = "multi_thread")]
+async fn quantities_are_stored_as_they_are_written() {
+    let machine = Machine::start().await;
+    let list = "/api/v1/namespaces/web/resourcequotas";
+    let quota = |text: &str| json!({ "metadata": { "name": "q" }, "spec": { "hard": { "cpu": text } } });
+    let mut last = machine.admin("POST", list, &quota("1.125")).await;
+    for (text, changes) in
+        [("1.125", false), ("1125m", true), ("1125m", false), ("1024", true), ("1Ki", true)]
+    {
+        let now = machine.admin("PATCH", &format!("{list}/q"), &quota(text)).await;
+        assert_eq!(now["spec"]["hard"]["cpu"], text);
+        let version = |quota: &Json| quota["metadata"]["resourceVersion"].clone();
+        assert_eq!(version(&now) != version(&last), changes, "{text}");
+        last = now;
+    }
+}
+
 /// Whatever a method is called, it is the verb of a path.
 #[tokio::test(flavor = "multi_thread")]
 async fn methods_are_verbs_of_paths() {
