@@ -1,12 +1,14 @@
 //! [`Quantity`]: an exact amount with Kubernetes' suffixes.
 
 mod arithmetic;
+mod form;
 mod text;
 
 use crate::codec::Value;
 use crate::json::{JsonReader, JsonWriter};
 use crate::proto::{ProtoReader, ProtoWriter, Wire};
 use crate::{DecodeError, Str};
+use form::Form;
 
 /// Which family of suffixes an amount is printed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -20,12 +22,14 @@ pub enum Format {
     DecimalExponent = 2,
 }
 
-/// An exact amount in billionths, with the format it prints in. 16 bytes.
+/// An amount in billionths, with the format it prints in. 16 bytes.
 ///
+/// It is exact up to 2·10^28, and has 28 digits beyond. A text that upstream does not bring into its canonical form
+/// (`+5`, `1.125`, `1E3`) is kept as it is until it is reckoned with.
 /// Equality and order look at the amount alone: `1Ki` equals `1024`.
 #[derive(Clone, Copy, Default)]
 pub struct Quantity {
-    /// The high and the low half of `nanos << 2 | format`.
+    /// The high and the low half of what `form` describes; mostly `nanos << 2 | format`.
     high: u64,
     low: u64,
 }
@@ -45,7 +49,7 @@ pub enum QuantityError {
 }
 
 const NANO: i128 = 1_000_000_000;
-/// Amounts are cut off here; ten thousand times what fits into Go's 64 bits.
+/// Amounts beyond are no longer held in billionths.
 const NANOS_MAX: i128 = i128::MAX >> 4;
 
 impl Quantity {
@@ -80,23 +84,30 @@ impl Quantity {
         Self::default()
     }
 
-    /// The amount in billionths.
+    /// The amount in billionths, cut off at 2·10^28.
     pub fn nanos(self) -> i128 {
-        (((self.high as u128) << 64 | self.low as u128) as i128) >> 2
+        self.exact().unwrap_or(if self.is_negative() { -NANOS_MAX } else { NANOS_MAX })
+    }
+
+    /// The amount in billionths, unless it is too large.
+    fn exact(self) -> Option<i128> {
+        match self.form() {
+            Form::Nanos(nanos, _) => Some(nanos),
+            _ => self.decimal().nanos(),
+        }
     }
 
     /// The format it prints in.
     pub fn format(self) -> Format {
-        match self.low & 3 {
-            1 => Format::BinarySI,
-            2 => Format::DecimalExponent,
-            _ => Format::DecimalSI,
+        match self.form() {
+            Form::Nanos(_, format) | Form::Wide(_, format) => format,
+            Form::Kept(kept) => kept.format,
         }
     }
 
     /// The same amount in another format.
     pub fn with_format(self, format: Format) -> Self {
-        Self::from_nanos(self.nanos(), format)
+        if self.format() == format { self } else { Self::of_decimal(self.decimal(), format) }
     }
 
     /// The amount rounded up to a whole number, as upstream's `Value()`.
@@ -109,6 +120,18 @@ impl Quantity {
         self.scaled(1_000_000)
     }
 
+    /// The amount in whole thousandths, rounded away from zero, as upstream's `RoundUp(Milli)`; as it was written where it
+    /// is one already.
+    pub fn in_millis(self) -> Self {
+        const MILLI: i128 = 1_000_000;
+        match self.exact() {
+            Some(nanos) if nanos % MILLI != 0 => {
+                Self::from_nanos((nanos / MILLI + nanos.signum()) * MILLI, self.format())
+            }
+            _ => self,
+        }
+    }
+
     fn scaled(self, unit: i128) -> i64 {
         let n = self.nanos();
         let up = if n >= 0 { (n + unit - 1) / unit } else { (n - unit + 1) / unit };
@@ -117,22 +140,30 @@ impl Quantity {
 
     /// The amount as a float; may lose digits.
     pub fn as_f64(self) -> f64 {
-        self.nanos() as f64 / 1e9
+        match self.exact() {
+            Some(nanos) => nanos as f64 / 1e9,
+            None => {
+                let decimal = self.decimal();
+                let sign = if decimal.negative { "-" } else { "" };
+                // Digits and an exponent are a number, if an infinite one.
+                format!("{sign}{}e{}", decimal.mantissa, decimal.exponent).parse().unwrap_or(f64::INFINITY)
+            }
+        }
     }
 
     /// No amount.
     pub fn is_zero(self) -> bool {
-        self.nanos() == 0
+        self.decimal().mantissa == 0
     }
 
     /// Below zero.
     pub fn is_negative(self) -> bool {
-        self.nanos() < 0
+        self.decimal().negative
     }
 
     /// A whole number.
     pub fn is_integer(self) -> bool {
-        self.nanos() % NANO == 0
+        self.exact().is_none_or(|nanos| nanos % NANO == 0)
     }
 }
 

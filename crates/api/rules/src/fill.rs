@@ -42,10 +42,6 @@ pub fn missing(to: &mut Map<Quantity>, from: &Map<Quantity>) {
 /// Rounds resource amounts up to thousandths, the finest that Kubernetes stores.
 pub fn round_up(list: &mut Map<Quantity>) {
     for (_, value) in list.iter_mut() {
-        const MILLI: i128 = 1_000_000;
-        let over = value.nanos().rem_euclid(MILLI);
-        if over != 0 {
-            *value = Quantity::from_nanos(value.nanos() + MILLI - over, value.format());
-        }
+        *value = value.in_millis();
     }
 }

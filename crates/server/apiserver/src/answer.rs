@@ -12,7 +12,7 @@ use meta::{Codec as _, Envelope, Object, Status};
 use registry::{Listing, Outcome, Stored, errors};
 
 use crate::encode;
-use crate::endpoints::internal_type;
+use crate::endpoints::{groups, internal_type};
 use crate::http::body::Body;
 use crate::http::media::{Accepted, Format, OBJECTS, Offer, STREAMS, Shape, accept};
 use crate::metrics::WatchMetrics;
@@ -28,8 +28,8 @@ pub(crate) enum Answer {
     Refused(Status),
     /// A refusal, with texts for Warning headers.
     RefusedWith(Status, Vec<String>),
-    /// A document that is no resource, as JSON, in whatever format the client accepts.
-    Document(Bytes),
+    /// A document of discovery, in whatever format the client accepts.
+    Document(Document),
     /// Plain text.
     Text(StatusCode, &'static str, Bytes),
     /// Anything else.
@@ -52,10 +52,24 @@ impl Answer {
     }
 }
 
+/// A document of discovery.
+pub(crate) struct Document {
+    /// As JSON.
+    pub json: Bytes,
+    /// In the aggregated form.
+    pub aggregated: bool,
+    /// Headers that tell clients how long it is good for.
+    pub headers: http::HeaderMap,
+    /// Its protobuf form.
+    pub proto: fn(&[u8]) -> Bytes,
+}
+
 /// What of the request decides how its answer is written.
 pub(crate) struct Writer {
     accept: String,
     pretty: bool,
+    /// The request is about custom resources, which have no protobuf form of their own.
+    custom: bool,
     gzip: bool,
     include_object: Result<Include, String>,
     audit_id: String,
@@ -70,12 +84,13 @@ impl Writer {
         let agent = decoded.header(header::USER_AGENT);
         let pretty = match decoded.query.get("pretty") {
             Some(_) => decoded.query.flag("pretty"),
-            None => ["curl/", "Wget/", "Mozilla/"].iter().any(|p| agent.starts_with(p)),
+            None => ["curl", "Wget", "Mozilla/5.0"].iter().any(|p| agent.starts_with(p)),
         };
         let encodings = decoded.header(header::ACCEPT_ENCODING);
         Writer {
             accept: decoded.header(header::ACCEPT).to_owned(),
             pretty,
+            custom: is_custom(decoded),
             gzip: encodings.split(',').any(|e| e.trim().split(';').next() == Some("gzip")),
             include_object: Include::parse(decoded.query.get("includeObject")),
             audit_id,
@@ -85,6 +100,7 @@ impl Writer {
     }
 
     fn accepted(&self, offer: Offer) -> Result<Accepted, Status> {
+        let offer = Offer { protobuf: offer.protobuf && !self.custom, ..offer };
         accept(&self.accept, offer, self.pretty).ok_or_else(|| not_acceptable(offer))
     }
 
@@ -98,6 +114,12 @@ impl Writer {
             ))),
         }
     }
+}
+
+/// Whether a request is about resources of a group that is not built in.
+fn is_custom(decoded: &Decoded) -> bool {
+    let info = &decoded.info;
+    info.is_resource && !info.group.is_empty() && !groups::is_built_in(&info.group, None)
 }
 
 /// The refusal of a request that accepts no form there is.
@@ -138,7 +160,7 @@ pub(crate) fn write(answer: Answer, writer: &Writer, shared: &Shared) -> Respons
             finish(&mut response, &[], writer);
             return response;
         }
-        Answer::Document(json) => (document(json, writer), Vec::new()),
+        Answer::Document(made) => (document(made, writer), Vec::new()),
         Answer::Refused(status) => (Err(status), Vec::new()),
         Answer::RefusedWith(status, warnings) => (Err(status), warnings),
         Answer::Outcome(outcome, warnings) => (outcome_response(outcome, writer, shared), warnings),
@@ -222,10 +244,18 @@ fn refused(status: &Status, writer: &Writer) -> Response<Body> {
     response
 }
 
-fn document(json: Bytes, writer: &Writer) -> Result<Response<Body>, Status> {
-    let accepted = writer.accepted(Offer { protobuf: false, ..Offer::PLAIN })?;
-    let body = encode::value(&json, accepted.format, accepted.pretty, Bytes::new);
-    Ok(compressed(respond(200, accepted.format.name(), Body::full(body)), writer))
+fn document(document: Document, writer: &Writer) -> Result<Response<Body>, Status> {
+    let offer = if document.aggregated { Offer::DISCOVERY } else { Offer::PLAIN };
+    let accepted = writer.accepted(offer)?;
+    let proto = || (document.proto)(&document.json);
+    let body = encode::value(&document.json, accepted.format, accepted.pretty, proto);
+    let kind = match document.aggregated {
+        true => format!("{};g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList", accepted.format.name()),
+        false => accepted.format.name().to_owned(),
+    };
+    let mut response = respond(200, &kind, Body::full(body));
+    response.headers_mut().extend(document.headers);
+    Ok(compressed(response, writer))
 }
 
 pub(crate) fn proto_envelope(api_version: &str, kind: &str, raw: &[u8]) -> Bytes {

@@ -14,6 +14,7 @@ use crate::answer::proto_envelope;
 use crate::http::body::Body;
 use crate::http::media::{Accepted, Format, Shape};
 use crate::table::{self, Include};
+use crate::yaml;
 
 /// Turns a JSON document into the chosen format; `proto` makes the protobuf form.
 pub(crate) fn value(json: &[u8], format: Format, pretty: bool, proto: impl FnOnce() -> Bytes) -> Bytes {
@@ -22,7 +23,7 @@ pub(crate) fn value(json: &[u8], format: Format, pretty: bool, proto: impl FnOnc
         Format::Json if !pretty => with_newline(json),
         Format::Json => indented(json),
         Format::Yaml => match serde_json::from_slice::<Value>(json) {
-            Ok(parsed) => serde_norway::to_string(&parsed).unwrap_or_default().into(),
+            Ok(parsed) => yaml::written(&parsed).into(),
             Err(_) => Bytes::copy_from_slice(json),
         },
     }

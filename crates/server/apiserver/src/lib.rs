@@ -28,6 +28,7 @@ mod stream;
 mod table;
 mod transport;
 mod watching;
+mod yaml;
 
 pub use ::audit as auditing;
 pub use admission::{Chain as Admission, Choice as AdmissionChoice, Configuration as AdmissionConfiguration};

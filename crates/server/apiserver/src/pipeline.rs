@@ -107,7 +107,8 @@ impl Decoded {
     pub(crate) fn attributes(&self) -> Attributes {
         let info = &self.info;
         if !info.is_resource {
-            return Attributes::path(info.verb, &self.path);
+            // Methods that HTTP does not know are verbs of paths as well.
+            return Attributes::path(&self.method.as_str().to_lowercase(), &self.path);
         }
         let mut attributes = Attributes {
             verb: info.verb.into(),

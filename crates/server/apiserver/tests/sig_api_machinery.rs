@@ -202,6 +202,73 @@ async fn the_stored_version_of_a_definition_moves() {
     );
 }
 
+/// Custom resources have no protobuf form, so clients that take another one as well get that; their metadata has one.
+#[tokio::test(flavor = "multi_thread")]
+async fn custom_resources_are_not_written_in_protobuf() {
+    let machine = Machine::start().await;
+    machine.admin("POST", DEFINITIONS, &definition(json!([version("v1", true)]))).await;
+    let list = "/apis/stable.example.com/v1/namespaces/web/tests";
+    let object =
+        json!({ "apiVersion": "stable.example.com/v1", "kind": "Test", "metadata": { "name": "a" }, "x": 1 });
+    until(&machine, "POST", list, &object, |status, _| status == 201).await;
+    const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+    let either = format!("{PROTOBUF},application/json");
+    let metadata = format!("{PROTOBUF};as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
+    let one = format!("{list}/a");
+    let scale = json!({ "spec": { "x": 2 } });
+    for (method, path, body, accept, wanted) in [
+        ("GET", list, &Json::Null, PROTOBUF, 406),
+        ("GET", &*one, &Json::Null, PROTOBUF, 406),
+        ("PATCH", &*one, &scale, PROTOBUF, 406),
+        ("GET", list, &Json::Null, &*either, 200),
+        ("GET", &*one, &Json::Null, &*either, 200),
+        ("GET", &*one, &Json::Null, &*metadata, 200),
+        ("DELETE", &*one, &Json::Null, &*either, 200),
+    ] {
+        let headers = [("authorization", "Bearer admin"), ("accept", accept)];
+        let (status, answer) = machine.send(method, path, &headers, body).await;
+        assert_eq!(status, wanted, "{method} {path} {accept}: {answer}");
+        if accept == either {
+            assert!(answer["kind"].is_string(), "{method} {path} is JSON: {answer}");
+        } else {
+            assert!(
+                answer.as_str().is_some_and(|text| text.starts_with("k8s\0")),
+                "{method} {path}: {answer}"
+            );
+        }
+    }
+}
+
+/// A quantity that is written otherwise is the same amount, and a change all the same; one that is not is none.
+#[tokio::test(flavor = "multi_thread")]
+async fn quantities_are_stored_as_they_are_written() {
+    let machine = Machine::start().await;
+    let list = "/api/v1/namespaces/web/resourcequotas";
+    let quota = |text: &str| json!({ "metadata": { "name": "q" }, "spec": { "hard": { "cpu": text } } });
+    let mut last = machine.admin("POST", list, &quota("1.125")).await;
+    for (text, changes) in
+        [("1.125", false), ("1125m", true), ("1125m", false), ("1024", true), ("1Ki", true)]
+    {
+        let now = machine.admin("PATCH", &format!("{list}/q"), &quota(text)).await;
+        assert_eq!(now["spec"]["hard"]["cpu"], text);
+        let version = |quota: &Json| quota["metadata"]["resourceVersion"].clone();
+        assert_eq!(version(&now) != version(&last), changes, "{text}");
+        last = now;
+    }
+}
+
+/// Whatever a method is called, it is the verb of a path.
+#[tokio::test(flavor = "multi_thread")]
+async fn methods_are_verbs_of_paths() {
+    let machine = Machine::start().await;
+    for (method, verb) in [("FOO", "foo"), ("OPTIONS", "options")] {
+        let (status, answer) = machine.with_token("alice", method, "/version", &Json::Null).await;
+        assert_eq!(status, 403, "{answer}");
+        let wanted = format!("forbidden: User \"alice\" cannot {verb} path \"/version\"");
+        assert_eq!(answer["message"], wanted);
+    }
+}
+
 /// The schemas of several definitions reach OpenAPI in both versions, and leave it when a version is not served any more.
 #[tokio::test(flavor = "multi_thread")]
 async fn definitions_are_published_in_openapi() {

@@ -208,7 +208,7 @@ impl Registry {
                     Committed::Conflict(_) => continue,
                 };
             }
-            if admitted.object().eq_object(&*old) {
+            if admitted.object().eq_object(&*old) && is_written_alike(admitted.object(), &*old) {
                 return Ok(Outcome::Stored(current));
             }
             let revision = current.revision() as mvcc::Revision;
@@ -421,4 +421,15 @@ fn ends(new: &dyn Object, old: &dyn Object) -> bool {
         && new.finalizers.is_empty()
         && !old.finalizers.is_empty()
         && new.deletion_grace_period_seconds.unwrap_or_default() == 0
+}
+
+/// Whether equal objects are stored as the same text: quantities are equal whatever they are written like, and a change of
+/// that alone is a change.
+fn is_written_alike(one: &dyn Object, other: &dyn Object) -> bool {
+    let text = |object: &dyn Object| {
+        let mut text = Vec::new();
+        object.encode_json(&mut text);
+        text
+    };
+    text(one) == text(other)
 }

@@ -1,8 +1,9 @@
 //! Defaults of a schema: they must be pruned and valid themselves.
 
-use meta::{FieldError, FieldPath};
+use meta::{FieldError, FieldPath, RawJson};
 use schema::structural::{META_FIELDS, Schema, validate};
 use serde_json::{Value, json};
+use types::apiextensions::v1::JSONSchemaProps;
 
 use crate::embedded;
 use crate::expressions::Rules;
@@ -124,6 +125,35 @@ fn elsewhere(at: &FieldPath, schema: &Schema, default: &Value, errors: &mut Vec<
     }
 }
 
+/// Takes unknown fields out of the metadata of objects in the defaults of a schema. Upstream does so while it checks them,
+/// and stores what is left. Defaults that are none are left to the check.
+pub(super) fn tidy(schema: &mut JSONSchemaProps) {
+    tidy_part(schema, true, false);
+}
+
+fn tidy_part(part: &mut JSONSchemaProps, is_root: bool, in_metadata: bool) {
+    let is_object = is_root || part.x_kubernetes_embedded_resource;
+    let in_metadata = in_metadata && !part.x_kubernetes_embedded_resource;
+    if !in_metadata
+        && let Some(default) = part.default.as_ref().and_then(|default| default.to_value().ok())
+        && (default.is_object() || default.is_array())
+        && let Ok(schema) = Schema::read(part)
+    {
+        let mut tidied = default.clone();
+        let done = embedded::coerce(&FieldPath::root(), &mut tidied, &schema, is_object);
+        if done.is_ok() && tidied != default {
+            part.default = Some(RawJson::from_value(&tidied));
+        }
+    }
+    if let Some(items) = part.items.as_mut().and_then(|items| items.schema.as_mut()) {
+        tidy_part(items, false, in_metadata);
+    }
+    for (name, field) in part.properties.iter_mut() {
+        let own = is_object && META_FIELDS.contains(&name.as_str());
+        tidy_part(field, false, in_metadata || own);
+    }
+}
+
 /// What the rules say of a default, as of a value that comes and of one that stays.
 fn expressions(at: &FieldPath, schema: &Schema, default: &Value, errors: &mut Vec<FieldError>) {
     let rules = Rules::compile_part(schema);
@@ -135,5 +165,34 @@ fn expressions(at: &FieldPath, schema: &Schema, default: &Value, errors: &mut Ve
         errors.extend(rules.validate(at, default, None));
     } else {
         errors.extend(stays);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meta::Codec as _;
+
+    use super::*;
+
+    #[test]
+    fn metadata_in_defaults_is_metadata() {
+        let metadata =
+            |unknown: &str| format!(r#"{{"apiVersion":"v1","kind":"K","metadata":{{"name":"n"{unknown}}}}}"#);
+        let document = |unknown: &str| {
+            let object = metadata(unknown);
+            let embedded = r#""type":"object","x-kubernetes-embedded-resource":true,"x-kubernetes-preserve-unknown-fields":true"#;
+            let text = format!(
+                r#"{{"type":"object","properties":{{
+                    "metadata":{{"type":"object"}},
+                    "one":{{{embedded},"default":{object}}},
+                    "many":{{"type":"array","default":[{object}],"items":{{{embedded}}}}},
+                    "free":{{"type":"object","x-kubernetes-preserve-unknown-fields":true,"default":{{"metadata":{{"odd":1}}}}}},
+                    "wrong":{{{embedded},"default":{{"metadata":7}}}}}}}}"#
+            );
+            JSONSchemaProps::from_json(text.as_bytes()).unwrap()
+        };
+        let mut tidied = document(r#","odd":1,"creationTimestamp":null"#);
+        tidy(&mut tidied);
+        assert_eq!(tidied, document(""));
     }
 }

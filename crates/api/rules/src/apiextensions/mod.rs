@@ -55,12 +55,14 @@ impl Rules for CustomResourceDefinition {
         self.metadata.generation = 1;
         self.clear_status();
         remember_storage(self);
+        tidy_defaults(self);
     }
 
     fn prepare_update(&mut self, old: &Self, _cx: &Context) {
         self.keep_status(old);
         self.count_generation(old);
         remember_storage(self);
+        tidy_defaults(self);
     }
 
     fn check(&self, e: &mut Errs, _cx: &Context) {
@@ -109,6 +111,11 @@ fn remember_storage(crd: &mut CustomResourceDefinition) {
     {
         crd.status.stored_versions.push(version.name.clone());
     }
+}
+
+fn tidy_defaults(crd: &mut CustomResourceDefinition) {
+    let schemas = crd.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut());
+    schemas.filter_map(|schema| schema.open_apiv3_schema.as_mut()).for_each(|schema| defaults::tidy(schema));
 }
 
 /// Whether a condition holds.

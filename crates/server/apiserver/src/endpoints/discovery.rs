@@ -7,37 +7,37 @@ use std::sync::{Arc, LazyLock};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{Method, Response, StatusCode, header};
-use meta::Str;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Response, StatusCode};
+use meta::{Codec as _, Str, Struct};
 use parking_lot::Mutex;
 use registry::{Definitions, errors};
 use scheme::Resource;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
 use telemetry::Counter;
 
 use super::groups::{self, Group};
 use super::plain::{page_not_found, restful};
-use crate::answer::{Answer, not_acceptable};
+use crate::answer::{Answer, Document, proto_envelope};
 use crate::http::body::Body;
 use crate::http::media::{OBJECTS, Offer, accept};
 use crate::pipeline::Decoded;
 use crate::server::Server;
 
-/// Content type of the aggregated form.
-const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
-
 /// Serves `/api`, `/apis` and what is below them down to the version.
 pub(super) fn serve(server: &Server, decoded: &Decoded, path: &str) -> Answer {
     let parts: Vec<&str> = path.split('/').skip(1).collect();
+    let aggregated = || accept(decoded.header(header::ACCEPT), Offer::DISCOVERY, false).is_some();
     let document = match parts[..] {
-        ["api"] if decoded.method == Method::GET && wants_aggregated(decoded) => {
-            let resources = groups::resources("", "v1").into_iter().map(|r| (r, false)).collect();
-            let items =
-                vec![json!({ "metadata": {}, "versions": [aggregated_version("v1", "", resources)] })];
-            return Aggregated::new(&items).answer(decoded);
+        ["api"] if aggregated() => {
+            return restful(decoded, &OBJECTS, || {
+                let resources = groups::resources("", "v1").into_iter().map(|r| (r, false)).collect();
+                let version = aggregated_version("v1", "", resources);
+                Aggregated::new(&[json!({ "metadata": {}, "versions": [version] })]).answer(decoded)
+            });
         }
-        ["apis"] if wants_aggregated(decoded) => {
+        ["apis"] if aggregated() => {
             return server.discovery.get(server).answer(decoded);
         }
         ["api"] => versions(server),
@@ -62,17 +62,51 @@ pub(super) fn serve(server: &Server, decoded: &Decoded, path: &str) -> Answer {
                     false => page_not_found(),
                 };
             }
-            resource_list(group, version, found.into_iter())
+            return plain(&resource_list(group, version, found.into_iter()));
         }
         _ => return Answer::Refused(errors::no_such_resource()),
     };
-    // The list of groups and each group have a handler of any method; the others are routes.
-    let is_route = !matches!(parts[..], ["apis"] | ["apis", _]);
-    let judged = || match accept(decoded.header(header::ACCEPT), Offer::PLAIN, false) {
-        None => Answer::Refused(not_acceptable(Offer::PLAIN)),
-        Some(_) => Answer::Document(in_order(&document).into()),
+    // The lists of groups, each group and versions of custom resources have a handler of any method; the others are routes.
+    match parts[..] {
+        ["apis"] | ["apis", _] => plain(&document),
+        _ => restful(decoded, &OBJECTS, || plain(&document)),
+    }
+}
+
+/// A document in the old form.
+fn plain(document: &Value) -> Answer {
+    Answer::Document(Document {
+        json: in_order(document).into(),
+        aggregated: false,
+        headers: HeaderMap::new(),
+        proto: old_form,
+    })
+}
+
+/// The protobuf form of a document in the old form, which says what it is as far as the document does.
+fn old_form(json: &[u8]) -> Bytes {
+    let document: Value = serde_json::from_slice(json).unwrap_or_default();
+    let text = |name: &str| document[name].as_str().unwrap_or_default().to_owned();
+    let kind = text("kind");
+    let raw = match &*kind {
+        "APIVersions" => proto_of::<meta::v1::APIVersions>(&document),
+        "APIGroupList" => proto_of::<meta::v1::APIGroupList>(&document),
+        "APIGroup" => proto_of::<meta::v1::APIGroup>(&document),
+        _ => proto_of::<meta::v1::APIResourceList>(&document),
     };
-    if is_route { restful(decoded, &OBJECTS, judged) } else { judged() }
+    proto_envelope(&text("apiVersion"), &kind, &raw)
+}
+
+/// The protobuf form of a document in the aggregated form.
+fn new_form(json: &[u8]) -> Bytes {
+    let document: Value = serde_json::from_slice(json).unwrap_or_default();
+    let raw = proto_of::<types::apidiscovery::v2::APIGroupDiscoveryList>(&document);
+    proto_envelope("apidiscovery.k8s.io/v2", "APIGroupDiscoveryList", &raw)
+}
+
+/// A document that was made here through its struct.
+fn proto_of<T: Struct>(document: &Value) -> Vec<u8> {
+    meta::from_value::<T>(document.clone()).map(|made| made.to_proto()).unwrap_or_default()
 }
 
 /// Members of discovery documents in the order in which upstream's structs have them.
@@ -145,28 +179,6 @@ fn write_in_order(value: &Value, is_root: bool, text: &mut String) {
             let _ = write!(text, "{plain}");
         }
     }
-}
-
-fn wants_aggregated(decoded: &Decoded) -> bool {
-    // The first clause that this endpoint can satisfy decides.
-    for clause in decoded.header(header::ACCEPT).split(',') {
-        let mut parts = clause.split(';').map(str::trim);
-        let json =
-            parts.next().is_some_and(|m| m == "application/json" || m == "*/*" || m == "application/*");
-        if !json {
-            continue;
-        }
-        let parameters: Vec<&str> = parts.collect();
-        let has = |p: &str| parameters.contains(&p);
-        if has("as=APIGroupDiscoveryList") {
-            if has("g=apidiscovery.k8s.io") && has("v=v2") {
-                return true;
-            }
-            continue;
-        }
-        return false;
-    }
-    false
 }
 
 fn versions(server: &Server) -> Value {
@@ -300,38 +312,35 @@ impl Discovery {
     }
 }
 
-/// A document in the aggregated form, with the hash of its text.
+/// A document in the aggregated form, with its entity tag.
 struct Aggregated {
     body: Bytes,
     tag: String,
 }
 
 impl Aggregated {
+    /// The tag is upstream's (`discovery/aggregated/etag.go`): a hash of the document without its kind, whatever format
+    /// it goes out in.
     fn new(items: &[Value]) -> Self {
-        let document = json!({
-            "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items,
-        });
-        let body = Bytes::from(in_order(&document));
-        let tag: String = Sha256::digest(&body).iter().map(|b| format!("{b:02X}")).collect();
+        let untyped = in_order(&json!({ "metadata": {}, "items": items }));
+        let tag: String = Sha512::digest(&untyped).iter().map(|b| format!("{b:02X}")).collect();
+        let kind = r#"{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.io/v2","#;
+        let body = Bytes::from(format!("{kind}{}", &untyped[1..]));
         Aggregated { body, tag: format!("\"{tag}\"") }
     }
 
     fn answer(&self, decoded: &Decoded) -> Answer {
-        let known = decoded.header(header::IF_NONE_MATCH).split(',').any(|known| known.trim() == self.tag);
-        let mut response = Response::new(if known { Body::empty() } else { Body::full(self.body.clone()) });
-        if known {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public"));
+        headers.extend(HeaderValue::from_str(&self.tag).ok().map(|tag| (header::ETAG, tag)));
+        if decoded.header(header::IF_NONE_MATCH) == self.tag {
+            let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
+            *response.headers_mut() = headers;
+            return Answer::Raw(response);
         }
-        let headers = response.headers_mut();
-        if !known {
-            headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(AGGREGATED));
-        }
-        headers.insert(header::VARY, header::HeaderValue::from_static("Accept"));
-        headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("public"));
-        if let Ok(tag) = header::HeaderValue::from_str(&self.tag) {
-            headers.insert(header::ETAG, tag);
-        }
-        Answer::Raw(response)
+        Answer::Document(Document { json: self.body.clone(), aggregated: true, headers, proto: new_form })
     }
 }
 
@@ -412,6 +421,29 @@ mod tests {
             in_order(&list),
             r#"{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"a/v1","resources":[{"name":"ks","singularName":"k","namespaced":true,"group":"g","version":"v","kind":"K","verbs":["get"],"shortNames":["s"],"categories":["all"],"x":null}]}"#
         );
+    }
+
+    #[test]
+    fn documents_have_a_protobuf_form() {
+        let list = resource_list("", "v1", groups::resources("", "v1").into_iter().map(|r| (r, false)));
+        let envelope = |bytes: &Bytes| {
+            let read = meta::Envelope::decode(bytes).unwrap();
+            (read.api_version.to_string(), read.kind.to_string(), read.raw.to_vec())
+        };
+        let (version, kind, raw) = envelope(&old_form(in_order(&list).as_bytes()));
+        assert_eq!((&*version, &*kind), ("", "APIResourceList"));
+        let read = meta::v1::APIResourceList::from_proto(&raw).unwrap();
+        assert_eq!(meta::to_value(&read)["resources"], list["resources"]);
+
+        let resources = groups::resources("apps", "v1").into_iter().map(|r| (r, false)).collect();
+        let group =
+            json!({ "metadata": { "name": "apps" }, "versions": [aggregated_version("v1", "", resources)] });
+        let made = Aggregated::new(std::slice::from_ref(&group));
+        let (version, kind, raw) = envelope(&new_form(&made.body));
+        assert_eq!((&*version, &*kind), ("apidiscovery.k8s.io/v2", "APIGroupDiscoveryList"));
+        let read = types::apidiscovery::v2::APIGroupDiscoveryList::from_proto(&raw).unwrap();
+        assert_eq!(meta::to_value(&read)["items"][0], group);
+        assert_eq!(made.tag.len(), 130, "SHA-512 in hexadecimal digits and quotes");
     }
 
     #[test]

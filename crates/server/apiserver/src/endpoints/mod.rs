@@ -5,7 +5,7 @@ mod aggregated;
 mod components;
 mod deletion;
 mod discovery;
-mod groups;
+pub(crate) mod groups;
 mod health;
 mod openapi;
 mod options;

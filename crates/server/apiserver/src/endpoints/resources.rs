@@ -224,6 +224,8 @@ fn wrong_representation(decoded: &Decoded, served: &Served) -> Option<Status> {
         || matches!(&*info.subresource, "binding" | "eviction" | "token")
         || (info.group.is_empty() && info.resource == "bindings");
     let offer = if untabled { Offer::UNTABLED } else { Offer::OBJECT };
+    // Custom resources are metadata in protobuf, but no objects.
+    let offer = Offer { protobuf: served.custom().is_none(), ..offer };
     accept(accepted, offer, false).is_none().then(|| not_acceptable(offer))
 }
 

@@ -14,10 +14,15 @@ pub(super) fn text<T: Struct>(items: &[T]) -> Option<Str> {
     Some(format!("[{}]", items.join(",")).into())
 }
 
-/// Reads what [`text`] wrote; a text that a user spoiled is dropped, as upstream drops it.
-pub(super) fn parse<T: Struct>(text: &str) -> Vec<T> {
-    let items: Vec<serde_json::Value> = serde_json::from_str(text).unwrap_or_default();
-    items.into_iter().filter_map(|item| meta::from_value(item).ok()).collect()
+/// Reads what [`text`] wrote; `None` for a text that a user spoiled, be it in one item, and for none.
+pub(super) fn parse<T: Struct>(text: &str) -> Option<Vec<T>> {
+    let items: Option<Vec<serde_json::Value>> = serde_json::from_str(text).ok()?;
+    // Nothing in place of an item is an empty one.
+    let item = |item: serde_json::Value| match item {
+        serde_json::Value::Null => Ok(T::default()),
+        item => meta::from_value(item),
+    };
+    items.unwrap_or_default().into_iter().map(item).collect::<Result<_, _>>().ok()
 }
 
 fn old_reference(r: &NewReference) -> OldReference {
@@ -101,7 +106,9 @@ pub(super) fn to_new(m: &old::MetricSpec) -> new::MetricSpec {
     new::MetricSpec {
         type_: m.type_.clone(),
         object: m.object.as_ref().map(|o| {
-            let value = o.average_value.is_none().then_some(o.target_value);
+            // The older version always has a value; beside an average, zero says that there was none.
+            let has_value = o.average_value.is_none() || !o.target_value.is_zero();
+            let value = has_value.then_some(o.target_value);
             Box::new(new::ObjectMetricSource {
                 described_object: new_reference(&o.target),
                 metric: identifier(&o.metric_name, &o.selector),

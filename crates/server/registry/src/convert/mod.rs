@@ -153,12 +153,16 @@ fn to_hpa1(hpa: &hpa2::HorizontalPodAutoscaler) -> hpa1::HorizontalPodAutoscaler
             .spec
             .metrics
             .iter()
-            .find(|m| is_cpu(m))
-            .and_then(|m| m.resource.as_ref()?.target.average_utilization),
+            .filter(|m| m.type_ == "Resource")
+            .find_map(|m| m.resource.as_ref().filter(|r| r.name == "cpu"))
+            .and_then(|r| r.target.average_utilization),
     };
-    let current = hpa.status.current_metrics.iter().find_map(|m| {
-        m.resource.as_ref().filter(|r| r.name == "cpu").and_then(|r| r.current.average_utilization)
-    });
+    // The first of what is wanted, the last of what was seen.
+    let of_cpu = |m: &hpa2::MetricStatus| {
+        let resource = m.resource.as_ref().filter(|r| m.type_ == "Resource" && r.name == "cpu");
+        resource.and_then(|r| r.current.average_utilization)
+    };
+    let current = hpa.status.current_metrics.iter().filter_map(of_cpu).next_back();
     out.status = hpa1::HorizontalPodAutoscalerStatus {
         observed_generation: hpa.status.observed_generation,
         last_scale_time: hpa.status.last_scale_time,
@@ -190,13 +194,13 @@ fn to_hpa2(hpa: &hpa1::HorizontalPodAutoscaler) -> hpa2::HorizontalPodAutoscaler
     let mut metadata = hpa.metadata.clone();
     let mut out = hpa2::HorizontalPodAutoscaler::default();
     let mut note = |key: &str| metadata.annotations.remove(key).unwrap_or_default();
-    out.spec.metrics = metrics::parse(&note(METRICS)).iter().map(metrics::to_new).collect();
+    let others = metrics::parse(&note(METRICS)).unwrap_or_default();
+    out.spec.metrics = others.iter().map(metrics::to_new).collect();
     out.spec.behavior = behavior::parse(&note(BEHAVIOR)).map(Box::new);
-    out.status.conditions = metrics::parse(&note(CONDITIONS)).into_iter().collect();
-    let current = note(CURRENT);
+    out.status.conditions = metrics::parse(&note(CONDITIONS)).unwrap_or_default().into_iter().collect();
     // What the annotation tells is more than what the one field does.
-    if serde_json::from_str::<Vec<serde_json::Value>>(&current).is_ok() {
-        out.status.current_metrics = metrics::parse(&current).iter().map(metrics::status_to_new).collect();
+    if let Some(current) = metrics::parse(&note(CURRENT)) {
+        out.status.current_metrics = current.iter().map(metrics::status_to_new).collect();
     } else if let Some(percentage) = hpa.status.current_cpu_utilization_percentage {
         out.status.current_metrics.push(metrics::cpu_status(percentage));
     }
@@ -266,6 +270,45 @@ mod tests {
             told,
             r#"[{"type":"Resource","resource":{"name":"cpu","currentAverageUtilization":4,"currentAverageValue":"0"}}]"#
         );
+    }
+
+    #[test]
+    fn one_field_tells_of_cpu() {
+        let json = br#"{"metadata":{"name":"h"},"spec":{"scaleTargetRef":{"kind":"Deployment","name":"d"},"maxReplicas":5,
+            "metrics":[{"type":"Resource","resource":{"name":"cpu","target":{"type":"AverageValue","averageValue":"1"}}},
+            {"type":"Resource","resource":{"name":"cpu","target":{"type":"Utilization","averageUtilization":50}}}]},
+            "status":{"currentReplicas":1,"desiredReplicas":1,"currentMetrics":[
+            {"type":"Resource","resource":{"name":"cpu","current":{"averageUtilization":3}}},
+            {"type":"Resource","resource":{"name":"cpu","current":{"averageUtilization":4}}},
+            {"type":"Other","resource":{"name":"cpu","current":{"averageUtilization":5}}}]}}"#;
+        let poor = to_hpa1(&hpa2::HorizontalPodAutoscaler::from_json(json).unwrap());
+        assert_eq!(poor.spec.target_cpu_utilization_percentage, None);
+        assert_eq!(poor.status.current_cpu_utilization_percentage, Some(4));
+    }
+
+    #[test]
+    fn annotations_count_as_a_whole() {
+        let with = |key: &str, text: &str| {
+            let mut hpa = hpa1::HorizontalPodAutoscaler::default();
+            hpa.status.current_cpu_utilization_percentage = Some(4);
+            hpa.metadata.annotations.insert(key, text.into());
+            to_hpa2(&hpa)
+        };
+        let object = r#"{"type":"Object","object":{"target":{"kind":"K","name":"n"},"metricName":"m","targetValue":"@","averageValue":"2"}}"#;
+        let torn = with(METRICS, &format!("[{},7]", object.replace('@', "0")));
+        assert_eq!(torn.spec.metrics.len(), 1);
+        assert_eq!(
+            torn.spec.metrics[0].type_, "Resource",
+            "one spoiled item spoils all: the default is left"
+        );
+        for (value, kept) in [("0", None), ("5", Some("5"))] {
+            let hpa = with(METRICS, &format!("[{}]", object.replace('@', value)));
+            let target = &hpa.spec.metrics[0].object.as_ref().unwrap().target;
+            assert_eq!(target.type_, "AverageValue");
+            assert_eq!(target.value.map(|value| value.to_string()).as_deref(), kept);
+        }
+        assert!(with(CURRENT, "null").status.current_metrics.is_empty());
+        assert_eq!(with(CURRENT, "nonsense").status.current_metrics.len(), 1);
     }
 
     #[test]
