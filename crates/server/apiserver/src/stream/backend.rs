@@ -216,7 +216,7 @@ fn without_token(headers: &mut HeaderMap) {
         headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
     let offered: Vec<&str> = offers.flat_map(|value| value.split(',')).map(str::trim).collect();
     let is_token = |name: &&str| name.starts_with("base64url.bearer.authorization.k8s.io.");
-    if !offered.iter().any(|name| is_token(name)) {
+    if !offered.iter().any(is_token) {
         return;
     }
     let rest: Vec<&str> = offered.into_iter().filter(|name| !is_token(name)).collect();
