@@ -1,11 +1,13 @@
 //! `/exec` and `/attach`: the streams of a command or a container over WebSocket.
 
+use bytes::Bytes;
 use futures::stream::SplitSink;
 use futures::{SinkExt, Stream, StreamExt};
 use http::{Response, StatusCode};
 use runtime::{AttachRequest, Container, ExecRequest, Session, TermSize};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Error as Broken;
@@ -23,6 +25,9 @@ const STDERR: u8 = 2;
 const ERROR: u8 = 3;
 const RESIZE: u8 = 4;
 const CLOSE: u8 = 255;
+
+/// How often a client is asked whether it is still there, while nothing is read of it.
+pub const ASKING: Duration = Duration::from_secs(10);
 
 /// What the client wants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -336,10 +341,12 @@ async fn take_input(
         let Some((channel, data)) = protocol.decode(&message) else { continue };
         match channel {
             STDIN => {
-                if let Some(to) = stdin.as_mut()
-                    && (to.write_all(&data).await.is_err() || to.flush().await.is_err())
-                {
-                    stdin = None;
+                let Some(to) = stdin.as_mut() else { continue };
+                let write = async { to.write_all(&data).await.is_ok() && to.flush().await.is_ok() };
+                match patiently(ASKING, write, || out.send(Message::Ping(Bytes::new()))).await {
+                    Some(true) => {}
+                    Some(false) => stdin = None,
+                    None => return,
                 }
             }
             RESIZE => {
@@ -353,6 +360,22 @@ async fn take_input(
                 }
             }
             _ => {}
+        }
+    }
+}
+
+/// Waits for `write`, and asks meanwhile whether the client is still there: as long as a command reads nothing, nothing is read
+/// of its client either, who might be gone. `None` when so.
+pub async fn patiently<A: Future<Output = Result<(), E>>, E>(
+    every: Duration,
+    write: impl Future<Output = bool>,
+    ask: impl Fn() -> A,
+) -> Option<bool> {
+    tokio::pin!(write);
+    loop {
+        tokio::select! {
+            done = &mut write => return Some(done),
+            () = tokio::time::sleep(every) => ask().await.ok()?,
         }
     }
 }
@@ -434,6 +457,22 @@ mod tests {
         assert_eq!((&parsed["message"], &parsed["code"]), (&json!(twice), &json!(500)));
         assert!(
             told(Err("gone"), true).0.contains("Internal error occurred: error attaching to container: gone")
+        );
+    }
+
+    #[tokio::test]
+    async fn clients_that_went_away_are_noticed_although_their_command_reads_nothing() {
+        let (out, told) = mpsc::channel::<()>(2);
+        let every = Duration::from_millis(1);
+        drop(told);
+        let never = std::future::pending();
+        assert_eq!(patiently(every, never, || out.send(())).await, None, "nobody is there any more");
+        let (out, mut told) = mpsc::channel::<()>(2);
+        let until_asked = async { told.recv().await.is_some() };
+        assert_eq!(
+            patiently(every, until_asked, || out.send(())).await,
+            Some(true),
+            "asked, and written then"
         );
     }
 

@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
+use super::streams::{ASKING, patiently};
 use super::{Body, Request, text};
 pub use exec::streams;
 use frame::{Deflater, Frame, Headers, Inflater};
@@ -25,6 +26,8 @@ pub use ports::{VERSION as PORTS, ports, serve_ports};
 
 const PROTOCOL: &str = "SPDY/3.1";
 const VERSION_HEADER: &str = "x-stream-protocol-version";
+/// The number of this side's pings; servers' are even.
+const OWN_PING: u32 = 2;
 
 /// What a client and this server agree on.
 struct Accepted {
@@ -193,7 +196,10 @@ async fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(io: S, streams: mpsc:
                     && !data.is_empty()
                 {
                     // Whoever reads no more has dropped the receiver.
-                    let _ = to.send(Bytes::from(data)).await;
+                    let send = async { to.send(Bytes::from(data)).await.is_ok() };
+                    if patiently(ASKING, send, || frames.send(frame::ping(OWN_PING))).await.is_none() {
+                        break;
+                    }
                 }
                 if fin {
                     inputs.remove(&stream);
@@ -202,6 +208,8 @@ async fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(io: S, streams: mpsc:
             Frame::Reset { stream } => {
                 inputs.remove(&stream);
             }
+            // The answer to one of this side's.
+            Frame::Ping(OWN_PING) => {}
             Frame::Ping(id) => {
                 let _ = frames.send(frame::ping(id)).await;
             }
