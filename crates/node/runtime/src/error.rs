@@ -46,6 +46,16 @@ pub enum Error {
     /// The image store refused.
     #[error(transparent)]
     Image(#[from] images::Error),
+    /// Nothing answers on a port of a pod.
+    #[error(
+        "failed to connect to localhost:{port} inside the pod's network namespace: dial tcp4 127.0.0.1:{port}: {why}"
+    )]
+    Forward {
+        /// The port.
+        port: u16,
+        /// The system's reason, in Go's words where those are known.
+        why: String,
+    },
     /// A system call failed.
     #[error("{what}: {source}")]
     Io {

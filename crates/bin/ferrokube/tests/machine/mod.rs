@@ -354,7 +354,7 @@ fn busybox_root() -> Option<tempfile::TempDir> {
     let bin = root.path().join("bin");
     fs::create_dir(&bin).unwrap();
     fs::copy(busybox, bin.join("busybox")).unwrap();
-    for name in ["sh", "httpd", "mkdir", "hostname"] {
+    for name in ["sh", "httpd", "mkdir", "hostname", "cat", "tar", "sleep", "stty"] {
         symlink("busybox", bin.join(name)).unwrap();
     }
     let script =

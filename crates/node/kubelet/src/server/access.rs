@@ -94,7 +94,7 @@ impl Guard {
             }
         }
         let message = format!(
-            "Forbidden (user={}, verb={verb}, resource=nodes, subresource(s)=[{}])",
+            "Forbidden (user={}, verb={verb}, resource=nodes, subresource(s)=[{}])\n",
             user.name,
             subresources.join(" ")
         );

@@ -3,7 +3,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::{Response, StatusCode, header};
+use http::{Method, Response, StatusCode, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -51,24 +51,49 @@ pub fn offered(request: &Request) -> Vec<String> {
     words.map(|w| w.trim().to_owned()).filter(|w| !w.is_empty()).collect()
 }
 
-/// The first of the client's protocols that is known.
+/// The first of the client's protocols that is known. Whoever offers one that can close streams gets that one, wherever it
+/// stands: upstream serves it by itself.
 pub fn negotiate(offered: &[String], known: &[Protocol]) -> Option<Protocol> {
     if offered.is_empty() {
         return Some(UNNAMED);
     }
-    offered.iter().find_map(|name| known.iter().find(|p| p.name == name).copied())
+    let find = |name: &String| known.iter().find(|p| p.name == name && !p.name.is_empty()).copied();
+    let closing = offered.iter().filter_map(find).find(|protocol| protocol.close);
+    closing.or_else(|| offered.iter().find_map(find))
+}
+
+/// Whether a request wants to become another protocol at all.
+pub fn is_upgrade(request: &Request) -> bool {
+    let mut values = request.headers().get_all(header::CONNECTION).iter().filter_map(|v| v.to_str().ok());
+    values.any(|value| value.to_ascii_lowercase().contains("upgrade"))
 }
 
 /// Whether a request wants to become a WebSocket.
 pub fn is_websocket(request: &Request) -> bool {
-    let has = |name: header::HeaderName, want: &str| {
-        request
-            .headers()
-            .get(name)
-            .and_then(|v| v.to_str().ok())
-            .is_some_and(|v| v.to_ascii_lowercase().contains(want))
-    };
-    has(header::UPGRADE, "websocket") && has(header::CONNECTION, "upgrade")
+    let upgrade = request.headers().get(header::UPGRADE).and_then(|v| v.to_str().ok());
+    is_upgrade(request) && upgrade.is_some_and(|v| v.eq_ignore_ascii_case("websocket"))
+}
+
+/// What is wrong with a handshake, in the words of Go's `x/net/websocket`.
+fn flaw(request: &Request) -> Option<(StatusCode, &'static str)> {
+    let header = |name| request.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    match () {
+        () if request.method() != Method::GET => Some((StatusCode::METHOD_NOT_ALLOWED, "bad method")),
+        () if header(header::SEC_WEBSOCKET_KEY).is_empty() => {
+            Some((StatusCode::BAD_REQUEST, "mismatch challenge/response"))
+        }
+        () if header(header::SEC_WEBSOCKET_VERSION) != "13" => {
+            Some((StatusCode::BAD_REQUEST, "missing or bad WebSocket Version"))
+        }
+        () => None,
+    }
+}
+
+/// The refusal of a client that offers nothing that is known.
+pub fn unsupported() -> Response<Body> {
+    let mut response = Response::new(Empty::new().boxed_unsync());
+    *response.status_mut() = StatusCode::FORBIDDEN;
+    response
 }
 
 /// The answer that accepts, and the promise of the connection.
@@ -79,10 +104,14 @@ pub fn accept(
     request: &mut Request,
     protocol: &str,
 ) -> Result<(Response<Body>, OnUpgrade), Box<Response<Body>>> {
-    let bad = |why: &str| Box::new(text(StatusCode::BAD_REQUEST, why));
-    let key =
-        request.headers().get(header::SEC_WEBSOCKET_KEY).ok_or_else(|| bad("missing Sec-WebSocket-Key"))?;
-    let accept = derive_accept_key(key.as_bytes());
+    if let Some((status, why)) = flaw(request) {
+        let mut refused = text(status, why);
+        let version = header::HeaderValue::from_static("13");
+        refused.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, version);
+        return Err(Box::new(refused));
+    }
+    let key = request.headers().get(header::SEC_WEBSOCKET_KEY).map(header::HeaderValue::as_bytes);
+    let accept = derive_accept_key(key.unwrap_or_default());
     let mut response = Response::builder()
         .status(StatusCode::SWITCHING_PROTOCOLS)
         .header(header::UPGRADE, "websocket")
@@ -91,7 +120,8 @@ pub fn accept(
     if !protocol.is_empty() {
         response = response.header(header::SEC_WEBSOCKET_PROTOCOL, protocol);
     }
-    let response = response.body(Empty::new().boxed_unsync()).map_err(|e| bad(&e.to_string()))?;
+    let response = response.body(Empty::new().boxed_unsync());
+    let response = response.map_err(|e| Box::new(text(StatusCode::BAD_REQUEST, &e.to_string())))?;
     Ok((response, hyper::upgrade::on(request)))
 }
 
@@ -148,6 +178,8 @@ mod tests {
             negotiate(&offer(&["x", "v4.base64.channel.k8s.io"]), &STREAMS).unwrap().name,
             "v4.base64.channel.k8s.io"
         );
+        let late = negotiate(&offer(&["v4.channel.k8s.io", "v5.channel.k8s.io"]), &STREAMS).unwrap();
+        assert_eq!(late.name, "v5.channel.k8s.io");
         assert_eq!(negotiate(&offer(&["x"]), &STREAMS), None);
         assert_eq!(negotiate(&[], &STREAMS), Some(UNNAMED));
     }

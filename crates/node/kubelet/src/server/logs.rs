@@ -17,35 +17,23 @@ pub fn serve(
     name: &str,
     container: &str,
 ) -> Response<Body> {
-    let Some(pod) = server.pods.find(namespace, name) else {
-        return text(StatusCode::NOT_FOUND, &format!("pod \"{name}\" does not exist\n"));
+    let Wish { mut selection, follow, previous, since_seconds } = match wish(&query(request)) {
+        Ok(wish) => wish,
+        Err((status, why)) => return text(status, why),
     };
-    let (mut selection, mut follow, mut previous) = (Selection::default(), false, false);
-    for (key, value) in query(request) {
-        let flag = || matches!(value.as_str(), "true" | "1");
-        let bad =
-            |why: &str| text(StatusCode::BAD_REQUEST, &format!("{{\"message\": \"invalid {key}: {why}\"}}"));
-        match key.as_str() {
-            "follow" => follow = flag(),
-            "previous" => previous = flag(),
-            "timestamps" => selection.timestamps = flag(),
-            "stream" => selection.stream = Some(value.clone()).filter(|s| s != "All"),
-            "tailLines" | "limitBytes" | "sinceSeconds" => match value.parse::<u64>() {
-                Ok(number) if key == "tailLines" => selection.tail_lines = Some(number),
-                Ok(number) if key == "limitBytes" => selection.limit_bytes = Some(number),
-                Ok(number) => {
-                    let since_ms = server.shared.env.unix_ms() - 1000 * number.min(1 << 32) as i64;
-                    let since = jiff::Timestamp::from_millisecond(since_ms).unwrap_or_default();
-                    selection.since = Some(format!("{since:.9}"));
-                }
-                Err(_) => return bad("must be a number"),
-            },
-            "sinceTime" => match value.parse::<jiff::Timestamp>() {
-                Ok(time) => selection.since = Some(format!("{time:.9}")),
-                Err(_) => return bad("must be a time in RFC 3339"),
-            },
-            _ => {}
-        }
+    if let Some(seconds) = since_seconds {
+        let since_ms = server.shared.env.unix_ms() - 1000 * seconds.min(1 << 32) as i64;
+        let since = jiff::Timestamp::from_millisecond(since_ms).unwrap_or_default();
+        selection.since = Some(format!("{since:.9}"));
+    }
+    let Some(pod) = server.pods.find(namespace, name) else {
+        return text(StatusCode::NOT_FOUND, &format!("pod {name:?} does not exist"));
+    };
+    let spec = &pod.spec;
+    let own = spec.containers.iter().chain(&spec.init_containers).any(|c| c.name == container);
+    if !own && !spec.ephemeral_containers.iter().any(|c| c.name == container) {
+        let why = format!("container {container:?} not found in pod {name:?}");
+        return text(StatusCode::NOT_FOUND, &why);
     }
     let id = match which(&pod, container, previous) {
         Ok(id) => id,
@@ -69,6 +57,64 @@ pub fn serve(
         job.run(ended).await;
     });
     streamed("text/plain", parts)
+}
+
+/// What is wanted of a log.
+#[derive(Debug, Default)]
+struct Wish {
+    selection: Selection,
+    follow: bool,
+    previous: bool,
+    since_seconds: Option<u64>,
+}
+
+/// Reads the query; a refusal says no more than upstream's.
+fn wish(query: &[(String, String)]) -> Result<Wish, (StatusCode, &'static str)> {
+    const UNREADABLE: (StatusCode, &str) =
+        (StatusCode::BAD_REQUEST, r#"{"message": "Unable to decode query."}"#);
+    const INVALID: (StatusCode, &str) =
+        (StatusCode::UNPROCESSABLE_ENTITY, r#"{"message": "Invalid request."}"#);
+    let mut wish = Wish::default();
+    let mut since_time = None;
+    let old = query.iter().find(|(key, value)| key == "tail" && !value.is_empty()).map(|(_, value)| value);
+    let tail = query.iter().find(|(key, _)| key == "tailLines").map(|(_, value)| value);
+    let tail = old.or(tail).filter(|value| old.is_none() || *value != "all");
+    let number = |value: &str, least: i64| -> Result<Option<u64>, (StatusCode, &'static str)> {
+        if value.is_empty() {
+            return Ok(None);
+        }
+        let number: i64 = value.parse().map_err(|_| UNREADABLE)?;
+        if number < least {
+            return Err(INVALID);
+        }
+        Ok(Some(number.unsigned_abs()))
+    };
+    for (key, value) in query {
+        let flag = || !matches!(value.to_ascii_lowercase().as_str(), "false" | "0");
+        match key.as_str() {
+            "follow" => wish.follow = flag(),
+            "previous" => wish.previous = flag(),
+            "timestamps" => wish.selection.timestamps = flag(),
+            "limitBytes" => wish.selection.limit_bytes = number(value, 1)?,
+            "sinceSeconds" => wish.since_seconds = number(value, 1)?,
+            "sinceTime" if !value.is_empty() => {
+                let time: jiff::Timestamp = value.parse().map_err(|_| UNREADABLE)?;
+                since_time = Some(format!("{time:.9}"));
+            }
+            "stream" if !matches!(value.as_str(), "All" | "Stdout" | "Stderr") => return Err(INVALID),
+            "stream" => wish.selection.stream = Some(value.clone()).filter(|stream| stream != "All"),
+            _ => {}
+        }
+    }
+    if let Some(value) = tail {
+        wish.selection.tail_lines = number(value, 0)?;
+    }
+    let both = since_time.is_some() && wish.since_seconds.is_some();
+    if both || (wish.selection.stream.is_some() && wish.selection.tail_lines.is_some()) {
+        return Err(INVALID);
+    }
+    wish.selection.since = since_time;
+    Ok(wish)
 }
 
 /// The id of the container whose log is meant.
@@ -118,8 +164,32 @@ fn which(pod: &Pod, container: &str, previous: bool) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::route::parse_query;
     use super::*;
     use types::core::v1::{ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting};
+
+    #[test]
+    fn queries() {
+        let told = |query: &str| wish(&parse_query(query)).map_err(|(status, _)| status.as_u16());
+        let got =
+            told("follow=true&previous=0&timestamps&tail=3&tailLines=5&limitBytes=7&sinceSeconds=9").unwrap();
+        assert!(got.follow && !got.previous && got.selection.timestamps);
+        assert_eq!((got.selection.tail_lines, got.selection.limit_bytes), (Some(3), Some(7)));
+        assert_eq!((got.since_seconds, got.selection.stream), (Some(9), None));
+        assert_eq!(told("tail=all&tailLines=5&stream=All").unwrap().selection.tail_lines, None);
+        for (query, want) in [
+            ("tailLines=x", 400),
+            ("sinceTime=soon", 400),
+            ("tailLines=-1", 422),
+            ("limitBytes=0", 422),
+            ("sinceSeconds=0", 422),
+            ("sinceSeconds=1&sinceTime=2026-01-01T00:00:00Z", 422),
+            ("stream=both", 422),
+            ("stream=Stdout&tailLines=1", 422),
+        ] {
+            assert_eq!(told(query).unwrap_err(), want, "{query}");
+        }
+    }
 
     #[test]
     fn which_container() {

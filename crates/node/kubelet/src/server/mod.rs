@@ -2,12 +2,14 @@
 
 mod access;
 mod channel;
+mod files;
 mod follow;
 mod logs;
 mod metrics;
 mod pods;
 mod ports;
 mod route;
+mod run;
 mod spdy;
 mod streams;
 mod summary;

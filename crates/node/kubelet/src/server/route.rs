@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use http::{Method, Response, StatusCode};
+use http::{Response, StatusCode, header};
 
-use super::{Body, Request, Server, json, logs, metrics, pods, ports, streams, summary, text};
+use super::{Body, Request, Server, files, json, logs, metrics, pods, ports, run, streams, summary, text};
 
 /// The query as pairs, percent-decoded, in order.
 pub fn query(request: &Request) -> Vec<(String, String)> {
@@ -39,7 +39,7 @@ fn decode(text: &str) -> String {
 }
 
 /// First parts of paths that there are.
-const ROOTS: [&str; 13] = [
+const ROOTS: [&str; 15] = [
     "healthz",
     "livez",
     "readyz",
@@ -53,6 +53,8 @@ const ROOTS: [&str; 13] = [
     "attach",
     "run",
     "portForward",
+    "logs",
+    "checkpoint",
 ];
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
@@ -69,45 +71,99 @@ pub fn is_long(path: &str) -> bool {
     matches!(path, "exec" | "attach" | "portForward")
 }
 
+/// Methods that a path takes; none for paths that there are not.
+fn methods(parts: &[&str]) -> &'static [&'static str] {
+    match parts {
+        ["healthz"] | ["healthz", "ping" | "log" | "syncloop"] | ["livez"] | ["readyz"] => &["GET"],
+        ["pods" | "runningpods" | "configz" | "metrics" | "logs"] | ["logs", ..] => &["GET"],
+        ["stats", "summary"] | ["metrics", "probes" | "resource" | "cadvisor"] => &["GET"],
+        ["containerLogs", _, _, _] => &["GET"],
+        ["exec" | "attach", _, _, _] | ["exec" | "attach", _, _, _, _] => &["GET", "POST"],
+        ["portForward", _, _] | ["portForward", _, _, _] => &["GET", "POST"],
+        ["run", _, _, _] | ["run", _, _, _, _] | ["checkpoint", _, _, _] => &["POST"],
+        _ => &[],
+    }
+}
+
+/// The refusal of a path or a method that there is not, as upstream's `go-restful` gives it.
+fn refused(parts: &[&str], methods: &[&str]) -> Response<Body> {
+    if methods.is_empty() {
+        let known = parts.first().is_some_and(|first| ROOTS.contains(first));
+        let why = if known { "404: Page Not Found" } else { "404 page not found\n" };
+        return text(StatusCode::NOT_FOUND, why);
+    }
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "405: Method Not Allowed");
+    if let Ok(allowed) = methods.join(", ").parse() {
+        response.headers_mut().insert(header::ALLOW, allowed);
+    }
+    response
+}
+
 /// Finds the handler.
 pub async fn route(server: Arc<Server>, request: Request) -> Response<Body> {
     let path = request.uri().path().to_owned();
     let parts: Vec<String> = path.trim_matches('/').split('/').map(decode).collect();
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-    let get = request.method() == Method::GET;
+    let methods = methods(&parts);
+    if !methods.contains(&request.method().as_str()) {
+        return refused(&parts, methods);
+    }
     match parts.as_slice() {
-        ["healthz", ..] | ["livez"] | ["readyz"] if get => text(StatusCode::OK, "ok"),
-        ["pods"] if get => pods::list(&server),
-        ["runningpods"] if get => pods::running(&server),
-        ["configz"] if get => json(&pods::configz(&server)),
-        ["stats", "summary"] if get => json(&summary::summary(&server).await),
-        ["metrics"] if get => metrics::own(&server).await,
-        ["metrics", "probes"] if get => metrics::probes(),
-        ["metrics", "resource"] if get => metrics::resource(&server).await,
-        ["metrics", "cadvisor"] if get => metrics::cadvisor(&server).await,
-        ["containerLogs", namespace, pod, container] if get => {
+        ["healthz", ..] | ["livez"] | ["readyz"] => text(StatusCode::OK, "ok"),
+        ["pods"] => pods::list(&server),
+        ["runningpods"] => pods::running(&server),
+        ["configz"] => json(&pods::configz(&server)),
+        ["stats", "summary"] => json(&summary::summary(&server).await),
+        ["metrics"] => metrics::own(&server).await,
+        ["metrics", "probes"] => metrics::probes(),
+        ["metrics", "resource"] => metrics::resource(&server).await,
+        ["metrics", "cadvisor"] => metrics::cadvisor(&server).await,
+        ["logs", rest @ ..] => files::serve(&request, &rest.join("/")).await,
+        ["containerLogs", namespace, pod, container] => {
             logs::serve(&server, &request, namespace, pod, container)
         }
-        ["exec" | "attach" | "run", namespace, pod, container]
-        | ["exec" | "attach" | "run", namespace, pod, _, container] => {
-            let (verb, namespace, pod, container) =
-                (parts[0].to_owned(), namespace.to_string(), pod.to_string(), container.to_string());
-            streams::serve(server, request, &verb, &namespace, &pod, &container).await
+        ["checkpoint", namespace, pod, container] => {
+            run::checkpoint(&server, &request, (namespace, pod, container))
         }
-        ["portForward", namespace, pod] | ["portForward", namespace, pod, _] => {
-            let (namespace, pod) = (namespace.to_string(), pod.to_string());
-            ports::serve(server, request, &namespace, &pod)
+        [verb, namespace, pod, rest @ .., container] if *verb != "portForward" => {
+            let whose = (*namespace, *pod, rest.first().copied().unwrap_or_default(), *container);
+            if *verb == "run" {
+                return run::run(&server, &request, whose).await;
+            }
+            streams::serve(server, request, *verb == "attach", whose).await
         }
-        _ if !get && request.method() != Method::POST => {
-            text(StatusCode::METHOD_NOT_ALLOWED, "405: Method Not Allowed")
+        [_, namespace, pod, rest @ ..] => {
+            ports::serve(server, request, (namespace, pod, rest.first().copied().unwrap_or_default()))
         }
-        _ => text(StatusCode::NOT_FOUND, "404 page not found\n"),
+        _ => refused(&parts, &[]),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_have_methods() {
+        for (path, want) in [
+            ("pods", &["GET"][..]),
+            ("exec/ns/p/c", &["GET", "POST"]),
+            ("exec/ns/p/uid/c", &["GET", "POST"]),
+            ("exec/ns/p", &[]),
+            ("run/ns/p/c", &["POST"]),
+            ("checkpoint/ns/p/c", &["POST"]),
+            ("logs/a/b", &["GET"]),
+            ("healthz/syncloop", &["GET"]),
+            ("healthz/none", &[]),
+            ("stats/container", &[]),
+            ("", &[]),
+        ] {
+            let parts: Vec<&str> = path.split('/').collect();
+            assert_eq!(methods(&parts), want, "{path}");
+        }
+        let refusal = refused(&["run"], &["POST"]);
+        assert_eq!((refusal.status().as_u16(), &refusal.headers()["allow"]), (405, &"POST".parse().unwrap()));
+    }
 
     #[test]
     fn queries() {

@@ -1,13 +1,13 @@
-//! `/exec`, `/attach` and `/run`: the streams of a command or a container over WebSocket.
+//! `/exec` and `/attach`: the streams of a command or a container over WebSocket.
 
-use std::sync::Arc;
-use std::time::Duration;
-
+use bytes::Bytes;
 use futures::stream::SplitSink;
 use futures::{SinkExt, Stream, StreamExt};
 use http::{Response, StatusCode};
-use runtime::{AttachRequest, ExecRequest, Session, TermSize};
+use runtime::{AttachRequest, Container, ExecRequest, Session, TermSize};
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Error as Broken;
@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, frame::codin
 
 use super::channel::{self, Protocol, STREAMS, Socket};
 use super::route::query;
-use super::{Body, Request, Server, answer, spdy, text};
+use super::{Body, Request, Server, spdy, text};
 use crate::backend::{BackendError, ContainerRuntime};
 
 /// Numbers of the streams.
@@ -25,6 +25,9 @@ const STDERR: u8 = 2;
 const ERROR: u8 = 3;
 const RESIZE: u8 = 4;
 const CLOSE: u8 = 255;
+
+/// How often a client is asked whether it is still there, while nothing is read of it.
+pub const ASKING: Duration = Duration::from_secs(10);
 
 /// What the client wants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,53 +63,36 @@ pub fn wish(query: Vec<(String, String)>) -> Wish {
     wish
 }
 
-/// Serves one of the three.
+/// Serves exec and attach.
 pub async fn serve(
     server: Arc<Server>,
     mut request: Request,
-    verb: &str,
-    namespace: &str,
-    pod: &str,
-    container: &str,
+    attach: bool,
+    (namespace, pod, uid, container): (&str, &str, &str, &str),
 ) -> Response<Body> {
     let mut wish = wish(query(&request));
-    let Some(found) = server.pods.find(namespace, pod) else {
-        return text(StatusCode::NOT_FOUND, "pod does not exist\n");
-    };
-    let runtime = server.shared.runtime.clone();
-    let uid = found.metadata.uid.as_str();
-    let sandboxes = runtime.sandboxes();
-    let mine = |id: &str| sandboxes.iter().any(|s| s.id == id && s.config.uid == uid);
-    let running = runtime
-        .containers()
-        .into_iter()
-        .find(|c| c.config.name == container && crate::pod::view::is_running(c) && mine(&c.sandbox_id));
-    let Some(running) = running else {
-        let why = format!("container not found (\"{container}\")");
-        return text(StatusCode::NOT_FOUND, &why);
-    };
-    let id = running.id.clone();
-    if verb == "run" {
-        return run(&*runtime, &id, wish).await;
+    if !(wish.stdin || wish.stdout || wish.stderr) {
+        return text(StatusCode::BAD_REQUEST, "you must specify at least 1 of stdin, stdout, stderr");
     }
-    if verb == "attach" {
+    let running = match running(&server, namespace, pod, uid, container) {
+        Ok(running) => running,
+        Err(refusal) => return *refusal,
+    };
+    if attach {
         // What the container has not, nobody can be attached to.
         wish.tty = running.config.tty;
         wish.stdin &= running.config.stdin;
         wish.stderr &= !wish.tty;
     }
-    if !(wish.stdin || wish.stdout || wish.stderr) {
-        return text(StatusCode::BAD_REQUEST, "you must specify at least 1 of stdin, stdout, stderr");
-    }
-    let job = Job { runtime, id, attach: verb == "attach", wish };
-    if spdy::is_upgrade(&request) {
-        return spdy::streams(request, job);
+    let job = Job { runtime: server.shared.runtime.clone(), id: running.id, attach, wish };
+    if !channel::is_upgrade(&request) {
+        return text(StatusCode::INTERNAL_SERVER_ERROR, "Upgrade request required\n");
     }
     if !channel::is_websocket(&request) {
-        return text(StatusCode::BAD_REQUEST, "Upgrade request required");
+        return spdy::streams(request, job);
     }
     let Some(protocol) = channel::negotiate(&channel::offered(&request), &STREAMS) else {
-        return text(StatusCode::FORBIDDEN, "no supported protocol");
+        return channel::unsupported();
     };
     let (response, upgrade) = match channel::accept(&mut request, protocol.name) {
         Ok(accepted) => accepted,
@@ -121,18 +107,29 @@ pub async fn serve(
     response
 }
 
-/// `/run`: the whole output in one answer.
-async fn run(runtime: &dyn ContainerRuntime, id: &str, wish: Wish) -> Response<Body> {
-    match runtime.exec_sync(id, wish.command, Duration::ZERO).await {
-        Ok(output) => {
-            let mut body = output.stdout;
-            body.extend(output.stderr);
-            let status =
-                if output.exit_code == 0 { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
-            answer(status, "text/plain; charset=utf-8", body)
-        }
-        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
-    }
+/// The container of that name that runs now.
+pub fn running(
+    server: &Server,
+    namespace: &str,
+    pod: &str,
+    uid: &str,
+    container: &str,
+) -> Result<Container, Box<Response<Body>>> {
+    let found = server.pods.find(namespace, pod);
+    let found = found.ok_or_else(|| Box::new(text(StatusCode::NOT_FOUND, "pod does not exist")))?;
+    let runtime = &server.shared.runtime;
+    let own = found.metadata.uid.as_str();
+    let sandboxes = runtime.sandboxes();
+    let mine = |id: &str| sandboxes.iter().any(|s| s.id == id && s.config.uid == own);
+    let asked = uid.is_empty() || uid == own;
+    let mut all = runtime.containers().into_iter();
+    all.find(|c| {
+        asked && c.config.name == container && crate::pod::view::is_running(c) && mine(&c.sandbox_id)
+    })
+    .ok_or_else(|| {
+        let why = format!("container not found ({container:?})");
+        Box::new(text(StatusCode::INTERNAL_SERVER_ERROR, &why))
+    })
 }
 
 /// A session to be opened.
@@ -154,6 +151,11 @@ impl Job {
     /// The command cannot be started, for example.
     pub async fn open(&self) -> Result<Session, BackendError> {
         let wish = &self.wish;
+        if self.attach && !(wish.stdin || wish.stdout || wish.stderr) {
+            // Attached to nothing: that is over at once.
+            let wait = Box::pin(std::future::ready(Ok(0)));
+            return Ok(Session { stdin: None, stdout: None, stderr: None, resize: mpsc::channel(1).0, wait });
+        }
         if self.attach {
             let request =
                 AttachRequest { stdin: wish.stdin, stdout: wish.stdout, stderr: wish.stderr, size: None };
@@ -171,25 +173,59 @@ impl Job {
     }
 }
 
-/// The `v1.Status` that tells how a session ended.
-pub fn outcome(result: Result<i32, String>) -> Value {
-    match result {
-        Ok(0) => json!({ "metadata": {}, "status": "Success" }),
-        Ok(code) => json!({
-            "metadata": {},
-            "status": "Failure",
-            "message": format!("command terminated with non-zero exit code: exit status {code}"),
-            "reason": "NonZeroExitCode",
-            "details": { "causes": [{ "reason": "ExitCode", "message": code.to_string() }] },
-        }),
-        Err(why) => json!({
-            "metadata": {},
-            "status": "Failure",
-            "message": why,
-            "reason": "InternalError",
-            "details": { "causes": [{ "message": why }] },
-            "code": 500,
-        }),
+/// How a session ended, as its error stream tells it.
+pub struct Outcome {
+    result: Result<i32, String>,
+    attach: bool,
+}
+
+impl Outcome {
+    /// Of an attachment, or of a command.
+    pub fn new(result: Result<i32, String>, attach: bool) -> Self {
+        Outcome { result, attach }
+    }
+
+    fn what_failed(&self, why: &str) -> String {
+        let what =
+            if self.attach { "error attaching to container" } else { "error executing command in container" };
+        format!("{what}: {why}")
+    }
+
+    /// For protocols without statuses: nothing, or a message.
+    pub fn message(&self) -> Option<String> {
+        match &self.result {
+            Ok(0) => None,
+            Ok(_) if self.attach => None,
+            Ok(code) => Some(format!("command terminated with non-zero exit code: exit status {code}")),
+            Err(why) => Some(format!("Internal error occurred: {}", self.what_failed(why))),
+        }
+    }
+
+    /// A `v1.Status`, written as Go writes it. `translated` is how upstream's kubelet words it for clients of the fifth
+    /// protocol: it is itself the client of a runtime that speaks the fourth, and tells what that client says.
+    pub fn status(&self, translated: bool) -> String {
+        match &self.result {
+            Ok(code) if *code == 0 || self.attach => r#"{"metadata":{},"status":"Success"}"#.to_owned(),
+            Ok(code) => {
+                let what = if translated { "command terminated with exit code" } else { "exit status" };
+                format!(
+                    "{{\"metadata\":{{}},\"status\":\"Failure\",\"message\":\"command terminated with non-zero exit code: \
+                     {what} {code}\",\"reason\":\"NonZeroExitCode\",\"details\":{{\"causes\":[{{\"reason\":\"ExitCode\",\
+                     \"message\":\"{code}\"}}]}}}}"
+                )
+            }
+            Err(why) => {
+                let mut why = self.what_failed(why);
+                if translated {
+                    why = format!("Internal error occurred: {why}");
+                }
+                let (message, cause) = (json!(format!("Internal error occurred: {why}")), json!(why));
+                format!(
+                    "{{\"metadata\":{{}},\"status\":\"Failure\",\"message\":{message},\"reason\":\"InternalError\",\
+                     \"details\":{{\"causes\":[{{\"message\":{cause}}}]}},\"code\":500}}"
+                )
+            }
+        }
     }
 }
 
@@ -217,12 +253,8 @@ async fn over_websocket(socket: Socket, protocol: Protocol, job: Job) {
         Ok(session) => converse(session, messages, protocol, &out).await,
         Err(error) => Err(error.to_string()),
     };
-    let last = match (protocol.status, &result) {
-        (true, _) => Some(outcome(result).to_string()),
-        (false, Ok(0)) => None,
-        (false, Ok(code)) => Some(format!("command terminated with non-zero exit code: exit status {code}")),
-        (false, Err(why)) => Some(why.clone()),
-    };
+    let outcome = Outcome::new(result, job.attach);
+    let last = if protocol.status { Some(outcome.status(protocol.close)) } else { outcome.message() };
     if let Some(last) = last {
         let _ = out.send(protocol.encode(ERROR, last.as_bytes())).await;
     }
@@ -309,10 +341,12 @@ async fn take_input(
         let Some((channel, data)) = protocol.decode(&message) else { continue };
         match channel {
             STDIN => {
-                if let Some(to) = stdin.as_mut()
-                    && (to.write_all(&data).await.is_err() || to.flush().await.is_err())
-                {
-                    stdin = None;
+                let Some(to) = stdin.as_mut() else { continue };
+                let write = async { to.write_all(&data).await.is_ok() && to.flush().await.is_ok() };
+                match patiently(ASKING, write, || out.send(Message::Ping(Bytes::new()))).await {
+                    Some(true) => {}
+                    Some(false) => stdin = None,
+                    None => return,
                 }
             }
             RESIZE => {
@@ -326,6 +360,22 @@ async fn take_input(
                 }
             }
             _ => {}
+        }
+    }
+}
+
+/// Waits for `write`, and asks meanwhile whether the client is still there: as long as a command reads nothing, nothing is read
+/// of its client either, who might be gone. `None` when so.
+pub async fn patiently<A: Future<Output = Result<(), E>>, E>(
+    every: Duration,
+    write: impl Future<Output = bool>,
+    ask: impl Fn() -> A,
+) -> Option<bool> {
+    tokio::pin!(write);
+    loop {
+        tokio::select! {
+            done = &mut write => return Some(done),
+            () = tokio::time::sleep(every) => ask().await.ok()?,
         }
     }
 }
@@ -375,9 +425,59 @@ mod tests {
 
     #[test]
     fn outcomes() {
-        assert_eq!(outcome(Ok(0))["status"], "Success");
-        assert_eq!(outcome(Ok(3))["details"]["causes"][0]["message"], "3");
-        assert_eq!(outcome(Err("x".into()))["message"], "x");
+        let success = r#"{"metadata":{},"status":"Success"}"#;
+        let told = |result: Result<i32, &str>, attach| {
+            let outcome = Outcome::new(result.map_err(str::to_owned), attach);
+            (outcome.status(false), outcome.status(true), outcome.message())
+        };
+        assert_eq!(told(Ok(0), false), (success.to_owned(), success.to_owned(), None));
+        // How the container ended is not the attachment's failure.
+        assert_eq!(told(Ok(3), true), (success.to_owned(), success.to_owned(), None));
+        let (fourth, fifth, message) = told(Ok(3), false);
+        let ended = "command terminated with non-zero exit code: ";
+        assert_eq!(message.unwrap(), format!("{ended}exit status 3"));
+        let of = |what: &str| {
+            format!(
+                r#"{{"metadata":{{}},"status":"Failure","message":"{ended}{what}","reason":"NonZeroExitCode","details":{{"causes":[{{"reason":"ExitCode","message":"3"}}]}}}}"#
+            )
+        };
+        assert_eq!((fourth, fifth), (of("exit status 3"), of("command terminated with exit code 3")));
+        let (fourth, fifth, message) = told(Err("no \"x\""), false);
+        assert_eq!(
+            message.unwrap(),
+            "Internal error occurred: error executing command in container: no \"x\""
+        );
+        let parsed: Value = serde_json::from_str(&fourth).unwrap();
+        assert_eq!(
+            parsed["details"]["causes"][0]["message"],
+            "error executing command in container: no \"x\""
+        );
+        let parsed: Value = serde_json::from_str(&fifth).unwrap();
+        let twice = "Internal error occurred: Internal error occurred: error executing command in container: no \"x\"";
+        assert_eq!((&parsed["message"], &parsed["code"]), (&json!(twice), &json!(500)));
+        assert!(
+            told(Err("gone"), true).0.contains("Internal error occurred: error attaching to container: gone")
+        );
+    }
+
+    #[tokio::test]
+    async fn clients_that_went_away_are_noticed_although_their_command_reads_nothing() {
+        let (out, told) = mpsc::channel::<()>(2);
+        let every = Duration::from_millis(1);
+        drop(told);
+        let never = std::future::pending();
+        assert_eq!(patiently(every, never, || out.send(())).await, None, "nobody is there any more");
+        let (out, mut told) = mpsc::channel::<()>(2);
+        let until_asked = async { told.recv().await.is_some() };
+        assert_eq!(
+            patiently(every, until_asked, || out.send(())).await,
+            Some(true),
+            "asked, and written then"
+        );
+    }
+
+    #[test]
+    fn sizes() {
         assert_eq!(term_size(br#"{"Width":80,"Height":24}"#), Some(TermSize { width: 80, height: 24 }));
         assert_eq!(term_size(br#"{"Width":-1,"Height":24}"#), None);
     }

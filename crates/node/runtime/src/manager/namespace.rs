@@ -178,9 +178,15 @@ pub(super) fn dial(netns: Option<&Path>, port: u16) -> Result<TcpStream> {
     let attempt = |ip: std::net::IpAddr| TcpStream::connect_timeout(&SocketAddr::new(ip, port), CONNECT_MAX);
     let stream = attempt(Ipv4Addr::LOCALHOST.into())
         .or_else(|first| attempt(Ipv6Addr::LOCALHOST.into()).map_err(|_| first))
-        .map_err(Error::io(format!(
-            "failed to connect to localhost:{port} inside the pod's network namespace"
-        )))?;
+        .map_err(|error| {
+            let why = match error.kind() {
+                // As Go words it, since clients look for that.
+                std::io::ErrorKind::ConnectionRefused => "connect: connection refused".to_owned(),
+                std::io::ErrorKind::TimedOut => "i/o timeout".to_owned(),
+                _ => error.to_string(),
+            };
+            Error::Forward { port, why }
+        })?;
     stream.set_nonblocking(true).map_err(Error::io("cannot use the connection"))?;
     Ok(stream)
 }

@@ -9,7 +9,7 @@ use crate::answer::Answer;
 use crate::pipeline::Decoded;
 use crate::server::Server;
 use crate::stream::admit::admit;
-use crate::stream::{kubelet, proxy};
+use crate::stream::{kubelet, log, proxy};
 
 /// Whether the subresource is a connection and not a part of an object.
 pub(super) fn is_connection(served: &Served, decoded: &Decoded) -> bool {
@@ -30,13 +30,16 @@ pub(super) async fn serve(
     decoded: &Decoded,
     request: Request<Incoming>,
 ) -> Answer {
+    if let Err(status) = kubelet::check(&decoded.info.subresource, &decoded.query) {
+        return Answer::Refused(status);
+    }
     if decoded.info.subresource != "log"
         && let Err(status) = admit(server, authorized, decoded).await
     {
         return Answer::Refused(status);
     }
     let result = match (decoded.info.resource.as_str(), decoded.info.subresource.as_str()) {
-        ("pods", "log") => kubelet::log(server, authorized, decoded, request).await,
+        ("pods", "log") => log::log(server, authorized, decoded, request).await,
         ("pods", "exec" | "attach" | "portforward") => {
             kubelet::stream(server, authorized, decoded, request).await
         }

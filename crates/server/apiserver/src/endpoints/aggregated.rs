@@ -22,7 +22,7 @@ use crate::answer::Answer;
 use crate::http::body::{Body, Broken};
 use crate::pipeline::Decoded;
 use crate::server::Server;
-use crate::stream::backend::{Backend, HOP_HEADERS};
+use crate::stream::backend::{Backend, HOP_HEADERS, Host};
 
 /// Time for a discovery document, which every client of the cluster waits for.
 const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -138,7 +138,7 @@ async fn tunnel(
     let (tls, name) = link.channel().map_err(|why| why.to_string())?.for_upgrade();
     let (host, port) = (address.host.clone(), address.port);
     let backend = Backend { host, port, tls: Some(tls), name: Some(name.to_owned()) };
-    backend.forward(request, path).await.map_err(|why| why.to_string())
+    backend.forward(request, path, Host::Backend).await.map_err(|why| why.to_string())
 }
 
 /// The answer as clients of this server get it.

@@ -34,11 +34,6 @@ impl Query {
         self.get(key).is_some()
     }
 
-    /// All parameters in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(k, v)| (k.as_str(), v.as_str()))
-    }
-
     /// A parameter as an integer; the error is Go's.
     pub fn integer(&self, key: &str) -> Result<Option<i64>, String> {
         match self.get(key) {

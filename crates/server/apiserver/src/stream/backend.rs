@@ -50,9 +50,30 @@ pub enum BackendError {
     /// The connection broke before an answer came.
     #[error("{0}")]
     Exchange(#[from] hyper::Error),
+    /// The backend went away, or speaks no HTTP.
+    #[error("{0}")]
+    Closed(&'static str),
     /// The request could not be put together from what the client sent.
     #[error("{0}")]
     Request(#[from] http::Error),
+    /// An answer came, and it is neither an upgrade nor a refusal.
+    #[error("invalid upgrade response: status code {}", .0.as_u16())]
+    NoUpgrade(StatusCode),
+}
+
+/// Which host a backend is told that it was asked as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// The backend's own.
+    Backend,
+    /// The one that the client asked for: a page behind a proxy is shown under that one.
+    Asked,
+}
+
+/// Whether a request asks to become another protocol: upstream looks at the connection's header alone.
+pub fn wants_upgrade(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    values.any(|value| value.to_ascii_lowercase().contains("upgrade"))
 }
 
 /// Where a request goes.
@@ -88,13 +109,29 @@ impl Backend {
             let Some(tls) = &self.tls else { return Ok(Box::new(socket) as Box<dyn Socket>) };
             let name = ServerName::try_from(self.name.as_ref().unwrap_or(&self.host).clone())
                 .map_err(|e| BackendError::Tls(e.to_string()))?;
-            let stream = TlsConnector::from(tls.clone())
-                .connect(name, socket)
-                .await
-                .map_err(|e| BackendError::Tls(distrust(&e)))?;
+            let stream =
+                TlsConnector::from(tls.clone()).connect(name, socket).await.map_err(|e| distrust(&e))?;
             Ok(Box::new(stream) as Box<dyn Socket>)
         };
         tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| failed("i/o timeout".into()))?
+    }
+
+    /// As [`Backend::forward`], for requests that are good for nothing but their upgrade.
+    ///
+    /// # Errors
+    /// Also for an answer that neither upgrades nor refuses.
+    pub async fn upgrade(
+        &self,
+        request: Request<Incoming>,
+        path: &str,
+        host: Host,
+    ) -> Result<Response<Body>, BackendError> {
+        let answer = self.forward(request, path, host).await?;
+        match answer.status() {
+            StatusCode::SWITCHING_PROTOCOLS => Ok(answer),
+            status if status.as_u16() >= 400 => Ok(answer),
+            status => Err(BackendError::NoUpgrade(status)),
+        }
     }
 
     /// Sends `request` on with another path, and brings the answer back. `path` starts with a slash and may have a
@@ -103,6 +140,7 @@ impl Backend {
         &self,
         mut request: Request<Incoming>,
         path: &str,
+        host: Host,
     ) -> Result<Response<Body>, BackendError> {
         let socket = self.connect().await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await?;
@@ -114,15 +152,19 @@ impl Backend {
         let upgrade = request.headers().get(header::UPGRADE).cloned();
         let client_side = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
         let (mut parts, body) = request.into_parts();
+        let asked = parts.uri.authority().map(|authority| authority.as_str().to_owned());
         parts.uri = path.parse::<Uri>().map_err(http::Error::from)?;
         parts.version = http::Version::HTTP_11;
         strip(&mut parts.headers);
-        parts.headers.insert(header::HOST, self.authority().parse().map_err(http::Error::from)?);
+        if host == Host::Backend || !parts.headers.contains_key(header::HOST) {
+            let told = asked.filter(|_| host == Host::Asked).unwrap_or_else(|| self.authority());
+            parts.headers.insert(header::HOST, told.parse().map_err(http::Error::from)?);
+        }
         if let Some(protocol) = &upgrade {
             parts.headers.insert(header::UPGRADE, protocol.clone());
             parts.headers.insert(header::CONNECTION, header::HeaderValue::from_static("Upgrade"));
         }
-        let mut answer = sender.send_request(Request::from_parts(parts, body)).await?;
+        let mut answer = sender.send_request(Request::from_parts(parts, body)).await.map_err(broken)?;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS
             && let Some(client_side) = client_side
         {
@@ -160,10 +202,41 @@ fn strip(headers: &mut HeaderMap) {
     }
     headers.remove(header::UPGRADE);
     headers.remove(header::AUTHORIZATION);
+    without_token(headers);
     let impersonation: Vec<HeaderName> =
         headers.keys().filter(|name| name.as_str().starts_with("impersonate-")).cloned().collect();
     for name in impersonation {
         headers.remove(name);
+    }
+}
+
+/// Takes the token of a browser out of the subprotocols that it offers, for it is nobody else's.
+fn without_token(headers: &mut HeaderMap) {
+    let offers =
+        headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    let offered: Vec<&str> = offers.flat_map(|value| value.split(',')).map(str::trim).collect();
+    let is_token = |name: &&str| name.starts_with("base64url.bearer.authorization.k8s.io.");
+    if !offered.iter().any(is_token) {
+        return;
+    }
+    let rest: Vec<&str> = offered.into_iter().filter(|name| !is_token(name)).collect();
+    let rest = rest.join(",");
+    headers.remove(header::SEC_WEBSOCKET_PROTOCOL);
+    if let Ok(value) = rest.parse()
+        && !rest.is_empty()
+    {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value);
+    }
+}
+
+/// What went wrong with an exchange, in Go's words where clients know them.
+fn broken(error: hyper::Error) -> BackendError {
+    match () {
+        () if error.is_incomplete_message() => BackendError::Closed("EOF"),
+        () if error.is_parse() => {
+            BackendError::Closed("net/http: HTTP/1.x transport connection broken: malformed HTTP response")
+        }
+        () => BackendError::Exchange(error),
     }
 }
 
@@ -177,13 +250,62 @@ fn reason(error: &std::io::Error) -> String {
     }
 }
 
-/// The reason of a failed handshake, a common one as Go words it.
-fn distrust(error: &std::io::Error) -> String {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+/// Why a handshake failed, common reasons as Go words them.
+fn distrust(error: &std::io::Error) -> BackendError {
+    use rustls::{CertificateError, Error, InvalidMessage};
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
     match inner {
-        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
-            "failed to verify certificate: x509: certificate signed by unknown authority".into()
+        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => BackendError::Tls(
+            "failed to verify certificate: x509: certificate signed by unknown authority".into(),
+        ),
+        Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
+            BackendError::Closed("http: server gave HTTP response to HTTPS client")
         }
-        _ => error.to_string(),
+        _ => BackendError::Tls(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_of_clients_stay_here() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("authorization", "Bearer x"),
+            ("impersonate-user", "u"),
+            ("impersonate-extra-a", "b"),
+            ("connection", "Upgrade"),
+            ("sec-websocket-protocol", "v5.channel.k8s.io, base64url.bearer.authorization.k8s.io.eA"),
+            ("sec-websocket-protocol", "v4.channel.k8s.io"),
+            ("x-kept", "1"),
+        ] {
+            headers.append(name, value.parse().unwrap());
+        }
+        strip(&mut headers);
+        let left: Vec<(&str, &str)> =
+            headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        assert_eq!(
+            left,
+            [("x-kept", "1"), ("sec-websocket-protocol", "v5.channel.k8s.io,v4.channel.k8s.io")]
+        );
+        let mut alone = HeaderMap::new();
+        let token = "base64url.bearer.authorization.k8s.io.eA";
+        alone.insert("sec-websocket-protocol", token.parse().unwrap());
+        strip(&mut alone);
+        assert!(alone.is_empty(), "{alone:?}");
+    }
+
+    #[test]
+    fn an_upgrade_is_asked_for_by_the_connection() {
+        for (value, want) in [("Upgrade", true), ("keep-alive, upgrade", true), ("keep-alive", false)] {
+            let mut headers = HeaderMap::new();
+            headers.insert("upgrade", "websocket".parse().unwrap());
+            headers.insert("connection", value.parse().unwrap());
+            assert_eq!(wants_upgrade(&headers), want, "{value}");
+        }
+        let refused = BackendError::NoUpgrade(StatusCode::OK);
+        assert_eq!(refused.to_string(), "invalid upgrade response: status code 200");
     }
 }

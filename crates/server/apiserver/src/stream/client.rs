@@ -14,6 +14,7 @@ pub struct KubeletClient {
     pair: Pair,
     authority: Option<Pem>,
     current: Arc<ArcSwap<ClientConfig>>,
+    trusting: Arc<ArcSwap<ClientConfig>>,
     /// For proxies to pods and services, whose certificates nobody vouches for.
     pub(crate) unchecked: Arc<ClientConfig>,
 }
@@ -29,9 +30,10 @@ impl KubeletClient {
     /// default too (`--kubelet-certificate-authority`).
     pub fn new(pair: Pair, authority: Option<Pem>) -> Result<Self, TlsError> {
         let current = Arc::new(ArcSwap::from(config(&pair, authority.as_ref())?));
+        let trusting = Arc::new(ArcSwap::from(config(&pair, None)?));
         let unchecked =
             builder()?.dangerous().with_custom_certificate_verifier(AnyServer::new()).with_no_client_auth();
-        Ok(KubeletClient { pair, authority, current, unchecked: Arc::new(unchecked) })
+        Ok(KubeletClient { pair, authority, current, trusting, unchecked: Arc::new(unchecked) })
     }
 
     /// For a new connection to a kubelet.
@@ -39,9 +41,15 @@ impl KubeletClient {
         self.current.load_full()
     }
 
+    /// For logs whose reader asked not to check the kubelet (`insecureSkipTLSVerifyBackend`).
+    pub(crate) fn trusting(&self) -> Arc<ClientConfig> {
+        self.trusting.load_full()
+    }
+
     /// Reads the files again.
     pub(crate) fn reload(&self) -> Result<(), TlsError> {
         self.current.store(config(&self.pair, self.authority.as_ref())?);
+        self.trusting.store(config(&self.pair, None)?);
         Ok(())
     }
 

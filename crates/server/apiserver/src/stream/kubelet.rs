@@ -1,18 +1,17 @@
-//! Logs, exec, attach and port-forward: forwarded to the kubelet of the pod's node.
+//! Exec, attach and port-forward: forwarded to the kubelet of the pod's node. Also how kubelets are found, and which container
+//! of a pod is meant.
 
 use std::sync::Arc;
 
-use authz::Authorized;
-use http::{Request, Response, StatusCode, header};
+use authz::{Authorized, Decision};
+use http::Request;
 use hyper::body::Incoming;
-use meta::{BadValue, FieldError, FieldErrorKind, Status};
+use meta::Status;
 use registry::{Served, errors};
-use telemetry::Counter;
 use types::core::v1::{Node, Pod};
 
-use super::backend::{Backend, BackendError};
+use super::backend::{Backend, BackendError, Host, wants_upgrade};
 use crate::answer::Answer;
-use crate::http::body::Body;
 use crate::http::query::Query;
 use crate::pipeline::Decoded;
 use crate::server::Server;
@@ -22,7 +21,8 @@ const ADDRESS_ORDER: [&str; 5] = ["InternalIP", "Hostname", "InternalDNS", "Exte
 /// The kubelet's port, unless the node says otherwise.
 const KUBELET_PORT: u16 = 10250;
 
-async fn pod(server: &Server, decoded: &Decoded) -> Result<Arc<Pod>, Status> {
+/// The pod of the request's path.
+pub(super) async fn pod(server: &Server, decoded: &Decoded) -> Result<Arc<Pod>, Status> {
     let info = &decoded.info;
     let served = Served::find("", "v1", "pods").ok_or_else(errors::no_such_resource)?;
     let found = server.registry.find_object(&served, &info.namespace, &info.name).await?;
@@ -54,7 +54,7 @@ pub(crate) async fn backend(server: &Server, name: &str) -> Result<Backend, Stat
 }
 
 /// The container that a request means: the named one, or the only regular one. Annotations are for clients to read.
-fn container(pod: &Pod, wanted: &str) -> Result<String, Status> {
+pub(super) fn container(pod: &Pod, wanted: &str) -> Result<String, Status> {
     let spec = &pod.spec;
     let init = spec.init_containers.iter().map(|c| c.name.as_str());
     let regular = init.chain(spec.containers.iter().map(|c| c.name.as_str()));
@@ -77,117 +77,85 @@ fn container(pod: &Pod, wanted: &str) -> Result<String, Status> {
     }
 }
 
-/// Parameters of the log subresource must be sensible before anybody is asked.
-fn check_log(query: &Query, pod: &str) -> Result<(), Status> {
-    let mut problems = Vec::new();
-    for (field, least) in [("sinceSeconds", 1), ("tailLines", 0), ("limitBytes", 1)] {
-        let Some(value) = query.integer(field).map_err(errors::bad_request)? else { continue };
-        if value < least {
-            let detail = match least {
-                0 => "must be greater than or equal to 0",
-                _ => "must be greater than 0",
-            };
-            problems.push(FieldError {
-                kind: FieldErrorKind::Invalid,
-                field: field.into(),
-                value: BadValue::Plain(value.to_string()),
-                detail: detail.into(),
-            });
-        }
-    }
-    if query.has("sinceSeconds") && query.has("sinceTime") {
-        problems.push(FieldError {
-            kind: FieldErrorKind::Forbidden,
-            field: "[]".into(),
-            value: BadValue::Omitted,
-            detail: "at most one of `sinceTime` or `sinceSeconds` may be specified".into(),
-        });
-    }
-    if problems.is_empty() { Ok(()) } else { Err(errors::invalid("", "PodLogOptions", pod, problems)) }
-}
-
-fn query_of(decoded: &Decoded, names: &[&str]) -> String {
-    let pairs: Vec<String> = decoded
-        .query
-        .iter()
-        .filter(|(key, _)| names.contains(key))
-        .map(|(key, value)| format!("{key}={}", encode(value)))
-        .collect();
-    if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }
-}
-
 /// Percent-encodes a query value or a path segment.
 pub(crate) fn encode(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~');
     text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
-/// `pods/log`.
-pub(crate) async fn log(
-    server: &Server,
-    _: &Authorized,
-    decoded: &Decoded,
-    mut request: Request<Incoming>,
-) -> Result<Answer, Status> {
-    server.metrics.logs.iter().for_each(Counter::inc);
-    let pod = pod(server, decoded).await?;
-    check_log(&decoded.query, &pod.metadata.name)?;
-    let container = container(&pod, decoded.query.get("container").unwrap_or_default())?;
-    if pod.spec.node_name.is_empty() {
-        // Nothing ran yet, so there is nothing to read; upstream answers an empty body.
-        return Ok(Answer::Raw(no_content()));
-    }
-    let backend = backend(server, &pod.spec.node_name).await?;
-    let names = [
-        "follow",
-        "previous",
-        "sinceSeconds",
-        "sinceTime",
-        "timestamps",
-        "tailLines",
-        "limitBytes",
-        "stream",
-    ];
-    let path = format!(
-        "/containerLogs/{}/{}/{}{}",
-        encode(&pod.metadata.namespace),
-        encode(&pod.metadata.name),
-        encode(&container),
-        query_of(decoded, &names)
-    );
-    let websocket = super::websocket::take(&mut request)?;
-    let url = format!("https://{}{path}", backend.authority());
-    let failed = |error: BackendError| {
-        if matches!(error, BackendError::Tls(_)) {
-            server.metrics.logs_distrusted.iter().for_each(Counter::inc);
-        }
-        errors::bare(format!("Get {url:?}: {error}"))
-    };
-    let mut response = backend.forward(request, &path).await.map_err(failed)?;
-    if !response.status().is_success() {
-        return Ok(Answer::Refused(errors::internal(format!("the kubelet answered {}", response.status()))));
-    }
-    if let Some(websocket) = websocket {
-        return Ok(Answer::Raw(websocket.answer(response.into_body())));
-    }
-    let kind = header::HeaderValue::from_static("text/plain");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    Ok(Answer::Raw(response))
+/// Checks the parameters of a connection before anybody is asked.
+///
+/// # Errors
+/// In the words of upstream's conversion, of which only that of ports can fail.
+pub(crate) fn check(what: &str, query: &Query) -> Result<(), Status> {
+    if what == "portforward" { ports(query).map(drop) } else { Ok(()) }
 }
 
-fn no_content() -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response
+fn ports(query: &Query) -> Result<Vec<u16>, Status> {
+    let given = query.all("ports").flat_map(|value| value.split(','));
+    given
+        .map(|port| {
+            port.parse::<u16>().ok().filter(|_| !port.starts_with('+')).ok_or_else(|| {
+                let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+                let why = if digits { "value out of range" } else { "invalid syntax" };
+                errors::bad_request(format!(
+                    "cannot convert to []int32: strconv.ParseUint: parsing {}: {why}",
+                    meta::go_quote(port)
+                ))
+            })
+        })
+        .collect()
+}
+
+/// What the kubelet is asked for, as its own API names it. Upstream sorts parameters by name.
+fn kubelet_query(what: &str, query: &Query) -> Result<String, Status> {
+    let mut pairs = Vec::new();
+    if what == "portforward" {
+        let ports: Vec<String> = ports(query)?.iter().map(u16::to_string).collect();
+        if !ports.is_empty() {
+            pairs.push(format!("port={}", encode(&ports.join(","))));
+        }
+    } else {
+        if what == "exec" {
+            pairs.extend(query.all("command").map(|word| format!("command={}", encode(word))));
+        }
+        for (given, kubelet) in
+            [("stderr", "error"), ("stdin", "input"), ("stdout", "output"), ("tty", "tty")]
+        {
+            if query.flag(given) {
+                pairs.push(format!("{kubelet}=1"));
+            }
+        }
+    }
+    Ok(if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) })
+}
+
+/// Who may not create what it connects to may not connect by a GET either: browsers have no other method, and a right to read
+/// is none to run commands (upstream's gate AuthorizePodWebsocketUpgradeCreatePermission).
+async fn may_create(server: &Server, authorized: &Authorized) -> Result<(), Status> {
+    let asked = authorized.attributes();
+    if asked.verb == "create" {
+        return Ok(());
+    }
+    let wanted = authz::Attributes { verb: "create".into(), ..asked.clone() };
+    let outcome = server.authorizer.decide(authorized.user(), &wanted).await;
+    match outcome.decision {
+        Decision::Allow(_) => Ok(()),
+        _ if !outcome.error.is_empty() => Err(errors::bare(outcome.error)),
+        Decision::Deny(reason) | Decision::NoOpinion(reason) => {
+            Err(errors::forbidden(&asked.group, &asked.resource, &asked.name, &reason))
+        }
+    }
 }
 
 /// `pods/exec`, `pods/attach` and `pods/portforward`.
 pub(crate) async fn stream(
     server: &Server,
-    _: &Authorized,
+    authorized: &Authorized,
     decoded: &Decoded,
     request: Request<Incoming>,
 ) -> Result<Answer, Status> {
+    may_create(server, authorized).await?;
     let pod = pod(server, decoded).await?;
     let what = decoded.info.subresource.as_str();
     let mut path_container = String::new();
@@ -200,18 +168,59 @@ pub(crate) async fn stream(
     }
     let backend = backend(server, &pod.spec.node_name).await?;
     let root = if what == "portforward" { "portForward" } else { what };
-    let mut query = query_of(decoded, &["command", "tty", "ports", "port"]);
-    for (given, kubelet) in [("stdin", "input"), ("stdout", "output"), ("stderr", "error")] {
-        if decoded.query.flag(given) {
-            query.push(if query.is_empty() { '?' } else { '&' });
-            query.push_str(&format!("{kubelet}=1"));
+    let path = format!(
+        "/{root}/{}/{}{path_container}{}",
+        encode(&pod.metadata.namespace),
+        encode(&pod.metadata.name),
+        kubelet_query(what, &decoded.query)?
+    );
+    if !wants_upgrade(request.headers()) {
+        return Err(errors::bad_request("Upgrade request required"));
+    }
+    backend.upgrade(request, &path, Host::Asked).await.map(Answer::Raw).map_err(upgrade_failed)
+}
+
+/// Upstream's refusal of a connection that could not be made.
+pub(super) fn upgrade_failed(error: BackendError) -> Status {
+    match error {
+        BackendError::NoUpgrade(_) => errors::bare(error.to_string()),
+        _ => errors::bare(format!("error dialing backend: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kubelets_are_asked_in_their_own_words() {
+        for (what, query, want) in [
+            (
+                "exec",
+                "command=sh&command=-c&command=a+b&stdout=true&stdin&tty=1&stderr=false&container=c",
+                "?command=sh&command=-c&command=a%20b&input=1&output=1&tty=1",
+            ),
+            ("attach", "command=ls&stderr=yes&stdout=0", "?error=1"),
+            ("portforward", "ports=80,443&ports=8080&stdin=1", "?port=80%2C443%2C8080"),
+            ("portforward", "", ""),
+        ] {
+            assert_eq!(kubelet_query(what, &Query::parse(query)).unwrap(), want, "{what} {query}");
         }
     }
-    let path = format!(
-        "/{root}/{}/{}{path_container}{query}",
-        encode(&pod.metadata.namespace),
-        encode(&pod.metadata.name)
-    );
-    let failed = |error: BackendError| errors::internal(format!("error dialing backend: {error}"));
-    Ok(Answer::Raw(backend.forward(request, &path).await.map_err(failed)?))
+
+    #[test]
+    fn ports_are_numbers_of_sixteen_bits() {
+        for (query, want) in [
+            ("ports=abc", "parsing \"abc\": invalid syntax"),
+            ("ports=-1", "parsing \"-1\": invalid syntax"),
+            ("ports=80,", "parsing \"\": invalid syntax"),
+            ("ports=70000", "parsing \"70000\": value out of range"),
+        ] {
+            let refused = check("portforward", &Query::parse(query)).unwrap_err();
+            assert_eq!(refused.code, 400);
+            let message = refused.message.as_str();
+            assert_eq!(message, format!("cannot convert to []int32: strconv.ParseUint: {want}"));
+        }
+        assert!(check("exec", &Query::parse("ports=abc")).is_ok());
+    }
 }

@@ -1,21 +1,22 @@
 //! `pods/proxy`, `services/proxy` and `nodes/proxy`: HTTP to what the object stands for.
 
 use std::io::{Read, Write};
+use std::net::IpAddr;
 
 use bytes::{Bytes, BytesMut};
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use futures::StreamExt;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use meta::Status;
 use registry::{Served, errors};
 use types::core::v1::{Pod, Service};
 use types::discovery::v1::EndpointSlice;
 
-use super::backend::Backend;
-use super::kubelet::backend;
+use super::backend::{Backend, Host, wants_upgrade};
+use super::kubelet::{backend, upgrade_failed};
 use super::rewrite::Place;
 use crate::answer::Answer;
 use crate::http::body::Body;
@@ -24,6 +25,14 @@ use crate::server::Server;
 
 /// Largest page whose links are rewritten, in bytes; larger ones pass as they are.
 const PAGE_BYTES_MAX: usize = 8 << 20;
+
+/// Headers by which a backend would let pages of other origins read what passes here; that is the server's to say.
+const CORS_HEADERS: [&str; 4] = [
+    "access-control-allow-credentials",
+    "access-control-allow-headers",
+    "access-control-allow-methods",
+    "access-control-allow-origin",
+];
 
 /// A name in a proxy path: `[https:]name[:port]`.
 struct Named<'a> {
@@ -34,13 +43,35 @@ struct Named<'a> {
 
 fn split(text: &str) -> Option<Named<'_>> {
     let parts: Vec<&str> = text.split(':').collect();
-    match parts[..] {
-        [name] => Some(Named { tls: false, name, port: "" }),
-        [name, port] => Some(Named { tls: false, name, port }),
-        ["http" | "", name, port] => Some(Named { tls: false, name, port }),
-        ["https", name, port] => Some(Named { tls: true, name, port }),
-        _ => None,
+    let named = match parts[..] {
+        [name] => Named { tls: false, name, port: "" },
+        [name, port] => Named { tls: false, name, port },
+        ["http" | "", name, port] => Named { tls: false, name, port },
+        ["https", name, port] => Named { tls: true, name, port },
+        _ => return None,
+    };
+    (!named.name.is_empty()).then_some(named)
+}
+
+/// The path as a backend sees it: without empty and dot segments, a slash at the end kept (Go's `path.Join`), escaped as Go's
+/// `URL.EscapedPath` does.
+fn backend_path(rest: &str) -> String {
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in rest.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                segments.pop();
+            }
+            segment => segments.push(segment),
+        }
     }
+    let mut path = format!("/{}", segments.join("/"));
+    if rest.ends_with('/') && !path.ends_with('/') {
+        path.push('/');
+    }
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~$&+,/:;=@".contains(&b);
+    path.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
 /// Serves a proxy subresource.
@@ -50,45 +81,58 @@ pub(crate) async fn serve(
     request: Request<Incoming>,
 ) -> Result<Answer, Status> {
     let info = &decoded.info;
-    let bad = || errors::bad_request(format!("invalid {} request {:?}", &info.resource, info.name.as_str()));
+    let kind = info.resource.trim_end_matches('s');
+    let bad = || errors::bad_request(format!("invalid {kind} request {}", meta::go_quote(&info.name)));
     let named = split(&info.name).ok_or_else(bad)?;
-    let mut path = if info.rest.is_empty() { "/".to_owned() } else { info.rest.clone() };
-    path = path.split('/').map(super::kubelet::encode).collect::<Vec<_>>().join("/");
-    if let Some(query) = request.uri().query() {
-        path.push('?');
-        path.push_str(query);
-    }
     let target = match info.resource.as_str() {
-        "nodes" => backend(server, named.name).await?,
+        "nodes" => node(server, &named).await?,
         "pods" => pod(server, &info.namespace, &named).await?,
         _ => service(server, &info.namespace, &named).await?,
     };
+    let rest = backend_path(&info.rest);
+    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+    let path = format!("{rest}{query}");
+    let mut request = request;
+    forwarded_for(request.headers_mut(), decoded.peer.ip());
+    if wants_upgrade(request.headers()) {
+        let upgraded = target.upgrade(request, &path, Host::Asked).await;
+        return upgraded.map(Answer::Raw).map_err(upgrade_failed);
+    }
     // Relative links of a page need a directory to start from.
-    if asks_for_directory(request.method(), request.uri().path()) && !upgrades(&request) {
+    if asks_for_directory(request.method(), request.uri().path()) {
         return Ok(Answer::Raw(with_slash(&request)?));
     }
     let prefix = prefix(request.uri().path());
     let asked = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let asked = asked.or_else(|| request.uri().authority().map(|authority| authority.as_str()));
     let asked = asked.map(str::to_owned).unwrap_or_default();
-    let mut request = request;
-    if let Ok(uri) = format!("{prefix}{}", info.rest).parse() {
+    if let Ok(uri) = format!("{prefix}{rest}").parse() {
         request.headers_mut().insert("x-forwarded-uri", uri);
     }
-    let answer = target.forward(request, &path).await;
-    let answer = answer
+    let answer = target.forward(request, &path, Host::Asked).await;
+    let mut answer = answer
         .map_err(|error| Status::service_unavailable(format!("error trying to reach service: {error}")))?;
+    for name in CORS_HEADERS {
+        answer.headers_mut().remove(name);
+    }
     let authority = target.authority();
     let place = Place { prefix: &prefix, backend: &authority, asked: &asked };
     Ok(Answer::Raw(through(answer, &place).await))
 }
 
+/// Adds who asks to those on whose behalf it was asked.
+fn forwarded_for(headers: &mut HeaderMap, peer: IpAddr) {
+    let before = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+    let mut chain: Vec<String> = before.map(str::to_owned).collect();
+    chain.push(peer.to_canonical().to_string());
+    if let Ok(value) = chain.join(", ").parse() {
+        headers.insert("x-forwarded-for", value);
+    }
+}
+
 /// Whether the path ends with `/proxy` itself.
 fn asks_for_directory(method: &Method, path: &str) -> bool {
     matches!(*method, Method::GET | Method::HEAD) && prefix(path) == path
-}
-
-fn upgrades<B>(request: &Request<B>) -> bool {
-    request.headers().contains_key(header::UPGRADE)
 }
 
 /// Sends the client to the same place with a slash behind it.
@@ -177,12 +221,12 @@ async fn pod(server: &Server, namespace: &str, named: &Named<'_>) -> Result<Back
     let pod = found.and_then(|stored| meta::downcast::<Pod>(stored.object().clone()));
     let pod = pod.ok_or_else(|| errors::not_found("", "pods", named.name))?;
     let host = pod.status.pod_ip.to_string();
-    if host.is_empty() || forbidden(&host) {
+    if forbidden(&host) {
         return Err(errors::bad_request("address not allowed"));
     }
     let declared = pod.spec.containers.iter().flat_map(|c| &c.ports);
     let port = match named.port {
-        "" => declared.clone().map(|p| p.container_port).next().unwrap_or(80),
+        "" => declared.clone().map(|p| p.container_port).next().unwrap_or(standard_port(named.tls)),
         text => match text.parse() {
             Ok(number) => number,
             Err(_) => declared.clone().find(|p| p.name == text).map(|p| p.container_port).unwrap_or_default(),
@@ -193,15 +237,41 @@ async fn pod(server: &Server, namespace: &str, named: &Named<'_>) -> Result<Back
     Ok(Backend { host, port, tls: tls(server, named.tls), name: None })
 }
 
-/// Addresses that must not be reached through the server: its own machine and link-local services.
+/// The port of a scheme.
+fn standard_port(tls: bool) -> i32 {
+    if tls { 443 } else { 80 }
+}
+
+/// Addresses that must not be reached through the server: its own machine, link-local services, groups of machines, and what
+/// is no address.
 fn forbidden(host: &str) -> bool {
-    match host.parse::<std::net::IpAddr>() {
-        Ok(std::net::IpAddr::V4(ip)) => ip.is_loopback() || ip.is_link_local() || ip.is_unspecified(),
-        Ok(std::net::IpAddr::V6(ip)) => {
-            ip.is_loopback() || ip.is_unspecified() || (ip.segments()[0] & 0xffc0) == 0xfe80
+    match host.parse::<IpAddr>() {
+        Ok(IpAddr::V4(ip)) => {
+            let nobody = ip.is_unspecified() || ip.is_broadcast() || ip.is_multicast();
+            nobody || ip.is_loopback() || ip.is_link_local()
+        }
+        Ok(IpAddr::V6(ip)) => {
+            let nobody = ip.is_unspecified() || ip.is_multicast();
+            nobody || ip.is_loopback() || (ip.segments()[0] & 0xffc0) == 0xfe80
         }
         Err(_) => true,
     }
+}
+
+/// A node's kubelet, or another port of the node's: to that one the server does not show who it is.
+async fn node(server: &Server, named: &Named<'_>) -> Result<Backend, Status> {
+    let mut target = backend(server, named.name).await?;
+    if named.port.is_empty() || named.port == target.port.to_string() {
+        return Ok(target);
+    }
+    // A name is looked up when the connection is made; an address tells at once.
+    if target.host.parse::<IpAddr>().is_ok() && forbidden(&target.host) {
+        return Err(errors::bad_request("address not allowed"));
+    }
+    let port = named.port.parse::<u16>().ok().filter(|port| *port != 0);
+    target.port = port.ok_or_else(|| errors::bad_request(format!("no port {:?}", named.port)))?;
+    target.tls = tls(server, named.tls);
+    Ok(target)
 }
 
 async fn service(server: &Server, namespace: &str, named: &Named<'_>) -> Result<Backend, Status> {
@@ -224,6 +294,7 @@ async fn service(server: &Server, namespace: &str, named: &Named<'_>) -> Result<
     };
     let slices =
         Served::find("discovery.k8s.io", "v1", "endpointslices").ok_or_else(errors::no_such_resource)?;
+    let pods = Served::find("", "v1", "pods").ok_or_else(errors::no_such_resource)?;
     let mut backends = Vec::new();
     for stored in server.registry.all(&slices, namespace).await? {
         let Some(slice) = meta::downcast_ref::<EndpointSlice>(&**stored.object()) else { continue };
@@ -238,15 +309,21 @@ async fn service(server: &Server, namespace: &str, named: &Named<'_>) -> Result<
             .and_then(|p| u16::try_from(p).ok());
         let Some(number) = number else { continue };
         for endpoint in slice.endpoints.iter().filter(|e| e.conditions.ready.unwrap_or(true)) {
-            backends.extend(endpoint.addresses.iter().map(|ip| (ip.to_string(), number)));
+            let Some(ip) = endpoint.addresses.first().filter(|ip| !forbidden(ip)) else { continue };
+            backends.push((ip.to_string(), number, endpoint.target_ref.clone()));
         }
     }
-    backends.retain(|(ip, _)| !forbidden(ip));
-    if backends.is_empty() {
-        return Err(unavailable());
+    // Whoever writes endpoints must not make the server reach what no pod stands behind.
+    while !backends.is_empty() {
+        let (host, port, target) = backends.swap_remove(server.env.random.below(backends.len()));
+        let Some(target) = target.filter(|target| target.namespace == namespace) else { continue };
+        let found = server.registry.find_object(&pods, namespace, &target.name).await?;
+        let pod = found.and_then(|stored| meta::downcast::<Pod>(stored.object().clone()));
+        if pod.is_some_and(|pod| pod.status.pod_ips.iter().any(|ip| ip.ip == host.as_str())) {
+            return Ok(Backend { host, port, tls: tls(server, named.tls), name: None });
+        }
     }
-    let (host, port) = backends.swap_remove(server.env.random.below(backends.len()));
-    Ok(Backend { host, port, tls: tls(server, named.tls), name: None })
+    Err(unavailable())
 }
 
 #[cfg(test)]
@@ -267,6 +344,66 @@ mod tests {
             assert_eq!(asks_for_directory(&Method::GET, path), path == want);
             assert!(!asks_for_directory(&Method::POST, path));
         }
+    }
+
+    #[test]
+    fn names_may_have_a_scheme_and_a_port() {
+        for (text, want) in [
+            ("web", Some((false, "web", ""))),
+            ("web:http", Some((false, "web", "http"))),
+            (":web:", Some((false, "web", ""))),
+            ("https:web:443", Some((true, "web", "443"))),
+            ("ftp:web:21", None),
+            (":80", None),
+            ("https::443", None),
+            ("a:b:c:d", None),
+        ] {
+            assert_eq!(split(text).map(|n| (n.tls, n.name, n.port)), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn paths_are_as_backends_of_upstream_see_them() {
+        for (rest, want) in [
+            ("", "/"),
+            ("/", "/"),
+            ("/a//b/./c/../d/", "/a/b/d/"),
+            ("/../..", "/"),
+            ("/a b:c@d?e%", "/a%20b:c@d%3Fe%25"),
+            ("/ü", "/%C3%BC"),
+        ] {
+            assert_eq!(backend_path(rest), want, "{rest}");
+        }
+    }
+
+    #[test]
+    fn some_addresses_are_nobodys_to_reach() {
+        for bad in [
+            "127.0.0.1",
+            "169.254.169.254",
+            "0.0.0.0",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::1",
+            "ff02::1",
+            "fe80::1",
+            "",
+            "x",
+        ] {
+            assert!(forbidden(bad), "{bad}");
+        }
+        for good in ["10.0.0.1", "2001:db8::1"] {
+            assert!(!forbidden(good), "{good}");
+        }
+        assert_eq!((standard_port(true), standard_port(false)), (443, 80));
+    }
+
+    #[test]
+    fn who_asks_is_added_to_those_before() {
+        let mut headers = HeaderMap::new();
+        forwarded_for(&mut headers, "::ffff:10.0.0.1".parse().unwrap());
+        forwarded_for(&mut headers, "10.0.0.2".parse().unwrap());
+        assert_eq!(headers["x-forwarded-for"], "10.0.0.1, 10.0.0.2");
     }
 
     #[test]

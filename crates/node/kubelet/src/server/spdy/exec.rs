@@ -8,22 +8,29 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-use super::super::streams::{Job, outcome, term_size};
-use super::{Body, Output, Request, Stream, accept, serve};
+use super::super::streams::{Job, Outcome, term_size};
+use super::{Accepted, Body, Output, Request, Stream, accept, serve};
 
 /// How long the client may take to open all streams.
 const OPENING: Duration = Duration::from_secs(30);
 
+/// How long the client may take to close the connection, once it was told how the session ended.
+const CLOSING: Duration = Duration::from_secs(10);
+
+/// Versions of the protocol, best first. From the third on terminals can be resized, the fourth tells statuses.
+const VERSIONS: [&str; 4] = ["v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io"];
+
 /// Serves the streams of `job` on an upgraded connection.
 pub fn streams(mut request: Request, job: Job) -> Response<Body> {
-    match accept(&mut request, &["v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io"]) {
-        Ok((response, upgrade)) => {
+    match accept(&mut request, &VERSIONS) {
+        Ok(Accepted { response, upgrade, version }) => {
             env::spawn_detached("spdy-streams", async move {
                 if let Ok(upgraded) = upgrade.await {
                     let (opened, streams) = mpsc::channel(8);
                     let connection = env::spawn("spdy-connection", serve(TokioIo::new(upgraded), opened));
-                    converse(job, streams).await;
-                    connection.join().await;
+                    converse(job, version, streams).await;
+                    // All is said; whoever does not hang up is hung up on.
+                    let _ = tokio::time::timeout(CLOSING, connection.join()).await;
                 }
             });
             response
@@ -32,19 +39,23 @@ pub fn streams(mut request: Request, job: Job) -> Response<Body> {
     }
 }
 
-async fn converse(job: Job, mut opened: mpsc::Receiver<Stream>) {
+async fn converse(job: Job, version: &str, mut opened: mpsc::Receiver<Stream>) {
     let wish = &job.wish;
+    let resizes = wish.tty && VERSIONS[..2].contains(&version);
     let wanted = 1
         + usize::from(wish.stdin)
         + usize::from(wish.stdout)
         + usize::from(wish.stderr)
-        + usize::from(wish.tty);
+        + usize::from(resizes);
     let mut streams: HashMap<String, Stream> = HashMap::new();
     let collect = async {
         while streams.len() < wanted {
             let Some(stream) = opened.recv().await else { return };
             let kind = stream.header("streamtype").unwrap_or_default().to_owned();
-            streams.insert(kind, stream);
+            // Others are not waited for, and nothing is said of them.
+            if matches!(kind.as_str(), "error" | "stdin" | "stdout" | "stderr" | "resize") {
+                streams.insert(kind, stream);
+            }
         }
     };
     if tokio::time::timeout(OPENING, collect).await.is_err() || streams.len() < wanted {
@@ -53,9 +64,19 @@ async fn converse(job: Job, mut opened: mpsc::Receiver<Stream>) {
     let Some(error) = streams.remove("error") else { return };
     let result = match job.open().await {
         Ok(session) => carry(session, streams, opened).await,
-        Err(error) => Err(error.to_string()),
+        Err(error) => {
+            // Clients wait for the ends of all streams, whatever became of them.
+            for stream in streams.values() {
+                stream.output().finish().await;
+            }
+            Err(error.to_string())
+        }
     };
-    error.output().send(outcome(result).to_string().as_bytes()).await;
+    let outcome = Outcome::new(result, job.attach);
+    let last = if version == VERSIONS[0] { Some(outcome.status(false)) } else { outcome.message() };
+    if let Some(last) = last {
+        error.output().send(last.as_bytes()).await;
+    }
     error.output().finish().await;
 }
 

@@ -11,58 +11,112 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Response, StatusCode, header};
+use http::{HeaderMap, Response, StatusCode, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::upgrade::OnUpgrade;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
+use super::streams::{ASKING, patiently};
 use super::{Body, Request, text};
 pub use exec::streams;
 use frame::{Deflater, Frame, Headers, Inflater};
-pub use ports::{ports, serve_ports};
+pub use ports::{VERSION as PORTS, ports, serve_ports};
 
 const PROTOCOL: &str = "SPDY/3.1";
 const VERSION_HEADER: &str = "x-stream-protocol-version";
+/// The number of this side's pings; servers' are even.
+const OWN_PING: u32 = 2;
 
-/// Whether a request wants to become a SPDY connection.
-pub fn is_upgrade(request: &Request) -> bool {
-    let upgrade = request.headers().get(header::UPGRADE).and_then(|v| v.to_str().ok());
-    upgrade.is_some_and(|u| u.eq_ignore_ascii_case(PROTOCOL))
+/// What a client and this server agree on.
+struct Accepted {
+    response: Response<Body>,
+    upgrade: OnUpgrade,
+    /// The version of the streams' protocol.
+    version: &'static str,
 }
 
-/// Accepts the upgrade with the first of the client's versions that is `known`.
-fn accept(
-    request: &mut Request,
-    known: &[&'static str],
-) -> Result<(Response<Body>, OnUpgrade), Box<Response<Body>>> {
-    let offered: Vec<String> = request
-        .headers()
-        .get_all(VERSION_HEADER)
-        .iter()
-        .filter_map(|v| v.to_str().ok())
-        .flat_map(|v| v.split(','))
-        .map(|v| v.trim().to_owned())
-        .collect();
-    let version = offered.iter().find_map(|o| known.iter().find(|k| *k == o)).copied();
-    if version.is_none() && !offered.is_empty() {
-        return Err(Box::new(text(StatusCode::FORBIDDEN, "no supported stream protocol version")));
+/// Accepts the upgrade with the first of the client's versions that is `known`, or refuses it as upstream's `httpstream`
+/// does: versions first, then whether this is an upgrade to SPDY at all.
+fn accept(request: &mut Request, known: &[&'static str]) -> Result<Accepted, Box<Response<Body>>> {
+    let version = version(request.headers(), known)?;
+    let upgrade = request.headers().get(header::UPGRADE).and_then(|v| v.to_str().ok());
+    if !upgrade.is_some_and(|u| u.to_ascii_lowercase().contains("spdy/3.1")) {
+        let given = go_header(request.headers());
+        let why = format!("unable to upgrade: missing upgrade headers in request: {given}\n");
+        return Err(Box::new(text(StatusCode::BAD_REQUEST, &why)));
     }
-    let mut response = Response::builder()
+    let response = Response::builder()
         .status(StatusCode::SWITCHING_PROTOCOLS)
         .header(header::UPGRADE, PROTOCOL)
-        .header(header::CONNECTION, "Upgrade");
-    if let Some(version) = version {
-        response = response.header(VERSION_HEADER, version);
-    }
-    let response = response.body(Empty::new().boxed_unsync());
+        .header(header::CONNECTION, "Upgrade")
+        .header(VERSION_HEADER, version)
+        .body(Empty::new().boxed_unsync());
     let response = response.map_err(|e| Box::new(text(StatusCode::BAD_REQUEST, &e.to_string())))?;
-    Ok((response, hyper::upgrade::on(request)))
+    Ok(Accepted { response, upgrade: hyper::upgrade::on(request), version })
+}
+
+/// The version to speak.
+fn version(headers: &HeaderMap, known: &[&'static str]) -> Result<&'static str, Box<Response<Body>>> {
+    const NAME: &str = "X-Stream-Protocol-Version";
+    let bad = |why: String| {
+        Box::new(text(StatusCode::BAD_REQUEST, &format!("unable to upgrade: header {NAME} {why}\n")))
+    };
+    let given: Vec<&str> = headers.get_all(VERSION_HEADER).iter().filter_map(|v| v.to_str().ok()).collect();
+    if given.is_empty() {
+        return Err(bad(format!(
+            "does not exist in request with {} headers",
+            headers.keys().filter(|name| *name != header::HOST).count()
+        )));
+    }
+    let offered: Vec<&str> =
+        given.iter().flat_map(|v| v.split(',')).map(str::trim).filter(|v| !v.is_empty()).collect();
+    if offered.is_empty() {
+        return Err(bad(format!("contains [{}], but no valid protocols", given.join(" "))));
+    }
+    offered.iter().find_map(|offer| known.iter().find(|name| *name == offer)).copied().ok_or_else(|| {
+        let why = format!(
+            "unable to upgrade: unable to negotiate protocol: client supports [{}], server accepts [{}]\n",
+            offered.join(" "),
+            known.join(" ")
+        );
+        let mut refused = text(StatusCode::FORBIDDEN, &why);
+        for name in known {
+            let name = header::HeaderValue::from_static(name);
+            refused.headers_mut().append("x-accepted-stream-protocol-versions", name);
+        }
+        Box::new(refused)
+    })
+}
+
+/// Headers as Go's `%#v` prints them, by which upstream shows what it was sent.
+fn go_header(headers: &HeaderMap) -> String {
+    let mut names: Vec<String> = headers.keys().filter(|name| *name != header::HOST).map(canonical).collect();
+    names.sort();
+    let one = |name: &String| {
+        let values =
+            headers.get_all(name).iter().map(|v| meta::go_quote(&String::from_utf8_lossy(v.as_bytes())));
+        format!("{}:[]string{{{}}}", meta::go_quote(name), values.collect::<Vec<_>>().join(", "))
+    };
+    format!("http.Header{{{}}}", names.iter().map(one).collect::<Vec<_>>().join(", "))
+}
+
+/// A header's name as Go writes it.
+fn canonical(name: &header::HeaderName) -> String {
+    let mut start = true;
+    let letter = |c: char| {
+        let out = if start { c.to_ascii_uppercase() } else { c };
+        start = c == '-';
+        out
+    };
+    name.as_str().chars().map(letter).collect()
 }
 
 /// A stream that the client opened.
 pub struct Stream {
+    /// Its number.
+    pub id: u32,
     /// Its headers, names in lower case.
     pub headers: Headers,
     /// What the client sends; ends when it has sent all.
@@ -133,7 +187,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(io: S, streams: mpsc:
                     break;
                 }
                 let out = Output { id: stream, frames: frames.clone() };
-                if streams.send(Stream { headers, input, out }).await.is_err() {
+                if streams.send(Stream { id: stream, headers, input, out }).await.is_err() {
                     break;
                 }
             }
@@ -142,7 +196,10 @@ async fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(io: S, streams: mpsc:
                     && !data.is_empty()
                 {
                     // Whoever reads no more has dropped the receiver.
-                    let _ = to.send(Bytes::from(data)).await;
+                    let send = async { to.send(Bytes::from(data)).await.is_ok() };
+                    if patiently(ASKING, send, || frames.send(frame::ping(OWN_PING))).await.is_none() {
+                        break;
+                    }
                 }
                 if fin {
                     inputs.remove(&stream);
@@ -151,6 +208,8 @@ async fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(io: S, streams: mpsc:
             Frame::Reset { stream } => {
                 inputs.remove(&stream);
             }
+            // The answer to one of this side's.
+            Frame::Ping(OWN_PING) => {}
             Frame::Ping(id) => {
                 let _ = frames.send(frame::ping(id)).await;
             }
@@ -176,6 +235,27 @@ async fn next<R: AsyncRead + Unpin>(read: &mut R, inflater: &mut Inflater) -> Op
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions() {
+        let told = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            headers.insert("connection", "Upgrade".parse().unwrap());
+            for value in values {
+                headers.append(VERSION_HEADER, value.parse().unwrap());
+            }
+            version(&headers, &["v4.channel.k8s.io", "v3.channel.k8s.io"])
+                .map_err(|refused| refused.status().as_u16())
+        };
+        assert_eq!(told(&["v9, v3.channel.k8s.io", "v4.channel.k8s.io"]), Ok("v3.channel.k8s.io"));
+        assert_eq!((told(&[]), told(&[" , "]), told(&["v9"])), (Err(400), Err(400), Err(403)));
+        let mut headers = HeaderMap::new();
+        headers.insert("host", "h".parse().unwrap());
+        headers.insert("x-stream-protocol-version", "a\"".parse().unwrap());
+        headers.insert("accept", "b".parse().unwrap());
+        let want = r#"http.Header{"Accept":[]string{"b"}, "X-Stream-Protocol-Version":[]string{"a\""}}"#;
+        assert_eq!(go_header(&headers), want);
+    }
 
     #[tokio::test]
     async fn streams_carry_bytes_both_ways() {
