@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use informer::Key;
-use meta::Codec;
+use meta::{Codec, Str};
 use reconcile::{Context, Controller, Next, Note, Outcome, Plan, Reconciler, Running, World, Write};
 use types::apps::v1::{ControllerRevision, StatefulSet};
 use types::core::v1::{PersistentVolumeClaim, Pod, PodTemplateSpec};
@@ -93,10 +93,12 @@ impl Reconciler for StatefulSets {
             }
         }
         storage::keep(&set, &owned, &changes, world, plan);
+        let (mut claims, mut claimed) = (Vec::new(), Vec::new());
         for pod in &changes.create {
             for (_, claim) in storage::claims(&set, &pod.metadata.name) {
                 if world.get::<PersistentVolumeClaim>(&key.namespace, &claim.metadata.name).is_none() {
-                    plan.push(create_claim(&set, claim, &pod.metadata.name));
+                    claimed.push((pod.metadata.name.clone(), claim.metadata.name.clone()));
+                    claims.push(create_claim(&set, claim, &pod.metadata.name));
                 }
             }
         }
@@ -111,9 +113,21 @@ impl Reconciler for StatefulSets {
             if let Some(failed) = outcome.error() {
                 return after(failed);
             }
-            plan.slow_start(pods);
+            plan.all(claims);
             plan.then(move |outcome, plan| {
-                finish(&Look { set, owned, templates, now, next }, history, changes, outcome, plan)
+                let unclaimed = without_claim(&claimed, outcome);
+                let look = Look { set, owned, templates, now, next };
+                if !unclaimed.is_empty() {
+                    // No pod is made before all have their claims; how the set stands is told all the same.
+                    for (pod, why) in &unclaimed {
+                        plan.event(not_created(&look.set, pod, why));
+                    }
+                    let changes = order::Changes { create: Vec::new(), ..changes };
+                    return finish(&look, history, changes, outcome, plan);
+                }
+                plan.slow_start(pods);
+                plan.then(move |outcome, plan| finish(&look, history, changes, outcome, plan));
+                next
             });
             next
         });
@@ -193,20 +207,46 @@ fn create(set: &Arc<StatefulSet>, pod: Pod) -> Write {
             if status.is_already_exists() {
                 return None;
             }
-            let set = &refused.metadata.name;
-            let message =
-                format!("Create Pod {refused_name} in StatefulSet {set} failed error: {}", status.message);
-            Some(Note::warning(&*refused, "FailedCreate", message))
+            Some(not_created(&refused, &refused_name, &status.message))
         })
+}
+
+fn not_created(set: &StatefulSet, pod: &str, why: &str) -> Note {
+    let message = format!("Create Pod {pod} in StatefulSet {} failed error: {why}", set.metadata.name);
+    Note::warning(set, "FailedCreate", message)
+}
+
+/// The pods that cannot be made since a claim of theirs was refused, and why. `claimed` are pods and claims in the order of the
+/// outcome's calls.
+fn without_claim(claimed: &[(Str, Str)], outcome: &Outcome) -> Vec<(Str, String)> {
+    let calls = claimed.iter().zip(&outcome.results);
+    let mut refused: Vec<(Str, String)> = calls
+        .filter_map(|((pod, claim), result)| {
+            let status = result.as_ref().err()?;
+            Some((pod.clone(), format!("failed to create PVC {claim}: {}", status.message)))
+        })
+        .collect();
+    refused.dedup_by(|later, first| later.0 == first.0);
+    refused
 }
 
 fn create_claim(set: &Arc<StatefulSet>, claim: PersistentVolumeClaim, pod: &str) -> Write {
     let (created, name, pod) = (set.clone(), claim.metadata.name.clone(), pod.to_owned());
-    Write::create(claim).ignore(409).on_success(move |_| {
-        let message =
-            format!("Create Claim {name} Pod {pod} in StatefulSet {} success", created.metadata.name);
-        Some(Note::normal(&*created, "SuccessfulCreate", message))
-    })
+    let (refused, its_name, its_pod) = (set.clone(), name.clone(), pod.clone());
+    Write::create(claim)
+        .ignore(409)
+        .on_success(move |_| {
+            let message =
+                format!("Create Claim {name} Pod {pod} in StatefulSet {} success", created.metadata.name);
+            Some(Note::normal(&*created, "SuccessfulCreate", message))
+        })
+        .on_failure(move |status| {
+            let message = format!(
+                "Create Claim {its_name} for Pod {its_pod} in StatefulSet {} failed error: {}",
+                refused.metadata.name, status.message
+            );
+            Some(Note::warning(&*refused, "FailedCreate", message))
+        })
 }
 
 fn delete(set: &Arc<StatefulSet>, pod: &Arc<Pod>) -> Write {

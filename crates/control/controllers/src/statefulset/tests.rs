@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use expect_test::expect;
-use meta::Codec;
+use meta::{Codec, Str};
+use reconcile::Outcome;
 use serde_json::{Value, json};
 use types::apps::v1::StatefulSet;
 use types::core::v1::Pod;
 
 use super::order::{Templates, decide};
+use super::without_claim;
 
 fn set(policy: &str, replicas: i32) -> StatefulSet {
     let value = json!({"metadata": {"namespace": "default", "name": "db", "uid": "set"},
@@ -59,4 +61,16 @@ fn old_revisions_are_replaced_from_the_end() {
 fn pods_have_lasting_names_and_volumes() {
     let pod = super::identity::pod(&set("OrderedReady", 1), 0, &set("OrderedReady", 1).spec.template, "db-1");
     expect![[r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"db-0","generateName":"db-","namespace":"default","labels":{"app":"db","apps.kubernetes.io/pod-index":"0","controller-revision-hash":"db-1","statefulset.kubernetes.io/pod-name":"db-0"},"ownerReferences":[{"apiVersion":"apps/v1","kind":"StatefulSet","name":"db","uid":"set","controller":true,"blockOwnerDeletion":true}]},"spec":{"volumes":[{"name":"data","persistentVolumeClaim":{"claimName":"data-db-0"}}],"containers":[{"name":"main","resources":{}}],"hostname":"db-0","subdomain":"db"},"status":{}}"#]].assert_eq(&String::from_utf8_lossy(&pod.to_json()));
+}
+
+#[test]
+fn a_refused_claim_keeps_its_pod_from_being_made() {
+    let claimed: Vec<(Str, Str)> = [("db-0", "a-db-0"), ("db-0", "b-db-0"), ("db-1", "a-db-1")]
+        .map(|(pod, claim)| (pod.into(), claim.into()))
+        .into();
+    let refused = || Err(meta::Status { message: "no room".into(), code: 403, ..meta::Status::default() });
+    let outcome = |results| Outcome { results };
+    assert!(without_claim(&claimed, &outcome(vec![])).is_empty());
+    let told = without_claim(&claimed, &outcome(vec![refused(), refused(), Ok(reconcile::Answer::Done)]));
+    assert_eq!(told, [("db-0".into(), "failed to create PVC a-db-0: no room".to_owned())]);
 }
