@@ -1,9 +1,13 @@
 //! `/logs/`: the files below `/var/log` of the node, as Go's file server shows them.
 
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::fd::AsRawFd as _;
 use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
 use http::{Response, StatusCode, header};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, SeekFrom};
 use tokio::sync::mpsc;
 
@@ -21,18 +25,35 @@ pub async fn serve(request: &Request, rest: &str) -> Response<Body> {
 async fn show(root: &Path, asked: &str, rest: &str) -> Response<Body> {
     let Some(path) = below(root, rest) else { return absent() };
     // A pod that may write logs of its node must not show other files by links, so those that lead out are not followed.
-    let (real, real_root) = tokio::join!(tokio::fs::canonicalize(&path), tokio::fs::canonicalize(root));
-    if !matches!((&real, &real_root), (Ok(real), Ok(root)) if real.starts_with(root)) {
-        return absent();
-    }
-    let Ok(meta) = tokio::fs::metadata(&path).await else { return absent() };
+    let root = root.to_owned();
+    let opened = tokio::task::spawn_blocking(move || open(&root, &path)).await;
+    let Ok(Ok((opened, meta))) = opened else { return absent() };
     let slash = asked.ends_with('/');
     if meta.is_dir() != slash {
         // A directory has a slash at its end, and a file has none; links are relative to that.
         let name = asked.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
         return moved(&if meta.is_dir() { format!("{name}/") } else { format!("../{name}") });
     }
-    if meta.is_dir() { directory(&path).await } else { file(&path, meta.len()).await }
+    match (meta.is_dir(), meta.is_file()) {
+        (true, _) => directory(&opened).await,
+        (_, true) => file(opened, meta.len()).await,
+        // Pipes and devices may have no end.
+        _ => text(StatusCode::FORBIDDEN, "403 Forbidden\n"),
+    }
+}
+
+/// What lies at the path, links resolved, if that is below `root`. Opened from the root without links, so that nobody puts
+/// another one in their place meanwhile, and without waiting for the other end of a pipe.
+fn open(root: &Path, path: &Path) -> io::Result<(File, Metadata)> {
+    let (root, path) = (root.canonicalize()?, path.canonicalize()?);
+    let inside = path.strip_prefix(&root).map_err(|_| io::ErrorKind::NotFound)?;
+    let inside = if inside.as_os_str().is_empty() { Path::new(".") } else { inside };
+    let how = OpenHow::new()
+        .flags(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+    let opened = File::from(openat2(File::open(&root)?, inside, how)?);
+    let meta = opened.metadata()?;
+    Ok((opened, meta))
 }
 
 fn absent() -> Response<Body> {
@@ -60,7 +81,8 @@ fn below(root: &Path, rest: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-async fn directory(path: &Path) -> Response<Body> {
+async fn directory(opened: &File) -> Response<Body> {
+    let path = format!("/proc/self/fd/{}", opened.as_raw_fd());
     let Ok(mut entries) = tokio::fs::read_dir(path).await else {
         return text(StatusCode::INTERNAL_SERVER_ERROR, "Error reading directory\n");
     };
@@ -97,10 +119,8 @@ fn escaped(text: &str) -> String {
 }
 
 /// So many bytes of the file as it is now: one that grows meanwhile is not followed.
-async fn file(path: &Path, bytes: u64) -> Response<Body> {
-    let Ok(mut file) = tokio::fs::File::open(path).await else {
-        return text(StatusCode::FORBIDDEN, "403 Forbidden\n");
-    };
+async fn file(opened: File, bytes: u64) -> Response<Body> {
+    let mut file = tokio::fs::File::from_std(opened);
     let mut start = [0; 512];
     let begun = file.read(&mut start).await.unwrap_or_default();
     let kind = match start[..begun].contains(&0) {
@@ -136,6 +156,7 @@ mod tests {
         std::fs::create_dir_all(root.join("pods/a:b")).unwrap();
         std::fs::write(root.join("sys <log>"), "one\ntwo\n").unwrap();
         std::fs::write(tmp.path().join("secret"), "x").unwrap();
+        nix::unistd::mkfifo(&root.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         std::os::unix::fs::symlink("../../../secret", root.join("pods/a:b/out")).unwrap();
         std::os::unix::fs::symlink("../../sys <log>", root.join("pods/a:b/in")).unwrap();
         let get = |asked: &'static str| {
@@ -148,7 +169,7 @@ mod tests {
                 (status, place.unwrap_or_else(|| String::from_utf8_lossy(&body).into_owned()))
             }
         };
-        let top = "<!doctype html>\n<meta name=\"viewport\" content=\"width=device-width\">\n<pre>\n<a href=\"pods/\">pods/</a>\n\
+        let top = "<!doctype html>\n<meta name=\"viewport\" content=\"width=device-width\">\n<pre>\n<a href=\"pipe\">pipe</a>\n<a href=\"pods/\">pods/</a>\n\
                    <a href=\"sys%20%3Clog%3E\">sys &lt;log&gt;</a>\n</pre>\n";
         for (asked, want) in [
             ("/logs/", (200, top)),
@@ -156,6 +177,7 @@ mod tests {
             ("/logs", (301, "logs/")),
             ("/logs/pods", (301, "pods/")),
             ("/logs/sys <log>/", (301, "../sys <log>")),
+            ("/logs/pipe", (403, "403 Forbidden\n")),
             ("/logs/absent", (404, "404 page not found\n")),
             ("/logs/pods/a:b/in", (200, "one\ntwo\n")),
             ("/logs/pods/a:b/out", (404, "404 page not found\n")),

@@ -149,7 +149,8 @@ impl Backend {
                 tracing::debug!(%error, "connection to a backend ended");
             }
         });
-        let upgrade = request.headers().get(header::UPGRADE).cloned();
+        let upgrade =
+            request.headers().get(header::UPGRADE).filter(|_| wants_upgrade(request.headers())).cloned();
         let client_side = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
         let (mut parts, body) = request.into_parts();
         let asked = parts.uri.authority().map(|authority| authority.as_str().to_owned());
@@ -195,8 +196,18 @@ trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
 
+/// What `Connection` names: headers that are about this hop, or a wish for it.
+fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim).filter(|name| !name.is_empty())
+}
+
 /// Takes out what must not reach a backend: headers of this hop, the client's credential, and who it plays.
 fn strip(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = connection_options(headers).filter_map(|name| name.parse().ok()).collect();
+    for name in named {
+        headers.remove(name);
+    }
     for name in HOP_HEADERS {
         headers.remove(name);
     }
@@ -276,7 +287,8 @@ mod tests {
             ("authorization", "Bearer x"),
             ("impersonate-user", "u"),
             ("impersonate-extra-a", "b"),
-            ("connection", "Upgrade"),
+            ("connection", "Upgrade, X-Hop"),
+            ("x-hop", "1"),
             ("sec-websocket-protocol", "v5.channel.k8s.io, base64url.bearer.authorization.k8s.io.eA"),
             ("sec-websocket-protocol", "v4.channel.k8s.io"),
             ("x-kept", "1"),

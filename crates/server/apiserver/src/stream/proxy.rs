@@ -211,8 +211,13 @@ fn rewritten(page: &Bytes, gzip: bool, place: &Place<'_>) -> Option<Bytes> {
 }
 
 /// Backends behind a proxy are whatever a user runs: their certificates cannot be checked.
-fn tls(server: &Server, wanted: bool) -> Option<std::sync::Arc<rustls::ClientConfig>> {
-    wanted.then(|| server.kubelet_client.as_ref().map(|c| c.unchecked.clone())).flatten()
+fn tls(server: &Server, wanted: bool) -> Result<Option<std::sync::Arc<rustls::ClientConfig>>, Status> {
+    if !wanted {
+        return Ok(None);
+    }
+    let client = server.kubelet_client.as_ref().map(|client| client.unchecked.clone());
+    // What was to be private is not sent in the clear.
+    client.map(Some).ok_or_else(|| errors::internal("this server has no TLS for connections to backends"))
 }
 
 async fn pod(server: &Server, namespace: &str, named: &Named<'_>) -> Result<Backend, Status> {
@@ -234,7 +239,7 @@ async fn pod(server: &Server, namespace: &str, named: &Named<'_>) -> Result<Back
     };
     let port = u16::try_from(port).ok().filter(|p| *p != 0);
     let port = port.ok_or_else(|| errors::bad_request(format!("no port {:?}", named.port)))?;
-    Ok(Backend { host, port, tls: tls(server, named.tls), name: None })
+    Ok(Backend { host, port, tls: tls(server, named.tls)?, name: None })
 }
 
 /// The port of a scheme.
@@ -245,7 +250,8 @@ fn standard_port(tls: bool) -> i32 {
 /// Addresses that must not be reached through the server: its own machine, link-local services, groups of machines, and what
 /// is no address.
 fn forbidden(host: &str) -> bool {
-    match host.parse::<IpAddr>() {
+    // An IPv4 address is the same one in the clothes of IPv6.
+    match host.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
         Ok(IpAddr::V4(ip)) => {
             let nobody = ip.is_unspecified() || ip.is_broadcast() || ip.is_multicast();
             nobody || ip.is_loopback() || ip.is_link_local()
@@ -258,19 +264,32 @@ fn forbidden(host: &str) -> bool {
     }
 }
 
+/// The address of a host that may be reached through the server. A name is looked up here, so that what was judged is
+/// what is connected to (upstream's `IsProxyableHostname`).
+async fn reachable(host: &str, port: u16) -> Result<String, Status> {
+    let not_allowed = || errors::bad_request("address not allowed");
+    if host.parse::<IpAddr>().is_ok() {
+        return if forbidden(host) { Err(not_allowed()) } else { Ok(host.to_owned()) };
+    }
+    let found = tokio::net::lookup_host((host, port)).await;
+    let found = found.map_err(|error| errors::bad_request(format!("lookup {host}: {error}")))?;
+    let addresses: Vec<String> = found.map(|address| address.ip().to_string()).collect();
+    if addresses.iter().any(|ip| forbidden(ip)) {
+        return Err(not_allowed());
+    }
+    addresses.into_iter().next().ok_or_else(not_allowed)
+}
+
 /// A node's kubelet, or another port of the node's: to that one the server does not show who it is.
 async fn node(server: &Server, named: &Named<'_>) -> Result<Backend, Status> {
     let mut target = backend(server, named.name).await?;
     if named.port.is_empty() || named.port == target.port.to_string() {
         return Ok(target);
     }
-    // A name is looked up when the connection is made; an address tells at once.
-    if target.host.parse::<IpAddr>().is_ok() && forbidden(&target.host) {
-        return Err(errors::bad_request("address not allowed"));
-    }
     let port = named.port.parse::<u16>().ok().filter(|port| *port != 0);
     target.port = port.ok_or_else(|| errors::bad_request(format!("no port {:?}", named.port)))?;
-    target.tls = tls(server, named.tls);
+    target.host = reachable(&target.host, target.port).await?;
+    target.tls = tls(server, named.tls)?;
     Ok(target)
 }
 
@@ -320,7 +339,7 @@ async fn service(server: &Server, namespace: &str, named: &Named<'_>) -> Result<
         let found = server.registry.find_object(&pods, namespace, &target.name).await?;
         let pod = found.and_then(|stored| meta::downcast::<Pod>(stored.object().clone()));
         if pod.is_some_and(|pod| pod.status.pod_ips.iter().any(|ip| ip.ip == host.as_str())) {
-            return Ok(Backend { host, port, tls: tls(server, named.tls), name: None });
+            return Ok(Backend { host, port, tls: tls(server, named.tls)?, name: None });
         }
     }
     Err(unavailable())
@@ -376,6 +395,13 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn names_are_judged_by_their_addresses() {
+        assert_eq!(reachable("localhost", 80).await.unwrap_err().message, "address not allowed");
+        assert_eq!(reachable("127.0.0.1", 80).await.unwrap_err().code, 400);
+        assert_eq!(reachable("10.0.0.1", 80).await.unwrap(), "10.0.0.1");
+    }
+
     #[test]
     fn some_addresses_are_nobodys_to_reach() {
         for bad in [
@@ -385,6 +411,8 @@ mod tests {
             "224.0.0.1",
             "255.255.255.255",
             "::1",
+            "::ffff:127.0.0.1",
+            "::ffff:169.254.169.254",
             "ff02::1",
             "fe80::1",
             "",
