@@ -24,7 +24,7 @@ pub enum Format {
 
 /// An amount in billionths, with the format it prints in. 16 bytes.
 ///
-/// It is exact up to 2·10^28, and has 28 digits beyond. A text that upstream does not bring into its canonical form
+/// It is exact up to 10^28, and has 28 digits beyond. A text that upstream does not bring into its canonical form
 /// (`+5`, `1.125`, `1E3`) is kept as it is until it is reckoned with.
 /// Equality and order look at the amount alone: `1Ki` equals `1024`.
 #[derive(Clone, Copy, Default)]
@@ -84,7 +84,7 @@ impl Quantity {
         Self::default()
     }
 
-    /// The amount in billionths, cut off at 2·10^28.
+    /// The amount in billionths, cut off at 10^28.
     pub fn nanos(self) -> i128 {
         self.exact().unwrap_or(if self.is_negative() { -NANOS_MAX } else { NANOS_MAX })
     }

@@ -43,7 +43,7 @@ impl Writer {
         match value {
             Value::Object(members) if !members.is_empty() => {
                 let mut members: Vec<(&String, &Value)> = members.iter().collect();
-                members.sort_by(|a, b| natural(a.0, b.0));
+                sort(&mut members, |a, b| natural(a.0, b.0) == Ordering::Less);
                 for (index, (key, member)) in members.into_iter().enumerate() {
                     if index > 0 {
                         self.line(indent);
@@ -431,6 +431,27 @@ fn number_text(number: &Number) -> String {
     float.to_string()
 }
 
+/// Sorts by merging. The standard library's sorts may panic where an order goes round in a circle, as that of keys does
+/// (`10` before `1a` before `2` before `10`).
+fn sort<T: Copy>(items: &mut Vec<T>, before: impl Fn(&T, &T) -> bool) {
+    let mut width = 1;
+    while width < items.len() {
+        let mut merged = Vec::with_capacity(items.len());
+        for pair in items.chunks(2 * width) {
+            let (mut left, mut right) = pair.split_at(width.min(pair.len()));
+            while let (Some(a), Some(b)) = (left.first(), right.first()) {
+                let (taken, from) = if before(b, a) { (*b, &mut right) } else { (*a, &mut left) };
+                merged.push(taken);
+                *from = &from[1..];
+            }
+            merged.extend_from_slice(left);
+            merged.extend_from_slice(right);
+        }
+        *items = merged;
+        width *= 2;
+    }
+}
+
 /// The order of keys: letters after everything else, digits by the number that they make.
 fn natural(a: &str, b: &str) -> Ordering {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
@@ -460,6 +481,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn keys_whose_order_goes_in_circles_are_all_there() {
+        let mut keys: Vec<String> = (0..200).flat_map(|n| [n.to_string(), format!("{n}a")]).collect();
+        let mut sorted: Vec<&str> = keys.iter().map(String::as_str).collect();
+        sort(&mut sorted, |a, b| natural(a, b) == Ordering::Less);
+        let mut seen: Vec<String> = sorted.into_iter().map(str::to_owned).collect();
+        seen.sort();
+        keys.sort();
+        assert_eq!(seen, keys);
+        let mut plain = vec!["b10", "b9", "a", "b1"];
+        sort(&mut plain, |a, b| natural(a, b) == Ordering::Less);
+        assert_eq!(plain, ["a", "b1", "b9", "b10"]);
+    }
 
     #[test]
     fn texts_are_quoted_where_they_would_be_read_as_something_else() {

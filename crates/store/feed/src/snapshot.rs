@@ -89,6 +89,9 @@ impl<T: ?Sized + Send + Sync + 'static> Entries<T> {
             return None;
         };
         let found = Self::search(&shelf.chunk, entry.key());
+        if let Ok(0) | Err(0) = found {
+            shelf.first = entry.key().clone();
+        }
         let chunk = Arc::make_mut(&mut shelf.chunk);
         match found {
             Ok(index) => {
@@ -97,9 +100,6 @@ impl<T: ?Sized + Send + Sync + 'static> Entries<T> {
                 Some(before)
             }
             Err(index) => {
-                if index == 0 {
-                    shelf.first = entry.key().clone();
-                }
                 chunk.insert(index, entry);
                 self.len += 1;
                 if chunk.len() > CHUNK_MAX {
@@ -306,6 +306,7 @@ mod tests {
                 };
                 prop_assert_eq!(was.map(|entry| **entry.object()), expected);
                 prop_assert_eq!(entries.stored_bytes, 3 * entries.len as u64);
+                prop_assert!(entries.shelves.iter().all(|shelf| shelf.first == *shelf.chunk[0].key()));
                 prop_assert_eq!(entries.get(&key(number)).map(|entry| **entry.object()), model.get(&key(number)).copied());
                 if step % 300 == 0 {
                     kept.push((Snapshot::new(

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use informer::Key;
-use meta::{Codec, Str};
+use meta::{Codec, Status, Str};
 use reconcile::{Context, Controller, Next, Note, Outcome, Plan, Reconciler, Running, World, Write};
 use types::apps::v1::{ControllerRevision, StatefulSet};
 use types::core::v1::{PersistentVolumeClaim, Pod, PodTemplateSpec};
@@ -102,7 +102,6 @@ impl Reconciler for StatefulSets {
                 }
             }
         }
-        let pods = changes.create.iter().map(|pod| create(&set, pod.clone())).collect();
         let again = owned
             .iter()
             .filter_map(|pod| pods::seconds_to_available(pod, set.spec.min_ready_seconds, now))
@@ -115,18 +114,17 @@ impl Reconciler for StatefulSets {
             }
             plan.all(claims);
             plan.then(move |outcome, plan| {
-                let unclaimed = without_claim(&claimed, outcome);
-                let look = Look { set, owned, templates, now, next };
-                if !unclaimed.is_empty() {
-                    // No pod is made before all have their claims; how the set stands is told all the same.
-                    for (pod, why) in &unclaimed {
-                        plan.event(not_created(&look.set, pod, why));
-                    }
-                    let changes = order::Changes { create: Vec::new(), ..changes };
-                    return finish(&look, history, changes, outcome, plan);
+                let (mut changes, unclaimed) = (changes, without_claim(&claimed, outcome));
+                for (pod, why) in &unclaimed {
+                    plan.event(not_created(&set, pod, why));
                 }
-                plan.slow_start(pods);
-                plan.then(move |outcome, plan| finish(&look, history, changes, outcome, plan));
+                changes.create.retain(|pod| !unclaimed.iter().any(|(name, _)| *name == pod.metadata.name));
+                plan.slow_start(changes.create.iter().map(|pod| create(&set, pod.clone())).collect());
+                let (look, refused) = (Look { set, owned, templates, now, next }, outcome.error().cloned());
+                plan.then(move |outcome, plan| {
+                    let refused = refused.or_else(|| outcome.error().cloned());
+                    finish(&look, history, changes, (outcome, refused), plan)
+                });
                 next
             });
             next
@@ -144,16 +142,16 @@ struct Look {
     next: Next,
 }
 
-/// Once pods were made, or as many of them as could be: takes those away that are too many, and tells how the set stands.
+/// Once pods were made, or as many of them as could be, and what refused the others is known: takes those away that are too many, and tells how the set stands.
 fn finish(
     look: &Look,
     history: History,
     mut changes: order::Changes,
-    made: &Outcome,
+    (made, refused): (&Outcome, Option<Status>),
     plan: &mut Plan,
 ) -> Next {
     let Look { set, owned, templates, now, next } = look;
-    let (refused, next) = (made.error().cloned(), *next);
+    let next = *next;
     let mut results = made.results.iter();
     changes.create.retain(|_| results.next().is_some_and(Result::is_ok));
     if refused.is_some() {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use http::{Response, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -10,6 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, frame::codin
 
 use super::channel::{self, Protocol, Socket};
 use super::route::query;
+use super::streams::{ASKING, patiently};
 use super::{Body, Request, Server, spdy, text, tunnel};
 use crate::backend::ContainerRuntime;
 
@@ -200,7 +202,10 @@ async fn over_channels(socket: Socket, protocol: Protocol, ports: Ports, wanted:
             && channel % 2 == 0
             && let Some(to) = inputs.get(usize::from(channel / 2))
         {
-            let _ = to.send(data).await;
+            let send = async { to.send(data).await.is_ok() };
+            if patiently(ASKING, send, || out.send(Message::Ping(Bytes::new()))).await.is_none() {
+                break;
+            }
         }
     }
     let _ = out.send(Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }))).await;

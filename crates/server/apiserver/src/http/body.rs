@@ -69,6 +69,14 @@ impl Body {
         }
     }
 
+    /// The bytes as they come, and where another server broke them off.
+    pub fn into_relay(self) -> BoxStream<'static, Result<Bytes, Broken>> {
+        match self {
+            Body::Relay(stream) => stream,
+            known => known.into_stream().map(Ok).boxed(),
+        }
+    }
+
     /// The same body, which keeps something for as long as it streams.
     pub fn keeping(self, kept: impl Send + 'static) -> Self {
         match self {

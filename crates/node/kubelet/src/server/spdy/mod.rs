@@ -29,6 +29,9 @@ const VERSION_HEADER: &str = "x-stream-protocol-version";
 /// The number of this side's pings; servers' are even.
 const OWN_PING: u32 = 2;
 
+/// Streams of one connection on which the client may still send.
+const OPEN_MAX: usize = 4096;
+
 /// What a client and this server agree on.
 struct Accepted {
     response: Response<Body>,
@@ -178,6 +181,13 @@ async fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(io: S, streams: mpsc:
     while let Some(next) = next(&mut read, &mut inflater).await {
         match next {
             Frame::Open { stream, headers, fin } => {
+                if inputs.len() >= OPEN_MAX {
+                    // Streams that this side is done with are forgotten; a client that has so many open is no client.
+                    inputs.retain(|_, to| !to.is_closed());
+                    if inputs.len() >= OPEN_MAX {
+                        break;
+                    }
+                }
                 let (to, input) = mpsc::channel(16);
                 if !fin {
                     inputs.insert(stream, to);
@@ -255,6 +265,36 @@ mod tests {
         headers.insert("accept", "b".parse().unwrap());
         let want = r#"http.Header{"Accept":[]string{"b"}, "X-Stream-Protocol-Version":[]string{"a\""}}"#;
         assert_eq!(go_header(&headers), want);
+    }
+
+    #[tokio::test]
+    async fn streams_that_nobody_reads_are_forgotten() {
+        let (client, server) = tokio::io::duplex(1 << 20);
+        let (streams, mut opened) = mpsc::channel(4);
+        let task = tokio::spawn(serve(server, streams));
+        let (mut read, mut write) = tokio::io::split(client);
+        let reader = tokio::spawn(async move { while read.read_u8().await.is_ok() {} });
+        let mut deflater = Deflater::default();
+        let mut open = async |number: usize| {
+            write.write_all(&deflater.open(2 * number as u32 + 1, &Headers::new(), false)).await.is_ok()
+        };
+        // Each is dropped at once, as one with bad headers is.
+        for number in 0..2 * OPEN_MAX {
+            assert!(open(number).await);
+            opened.recv().await.unwrap();
+        }
+        let mut kept = Vec::new();
+        for number in 0..=OPEN_MAX {
+            open(2 * OPEN_MAX + number).await;
+            match opened.recv().await {
+                Some(stream) => kept.push(stream),
+                None => break,
+            }
+        }
+        assert!(kept.len() <= OPEN_MAX);
+        drop((opened, kept));
+        reader.abort();
+        task.await.unwrap();
     }
 
     #[tokio::test]
