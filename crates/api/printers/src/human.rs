@@ -32,7 +32,7 @@ pub fn since(then: Option<Time>, now: Time) -> String {
 
 /// The name, and whether one of these annotations makes the object the default of its kind.
 pub fn marked(object: &dyn Object, annotations: &[&str]) -> Value {
-    let says = |key: &&str| object.meta().annotations.get(*key).is_some_and(|value| value == "true");
+    let says = |key: &&str| object.meta().annotations.get(key).is_some_and(|value| value == "true");
     match annotations.iter().any(says) {
         true => json!(format!("{} (default)", object.meta().name)),
         false => name(object),
