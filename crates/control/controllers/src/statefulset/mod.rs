@@ -142,7 +142,8 @@ struct Look {
     next: Next,
 }
 
-/// Once pods were made, or as many of them as could be, and what refused the others is known: takes those away that are too many, and tells how the set stands.
+/// Once pods were made, or as many of them as could be, and what refused the others is known: takes those away that are too
+/// many, and tells how the set stands.
 fn finish(
     look: &Look,
     history: History,
