@@ -1,5 +1,7 @@
 //! Rows of tables: the name, and the columns that a definition asks for.
 
+use std::ops::Range;
+
 use meta::{Object, Time};
 use serde_json::{Number, Value, json};
 use types::apiextensions::v1::CustomResourceColumnDefinition;
@@ -102,10 +104,12 @@ fn cell(type_: &str, value: &Value, now: Time, age: Age) -> Value {
     }
 }
 
+/// The floats that are integers of 64 bits once their fraction is gone.
+const INTEGERS: Range<f64> = -9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0;
+
 /// A number without a fraction, which the store keeps as an integer however the client wrote it.
 fn whole_number(number: &Number) -> Option<i64> {
-    const OVER: f64 = 9_223_372_036_854_775_808.0;
-    let whole = |n: &f64| n.fract() == 0.0 && (-OVER..OVER).contains(n);
+    let whole = |n: &f64| n.fract() == 0.0 && INTEGERS.contains(n);
     number.as_i64().or_else(|| number.as_f64().filter(whole).map(|n| n as i64))
 }
 
@@ -149,8 +153,7 @@ fn escaped(json: &str) -> String {
 
 /// The whole part of a number, as Go converts it: what does not fit is the least.
 fn whole_part(number: f64) -> i64 {
-    const OVER: f64 = 9_223_372_036_854_775_808.0;
-    if (-OVER..OVER).contains(&number) { number as i64 } else { i64::MIN }
+    if INTEGERS.contains(&number) { number as i64 } else { i64::MIN }
 }
 
 #[cfg(test)]

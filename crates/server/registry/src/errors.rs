@@ -63,17 +63,19 @@ pub fn already_exists(group: &str, resource: &str, name: &str, prefix: &str) -> 
 
 /// Why a precondition fails that names this uid, if it names one and the object has another.
 pub(crate) fn other_uid(wanted: &str, found: &str) -> Option<String> {
-    let differs = !wanted.is_empty() && wanted != found;
-    differs
-        .then(|| format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"))
+    other("UID", wanted, found)
 }
 
 /// Why a precondition fails that names this resource version, if it names one and the object has another.
 pub(crate) fn other_version(wanted: &str, found: &str) -> Option<String> {
+    other("ResourceVersion", wanted, found)
+}
+
+fn other(what: &str, wanted: &str, found: &str) -> Option<String> {
     let differs = !wanted.is_empty() && wanted != found;
-    let versions =
-        || format!("ResourceVersion in precondition: {wanted}, ResourceVersion in object meta: {found}");
-    differs.then(|| format!("Precondition failed: {}", versions()))
+    differs.then(|| {
+        format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}")
+    })
 }
 
 /// 409 for a precondition that does not hold. `kind` is a resource, or a kind where upstream names the kind.

@@ -254,11 +254,7 @@ impl Registry {
             }
             _ => return Err(request.not_found()),
         };
-        if !object.meta().uid.is_empty() && may_create {
-            let why = format!(
-                "Precondition failed: UID in precondition: {}, UID in object meta: ",
-                object.meta().uid
-            );
+        if let Some(why) = errors::other_uid(&object.meta().uid, "").filter(|_| may_create) {
             return Err(self.storage_conflict(request, options.dry_run == DryRun::All, &why));
         }
         if object.meta().name.is_empty() {

@@ -104,6 +104,9 @@ fn clauses(header: &str) -> Vec<Clause<'_>> {
     clauses
 }
 
+/// Begins the WebSocket subprotocol in which a browser, which cannot set headers, carries its token.
+pub const BROWSER_TOKEN: &str = "base64url.bearer.authorization.k8s.io.";
+
 /// Clauses that are looked at; no client has so many.
 const CLAUSES_MAX: usize = 256;
 
@@ -221,8 +224,7 @@ pub fn body_format(header: Option<&str>) -> Option<Format> {
 /// The bearer token that a browser's WebSocket client puts among its subprotocols, having no other header.
 pub fn websocket_token(protocols: &str) -> Option<String> {
     use base64::Engine as _;
-    let encoded =
-        protocols.split(',').find_map(|p| p.trim().strip_prefix("base64url.bearer.authorization.k8s.io."))?;
+    let encoded = protocols.split(',').find_map(|p| p.trim().strip_prefix(BROWSER_TOKEN))?;
     let token = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(encoded).ok()?;
     String::from_utf8(token).ok()
 }

@@ -168,13 +168,12 @@ fn deletion(eviction: &Eviction, asked: DryRun) -> Result<DeleteOptions, Status>
     Ok(delete)
 }
 
-fn refused(name: &str, cause: String, retry_after_s: i32) -> Status {
+fn refused(cause: String, retry_after_s: i32) -> Status {
     let mut status = errors::failure(
         429,
         "TooManyRequests",
         "Cannot evict pod as it would violate the pod's disruption budget.",
     );
-    let _ = name;
     let details = status.details_mut();
     details.retry_after_seconds = retry_after_s;
     details.causes.push(StatusCause {
@@ -189,7 +188,6 @@ fn take(budget: &mut PodDisruptionBudget, pod: &str, now: Time) -> Result<(), St
     let name = budget.metadata.name.clone();
     if budget.status.observed_generation < budget.metadata.generation {
         return Err(refused(
-            &name,
             format!("The disruption budget {name} is still being processed by the server."),
             10,
         ));
@@ -212,7 +210,7 @@ fn take(budget: &mut PodDisruptionBudget, pod: &str, now: Time) -> Result<(), St
         let (needs, has) = (budget.status.desired_healthy, budget.status.current_healthy);
         let cause =
             format!("The disruption budget {name} needs {needs} healthy pods and has {has} currently");
-        return Err(refused(&name, cause, 0));
+        return Err(refused(cause, 0));
     }
     budget.status.disruptions_allowed -= 1;
     if budget.status.disruptions_allowed == 0 {
