@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::http::body::{Body, Broken};
+use crate::http::media::BROWSER_TOKEN;
 
 /// Time to connect, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -217,7 +218,7 @@ fn without_token(headers: &mut HeaderMap) {
     let offers =
         headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
     let offered: Vec<&str> = offers.flat_map(|value| value.split(',')).map(str::trim).collect();
-    let is_token = |name: &&str| name.starts_with("base64url.bearer.authorization.k8s.io.");
+    let is_token = |name: &&str| name.starts_with(BROWSER_TOKEN);
     if !offered.iter().any(is_token) {
         return;
     }
